@@ -1,0 +1,27 @@
+/** Time. With random.ts, the only file that reads the outside world for the code that is otherwise pure. */
+
+/** Milliseconds: a length of time, or an instant as ms since 1970. */
+export type Millis = number;
+
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Ms since 1970. Never runs backwards within a process, even when the system's clock is set. */
+  now(): Millis;
+  /** Calls `wake` once, after at least `delayMs`. A waiting timer does not keep the process alive. */
+  wakeIn(delayMs: Millis, wake: () => void): Timer;
+}
+
+// setTimeout turns longer delays into 1 ms; waking early is harmless to everything that waits on a clock.
+const LONGEST_DELAY_MS: Millis = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  now: () => performance.timeOrigin + performance.now(),
+  wakeIn(delayMs, wake) {
+    const handle = setTimeout(wake, Math.min(Math.max(delayMs, 0), LONGEST_DELAY_MS));
+    handle.unref();
+    return { cancel: () => clearTimeout(handle) };
+  },
+};

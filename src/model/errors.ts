@@ -1,0 +1,99 @@
+/** Every error that leaves Rowcast: whose fault it is (the class), which one it is (the code), and what to do (the text). */
+
+/** Codes and what they mean; docs/errors.md lists the same, and a test compares. */
+export const errorCodes = {
+  // PeerError: the other side broke the protocol or refused us.
+  INVALID_UTF8: 'A line was not UTF-8.',
+  LINE_TOO_LONG: 'A line was over maxLineBytes.',
+  BATCH_TOO_LARGE: 'The rows of one batch were over maxBatchBytes.',
+  UNKNOWN_COMMAND: 'A line named a command that does not exist or that this side may not send.',
+  INVALID_ARGUMENTS: 'The arguments of a command did not parse.',
+  UNKNOWN_STREAM: 'A stream was asked for that the primary does not have.',
+  TOKEN_FELL: 'A primary that promises rising tokens sent a lower one.',
+  WRONG_SERVER: 'The primary has another name than the expected one.',
+  IDLE_TIMEOUT: 'Nothing arrived for longer than idleTimeoutMs.',
+  SLOW_CONSUMER: 'A worker did not keep up and was disconnected.',
+  GAP: 'Rows that were asked for are no longer kept.',
+  RESET: 'The stream started afresh: the history under a position is gone.',
+  PEER_ERROR: 'The other side sent ERROR.',
+  // UsageError: the caller misused Rowcast.
+  INVALID_TOKEN: 'A token was not an integer from 0 to 2^53-1.',
+  INVALID_STREAM_NAME: 'A stream name was empty, too long, reserved, or had a space or control character.',
+  INVALID_OPTION: 'An option was missing or out of range.',
+  INVALID_ROW: 'A row did not pass its stream\'s validator or is not JSON.',
+  INVALID_COMMAND: 'A command to send has a value that does not fit on a line.',
+  ROW_TOO_LARGE: 'A row does not fit on a line of maxLineBytes.',
+  NO_SUCH_STREAM: 'The stream was not declared.',
+  DUPLICATE_STREAM: 'A stream was declared or subscribed twice.',
+  CLOSED: 'The primary, worker or log is closed.',
+  PLAINTEXT_REFUSED: 'Listening off loopback without TLS needs allowPlaintext: true.',
+  ADDRESS_IN_USE: 'Another process listens at the address.',
+  ADDRESS_UNAVAILABLE: 'The address cannot be listened at.',
+  NOT_SUBSCRIBED: 'The worker does not subscribe to the stream.',
+  WAIT_TIMEOUT: 'A position was not reached in time.',
+  // HandlerError: the application's own code failed.
+  HANDLER_FAILED: 'A subscription\'s handler threw; the subscription stopped with its position unmoved.',
+  CHECKPOINT_FAILED: 'A checkpoint could not be read or written.',
+  // LogError: storage.
+  LOG_GAP: 'A read began before what the log keeps.',
+  LOG_DAMAGED: 'The log\'s file is damaged or not a Rowcast log.',
+  LOG_READ_ONLY: 'The log\'s file or directory cannot be written.',
+  LOG_LOCKED: 'Another process has the log\'s file open for writing.',
+  LOG_FULL: 'The disk under the log is full.',
+  LOG_UNAVAILABLE: 'The log\'s file cannot be opened, read or written.',
+  // ConnectionError: the network.
+  CONNECTION_LOST: 'The connection could not be made or was lost.',
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/** The base of all errors that Rowcast throws or reports on purpose. `code` is stable; the text is for people. */
+export class RowcastError extends Error {
+  override readonly name: string = 'RowcastError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, text: string, options?: { cause?: unknown }) {
+    super(text, options);
+    this.code = code;
+  }
+}
+
+/** The other side of a connection broke the protocol, or refused what we asked. */
+export class PeerError extends RowcastError {
+  override readonly name = 'PeerError';
+}
+
+/** The caller misused Rowcast; nothing was done. */
+export class UsageError extends RowcastError {
+  override readonly name = 'UsageError';
+}
+
+/** The application's handler or checkpoint failed. */
+export class HandlerError extends RowcastError {
+  override readonly name = 'HandlerError';
+}
+
+/** Storage failed; the text names the file. */
+export class LogError extends RowcastError {
+  override readonly name = 'LogError';
+}
+
+/** A connection could not be made or was lost. */
+export class ConnectionError extends RowcastError {
+  override readonly name = 'ConnectionError';
+}
+
+// oxlint-disable-next-line no-control-regex -- control characters are what this is about
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+const LONGEST_QUOTE = 100;
+
+/** Text of the peer's as we repeat it: at most 100 characters, control characters escaped (docs/protocol.md, "Lines"). */
+export function quote(text: string): string {
+  const cut = text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text;
+  return cut.replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** The text of anything that was thrown. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

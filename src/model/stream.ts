@@ -1,0 +1,68 @@
+/** A stream: a named, append-only, ordered sequence of rows. */
+
+import { UsageError } from './errors.ts';
+import type { RowValidator } from './row.ts';
+
+/** 1 to 255 bytes of UTF-8 without spaces or control characters; not `ALL`, which means every stream. */
+export type StreamName = string;
+
+/** What is kept of a stream; unlimited where nothing is said. Whole chunks are dropped, so somewhat more may be kept. */
+export interface Retention {
+  /** Keep at least the newest `rows` rows. */
+  readonly rows?: number;
+  /** Keep at least the rows younger than this. */
+  readonly ageMs?: number;
+}
+
+export interface StreamOptions<Row = unknown> {
+  /** Any Standard Schema validator: rows are checked on append, and by a worker on receipt. */
+  readonly row?: RowValidator<Row>;
+  /** False: the stream is worth nothing after a restart and is kept in memory. Default true. */
+  readonly durable?: boolean;
+  readonly retain?: Retention;
+}
+
+export interface Stream<Row = unknown> {
+  readonly name: StreamName;
+  readonly durable: boolean;
+  readonly retain: Retention;
+  readonly row?: RowValidator<Row>;
+}
+
+/**
+ * Declares a stream for a primary or a worker.
+ * @throws UsageError INVALID_STREAM_NAME, INVALID_OPTION
+ */
+export function defineStream<Row = unknown>(name: string, options: StreamOptions<Row> = {}): Stream<Row> {
+  const { row, durable = true, retain = {} } = options;
+  for (const [limit, value] of Object.entries(retain)) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new UsageError('INVALID_OPTION', `retain.${limit} of stream ${name} is a positive integer, not ${value}`);
+    }
+  }
+  return { name: streamName(name), durable, retain, ...(row && { row }) };
+}
+
+/**
+ * Checks a stream name that came from outside.
+ * @throws UsageError INVALID_STREAM_NAME
+ */
+export function streamName(name: string): StreamName {
+  const why = streamNameFault(name);
+  if (why !== undefined) throw new UsageError('INVALID_STREAM_NAME', why);
+  return name;
+}
+
+// oxlint-disable-next-line no-control-regex -- control characters are what this is about
+const FORBIDDEN = /[\s\u0000-\u0020\u007f-\u009f]/u;
+const LONGEST_NAME_BYTES = 255;
+
+/** Why this is not the name of a stream, or undefined when it is one (docs/protocol.md, "Commands"). */
+export function streamNameFault(name: string): string | undefined {
+  if (name === 'ALL') return 'ALL is reserved: it means every stream';
+  if (name.length === 0) return 'a stream name is empty';
+  if (FORBIDDEN.test(name)) return 'a stream name has a space or control character';
+  if (!name.isWellFormed()) return 'a stream name has half a character (a lone surrogate)';
+  if (Buffer.byteLength(name) > LONGEST_NAME_BYTES) return `a stream name is over ${LONGEST_NAME_BYTES} bytes`;
+  return undefined;
+}

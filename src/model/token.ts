@@ -1,0 +1,28 @@
+/** A token: a place in one stream. */
+
+import { UsageError } from './errors.ts';
+
+/** A safe integer from 0. Tokens of one stream strictly increase from batch to batch and may skip numbers. */
+export type Token = number;
+
+/**
+ * Checks a token that came from outside; inside, tokens are trusted.
+ * @throws UsageError INVALID_TOKEN
+ */
+export function token(value: number): Token {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new UsageError('INVALID_TOKEN', `a token is an integer from 0 to ${Number.MAX_SAFE_INTEGER}, not ${value}`);
+  }
+  return value;
+}
+
+// 2^53 - 1 has 16 digits; anything longer is too large or padded, and is refused before it is read as a number.
+const DECIMAL = /^-?[0-9]{1,16}$/;
+
+/** Reads a token from a line (docs/protocol.md, "Commands"): a negative one means 0. Undefined when it is none. */
+export function parseToken(text: string): Token | undefined {
+  if (!DECIMAL.test(text)) return undefined;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) return undefined;
+  return Math.max(value, 0);
+}
