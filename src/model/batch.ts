@@ -42,10 +42,16 @@ export function checkBatch(stream: StreamName, rows: readonly RowText[], limits:
     const lineBytes = headBytes + Buffer.byteLength(rows[i]!);
     batchBytes += lineBytes + 1;
     if (lineBytes > limits.maxLineBytes) {
-      throw new UsageError('ROW_TOO_LARGE', `row ${i} of the batch for stream ${stream} makes a line of ${lineBytes} bytes, over maxLineBytes ${limits.maxLineBytes}`);
+      throw new UsageError(
+        'ROW_TOO_LARGE',
+        `row ${i} of the batch for stream ${stream} makes a line of ${lineBytes} bytes, over maxLineBytes ${limits.maxLineBytes}`,
+      );
     }
   }
   if (batchBytes > limits.maxBatchBytes) {
-    throw new UsageError('BATCH_TOO_LARGE', `a batch of ${rows.length} rows for stream ${stream} has ${batchBytes} bytes, over maxBatchBytes ${limits.maxBatchBytes}`);
+    throw new UsageError(
+      'BATCH_TOO_LARGE',
+      `a batch of ${rows.length} rows for stream ${stream} has ${batchBytes} bytes, over maxBatchBytes ${limits.maxBatchBytes}`,
+    );
   }
 }

@@ -20,7 +20,7 @@ export const errorCodes = {
   INVALID_TOKEN: 'A token was not an integer from 0 to 2^53-1.',
   INVALID_STREAM_NAME: 'A stream name was empty, too long, reserved, or had a space or control character.',
   INVALID_OPTION: 'An option was missing or out of range.',
-  INVALID_ROW: 'A row did not pass its stream\'s validator or is not JSON.',
+  INVALID_ROW: "A row did not pass its stream's validator or is not JSON.",
   INVALID_COMMAND: 'A command to send has a value that does not fit on a line.',
   ROW_TOO_LARGE: 'A row does not fit on a line of maxLineBytes.',
   NO_SUCH_STREAM: 'The stream was not declared.',
@@ -32,15 +32,15 @@ export const errorCodes = {
   NOT_SUBSCRIBED: 'The worker does not subscribe to the stream.',
   WAIT_TIMEOUT: 'A position was not reached in time.',
   // HandlerError: the application's own code failed.
-  HANDLER_FAILED: 'A subscription\'s handler threw; the subscription stopped with its position unmoved.',
+  HANDLER_FAILED: "A subscription's handler threw; the subscription stopped with its position unmoved.",
   CHECKPOINT_FAILED: 'A checkpoint could not be read or written.',
   // LogError: storage.
   LOG_GAP: 'A read began before what the log keeps.',
-  LOG_DAMAGED: 'The log\'s file is damaged or not a Rowcast log.',
-  LOG_READ_ONLY: 'The log\'s file or directory cannot be written.',
-  LOG_LOCKED: 'Another process has the log\'s file open for writing.',
+  LOG_DAMAGED: "The log's file is damaged or not a Rowcast log.",
+  LOG_READ_ONLY: "The log's file or directory cannot be written.",
+  LOG_LOCKED: "Another process has the log's file open for writing.",
   LOG_FULL: 'The disk under the log is full.',
-  LOG_UNAVAILABLE: 'The log\'s file cannot be opened, read or written.',
+  LOG_UNAVAILABLE: "The log's file cannot be opened, read or written.",
   // ConnectionError: the network.
   CONNECTION_LOST: 'The connection could not be made or was lost.',
 } as const;

@@ -1,0 +1,245 @@
+/** Lines to commands and back (docs/protocol.md, "Lines" and "Commands"). Knows no connection. */
+
+import { assertNever } from '../base/assert.ts';
+import { rowLine } from '../model/batch.ts';
+import { messageOf, PeerError, quote, UsageError } from '../model/errors.ts';
+import { streamNameFault } from '../model/stream.ts';
+import { parseToken, type Token } from '../model/token.ts';
+import { type Command, type CommandName, type Side, senders } from './command.ts';
+
+/**
+ * Reads one line, without its line end.
+ * @param from the side that sent it
+ * @throws PeerError UNKNOWN_COMMAND, INVALID_ARGUMENTS; its text is what ERROR answers
+ */
+export function decodeCommand(line: string, from: Side): Command {
+  const space = line.indexOf(' ');
+  const name = space < 0 ? line : line.slice(0, space);
+  const text = space < 0 ? '' : line.slice(space + 1);
+  if (!isSentBy(name, from)) throw new PeerError('UNKNOWN_COMMAND', `invalid command: ${quote(name)}`);
+  try {
+    return readArguments(name, text);
+  } catch (thrown) {
+    if (thrown instanceof Fault) throw new PeerError('INVALID_ARGUMENTS', `failed to parse line for ${name}: ${thrown.message}`);
+    throw thrown;
+  }
+}
+
+/**
+ * Writes one line, without its line end.
+ * @throws UsageError INVALID_COMMAND when a value does not fit: decoding would not give the same command back
+ */
+export function encodeCommand(command: Command): string {
+  const line = writeLine(command);
+  if (line.includes('\n') || line.endsWith('\r') || !line.isWellFormed()) {
+    throw new UsageError('INVALID_COMMAND', `${command.name} has a line break or half a character: ${quote(line)}`);
+  }
+  return line;
+}
+
+/** One RDATA line taken apart, reused from row to row: the hot path makes no object for a row. */
+export interface RowLine {
+  stream: string;
+  /** Undefined where the line says `batch`. */
+  token: Token | undefined;
+  row: unknown;
+}
+
+const RDATA = 'RDATA ';
+
+export function isRowLine(line: string): boolean {
+  return line.startsWith(RDATA);
+}
+
+/**
+ * Reads a line that begins with `RDATA ` into `into`.
+ * @throws PeerError INVALID_ARGUMENTS
+ */
+export function decodeRowLine(line: string, into: RowLine): void {
+  try {
+    readRow(line, RDATA.length, into);
+  } catch (thrown) {
+    if (thrown instanceof Fault) throw new PeerError('INVALID_ARGUMENTS', `failed to parse line for RDATA: ${thrown.message}`);
+    throw thrown;
+  }
+}
+
+/** Why arguments do not parse. Never leaves this file. */
+class Fault extends Error {}
+
+function isSentBy(name: string, side: Side): name is CommandName {
+  return Object.hasOwn(senders, name) && senders[name as CommandName].includes(side);
+}
+
+function readRow(line: string, at: number, into: RowLine): void {
+  const streamEnd = line.indexOf(' ', at);
+  const tokenEnd = streamEnd < 0 ? -1 : line.indexOf(' ', streamEnd + 1);
+  if (tokenEnd < 0) throw new Fault('expected <stream> <token|batch> <row_json>');
+  const stream = line.slice(at, streamEnd);
+  if (stream !== into.stream) into.stream = readStream(stream);
+  const tokenText = line.slice(streamEnd + 1, tokenEnd);
+  into.token = tokenText === 'batch' ? undefined : readToken(tokenText);
+  into.row = readJson(line.slice(tokenEnd + 1));
+}
+
+function readArguments(name: CommandName, text: string): Command {
+  switch (name) {
+    case 'SERVER':
+      return { name, serverName: text };
+    case 'ERROR':
+    case 'SYNC':
+      return { name, text };
+    case 'PING':
+      return { name, data: text };
+    case 'NAME':
+      return { name, workerName: text };
+    case 'RDATA': {
+      const into: RowLine = { stream: '', token: undefined, row: undefined };
+      readRow(text, 0, into);
+      return { name, stream: into.stream, token: into.token ?? 'batch', row: into.row };
+    }
+    case 'POSITION': {
+      const [stream, token] = split(text, ['stream', 'token']);
+      return { name, stream: readStream(stream!), token: readToken(token!) };
+    }
+    case 'REPLICATE': {
+      const [stream, from] = split(text, ['stream', 'token|NOW']);
+      return { name, stream: stream === 'ALL' ? stream : readStream(stream!), from: from === 'NOW' || from === 'now' ? 'NOW' : readToken(from!) };
+    }
+    case 'USER_SYNC': {
+      const [userId, state, lastSync] = split(text, ['user_id', 'start|end', 'last_sync_ms']);
+      if (state !== 'start' && state !== 'end') throw new Fault(`expected start or end, not ${quote(state!)}`);
+      return { name, userId: userId!, state, lastSyncMs: readInteger(lastSync!) };
+    }
+    case 'FEDERATION_ACK':
+      return { name, token: readToken(text) };
+    case 'REMOVE_PUSHER': {
+      const [appId, pushKey, userId] = split(text, ['app_id', 'push_key', 'user_id']);
+      return { name, appId: appId!, pushKey: pushKey!, userId: userId! };
+    }
+    case 'INVALIDATE_CACHE': {
+      const [cacheName, json] = split(text, ['cache_name', 'keys_json']);
+      const keys = readJson(json!);
+      if (keys !== null && !Array.isArray(keys)) throw new Fault(`expected a list of keys or null, not ${quote(json!)}`);
+      return { name, cacheName: cacheName!, keys };
+    }
+    case 'USER_IP': {
+      const [userId, json] = split(text, ['user_id', 'json']);
+      return { name, userId: userId!, ...readUserIp(json!) };
+    }
+    default:
+      return assertNever(name);
+  }
+}
+
+type UserIp = Omit<Extract<Command, { name: 'USER_IP' }>, 'name' | 'userId'>;
+
+function readUserIp(json: string): UserIp {
+  const fields = readJson(json);
+  if (Array.isArray(fields) && fields.length === 5) {
+    const [accessToken, ip, userAgent, deviceId, lastSeenMs] = fields as unknown[];
+    const isText = typeof accessToken === 'string' && typeof ip === 'string' && typeof userAgent === 'string';
+    if (isText && (deviceId === null || typeof deviceId === 'string') && Number.isSafeInteger(lastSeenMs)) {
+      return { accessToken, ip, userAgent, deviceId, lastSeenMs: lastSeenMs as number };
+    }
+  }
+  throw new Fault(`expected [access_token, ip, user_agent, device_id|null, last_seen_ms], not ${quote(json)}`);
+}
+
+/** Splits at single spaces; the last argument takes the rest. An empty argument is a leading or doubled space. */
+function split(text: string, names: readonly string[]): string[] {
+  const values: string[] = [];
+  let at = 0;
+  for (let i = 0; i < names.length; i++) {
+    const isLast = i === names.length - 1;
+    const space = text.indexOf(' ', at);
+    const end = isLast || space < 0 ? text.length : space;
+    if (end === at || (isLast && space === at)) throw new Fault(`expected ${names.map((n) => `<${n}>`).join(' ')}, came ${quote(text) || 'nothing'}`);
+    values.push(text.slice(at, end));
+    at = end + 1;
+  }
+  return values;
+}
+
+function readStream(text: string): string {
+  const fault = streamNameFault(text);
+  if (fault !== undefined) throw new Fault(fault);
+  return text;
+}
+
+function readToken(text: string): Token {
+  const token = parseToken(text);
+  if (token === undefined) throw new Fault(`expected a token (0 to 2^53-1), not ${quote(text) || 'nothing'}`);
+  return token;
+}
+
+const INTEGER = /^-?[0-9]{1,16}$/;
+
+function readInteger(text: string): number {
+  const value = Number(text);
+  if (!INTEGER.test(text) || !Number.isSafeInteger(value)) throw new Fault(`expected an integer, not ${quote(text) || 'nothing'}`);
+  return value + 0;
+}
+
+function readJson(text: string): unknown {
+  // JSON allows leading space, the protocol does not: it is a doubled space (docs/protocol.md, "Commands").
+  if (text.startsWith(' ')) throw new Fault('expected one space before the JSON');
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new Fault(`expected JSON, not ${quote(text) || 'nothing'} (${quote(messageOf(cause))})`);
+  }
+}
+
+function writeLine(command: Command): string {
+  switch (command.name) {
+    case 'SERVER':
+      return `SERVER ${free(command.name, command.serverName)}`;
+    case 'RDATA':
+      return rowLine(command.stream, command.token, JSON.stringify(command.row));
+    case 'POSITION':
+      return `POSITION ${command.stream} ${command.token}`;
+    case 'ERROR':
+    case 'SYNC':
+      return `${command.name} ${free(command.name, command.text)}`;
+    case 'PING':
+      return `PING ${free(command.name, command.data)}`;
+    case 'NAME':
+      return `NAME ${free(command.name, command.workerName)}`;
+    case 'REPLICATE':
+      return `REPLICATE ${command.stream} ${command.from}`;
+    case 'USER_SYNC':
+      return `USER_SYNC ${word(command.name, command.userId)} ${command.state} ${command.lastSyncMs}`;
+    case 'FEDERATION_ACK':
+      return `FEDERATION_ACK ${command.token}`;
+    case 'REMOVE_PUSHER':
+      return `REMOVE_PUSHER ${word(command.name, command.appId)} ${word(command.name, command.pushKey)} ${last(command.name, command.userId)}`;
+    case 'INVALIDATE_CACHE':
+      return `INVALIDATE_CACHE ${word(command.name, command.cacheName)} ${JSON.stringify(command.keys)}`;
+    case 'USER_IP': {
+      const { accessToken, ip, userAgent, deviceId, lastSeenMs } = command;
+      return `USER_IP ${word(command.name, command.userId)} ${JSON.stringify([accessToken, ip, userAgent, deviceId, lastSeenMs])}`;
+    }
+    default:
+      return assertNever(command);
+  }
+}
+
+/** Free text: anything but nothing. A real 1.4.0 peer dies on a bare word, so we never send one. */
+function free(name: CommandName, text: string): string {
+  if (text === '') throw new UsageError('INVALID_COMMAND', `${name} needs a text that is not empty`);
+  return text;
+}
+
+/** An argument that another one follows. */
+function word(name: CommandName, text: string): string {
+  if (text === '' || text.includes(' ')) throw new UsageError('INVALID_COMMAND', `an argument of ${name} is empty or has a space: ${quote(text)}`);
+  return text;
+}
+
+/** The last argument, which may have spaces but not begin with one. */
+function last(name: CommandName, text: string): string {
+  if (text === '' || text.startsWith(' '))
+    throw new UsageError('INVALID_COMMAND', `the last argument of ${name} is empty or begins with a space: ${quote(text)}`);
+  return text;
+}

@@ -1,0 +1,231 @@
+/**
+ * What a worker follows, and from where each stream is asked for on the next connection: positions, and what becomes of
+ * them after a gap or a reset. Knows no connection; the follower tells it what came.
+ */
+
+import { assertNever } from '../base/assert.ts';
+import { PeerError } from '../model/errors.ts';
+import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+import { type Greeting, logIdOf } from './greeting.ts';
+import type { RowsOutput } from './incoming.ts';
+
+/** Where a subscriber stands: a token, and the history that it is of as far as the primary told. */
+export interface Position {
+  readonly token: Token;
+  readonly logId?: string;
+}
+
+export interface SubscriptionSpec {
+  readonly stream: StreamName;
+  readonly from: Position | 'start' | 'now';
+  /** After a gap or a reset: end the subscription with the error, go on with the earliest row kept, or go on with new rows. */
+  readonly onReset: 'fail' | 'earliest' | 'now';
+}
+
+/** What is known of every stream that is not followed by name. */
+export interface AllSpec extends Omit<SubscriptionSpec, 'stream'> {
+  /** Streams followed before, by a checkpoint. */
+  readonly positions?: ReadonlyMap<StreamName, Position>;
+}
+
+/** Outputs of the follower that are about one subscription. */
+export type InterestOutput =
+  | (Omit<Extract<RowsOutput, { kind: 'batch' }>, 'position'> & { readonly position: Position | undefined })
+  | { readonly kind: 'position'; readonly stream: StreamName; readonly position: Position; readonly isLive: boolean }
+  | { readonly kind: 'reset'; readonly stream: StreamName; readonly position: Position | undefined; readonly error: PeerError }
+  | { readonly kind: 'failed'; readonly stream: StreamName; readonly error: PeerError };
+
+interface Interest {
+  readonly stream: StreamName;
+  readonly onReset: SubscriptionSpec['onReset'];
+  /** From where to ask. */
+  next: Position | 'start' | 'now';
+  isLive: boolean;
+}
+
+export class Interests {
+  readonly #interests = new Map<StreamName, Interest>();
+  /** Streams asked for on this connection, also those that are not wanted any more. */
+  readonly #asked = new Set<StreamName>();
+  /** Subscriptions that failed or were given up: following all does not bring them back. */
+  readonly #ended = new Set<StreamName>();
+  #all: AllSpec | undefined;
+  #isAllAsked = false;
+  #isAnySeen = false;
+  #greeting: Greeting | undefined;
+
+  add({ stream, from, onReset }: SubscriptionSpec): void {
+    this.#ended.delete(stream);
+    this.#interests.set(stream, { stream, onReset, next: from, isLive: false });
+  }
+
+  addAll(spec: AllSpec): void {
+    this.#all = spec;
+    for (const [stream, from] of spec.positions ?? []) this.add({ stream, from, onReset: spec.onReset });
+  }
+
+  remove(stream: StreamName): void {
+    this.#interests.delete(stream);
+    this.#ended.add(stream);
+  }
+
+  wasAsked(stream: StreamName): boolean {
+    return this.#asked.has(stream);
+  }
+
+  isLive(stream: StreamName): boolean {
+    return this.#interests.get(stream)?.isLive ?? false;
+  }
+
+  get isAllLive(): boolean {
+    if (this.#all !== undefined && this.#greeting?.streams === undefined && !this.#isAnySeen) return false;
+    for (const { isLive } of this.#interests.values()) if (!isLive) return false;
+    return true;
+  }
+
+  /** The primary said who it is: positions of another history are resets, streams that it lacks are failures. */
+  handleGreeted(greeting: Greeting | undefined): InterestOutput[] {
+    this.#greeting = greeting;
+    if (greeting === undefined) return [];
+    const outputs: InterestOutput[] = [];
+    for (const interest of [...this.#interests.values()]) outputs.push(...this.#checkHistory(interest, greeting));
+    if (this.#all !== undefined) {
+      for (const stream of greeting.streams ?? []) {
+        if (!this.#interests.has(stream) && !this.#ended.has(stream)) this.add({ ...this.#all, stream });
+      }
+    }
+    return outputs;
+  }
+
+  /** What to ask for now, each once per connection. */
+  takeRequests(): { stream: StreamName | 'ALL'; from: Token | 'NOW' }[] {
+    const requests: { stream: StreamName | 'ALL'; from: Token | 'NOW' }[] = [];
+    const isNamed = this.#greeting?.streams !== undefined || this.#interests.size > 0;
+    if (this.#all !== undefined && !isNamed && !this.#isAllAsked) {
+      this.#isAllAsked = true;
+      requests.push({ stream: 'ALL', from: requestOf(this.#all.from) });
+    }
+    for (const { stream, next } of this.#interests.values()) {
+      if (this.#asked.has(stream)) continue;
+      this.#asked.add(stream);
+      if (!this.#isAllAsked) requests.push({ stream, from: requestOf(next) });
+    }
+    return requests;
+  }
+
+  /** The connection is gone: nothing is live, everything is asked for again. */
+  handleClosed(): void {
+    this.#asked.clear();
+    this.#isAllAsked = false;
+    this.#isAnySeen = false;
+    this.#greeting = undefined;
+    for (const interest of this.#interests.values()) interest.isLive = false;
+  }
+
+  /** Undefined when nobody follows the stream. `isReconnectNeeded`: the stream must be asked for anew. */
+  handleRows(output: RowsOutput): { result: InterestOutput | undefined; isReconnectNeeded: boolean } {
+    const interest = this.#find(output.stream);
+    if (interest === undefined) return { result: undefined, isReconnectNeeded: false };
+    switch (output.kind) {
+      case 'batch': {
+        const position = output.position === undefined ? undefined : this.#position(output.stream, output.position);
+        if (position !== undefined) interest.next = position;
+        return { result: { ...output, position }, isReconnectNeeded: false };
+      }
+      case 'position': {
+        this.#isAnySeen = true;
+        const position = this.#position(output.stream, output.token);
+        interest.next = position;
+        interest.isLive = true;
+        return { result: { kind: 'position', stream: output.stream, position, isLive: output.isLive }, isReconnectNeeded: false };
+      }
+      case 'reset': {
+        const error = new PeerError(
+          'RESET',
+          `stream ${output.stream} started afresh: the primary's history does not reach our position ${describe(interest.next)}`,
+        );
+        const result = this.#reset(interest, error, this.#position(output.stream, output.token));
+        return { result, isReconnectNeeded: interest.onReset === 'now' };
+      }
+      default:
+        return assertNever(output);
+    }
+  }
+
+  /** A Rowcast primary refuses a subscription by an ERROR line of a fixed form, then closes the connection. */
+  handlePeerError(text: string): InterestOutput[] {
+    const gap = GAP.exec(text);
+    const unknown = UNKNOWN.exec(text);
+    const interest = this.#interests.get(gap?.[1] ?? unknown?.[1] ?? '');
+    if (interest === undefined) return [];
+    if (unknown !== null) return [this.#failUnknown(interest)];
+    const position = this.#position(interest.stream, Number(gap![2]) - 1);
+    if (interest.next === 'start') {
+      // Whoever wants everything that is kept has missed nothing.
+      interest.next = position;
+      return [];
+    }
+    const asked = describe(interest.next);
+    return [
+      this.#reset(interest, new PeerError('GAP', `rows of stream ${interest.stream} after ${asked} are no longer kept: it starts at ${gap![2]}`), position),
+    ];
+  }
+
+  #checkHistory(interest: Interest, greeting: Greeting): InterestOutput[] {
+    const { stream, next } = interest;
+    if (greeting.streams !== undefined && !greeting.streams.has(stream)) return [this.#failUnknown(interest)];
+    const logId = logIdOf(greeting, stream);
+    if (typeof next === 'string' || next.logId === undefined || logId === undefined || next.logId === logId) return [];
+    const error = new PeerError('RESET', `stream ${stream} has another history: its log id is ${logId}, position ${next.token} is of ${next.logId}`);
+    return [this.#reset(interest, error, undefined)];
+  }
+
+  /** @param earliest where to go on for `earliest`; undefined: ask for all that is kept */
+  #reset(interest: Interest, error: PeerError, earliest: Position | undefined): InterestOutput {
+    const { stream, onReset } = interest;
+    switch (onReset) {
+      case 'fail':
+        this.remove(stream);
+        return { kind: 'failed', stream, error };
+      case 'earliest':
+        interest.next = earliest ?? 'start';
+        return { kind: 'reset', stream, position: earliest, error };
+      case 'now':
+        interest.next = 'now';
+        return { kind: 'reset', stream, position: undefined, error };
+      default:
+        return assertNever(onReset);
+    }
+  }
+
+  #failUnknown({ stream }: Interest): InterestOutput {
+    this.remove(stream);
+    return { kind: 'failed', stream, error: new PeerError('UNKNOWN_STREAM', `the primary has no stream ${stream}: declare it there, or check the name`) };
+  }
+
+  #find(stream: StreamName): Interest | undefined {
+    const interest = this.#interests.get(stream);
+    if (interest !== undefined || this.#all === undefined || !this.#isAllAsked || this.#ended.has(stream)) return interest;
+    this.add({ ...this.#all, stream });
+    this.#asked.add(stream);
+    return this.#interests.get(stream);
+  }
+
+  #position(stream: StreamName, token: Token): Position {
+    const logId = this.#greeting === undefined ? undefined : logIdOf(this.#greeting, stream);
+    return logId === undefined ? { token } : { token, logId };
+  }
+}
+
+const GAP = /^stream (\S+) starts at ([0-9]{1,16}), asked for [0-9]{1,16}$/;
+const UNKNOWN = /^unknown stream (\S+)$/;
+
+function requestOf(next: Position | 'start' | 'now'): Token | 'NOW' {
+  if (next === 'now') return 'NOW';
+  return next === 'start' ? 0 : next.token;
+}
+
+function describe(next: Position | 'start' | 'now'): string {
+  return typeof next === 'string' ? next : String(next.token);
+}
