@@ -42,7 +42,7 @@ export function encodeRow(stream: StreamName, row: unknown): RowText {
 export function validateRows<Row>(stream: StreamName, validator: RowValidator<Row>, rows: readonly unknown[]): Row[] | Promise<Row[]> {
   const verdicts = rows.map((row) => runValidator(stream, validator, row));
   if (verdicts.some((v) => v instanceof Promise)) {
-    return Promise.all(verdicts).then((settled) => settled.map((v, index) => accepted(stream, v, index)));
+    return Promise.all(verdicts.map(async (verdict) => verdict)).then((settled) => settled.map((v, index) => accepted(stream, v, index)));
   }
   return (verdicts as RowVerdict<Row>[]).map((v, index) => accepted(stream, v, index));
 }

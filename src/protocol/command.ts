@@ -19,7 +19,8 @@ export type SharedCommand =
 /** What a worker says about itself and its subscriptions. */
 export type SubscribeCommand =
   | { readonly name: 'NAME'; readonly workerName: string }
-  | { readonly name: 'REPLICATE'; readonly stream: StreamName | 'ALL'; readonly from: Token | 'NOW' };
+  /** `ALL` is every stream. */
+  | { readonly name: 'REPLICATE'; readonly stream: StreamName; readonly from: Token | 'NOW' };
 
 /** What a worker tells the primary's application. Fire and forget: lost with the connection. */
 export type UpstreamCommand =

@@ -5,7 +5,7 @@
  *   waiting ──time──▶ connecting ──handleOpen──▶ following ──handleClosed──▶ waiting …      handleStop ──▶ stopped
  */
 
-import { assert, assertNever } from '../base/assert.ts';
+import { assertNever } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import { ConnectionError, PeerError, type RowcastError, UsageError } from '../model/errors.ts';

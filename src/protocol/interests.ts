@@ -89,7 +89,7 @@ export class Interests {
     this.#greeting = greeting;
     if (greeting === undefined) return [];
     const outputs: InterestOutput[] = [];
-    for (const interest of [...this.#interests.values()]) outputs.push(...this.#checkHistory(interest, greeting));
+    for (const interest of this.#interests.values()) outputs.push(...this.#checkHistory(interest, greeting));
     if (this.#all !== undefined) {
       for (const stream of greeting.streams ?? []) {
         if (!this.#interests.has(stream) && !this.#ended.has(stream)) this.add({ ...this.#all, stream });
@@ -98,9 +98,9 @@ export class Interests {
     return outputs;
   }
 
-  /** What to ask for now, each once per connection. */
-  takeRequests(): { stream: StreamName | 'ALL'; from: Token | 'NOW' }[] {
-    const requests: { stream: StreamName | 'ALL'; from: Token | 'NOW' }[] = [];
+  /** What to ask for now, each once per connection; `ALL` is every stream. */
+  takeRequests(): { stream: StreamName; from: Token | 'NOW' }[] {
+    const requests: { stream: StreamName; from: Token | 'NOW' }[] = [];
     const isNamed = this.#greeting?.streams !== undefined || this.#interests.size > 0;
     if (this.#all !== undefined && !isNamed && !this.#isAllAsked) {
       this.#isAllAsked = true;
