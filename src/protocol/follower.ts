@@ -42,7 +42,9 @@ export type FollowerOutput =
 
 export type FollowerEvent =
   | { readonly kind: 'connected'; readonly isRowcast: boolean }
-  | { readonly kind: 'disconnected'; readonly error: RowcastError; readonly retryInMs: Millis | undefined }
+  | { readonly kind: 'disconnected'; readonly error: RowcastError; readonly retryInMs: Millis }
+  /** After handleStop: the connection is gone, nothing follows. */
+  | { readonly kind: 'stopped' }
   | { readonly kind: 'peer-error'; readonly text: string }
   | { readonly kind: 'sync'; readonly text: string }
   | { readonly kind: 'command-dropped'; readonly line: string };
@@ -165,7 +167,7 @@ export class Follower {
     if (state.kind === 'stopped' || state.kind === 'idle' || state.kind === 'waiting') return;
     this.#session?.handleClosed();
     if (state.kind === 'stopping') {
-      this.#state = { kind: 'stopped' };
+      this.#stop();
       return;
     }
     if (state.kind === 'following' && state.isGreeted && this.#interests.isAllLive) this.#backoff.reset();
@@ -209,7 +211,7 @@ export class Follower {
         return;
       case 'idle':
       case 'waiting':
-        this.#state = { kind: 'stopped' };
+        this.#stop();
         return;
       case 'stopping':
       case 'stopped':
@@ -239,6 +241,11 @@ export class Follower {
 
   get #session(): WorkerSession | undefined {
     return this.#state.kind === 'following' || this.#state.kind === 'stopping' ? this.#state.session : undefined;
+  }
+
+  #stop(): void {
+    this.#state = { kind: 'stopped' };
+    this.#emit({ kind: 'stopped' });
   }
 
   #connect(now: Millis): void {

@@ -1,0 +1,143 @@
+/** The pump of one session: joins it to a socket, the clock and the streams. Decides nothing. */
+
+import { assertNever } from '../base/assert.ts';
+import type { Clock, Millis, Timer } from '../base/clock.ts';
+import { RowcastError } from '../model/errors.ts';
+import type { Page } from '../model/page.ts';
+import type { StreamName } from '../model/stream.ts';
+import type { PrimaryOutput, PrimarySession, PrimarySessionEvent } from '../protocol/primary-session.ts';
+import type { Connection, ConnectionHandler } from '../transport/transport.ts';
+import type { Publisher } from './publisher.ts';
+
+export interface PrimaryConnectionOptions {
+  readonly connection: Connection;
+  readonly session: PrimarySession;
+  readonly publisher: Publisher;
+  readonly clock: Clock;
+  readonly onEvent: (event: PrimarySessionEvent) => void;
+  /** The last call. `reason` when we ended the connection, `error` when the network did. */
+  readonly onClosed: (end: { reason: RowcastError | undefined; error: Error | undefined }) => void;
+}
+
+export class PrimaryConnection implements ConnectionHandler {
+  readonly connection: Connection;
+  readonly session: PrimarySession;
+  readonly #options: PrimaryConnectionOptions;
+  #timer: Timer | undefined;
+  #wakesAt: Millis = Infinity;
+  #isDraining = false;
+  #reason: RowcastError | undefined;
+
+  constructor(options: PrimaryConnectionOptions) {
+    this.#options = options;
+    this.connection = options.connection;
+    this.session = options.session;
+  }
+
+  handleOpen(): void {
+    this.session.handleOpen(this.#now);
+    this.#drain();
+  }
+
+  handleBytes(chunk: Uint8Array): void {
+    this.session.handleBytes(this.#now, chunk);
+    this.#drain();
+  }
+
+  handleDrained(): void {
+    this.session.handleDrained(this.#now);
+    this.#drain();
+  }
+
+  handleHint(stream: StreamName): void {
+    this.session.handleHint(this.#now, stream);
+    this.#drain();
+  }
+
+  handleStop(): void {
+    this.session.handleStop(this.#now);
+    this.#drain();
+  }
+
+  handleClosed(error?: Error): void {
+    this.session.handleClosed();
+    this.#timer?.cancel();
+    this.#options.onClosed({ reason: this.#reason, error });
+  }
+
+  get #now(): Millis {
+    return this.#options.clock.now();
+  }
+
+  #drain(): void {
+    // An event's listener may append, and so bring us here again: the loop that runs sends that too.
+    if (this.#isDraining) return;
+    let output = this.session.pollOutput();
+    if (output !== undefined) {
+      this.#isDraining = true;
+      this.connection.cork();
+      for (; output !== undefined; output = this.session.pollOutput()) this.#perform(output);
+      this.connection.uncork();
+      this.#isDraining = false;
+    }
+    this.#setTimer();
+  }
+
+  #perform(output: PrimaryOutput): void {
+    switch (output.kind) {
+      case 'transmit':
+        if (this.connection.write(output.bytes)) this.session.handleDrained(this.#now);
+        return;
+      case 'read':
+        return this.#read(output);
+      case 'event':
+        return this.#options.onEvent(output.event);
+      case 'close':
+        this.#reason = output.reason;
+        return this.connection.close();
+      case 'abort':
+        return this.connection.abort();
+      default:
+        return assertNever(output);
+    }
+  }
+
+  #read({ stream, after, maxBytes }: Extract<PrimaryOutput, { kind: 'read' }>): void {
+    let page: Page | Promise<Page>;
+    try {
+      page = this.#options.publisher.read(stream, { after, maxBytes });
+    } catch (thrown) {
+      return this.#handleReadFailed(stream, thrown);
+    }
+    if (!(page instanceof Promise)) return this.session.handlePage(this.#now, page);
+    page.then(
+      (settled) => {
+        this.session.handlePage(this.#now, settled);
+        this.#drain();
+      },
+      (thrown: unknown) => {
+        this.#handleReadFailed(stream, thrown);
+        this.#drain();
+      },
+    );
+  }
+
+  #handleReadFailed(stream: StreamName, thrown: unknown): void {
+    if (!(thrown instanceof RowcastError)) throw thrown;
+    this.session.handleReadFailed(this.#now, stream, thrown);
+  }
+
+  /** One timer at most. It is left to run early rather than set anew at every row; waking early is harmless. */
+  #setTimer(): void {
+    const at = this.session.nextTimeout() ?? Infinity;
+    if (at >= this.#wakesAt) return;
+    this.#timer?.cancel();
+    this.#wakesAt = at;
+    this.#timer = this.#options.clock.wakeIn(at - this.#now, () => {
+      this.#wakesAt = Infinity;
+      this.session.handleProgress(this.#now, this.connection.unsentBytes);
+      this.session.handleTimeout(this.#now);
+      this.#drain();
+    });
+  }
+}

@@ -1,0 +1,280 @@
+/** The public class of the process that owns the writes: streams, listeners, connections. Knows nothing of lines. */
+
+import { EventEmitter } from 'node:events';
+import { type Clock, type Millis, systemClock } from '../base/clock.ts';
+import type { Log } from '../log/log.ts';
+import { memoryLog } from '../log/memory.ts';
+import { defaultBatchLimits } from '../model/batch.ts';
+import { type RowcastError, UsageError } from '../model/errors.ts';
+import { type Logger, silentLogger } from '../model/logger.ts';
+import type { Stream, StreamName } from '../model/stream.ts';
+import { type Token, token } from '../model/token.ts';
+import type { UpstreamCommand } from '../protocol/command.ts';
+import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../protocol/limits.ts';
+import { PrimarySession, type PrimarySessionEvent, type SubscriptionStatus } from '../protocol/primary-session.ts';
+import { tcpTransport } from '../transport/tcp.ts';
+import { type Address, formatAddress, type ListenAddress, type Listener, type Transport } from '../transport/transport.ts';
+import { PrimaryConnection } from './connection.ts';
+import { Publisher } from './publisher.ts';
+
+export interface PrimaryOptions {
+  /** The server's name: workers may check it. */
+  readonly name: string;
+  /** Where durable streams live: sqliteLog, memoryLog. The primary opens and closes it. */
+  readonly log: Log;
+  readonly streams: readonly Stream[];
+  readonly limits?: Partial<PrimaryLimits & { maxBatchBytes: number }>;
+  /** What befalls a live worker that is over maxLagRows behind: cut (default), or left to catch up. */
+  readonly slowConsumer?: 'disconnect' | 'catch-up';
+  /** The most bytes of the newest rows kept ready in memory. Default 64 MiB. */
+  readonly tailBytes?: number;
+  readonly logger?: Logger;
+  readonly transport?: Transport;
+  readonly clock?: Clock;
+}
+
+const DEFAULT_TAIL_BYTES = 64 * 1024 * 1024;
+
+/** A worker's connection as the application sees it. */
+export interface ConnectedWorker {
+  /** Counts up from 1 within this process. */
+  readonly id: number;
+  /** What NAME gave; undefined before it came. */
+  readonly name: string | undefined;
+  readonly peer: string;
+}
+
+export interface PrimaryEvents {
+  command: [{ readonly command: UpstreamCommand; readonly worker: ConnectedWorker }];
+  connected: [{ readonly worker: ConnectedWorker }];
+  /** `error` says why, unless the worker left in good order or the primary stops. */
+  disconnected: [{ readonly worker: ConnectedWorker; readonly error: Error | undefined }];
+  /** A connection was ended by us: a broken line, a slow consumer, a gap. Others notice nothing. */
+  warning: [{ readonly worker: ConnectedWorker; readonly error: RowcastError }];
+}
+
+export interface PrimaryStatus {
+  readonly name: string;
+  readonly streams: readonly StreamStatus[];
+  readonly connections: readonly ConnectionStatus[];
+}
+
+export interface StreamStatus {
+  readonly stream: StreamName;
+  readonly durable: boolean;
+  readonly earliest: Token;
+  readonly latest: Token;
+}
+
+export interface ConnectionStatus extends ConnectedWorker {
+  readonly connectedAtMs: Millis;
+  /** Bytes given to the socket that the system has not taken. */
+  readonly queueBytes: number;
+  readonly subscriptions: readonly SubscriptionStatus[];
+}
+
+/**
+ * Opens the log and makes a primary; `listen` lets workers in.
+ * @throws UsageError DUPLICATE_STREAM, INVALID_OPTION; LogError
+ */
+export async function createPrimary(options: PrimaryOptions): Promise<Primary> {
+  const primary = new Primary(options);
+  await primary.open();
+  return primary;
+}
+
+class OpenConnection implements ConnectedWorker {
+  readonly id: number;
+  readonly connectedAtMs: Millis;
+  readonly pump: PrimaryConnection;
+
+  constructor(id: number, connectedAtMs: Millis, pump: PrimaryConnection) {
+    this.id = id;
+    this.connectedAtMs = connectedAtMs;
+    this.pump = pump;
+  }
+
+  get name(): string | undefined {
+    return this.pump.session.workerName;
+  }
+
+  get peer(): string {
+    return this.pump.connection.peer;
+  }
+}
+
+export class Primary extends EventEmitter<PrimaryEvents> {
+  readonly name: string;
+  readonly #options: PrimaryOptions;
+  readonly #limits: PrimaryLimits;
+  readonly #publisher: Publisher;
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #listeners = new Set<Listener>();
+  readonly #connections = new Set<OpenConnection>();
+  #lastId = 0;
+  #closing: Promise<void> | undefined;
+  #handleAllClosed: (() => void) | undefined;
+
+  /** @internal Use createPrimary. */
+  constructor(options: PrimaryOptions) {
+    super();
+    if (options.name === '' || /[\r\n]/.test(options.name)) throw new UsageError('INVALID_OPTION', 'the name of a primary is one line that is not empty');
+    const { maxBatchBytes = defaultBatchLimits.maxBatchBytes, ...limits } = options.limits ?? {};
+    this.name = options.name;
+    this.#options = options;
+    this.#limits = mergeLimits(defaultPrimaryLimits, limits);
+    this.#transport = options.transport ?? tcpTransport;
+    this.#clock = options.clock ?? systemClock;
+    this.#logger = options.logger ?? silentLogger;
+    this.#publisher = new Publisher({
+      streams: options.streams,
+      log: options.log,
+      volatileLog: memoryLog({ clock: this.#clock }),
+      limits: { maxLineBytes: this.#limits.maxLineBytes, maxBatchBytes },
+      tailBytes: options.tailBytes ?? DEFAULT_TAIL_BYTES,
+    });
+    this.#publisher.watch((stream) => {
+      for (const { pump } of this.#connections) pump.handleHint(stream);
+    });
+  }
+
+  /** @internal Use createPrimary. */
+  async open(): Promise<void> {
+    await this.#publisher.open();
+  }
+
+  /**
+   * Lets workers in at one more address; resolves to where it listens, port 0 resolved.
+   * @throws UsageError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE, PLAINTEXT_REFUSED, INVALID_OPTION, CLOSED
+   */
+  async listen(address: ListenAddress): Promise<Address> {
+    this.#checkOpen();
+    const listener = await this.#transport.listen(address, (connection) => {
+      const id = ++this.#lastId;
+      const session = new PrimarySession({
+        serverName: this.name,
+        streams: this.#publisher,
+        limits: this.#limits,
+        slowConsumer: this.#options.slowConsumer ?? 'disconnect',
+      });
+      const pump = new PrimaryConnection({
+        connection,
+        session,
+        publisher: this.#publisher,
+        clock: this.#clock,
+        onEvent: (event) => this.#handleEvent(open, event),
+        onClosed: ({ reason, error }) => this.#handleClosed(open, reason ?? error),
+      });
+      const open = new OpenConnection(id, this.#clock.now(), pump);
+      this.#connections.add(open);
+      this.#logger.info({ worker: id, peer: connection.peer }, 'worker connected');
+      this.emit('connected', { worker: open });
+      return pump;
+    });
+    if (this.#closing !== undefined) {
+      await listener.close();
+      this.#checkOpen();
+    }
+    this.#listeners.add(listener);
+    this.#logger.info({ address: formatAddress(listener.address) }, 'listening');
+    return listener.address;
+  }
+
+  /**
+   * Appends rows as one batch; resolves to its token when it is durable. Workers get all of it or nothing.
+   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
+   */
+  async append<Row>(stream: Stream<Row> | StreamName, rows: readonly Row[]): Promise<Token> {
+    this.#checkOpen();
+    return this.#publisher.append(nameOf(stream), rows);
+  }
+
+  /**
+   * Drops the rows with token <= upTo. A worker that still needs them gets a GAP.
+   * @throws UsageError NO_SUCH_STREAM, INVALID_TOKEN, CLOSED; LogError
+   */
+  async trim(stream: Stream | StreamName, upTo: Token): Promise<void> {
+    this.#checkOpen();
+    await this.#publisher.trim(nameOf(stream), token(upTo));
+  }
+
+  status(): PrimaryStatus {
+    const streams: StreamStatus[] = [];
+    for (const name of this.#publisher.names()) {
+      const { definition, earliest, latest } = this.#publisher.get(name)!;
+      streams.push({ stream: name, durable: definition.durable, earliest, latest });
+    }
+    const connections = [...this.#connections].map(({ id, name, peer, connectedAtMs, pump }) => ({
+      id,
+      name,
+      peer,
+      connectedAtMs,
+      queueBytes: pump.connection.unsentBytes,
+      subscriptions: pump.session.subscriptions,
+    }));
+    return { name: this.name, streams, connections };
+  }
+
+  /** Lets nobody in any more, tells the workers, finishes what was appended, closes the log. */
+  async close(): Promise<void> {
+    this.#closing ??= this.#close();
+    await this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#listeners].map(async (listener) => listener.close()));
+    try {
+      // Before the log closes: a session that reads from a closed log would blame it.
+      await this.#stopSessions();
+    } finally {
+      await this.#publisher.close();
+    }
+  }
+
+  async #stopSessions(): Promise<void> {
+    if (this.#connections.size === 0) return;
+    const allClosed = new Promise<void>((resolve) => {
+      this.#handleAllClosed = resolve;
+    });
+    for (const { pump } of this.#connections) pump.handleStop();
+    await allClosed;
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new UsageError('CLOSED', `primary ${this.name} is closed`);
+  }
+
+  #handleEvent(worker: OpenConnection, event: PrimarySessionEvent): void {
+    const fields = { worker: worker.id, name: worker.name, peer: worker.peer };
+    switch (event.kind) {
+      case 'command':
+        this.emit('command', { command: event.command, worker });
+        return;
+      case 'failed':
+        this.#logger.warn({ ...fields, code: event.error.code }, event.error.message);
+        this.emit('warning', { worker, error: event.error });
+        return;
+      case 'peer-error':
+        this.#logger.warn(fields, `the worker sent ERROR ${event.text}`);
+        return;
+      case 'named':
+      case 'subscribed':
+      case 'live':
+        this.#logger.debug({ ...fields, ...event }, event.kind);
+        return;
+    }
+  }
+
+  #handleClosed(worker: OpenConnection, error: Error | undefined): void {
+    this.#connections.delete(worker);
+    this.#logger.info({ worker: worker.id, name: worker.name, peer: worker.peer, ...(error && { reason: error.message }) }, 'worker disconnected');
+    this.emit('disconnected', { worker, error });
+    if (this.#connections.size === 0) this.#handleAllClosed?.();
+  }
+}
+
+function nameOf(stream: { readonly name: StreamName } | StreamName): StreamName {
+  return typeof stream === 'string' ? stream : stream.name;
+}

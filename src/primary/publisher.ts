@@ -1,0 +1,146 @@
+/**
+ * Append, then announce: the primary's streams over the two logs that hold them, durable and volatile, each behind its
+ * tail. Knows no session and no connection; whoever listens to `watch` is told of every append.
+ */
+
+import { type HintListener, type Log, type ReadOptions } from '../log/log.ts';
+import { Tail } from '../log/tail.ts';
+import type { BatchLimits } from '../model/batch.ts';
+import { UsageError } from '../model/errors.ts';
+import type { Page } from '../model/page.ts';
+import { encodeRow, validateRows } from '../model/row.ts';
+import type { Stream, StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+import type { Histories } from '../protocol/greeting.ts';
+import type { StreamState, StreamTable } from '../protocol/stream-table.ts';
+
+export interface PublisherOptions {
+  readonly streams: readonly Stream[];
+  /** Holds the streams that are durable. */
+  readonly log: Log;
+  /** Holds those that are worth nothing after a restart. */
+  readonly volatileLog: Log;
+  readonly limits: BatchLimits;
+  /** The most bytes of rows that each tail keeps in memory. */
+  readonly tailBytes: number;
+}
+
+/** One stream: what it is, where it lives, how far it is. */
+class PublishedStream implements StreamState {
+  readonly definition: Stream;
+  readonly log: Log;
+  readonly tail: Tail;
+  latest: Token;
+  appendedRows = 0;
+
+  constructor(definition: Stream, log: Log, tail: Tail) {
+    this.definition = definition;
+    this.log = log;
+    this.tail = tail;
+    this.latest = log.bounds(definition.name).latest;
+  }
+
+  get earliest(): Token {
+    return this.log.bounds(this.definition.name).earliest;
+  }
+}
+
+export class Publisher implements StreamTable {
+  readonly #options: PublisherOptions;
+  readonly #published = new Map<StreamName, PublishedStream>();
+  readonly #listeners: ((stream: StreamName) => void)[] = [];
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    const names = new Set<StreamName>();
+    for (const { name } of options.streams) {
+      if (names.has(name)) throw new UsageError('DUPLICATE_STREAM', `stream ${name} is declared twice`);
+      names.add(name);
+    }
+  }
+
+  /** @throws LogError */
+  async open(): Promise<void> {
+    await this.#openLog(this.#options.log, true);
+    await this.#openLog(this.#options.volatileLog, false);
+  }
+
+  get histories(): Histories {
+    const historyOf = (log: Log): { logId: string; streams: StreamName[] } => ({ logId: log.id, streams: [...this.#streamsIn(log)] });
+    const durable = historyOf(this.#options.log);
+    const volatile = historyOf(this.#options.volatileLog);
+    return volatile.streams.length > 0 ? { durable, volatile } : { durable };
+  }
+
+  names(): Iterable<StreamName> {
+    return this.#published.keys();
+  }
+
+  get(stream: StreamName): PublishedStream | undefined {
+    return this.#published.get(stream);
+  }
+
+  /**
+   * Resolves to the batch's token when it is durable. Batches of one stream keep the order of the calls, unless the
+   * stream's validator is asynchronous.
+   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
+   */
+  async append(stream: StreamName, rows: readonly unknown[]): Promise<Token> {
+    const { definition, log } = this.#find(stream);
+    if (definition.row !== undefined) {
+      const verdict = validateRows(stream, definition.row, rows);
+      // Awaited only where it must be: an await lets later calls overtake this one.
+      if (verdict instanceof Promise) await verdict;
+    }
+    return log.append(
+      stream,
+      rows.map((row) => encodeRow(stream, row)),
+    );
+  }
+
+  read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
+    return this.#find(stream).tail.read(stream, options);
+  }
+
+  /** @throws UsageError NO_SUCH_STREAM; LogError */
+  async trim(stream: StreamName, upTo: Token): Promise<void> {
+    await this.#find(stream).log.trim(stream, upTo);
+  }
+
+  /** Calls the listener when a stream's latest moved; its rows can be read by then. */
+  watch(listener: (stream: StreamName) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Finishes what was appended. */
+  async close(): Promise<void> {
+    await Promise.all([this.#options.log.close(), this.#options.volatileLog.close()]);
+  }
+
+  async #openLog(log: Log, durable: boolean): Promise<void> {
+    const streams = this.#options.streams.filter((stream) => stream.durable === durable);
+    await log.open({ streams, limits: this.#options.limits });
+    // The tail watches before we do: when a hint reaches a session, the tail has the rows.
+    const tail = new Tail(log, { maxBytes: this.#options.tailBytes });
+    for (const stream of streams) this.#published.set(stream.name, new PublishedStream(stream, log, tail));
+    log.watch(this.#handleHint);
+  }
+
+  readonly #handleHint: HintListener = ({ stream, latest, chunks }) => {
+    const published = this.#published.get(stream);
+    if (published === undefined || latest <= published.latest) return;
+    published.appendedRows += chunks?.reduce((rows, chunk) => rows + chunk.rows, 0) ?? latest - published.latest;
+    published.latest = latest;
+    for (const listener of this.#listeners) listener(stream);
+  };
+
+  #find(stream: StreamName): PublishedStream {
+    const published = this.#published.get(stream);
+    if (published === undefined) throw new UsageError('NO_SUCH_STREAM', `there is no stream ${stream}: it was not declared when the primary was made`);
+    return published;
+  }
+
+  *#streamsIn(log: Log): Iterable<StreamName> {
+    for (const [name, published] of this.#published) if (published.log === log) yield name;
+  }
+}

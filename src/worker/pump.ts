@@ -1,0 +1,108 @@
+/** Joins a follower to sockets and the clock. Decides nothing, knows no subscriber. */
+
+import type { Clock, Millis, Timer } from '../base/clock.ts';
+import type { Follower, FollowerOutput } from '../protocol/follower.ts';
+import type { Address, Connection, Transport } from '../transport/transport.ts';
+
+export interface PumpOptions {
+  readonly follower: Follower;
+  readonly transport: Transport;
+  readonly address: Address;
+  readonly clock: Clock;
+  /** Everything that is not about the connection itself. */
+  readonly onOutput: (output: AboutRows) => void;
+}
+
+type AboutRows = Exclude<FollowerOutput, { kind: 'connect' | 'transmit' | 'close' | 'abort' | 'pause' | 'resume' }>;
+
+export class Pump {
+  readonly #options: PumpOptions;
+  #connection: Connection | undefined;
+  #timer: Timer | undefined;
+  #wakesAt: Millis = Infinity;
+  #isDraining = false;
+
+  constructor(options: PumpOptions) {
+    this.#options = options;
+  }
+
+  get now(): Millis {
+    return this.#options.clock.now();
+  }
+
+  /** Performs what the follower wants, after every input to it. Called from within itself it leaves the work to the call that runs. */
+  drain(): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    const { follower } = this.#options;
+    try {
+      for (let output = follower.pollOutput(this.now); output !== undefined; output = follower.pollOutput(this.now)) this.#perform(output);
+    } finally {
+      this.#isDraining = false;
+    }
+    this.#setTimer();
+  }
+
+  #perform(output: FollowerOutput): void {
+    switch (output.kind) {
+      case 'connect':
+        return this.#connect();
+      case 'transmit':
+        if (this.#connection?.write(output.bytes) === false) this.#options.follower.handleBlocked();
+        return;
+      case 'close':
+        return this.#connection?.close();
+      case 'abort':
+        return this.#connection?.abort();
+      case 'pause':
+        return this.#connection?.pause();
+      case 'resume':
+        return this.#connection?.resume();
+      default:
+        return this.#options.onOutput(output);
+    }
+  }
+
+  #connect(): void {
+    const { follower, transport, address } = this.#options;
+    this.#connection = transport.connect(address, {
+      handleOpen: () => {
+        follower.handleOpen(this.now);
+        this.drain();
+      },
+      handleBytes: (chunk) => {
+        follower.handleBytes(this.now, chunk);
+        this.drain();
+      },
+      handleDrained: () => {
+        follower.handleDrained(this.now);
+        this.drain();
+      },
+      handleClosed: (error) => {
+        this.#connection = undefined;
+        follower.handleClosed(this.now, error);
+        this.drain();
+      },
+    });
+  }
+
+  /** One timer at most. It is left to run early rather than set anew at every row; waking early is harmless. */
+  #setTimer(): void {
+    const { follower, clock } = this.#options;
+    const at = follower.nextTimeout() ?? Infinity;
+    if (at >= this.#wakesAt) return;
+    this.#timer?.cancel();
+    this.#wakesAt = at;
+    this.#timer = clock.wakeIn(at - this.now, () => {
+      this.#wakesAt = Infinity;
+      follower.handleTimeout(this.now);
+      this.drain();
+    });
+  }
+
+  /** The follower is stopped: nothing wakes any more. */
+  close(): void {
+    this.#timer?.cancel();
+    this.#wakesAt = Infinity;
+  }
+}

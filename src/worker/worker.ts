@@ -1,0 +1,330 @@
+/** The public class of a process that follows: subscriptions over one connection that comes back. Decides nothing about the protocol. */
+
+import { EventEmitter } from 'node:events';
+import { assertNever } from '../base/assert.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
+import { systemRandom } from '../base/random.ts';
+import { type RowcastError, UsageError } from '../model/errors.ts';
+import { type Logger, silentLogger } from '../model/logger.ts';
+import type { Stream, StreamName } from '../model/stream.ts';
+import { token as checkToken, type Token } from '../model/token.ts';
+import type { UpstreamCommand } from '../protocol/command.ts';
+import { Follower, type FollowerEvent } from '../protocol/follower.ts';
+import type { Position } from '../protocol/interests.ts';
+import { defaultWorkerLimits, mergeLimits } from '../protocol/limits.ts';
+import { tcpTransport } from '../transport/tcp.ts';
+import { formatAddress } from '../transport/transport.ts';
+import { CheckpointWriter } from './checkpoint-writer.ts';
+import { iterate } from './iterate.ts';
+import type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './options.ts';
+import { Pump } from './pump.ts';
+import type { Batch, BatchHandler, LiveSubscription, Subscription, SubscriptionHooks } from './subscription.ts';
+import { Subscriptions } from './subscriptions.ts';
+
+const DEFAULT_WAIT_TIMEOUT_MS = 5_000;
+
+/**
+ * Makes a worker; `start` connects it.
+ * @throws UsageError INVALID_OPTION
+ */
+export function createWorker(options: WorkerOptions): Worker {
+  return new Worker(options);
+}
+
+export class Worker extends EventEmitter<WorkerEvents> {
+  readonly name: string;
+  readonly #options: WorkerOptions;
+  readonly #follower: Follower;
+  readonly #pump: Pump;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #checkpoint: CheckpointWriter | undefined;
+  readonly #subscriptions: Subscriptions;
+  /** Told when their subscription ends: by an error of its own, or in good order. */
+  readonly #endings = new Map<LiveSubscription, (error: Error | undefined) => void>();
+  #starting: Promise<void> | undefined;
+  #settleStart: { resolve: () => void; reject: (error: Error) => void } | undefined;
+  #stopping: Promise<void> | undefined;
+  #handleStopped: (() => void) | undefined;
+  /** Why there is no connection, for those who wait. */
+  #lastEnd: RowcastError | undefined;
+
+  /** @internal Use createWorker. */
+  constructor(options: WorkerOptions) {
+    super();
+    for (const [option, value] of Object.entries({ name: options.name, server: options.server })) {
+      if (value !== undefined && (value === '' || /[\r\n]/.test(value))) {
+        throw new UsageError('INVALID_OPTION', `option ${option} of a worker is one line that is not empty`);
+      }
+    }
+    this.name = options.name;
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#logger = options.logger ?? silentLogger;
+    this.#follower = new Follower({
+      workerName: options.name,
+      ...(options.server !== undefined && { serverName: options.server }),
+      limits: mergeLimits(defaultWorkerLimits, options.limits),
+      random: options.random ?? systemRandom,
+    });
+    this.#subscriptions = new Subscriptions({
+      follower: this.#follower,
+      now: () => this.#pump.now,
+      hasCheckpoint: options.checkpoint !== undefined,
+      hooks: (stream) => this.#hooks(stream),
+      onFailed: (subscription, error) => this.#handleFailed(subscription, error),
+    });
+    this.#pump = new Pump({
+      follower: this.#follower,
+      transport: options.transport ?? tcpTransport,
+      address: options.connect,
+      clock: this.#clock,
+      onOutput: (output) => (output.kind === 'event' ? this.#handleEvent(output.event) : this.#subscriptions.handle(output)),
+    });
+    if (options.checkpoint !== undefined) {
+      this.#checkpoint = new CheckpointWriter({
+        checkpoint: options.checkpoint,
+        clock: this.#clock,
+        positions: () => this.#subscriptions.positions,
+        onError: (error) => this.#report(error),
+      });
+    }
+  }
+
+  /**
+   * Gives a stream's batches to the handler, in order, one at a time; before or after `start`.
+   * A handler that throws ends the subscription with HANDLER_FAILED, its position unmoved, and the worker emits `error`.
+   * @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_OPTION, CLOSED
+   */
+  subscribe<Row>(stream: Stream<Row> | StreamName, options: SubscribeOptions, handler: BatchHandler<Row>): Subscription {
+    return this.#subscribe(stream, options, handler as BatchHandler);
+  }
+
+  /**
+   * Gives the batches of every stream that is not subscribed by name to the handler. Streams wait for each other's handlers only
+   * when very many rows wait.
+   * @throws UsageError DUPLICATE_STREAM, INVALID_TOKEN, INVALID_OPTION, CLOSED
+   */
+  subscribeAll(options: SubscribeOptions, handler: BatchHandler): void {
+    this.#checkOpen();
+    this.#subscriptions.addAll(options, handler);
+    this.#pump.drain();
+  }
+
+  /** Ends a subscription in good order; resolves when its handler is through. */
+  async unsubscribe(stream: Stream | StreamName): Promise<void> {
+    const name = nameOf(stream);
+    const subscription = this.#subscriptions.get(name);
+    if (subscription === undefined) return;
+    this.#subscriptions.remove(name);
+    const stopped = subscription.stop(new UsageError('CLOSED', `the subscription of ${name} was ended`));
+    this.#endings.get(subscription)?.(undefined);
+    this.#endings.delete(subscription);
+    await stopped;
+  }
+
+  /**
+   * A stream's batches as an async iterator; starts the worker when nobody did. Leaving the loop ends the subscription.
+   * It throws the signal's reason when aborted, and the error when the subscription fails.
+   */
+  follow<Row>(stream: Stream<Row> | StreamName, options: FollowOptions = {}): AsyncGenerator<Batch<Row>, void, void> {
+    return iterate<Row>({
+      signal: options.signal,
+      begin: (handler, onEnd) => {
+        const subscription = this.#subscribe(stream, options, handler as BatchHandler);
+        this.#endings.set(subscription, onEnd);
+        // A failure of the start reaches the loop as the end of its subscription.
+        this.start().catch(onEnd);
+        return () => void this.unsubscribe(nameOf(stream));
+      },
+    });
+  }
+
+  /**
+   * Connects, and goes on connecting whatever happens, until `stop`. Resolves when every subscription is live.
+   * Rejects when the checkpoint cannot be read, when a subscription fails before that, and when the worker is stopped.
+   * Listen to `disconnected` to hear of connections that fail meanwhile.
+   */
+  async start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  /**
+   * Resolves when everything of the stream up to the token was applied here: read your own writes.
+   * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, WAIT_TIMEOUT (the text says what held it up); the signal's reason;
+   *   the error of a subscription that ends or is reset meanwhile
+   */
+  async waitFor(stream: Stream | StreamName, token: Token, { timeoutMs = DEFAULT_WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
+    checkToken(token);
+    signal?.throwIfAborted();
+    const name = nameOf(stream);
+    const subscription = this.#subscriptions.get(name);
+    if (subscription === undefined) throw new UsageError('NOT_SUBSCRIBED', `worker ${this.name} does not subscribe to ${name}`);
+    if (subscription.error !== undefined) throw subscription.error;
+    const { reached, cancel } = subscription.wait(token);
+    const timer = this.#clock.wakeIn(timeoutMs, () =>
+      cancel(
+        new UsageError(
+          'WAIT_TIMEOUT',
+          `stream ${name} is at ${subscription.position ?? 'no position'}, ${token} was not reached within ${timeoutMs} ms: ${this.#whyBehind(subscription)}`,
+        ),
+      ),
+    );
+    const abort = (): void => cancel(signal!.reason as Error);
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      await reached;
+    } finally {
+      timer.cancel();
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** The token up to which rows of the stream were applied; undefined when nothing is known. */
+  position(stream: Stream | StreamName): Token | undefined {
+    return this.#subscriptions.get(nameOf(stream))?.position;
+  }
+
+  /** Every subscription has reached the primary's position since the last connect. */
+  get isLive(): boolean {
+    return this.#follower.isLive && [...this.#subscriptions].every(({ isLive }) => isLive);
+  }
+
+  /**
+   * Sends a command to the primary, or keeps it until connected. Unreliable: lost with the connection, and when too many wait.
+   * @throws UsageError INVALID_COMMAND, CLOSED
+   */
+  send(command: UpstreamCommand): void {
+    this.#checkOpen();
+    this.#follower.handleSend(this.#pump.now, command);
+    this.#pump.drain();
+  }
+
+  /** Lets running handlers finish, stores the positions, ends the connection. */
+  async stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #start(): Promise<void> {
+    this.#checkOpen();
+    const stored = (await this.#checkpoint?.load()) ?? new Map<StreamName, Position>();
+    this.#checkOpen();
+    const live = new Promise<void>((resolve, reject) => {
+      this.#settleStart = { resolve, reject };
+    });
+    this.#subscriptions.begin(stored);
+    this.#follower.handleStart(this.#pump.now);
+    this.#pump.drain();
+    await live;
+  }
+
+  async #stop(): Promise<void> {
+    const error = new UsageError('CLOSED', `worker ${this.name} was stopped`);
+    this.#settleStart?.reject(error);
+    const stopped = new Promise<void>((resolve) => {
+      this.#handleStopped = resolve;
+    });
+    this.#follower.handleStop(this.#pump.now);
+    this.#pump.drain();
+    const idle = [...this.#subscriptions].map(async (subscription) => subscription.stop(error));
+    for (const onEnd of this.#endings.values()) onEnd(undefined);
+    await Promise.all(idle);
+    if (!this.#follower.isStopped) await stopped;
+    this.#pump.close();
+    await this.#checkpoint?.close();
+  }
+
+  #subscribe(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): LiveSubscription {
+    this.#checkOpen();
+    const subscription = this.#subscriptions.add(stream, options, handler);
+    this.#pump.drain();
+    return subscription;
+  }
+
+  #hooks(stream: StreamName): Omit<SubscriptionHooks, 'onFailed'> {
+    return {
+      onApplied: (bytes) => {
+        this.#follower.handleApplied(this.#pump.now, bytes);
+        this.#pump.drain();
+      },
+      onPosition: () => this.#checkpoint?.handlePosition(),
+      onLive: () => {
+        this.#logger.debug({ stream }, 'live');
+        this.emit('live', { stream });
+        this.#settleIfLive();
+      },
+      onReset: (error) => {
+        this.#logger.warn({ stream, code: error.code }, error.message);
+        this.emit('reset', { stream, error });
+      },
+    };
+  }
+
+  #handleEvent(event: FollowerEvent): void {
+    switch (event.kind) {
+      case 'connected':
+        this.#logger.info({ primary: formatAddress(this.#options.connect), isRowcast: event.isRowcast }, 'connected');
+        this.emit('connected', { isRowcast: event.isRowcast });
+        // A worker that subscribes to nothing is live by that.
+        return queueMicrotask(() => this.#settleIfLive());
+      case 'disconnected':
+        for (const subscription of this.#subscriptions) subscription.handleDisconnected();
+        this.#lastEnd = event.error;
+        this.#logger.warn({ code: event.error.code, retryInMs: Math.round(event.retryInMs) }, event.error.message);
+        this.emit('disconnected', { error: event.error, retryInMs: event.retryInMs });
+        return;
+      case 'stopped':
+        this.#handleStopped?.();
+        return;
+      case 'peer-error':
+        this.#logger.warn({}, `the primary sent ERROR ${event.text}`);
+        this.emit('peer-error', { text: event.text });
+        return;
+      case 'sync':
+        this.emit('sync', { text: event.text });
+        return;
+      case 'command-dropped':
+        this.#logger.warn({ line: event.line }, 'too many commands wait: one was dropped');
+        this.emit('command-dropped', { line: event.line });
+        return;
+      default:
+        assertNever(event);
+    }
+  }
+
+  #settleIfLive(): void {
+    if (this.isLive) this.#settleStart?.resolve();
+  }
+
+  #handleFailed(subscription: LiveSubscription, error: RowcastError): void {
+    this.#follower.handleUnsubscribe(subscription.stream);
+    this.#settleStart?.reject(error);
+    const onEnd = this.#endings.get(subscription);
+    this.#endings.delete(subscription);
+    if (onEnd !== undefined) return onEnd(error);
+    this.#logger.error({ stream: subscription.stream, code: error.code }, error.message);
+    this.#report(error);
+  }
+
+  /** Later, so that a process without a listener ends by the error itself and not within our own work. */
+  #report(error: RowcastError): void {
+    queueMicrotask(() => this.emit('error', error));
+  }
+
+  #whyBehind(subscription: LiveSubscription): string {
+    if (this.#starting === undefined) return 'the worker was not started';
+    if (!this.#follower.isConnected) return `the worker is not connected${this.#lastEnd === undefined ? '' : `: ${this.#lastEnd.message}`}`;
+    if (subscription.isBusy) return 'the handler is busy with an earlier batch';
+    return subscription.isLive ? 'the primary has not sent it; is the token of this stream?' : 'the stream is catching up';
+  }
+
+  #checkOpen(): void {
+    if (this.#stopping !== undefined) throw new UsageError('CLOSED', `worker ${this.name} is stopped`);
+  }
+}
+
+function nameOf(stream: { readonly name: StreamName } | StreamName): StreamName {
+  return typeof stream === 'string' ? stream : stream.name;
+}
