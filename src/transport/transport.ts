@@ -1,9 +1,7 @@
 /** The interface of a transport: bytes between two ends. Knows nothing of lines. One exported suite holds each to it. */
 
 /** Where to listen or connect: TCP, or a Unix-domain socket. */
-export type Address =
-  | { readonly host: string; readonly port: number }
-  | { readonly path: string };
+export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
 export type ListenAddress = Address & {
   /** Lets anyone on the network read and write without TLS. Needed off loopback. */
@@ -50,10 +48,14 @@ export interface Listener {
 }
 
 export interface Transport {
+  /**
+   * Never throws for what the network does: then handleClosed follows.
+   * @throws UsageError INVALID_OPTION
+   */
   connect(address: Address, handler: ConnectionHandler): Connection;
   /**
    * Calls `accept` for each connection; what it returns hears of the connection.
-   * @throws UsageError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE, PLAINTEXT_REFUSED
+   * @throws UsageError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE, PLAINTEXT_REFUSED, INVALID_OPTION
    */
   listen(address: ListenAddress, accept: (connection: Connection) => ConnectionHandler): Promise<Listener>;
 }

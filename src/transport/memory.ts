@@ -1,0 +1,98 @@
+/**
+ * The transport within one process, for tests and for a primary and its workers in one program. Knows no network: an address is a key in a
+ * table of its own, so nothing is refused for being off loopback.
+ */
+
+import { ConnectionError, UsageError } from '../model/errors.ts';
+import { checkConnectAddress } from './check-address.ts';
+import { MemoryConnection } from './memory-connection.ts';
+import { type Address, type Connection, type ConnectionHandler, formatAddress, type ListenAddress, type Transport } from './transport.ts';
+
+export interface MemoryTransportOptions {
+  /** Bytes on their way to the other end from which on `write` returns false; default 64 KiB. */
+  readonly highWaterBytes?: number;
+}
+
+export interface MemoryTransport extends Transport {
+  /** Cuts a connection as a broken cable would: what is on its way is lost, and both ends hear of an error. */
+  cut(connection: Connection): void;
+  /** Cuts every connection. */
+  cutAll(): void;
+}
+
+const defaultHighWaterBytes = 65_536;
+
+// Where systems begin to give out free ports too.
+const lowestFreePort = 49_152;
+
+/** @throws UsageError INVALID_OPTION */
+export function createMemoryTransport(options: MemoryTransportOptions = {}): MemoryTransport {
+  const { highWaterBytes = defaultHighWaterBytes } = options;
+  if (!(highWaterBytes > 0)) throw new UsageError('INVALID_OPTION', `highWaterBytes must be above 0, not ${highWaterBytes}`);
+  const listeners = new Map<string, { readonly accept: (connection: Connection) => ConnectionHandler }>();
+  const connections = new Set<MemoryConnection>();
+
+  function createConnection(peer: string): MemoryConnection {
+    const connection = new MemoryConnection(peer, highWaterBytes, () => connections.delete(connection));
+    connections.add(connection);
+    return connection;
+  }
+
+  /** Joins a connection to whoever listens by the time that it arrives. */
+  function arrive(near: MemoryConnection, name: string): void {
+    if (near.isOver) return;
+    const listener = listeners.get(name);
+    if (listener === undefined) {
+      near.fail(new ConnectionError('CONNECTION_LOST', `cannot connect to ${name}: nothing listens there; is the primary running?`));
+      return;
+    }
+    const far = createConnection(`a client of ${name}`);
+    near.joinTo(far);
+    far.attach(listener.accept(far));
+    far.open();
+    near.open();
+  }
+
+  function realAddress(address: ListenAddress): Address {
+    if ('path' in address) return { path: address.path };
+    const { host } = address;
+    let { port } = address;
+    if (port === 0) for (port = lowestFreePort; listeners.has(formatAddress({ host, port })); port++);
+    return { host, port };
+  }
+
+  return {
+    connect(address, handler) {
+      checkConnectAddress(address);
+      const name = formatAddress(address);
+      const connection = createConnection(name);
+      connection.attach(handler);
+      setImmediate(() => arrive(connection, name));
+      return connection;
+    },
+
+    async listen(wanted, accept) {
+      const address = realAddress(wanted);
+      const name = formatAddress(address);
+      if (listeners.has(name)) {
+        throw new UsageError('ADDRESS_IN_USE', `cannot listen at ${name}: another listener is there; close it or choose another address`);
+      }
+      const listener = { accept };
+      listeners.set(name, listener);
+      return {
+        address,
+        close: async () => {
+          if (listeners.get(name) === listener) listeners.delete(name);
+        },
+      };
+    },
+
+    cut(connection) {
+      if (connection instanceof MemoryConnection) connection.cut();
+    },
+
+    cutAll() {
+      for (const connection of connections) connection.cut();
+    },
+  };
+}
