@@ -10,7 +10,7 @@ export interface Timer {
 export interface Clock {
   /** Ms since 1970. Never runs backwards within a process, even when the system's clock is set. */
   now(): Millis;
-  /** Calls `wake` once, after at least `delayMs`. A waiting timer does not keep the process alive. */
+  /** Calls `wake` once, after about `delayMs`. It keeps the process alive: a worker that waits to connect again has not ended. */
   wakeIn(delayMs: Millis, wake: () => void): Timer;
 }
 
@@ -21,7 +21,6 @@ export const systemClock: Clock = {
   now: () => performance.timeOrigin + performance.now(),
   wakeIn(delayMs, wake) {
     const handle = setTimeout(wake, Math.min(Math.max(delayMs, 0), LONGEST_DELAY_MS));
-    handle.unref();
     return { cancel: () => clearTimeout(handle) };
   },
 };
