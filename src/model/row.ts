@@ -48,11 +48,15 @@ export function validateRows<Row>(stream: StreamName, validator: RowValidator<Ro
 }
 
 function runValidator<Row>(stream: StreamName, validator: RowValidator<Row>, row: unknown): RowVerdict<Row> | Promise<RowVerdict<Row>> {
-  try {
-    return validator['~standard'].validate(row);
-  } catch (cause) {
+  const refuse = (cause: unknown): never => {
     if (cause instanceof RowcastError) throw cause;
     throw new UsageError('INVALID_ROW', `the validator of stream ${stream} threw: ${messageOf(cause)}`, { cause });
+  };
+  try {
+    const verdict = validator['~standard'].validate(row);
+    return verdict instanceof Promise ? verdict.catch(refuse) : verdict;
+  } catch (cause) {
+    return refuse(cause);
   }
 }
 

@@ -76,9 +76,13 @@ export class PrimaryConnection implements ConnectionHandler {
     if (output !== undefined) {
       this.#isDraining = true;
       this.connection.cork();
-      for (; output !== undefined; output = this.session.pollOutput()) this.#perform(output);
-      this.connection.uncork();
-      this.#isDraining = false;
+      try {
+        for (; output !== undefined; output = this.session.pollOutput()) this.#perform(output);
+      } finally {
+        // A listener of the application's that throws must not leave the connection mute.
+        this.connection.uncork();
+        this.#isDraining = false;
+      }
     }
     this.#setTimer();
   }

@@ -33,6 +33,10 @@ export interface PrimaryOptions {
   readonly clock?: Clock;
 }
 
+const defaultLimits: PrimaryLimits & { readonly maxBatchBytes: number } = Object.freeze({
+  ...defaultPrimaryLimits,
+  maxBatchBytes: defaultBatchLimits.maxBatchBytes,
+});
 const DEFAULT_TAIL_BYTES = 64 * 1024 * 1024;
 
 /** A worker's connection as the application sees it. */
@@ -106,7 +110,7 @@ class OpenConnection implements ConnectedWorker {
 export class Primary extends EventEmitter<PrimaryEvents> {
   readonly name: string;
   readonly #options: PrimaryOptions;
-  readonly #limits: PrimaryLimits;
+  readonly #limits: typeof defaultLimits;
   readonly #publisher: Publisher;
   readonly #transport: Transport;
   readonly #clock: Clock;
@@ -121,10 +125,12 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   constructor(options: PrimaryOptions) {
     super();
     if (options.name === '' || /[\r\n]/.test(options.name)) throw new UsageError('INVALID_OPTION', 'the name of a primary is one line that is not empty');
-    const { maxBatchBytes = defaultBatchLimits.maxBatchBytes, ...limits } = options.limits ?? {};
+    const { tailBytes = DEFAULT_TAIL_BYTES } = options;
+    // Here, not when it is first used: the log is not open yet, so nothing stays open.
+    if (!Number.isSafeInteger(tailBytes) || tailBytes < 0) throw new UsageError('INVALID_OPTION', `tailBytes is an integer from 0, not ${tailBytes}`);
     this.name = options.name;
     this.#options = options;
-    this.#limits = mergeLimits(defaultPrimaryLimits, limits);
+    this.#limits = mergeLimits(defaultLimits, options.limits);
     this.#transport = options.transport ?? tcpTransport;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
@@ -132,8 +138,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       streams: options.streams,
       log: options.log,
       volatileLog: memoryLog({ clock: this.#clock }),
-      limits: { maxLineBytes: this.#limits.maxLineBytes, maxBatchBytes },
-      tailBytes: options.tailBytes ?? DEFAULT_TAIL_BYTES,
+      limits: this.#limits,
+      tailBytes,
     });
     this.#publisher.watch((stream) => {
       for (const { pump } of this.#connections) pump.handleHint(stream);

@@ -87,15 +87,14 @@ export class Publisher implements StreamTable {
    */
   async append(stream: StreamName, rows: readonly unknown[]): Promise<Token> {
     const { definition, log } = this.#find(stream);
+    // Before anything is awaited: what the caller does to the rows afterwards is none of the batch's.
+    const texts = rows.map((row) => encodeRow(stream, row));
     if (definition.row !== undefined) {
       const verdict = validateRows(stream, definition.row, rows);
       // Awaited only where it must be: an await lets later calls overtake this one.
       if (verdict instanceof Promise) await verdict;
     }
-    return log.append(
-      stream,
-      rows.map((row) => encodeRow(stream, row)),
-    );
+    return log.append(stream, texts);
   }
 
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {

@@ -256,8 +256,9 @@ export class PrimarySession {
     const subscription: Subscription = { stream, sent, isLive: false, isQueued: false, sentRows: 0 };
     this.#subscriptions.set(stream, subscription);
     this.#emit({ kind: 'subscribed', stream, from });
-    if (sent >= latest) return this.#handleCaughtUp(now, subscription, true);
+    // Also where nothing is kept: the first POSITION rewinds the worker, the second says that it has caught up.
     if (isAhead) this.#send(now, { name: 'POSITION', stream, token: sent });
+    if (sent >= latest) return this.#handleCaughtUp(now, subscription, true);
     this.#enqueue(subscription);
   }
 

@@ -11,7 +11,7 @@ export interface CheckpointWriterOptions {
   readonly clock: Clock;
   /** The positions as they are now. */
   readonly positions: () => ReadonlyMap<StreamName, Position>;
-  /** A write failed; the next move of a position tries again. */
+  /** A write failed; the next move of a position tries again, and so does the end. */
   readonly onError: (error: RowcastError) => void;
 }
 
@@ -22,6 +22,7 @@ export class CheckpointWriter {
   readonly #options: CheckpointWriterOptions;
   #timer: Timer | undefined;
   #isDirty = false;
+  #hasFailed = false;
   #writing: Promise<void> | undefined;
 
   constructor(options: CheckpointWriterOptions) {
@@ -49,6 +50,7 @@ export class CheckpointWriter {
   async close(): Promise<void> {
     this.#timer?.cancel();
     await this.#writing;
+    this.#isDirty ||= this.#hasFailed;
     await this.#write();
   }
 
@@ -65,7 +67,9 @@ export class CheckpointWriter {
   async #save(): Promise<void> {
     try {
       await this.#options.checkpoint.save(this.#options.positions());
+      this.#hasFailed = false;
     } catch (thrown) {
+      this.#hasFailed = true;
       this.#options.onError(explain('write', thrown));
     }
   }

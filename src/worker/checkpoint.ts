@@ -84,7 +84,7 @@ function parse(path: string, text: string): Map<StreamName, Position> {
   }
   const { version, streams } = (content ?? {}) as { version?: unknown; streams?: unknown };
   if (version !== VERSION) throw damaged(`version ${JSON.stringify(version)}, expected ${VERSION}`);
-  if (typeof streams !== 'object' || streams === null) throw damaged('no streams');
+  if (typeof streams !== 'object' || streams === null || Array.isArray(streams)) throw damaged('no streams');
   const positions = new Map<StreamName, Position>();
   for (const [stream, position] of Object.entries(streams)) {
     const { token, logId } = (position ?? {}) as { token?: unknown; logId?: unknown };

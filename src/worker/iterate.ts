@@ -9,54 +9,89 @@ export interface IterateOptions<Row> {
   readonly signal: AbortSignal | undefined;
 }
 
-/** Ends when the loop is left, when the worker stops, or by throwing: the signal's reason, or why the subscription failed. */
-export async function* iterate<Row>({ begin, signal }: IterateOptions<Row>): AsyncGenerator<Batch<Row>, void, void> {
-  signal?.throwIfAborted();
-  // One batch at a time is here: the handler's promise holds the next one back.
-  let arrived: Batch<Row> | undefined;
-  let held: { release: () => void; giveUp: (error: Error) => void } | undefined;
-  let end: { error: unknown } | undefined;
-  let wake: (() => void) | undefined;
-  const finish = (error: unknown): void => {
-    end ??= { error };
-    wake?.();
-    // Whoever left in the middle of a batch has not applied it.
-    held?.giveUp(new UsageError('CLOSED', 'the loop over the batches ended'));
+/**
+ * Begins when the first batch is asked for. Ends when the loop is left, when the worker stops, or by throwing: the
+ * signal's reason, or why the subscription failed.
+ */
+export function iterate<Row>(options: IterateOptions<Row>): AsyncGenerator<Batch<Row>, void, void> {
+  const loop = new Loop(options);
+  const batches = loop.run();
+  const finish = batches.return.bind(batches);
+  // A generator's own return waits for the `next` that is pending, and so for a batch that may never come.
+  batches.return = async (value) => {
+    loop.leave(undefined);
+    return finish(value);
   };
-  const abort = (): void => {
-    // In this order: a batch that is given up by a subscription that goes on would be a failure.
-    stop();
-    finish(signal!.reason);
-  };
-  signal?.addEventListener('abort', abort, { once: true });
-  const stop = begin(
-    (batch) =>
-      new Promise<void>((release, giveUp) => {
-        arrived = batch;
-        held = { release, giveUp };
-        wake?.();
-      }),
-    finish,
-  );
-  try {
-    for (;;) {
-      while (arrived === undefined && end === undefined) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
+  return batches;
+}
+
+class Loop<Row> {
+  readonly #options: IterateOptions<Row>;
+  /** One batch at a time is here: the handler's promise holds the next one back. */
+  #arrived: Batch<Row> | undefined;
+  #held: { readonly release: () => void; readonly giveUp: (error: Error) => void } | undefined;
+  #end: { readonly error: unknown } | undefined;
+  #wake: (() => void) | undefined;
+  #stop: (() => void) | undefined;
+
+  constructor(options: IterateOptions<Row>) {
+    this.#options = options;
+  }
+
+  async *run(): AsyncGenerator<Batch<Row>, void, void> {
+    const { begin, signal } = this.#options;
+    signal?.throwIfAborted();
+    const abort = (): void => this.leave(signal!.reason);
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      this.#stop = begin(
+        (batch) => this.#handleBatch(batch),
+        (error) => this.#finish(error),
+      );
+      for (;;) {
+        while (this.#arrived === undefined && this.#end === undefined) await this.#woken();
+        if (this.#end !== undefined) {
+          if (this.#end.error !== undefined) throw this.#end.error;
+          return;
+        }
+        const batch = this.#arrived!;
+        this.#arrived = undefined;
+        yield batch;
+        this.#held!.release();
       }
-      if (end !== undefined) {
-        if (end.error !== undefined) throw end.error;
-        return;
-      }
-      const batch = arrived!;
-      arrived = undefined;
-      yield batch;
-      held!.release();
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      this.leave(undefined);
     }
-  } finally {
-    signal?.removeEventListener('abort', abort);
-    stop();
-    finish(undefined);
+  }
+
+  /** Ends the subscription from this side; with an error, the loop throws it. */
+  leave(error: unknown): void {
+    // First why it ends: that the subscription then says so too tells nothing new.
+    this.#end ??= { error };
+    // Then the subscription: a batch that is given up by one that goes on would be a failure.
+    this.#stop?.();
+    this.#finish(error);
+  }
+
+  #handleBatch(batch: Batch<Row>): Promise<void> {
+    return new Promise<void>((release, giveUp) => {
+      this.#arrived = batch;
+      this.#held = { release, giveUp };
+      this.#wake?.();
+    });
+  }
+
+  #finish(error: unknown): void {
+    this.#end ??= { error };
+    this.#wake?.();
+    // Whoever left in the middle of a batch has not applied it.
+    this.#held?.giveUp(new UsageError('CLOSED', 'the loop over the batches ended'));
+  }
+
+  #woken(): Promise<void> {
+    return new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
   }
 }

@@ -21,6 +21,7 @@ export class Pump {
   #timer: Timer | undefined;
   #wakesAt: Millis = Infinity;
   #isDraining = false;
+  #isPaused = false;
 
   constructor(options: PumpOptions) {
     this.#options = options;
@@ -28,6 +29,11 @@ export class Pump {
 
   get now(): Millis {
     return this.#options.clock.now();
+  }
+
+  /** Nothing is read: too many rows wait for their handlers. */
+  get isPaused(): boolean {
+    return this.#isPaused;
   }
 
   /** Performs what the follower wants, after every input to it. Called from within itself it leaves the work to the call that runs. */
@@ -55,8 +61,10 @@ export class Pump {
       case 'abort':
         return this.#connection?.abort();
       case 'pause':
+        this.#isPaused = true;
         return this.#connection?.pause();
       case 'resume':
+        this.#isPaused = false;
         return this.#connection?.resume();
       default:
         return this.#options.onOutput(output);
@@ -65,6 +73,7 @@ export class Pump {
 
   #connect(): void {
     const { follower, transport, address } = this.#options;
+    this.#isPaused = false;
     this.#connection = transport.connect(address, {
       handleOpen: () => {
         follower.handleOpen(this.now);

@@ -1,6 +1,6 @@
 /** One stream's rows on their way to the application: one batch at a time, positions, those who wait for one. Knows no connection. */
 
-import { HandlerError, messageOf, PeerError, type RowcastError } from '../model/errors.ts';
+import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../model/errors.ts';
 import { type RowValidator, validateRows } from '../model/row.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
@@ -34,6 +34,8 @@ export interface SubscriptionHooks {
   readonly onPosition: () => void;
   readonly onLive: () => void;
   readonly onReset: (error: RowcastError) => void;
+  /** The handler failed at its last batch, after the subscription was ended from outside. */
+  readonly onFailedLate: (error: RowcastError) => void;
   /** It ended by itself: nothing more is wanted of the stream. */
   readonly onFailed: (error: RowcastError) => void;
 }
@@ -46,6 +48,9 @@ export interface SubscriptionOptions {
 }
 
 type Item = Exclude<InterestOutput, { kind: 'failed' }>;
+type BatchItem = Extract<Item, { kind: 'batch' }>;
+
+const SLOTS_WORTH_MOVING = 1_024;
 
 interface Waiter {
   readonly token: Token;
@@ -56,11 +61,12 @@ interface Waiter {
 export class LiveSubscription implements Subscription {
   readonly stream: StreamName;
   readonly #options: SubscriptionOptions;
-  #items: Item[] = [];
+  /** Those before #next are through. */
+  #items: (Item | undefined)[] = [];
   #next = 0;
-  #isBusy = false;
+  /** Settles when the batch that the handler is at is through. */
+  #busy: Promise<void> | undefined;
   #isRunning = false;
-  #handleIdle: (() => void) | undefined;
   #position: Position | undefined;
   #isLive = false;
   #error: RowcastError | undefined;
@@ -87,7 +93,7 @@ export class LiveSubscription implements Subscription {
 
   /** The handler has not finished what came: it is what a wait waits for. */
   get isBusy(): boolean {
-    return this.#isBusy;
+    return this.#busy !== undefined;
   }
 
   get error(): RowcastError | undefined {
@@ -111,7 +117,7 @@ export class LiveSubscription implements Subscription {
   handleDisconnected(): void {
     this.#isLive = false;
     // A POSITION that still waits behind rows was of the connection that ended.
-    this.#items = this.#items.map((item) => (item.kind === 'position' ? { ...item, isLive: false } : item));
+    this.#items = this.#items.map((item) => (item?.kind === 'position' ? { ...item, isLive: false } : item));
   }
 
   /** Resolves when everything up to `token` was applied; rejects when the subscription ends first. `cancel` gives the wait up. */
@@ -134,10 +140,7 @@ export class LiveSubscription implements Subscription {
   /** Ends it from outside. What was not begun is given up; what the handler is at, it finishes. */
   async stop(error: RowcastError): Promise<void> {
     this.#end(error);
-    if (!this.#isBusy) return;
-    await new Promise<void>((resolve) => {
-      this.#handleIdle = resolve;
-    });
+    await this.#busy;
   }
 
   /** The primary, or the follower's policy, ended it. */
@@ -151,7 +154,7 @@ export class LiveSubscription implements Subscription {
   #end(error: RowcastError): void {
     this.#isStopped = true;
     this.#isLive = false;
-    for (const item of this.#items.slice(this.#next)) if (item.kind === 'batch') this.#options.hooks.onApplied(item.bytes);
+    for (const item of this.#items.slice(this.#next)) if (item?.kind === 'batch') this.#options.hooks.onApplied(item.bytes);
     this.#items = [];
     this.#next = 0;
     this.#rejectWaiters(error);
@@ -160,48 +163,78 @@ export class LiveSubscription implements Subscription {
   /** Goes on by itself as long as handlers answer at once: no promise where none is needed. */
   #run(): void {
     // A handler may send, subscribe, stop: whatever comes in by that waits its turn.
-    if (this.#isBusy || this.#isRunning) return;
+    if (this.#busy !== undefined || this.#isRunning) return;
     this.#isRunning = true;
-    while (this.#next < this.#items.length) {
-      const item = this.#items[this.#next++]!;
-      const pending = item.kind === 'batch' ? this.#apply(item) : undefined;
-      if (pending !== undefined) {
-        this.#isBusy = true;
-        this.#isRunning = false;
-        void pending.then((isApplied) => {
-          this.#isBusy = false;
-          this.#finish(item, isApplied);
-          this.#handleIdle?.();
-          this.#run();
-        });
-        return;
+    try {
+      for (let item = this.#take(); item !== undefined; item = this.#take()) {
+        const current = item;
+        const isApplied = current.kind === 'batch' ? this.#apply(current) : true;
+        if (typeof isApplied !== 'boolean') {
+          this.#busy = isApplied.then((settled) => {
+            this.#busy = undefined;
+            this.#finish(current, settled);
+            this.#run();
+          });
+          return;
+        }
+        this.#finish(current, isApplied);
       }
-      this.#finish(item, this.#error === undefined);
+    } finally {
+      this.#isRunning = false;
     }
-    this.#items = [];
-    this.#next = 0;
-    this.#isRunning = false;
   }
 
-  /** Undefined when it was done at once; else whether it was applied. Failures are kept in #error. */
-  #apply(item: Extract<Item, { kind: 'batch' }>): Promise<boolean> | undefined {
-    const { stream, token } = item;
-    const { validator, handler } = this.#options;
+  /** What is taken is let go of: a queue that never empties must not keep all that went through it. */
+  #take(): Item | undefined {
+    const item = this.#items[this.#next];
+    this.#items[this.#next++] = undefined;
+    if (this.#next >= this.#items.length) {
+      this.#items = [];
+      this.#next = 0;
+    } else if (this.#next >= SLOTS_WORTH_MOVING && this.#next * 2 >= this.#items.length) {
+      this.#items = this.#items.slice(this.#next);
+      this.#next = 0;
+    }
+    return item;
+  }
+
+  /** Whether the batch was applied; a promise only where the validator or the handler gives one. */
+  #apply(batch: BatchItem): boolean | Promise<boolean> {
+    const { validator } = this.#options;
+    if (validator === undefined) return this.#handOver(batch, batch.rows);
     try {
-      const rows = validator === undefined ? item.rows : validateRows(stream, validator, item.rows);
-      const pending = rows instanceof Promise ? rows.then((checked) => handler({ stream, token, rows: checked })) : handler({ stream, token, rows });
-      if (!isPromise(pending)) return undefined;
-      return pending.then(
-        () => true,
-        (thrown: unknown) => {
-          this.fail(explain(stream, token, thrown));
-          return false;
-        },
+      const rows = validateRows(batch.stream, validator, batch.rows);
+      if (!(rows instanceof Promise)) return this.#handOver(batch, rows);
+      return rows.then(
+        (checked) => this.#handOver(batch, checked),
+        (thrown: unknown) => this.#handleFailure(refusal(batch, thrown)),
       );
     } catch (thrown) {
-      this.fail(explain(stream, token, thrown));
-      return undefined;
+      return this.#handleFailure(refusal(batch, thrown));
     }
+  }
+
+  #handOver(batch: BatchItem, rows: readonly unknown[]): boolean | Promise<boolean> {
+    // Ended while the validator was at it.
+    if (this.#isStopped) return false;
+    const { stream, token } = batch;
+    try {
+      const pending = this.#options.handler({ stream, token, rows });
+      if (!isThenable(pending)) return true;
+      return Promise.resolve(pending).then(
+        () => true,
+        (thrown: unknown) => this.#handleFailure(failure(batch, thrown)),
+      );
+    } catch (thrown) {
+      return this.#handleFailure(failure(batch, thrown));
+    }
+  }
+
+  #handleFailure(error: RowcastError): false {
+    if (!this.#isStopped) this.fail(error);
+    // What a handler cannot do any more because of the stop is no failure of its own.
+    else if (!isClosed(error.cause)) this.#options.hooks.onFailedLate(error);
+    return false;
   }
 
   #finish(item: Item, isApplied: boolean): void {
@@ -237,14 +270,19 @@ export class LiveSubscription implements Subscription {
   }
 }
 
-function isPromise(value: unknown): value is Promise<void> {
+function isThenable(value: unknown): value is PromiseLike<void> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
 }
 
-function explain(stream: StreamName, token: Token, thrown: unknown): RowcastError {
-  // The validator's error: the row came from the primary, so it is the peer's.
-  if (thrown instanceof Error && 'code' in thrown && thrown.code === 'INVALID_ROW') {
-    return new PeerError('INVALID_ROW', `token ${token}: ${thrown.message}`, { cause: thrown });
-  }
+function isClosed(thrown: unknown): boolean {
+  return thrown instanceof UsageError && thrown.code === 'CLOSED';
+}
+
+/** The validator said no: the row came from the primary, so the error is the peer's. */
+function refusal({ token }: BatchItem, thrown: unknown): PeerError {
+  return new PeerError('INVALID_ROW', `token ${token}: ${messageOf(thrown)}`, { cause: thrown });
+}
+
+function failure({ stream, token }: BatchItem, thrown: unknown): HandlerError {
   return new HandlerError('HANDLER_FAILED', `the handler of stream ${stream} failed at token ${token}: ${messageOf(thrown)}`, { cause: thrown });
 }

@@ -28,8 +28,8 @@ export class Subscriptions {
   readonly #subscriptions = new Map<StreamName, LiveSubscription>();
   #wishes: Wish[] = [];
   #all: { readonly options: SubscribeOptions; readonly handler: BatchHandler } | undefined;
-  /** What the checkpoint held; undefined before it was read. */
-  #stored: ReadonlyMap<StreamName, Position> | undefined;
+  /** What the checkpoint held, and where subscriptions stood that have ended since; undefined before it was read. */
+  #stored: Map<StreamName, Position> | undefined;
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
@@ -54,7 +54,11 @@ export class Subscriptions {
   add(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): LiveSubscription {
     this.#check(options);
     const definition: Stream = typeof stream === 'string' ? unknownStream(streamName(stream)) : stream;
-    if (this.#subscriptions.has(definition.name)) throw new UsageError('DUPLICATE_STREAM', `stream ${definition.name} is subscribed already`);
+    const existing = this.#subscriptions.get(definition.name);
+    if (existing !== undefined) {
+      if (existing.error === undefined) throw new UsageError('DUPLICATE_STREAM', `stream ${definition.name} is subscribed already`);
+      this.remove(existing);
+    }
     const subscription = this.#make(definition, handler);
     if (this.#stored === undefined) this.#wishes.push({ stream: definition, options });
     else this.#follow({ stream: definition, options });
@@ -69,16 +73,19 @@ export class Subscriptions {
     if (this.#stored !== undefined) this.#followAll();
   }
 
-  /** Forgets a subscription that ended. */
-  remove(stream: StreamName): void {
+  /** Forgets a subscription that ended, but not where it stood. */
+  remove(subscription: LiveSubscription): void {
+    const { stream } = subscription;
+    if (this.#subscriptions.get(stream) !== subscription) return;
     this.#subscriptions.delete(stream);
+    this.#keepPosition(subscription);
     this.#wishes = this.#wishes.filter((wish) => wish.stream.name !== stream);
     this.#options.follower.handleUnsubscribe(stream);
   }
 
   /** The checkpoint was read: everything that was asked for begins. */
   begin(stored: ReadonlyMap<StreamName, Position>): void {
-    this.#stored = stored;
+    this.#stored = new Map(stored);
     for (const wish of this.#wishes) this.#follow(wish);
     this.#wishes = [];
     if (this.#all !== undefined) this.#followAll();
@@ -92,10 +99,27 @@ export class Subscriptions {
   }
 
   #make({ name, row }: Stream, handler: BatchHandler): LiveSubscription {
-    const hooks = { ...this.#options.hooks(name), onFailed: (error: RowcastError) => this.#options.onFailed(subscription, error) };
-    const subscription = new LiveSubscription({ stream: name, validator: row, handler, hooks });
+    const { onPosition, ...hooks } = this.#options.hooks(name);
+    const subscription: LiveSubscription = new LiveSubscription({
+      stream: name,
+      validator: row,
+      handler,
+      hooks: {
+        ...hooks,
+        onPosition: () => {
+          // Its last batch may be through only after it was removed.
+          if (!this.#subscriptions.has(name)) this.#keepPosition(subscription);
+          onPosition();
+        },
+        onFailed: (error) => this.#options.onFailed(subscription, error),
+      },
+    });
     this.#subscriptions.set(name, subscription);
     return subscription;
+  }
+
+  #keepPosition({ stream, fullPosition }: LiveSubscription): void {
+    if (fullPosition !== undefined) this.#stored?.set(stream, fullPosition);
   }
 
   /** The subscription that an output is for; once all are subscribed, any stream has one. */
@@ -137,13 +161,21 @@ export class Subscriptions {
     return typeof begin === 'number' ? { token: begin } : begin;
   }
 
-  #check({ from, fallback }: SubscribeOptions): void {
+  #check({ from, fallback, onReset }: SubscribeOptions): void {
     if (typeof from === 'number') checkToken(from);
+    else checkChoice('from', from, ['start', 'now', 'checkpoint']);
     if (typeof fallback === 'number') checkToken(fallback);
+    else checkChoice('fallback', fallback, ['start', 'now']);
+    checkChoice('onReset', onReset, ['fail', 'earliest', 'now']);
     if (from === 'checkpoint' && !this.#options.hasCheckpoint) {
       throw new UsageError('INVALID_OPTION', "from: 'checkpoint' needs the option checkpoint of the worker");
     }
   }
+}
+
+function checkChoice(option: string, value: string | undefined, choices: readonly string[]): void {
+  if (value === undefined || choices.includes(value)) return;
+  throw new UsageError('INVALID_OPTION', `option ${option} of a subscription is one of ${choices.join(', ')}, not ${JSON.stringify(value)}`);
 }
 
 /** A stream of which only the name is known. */

@@ -13,6 +13,7 @@ import { Follower, type FollowerEvent } from '../protocol/follower.ts';
 import type { Position } from '../protocol/interests.ts';
 import { defaultWorkerLimits, mergeLimits } from '../protocol/limits.ts';
 import { tcpTransport } from '../transport/tcp.ts';
+import { checkConnectAddress } from '../transport/check-address.ts';
 import { formatAddress } from '../transport/transport.ts';
 import { CheckpointWriter } from './checkpoint-writer.ts';
 import { iterate } from './iterate.ts';
@@ -20,6 +21,7 @@ import type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, Worker
 import { Pump } from './pump.ts';
 import type { Batch, BatchHandler, LiveSubscription, Subscription, SubscriptionHooks } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
+import { waitUntil } from './wait.ts';
 
 const DEFAULT_WAIT_TIMEOUT_MS = 5_000;
 
@@ -42,8 +44,13 @@ export class Worker extends EventEmitter<WorkerEvents> {
   readonly #subscriptions: Subscriptions;
   /** Told when their subscription ends: by an error of its own, or in good order. */
   readonly #endings = new Map<LiveSubscription, (error: Error | undefined) => void>();
-  #starting: Promise<void> | undefined;
-  #settleStart: { resolve: () => void; reject: (error: Error) => void } | undefined;
+  /** Handlers of subscriptions that were ended: a stop waits for them too. */
+  readonly #leaving = new Set<Promise<void>>();
+  /** The checkpoint was read, and the worker follows. */
+  #begun: Promise<void> | undefined;
+  /** What `start` waits for. */
+  readonly #live: Promise<void>;
+  #settleLive!: { readonly resolve: () => void; readonly reject: (error: Error) => void };
   #stopping: Promise<void> | undefined;
   #handleStopped: (() => void) | undefined;
   /** Why there is no connection, for those who wait. */
@@ -57,8 +64,14 @@ export class Worker extends EventEmitter<WorkerEvents> {
         throw new UsageError('INVALID_OPTION', `option ${option} of a worker is one line that is not empty`);
       }
     }
+    checkConnectAddress(options.connect);
     this.name = options.name;
     this.#options = options;
+    this.#live = new Promise((resolve, reject) => {
+      this.#settleLive = { resolve, reject };
+    });
+    // Whoever calls start hears of it; a worker that loops start has no such caller.
+    this.#live.catch(() => {});
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#follower = new Follower({
@@ -111,20 +124,18 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#pump.drain();
   }
 
-  /** Ends a subscription in good order; resolves when its handler is through. */
+  /**
+   * Ends a subscription in good order; resolves when its handler is through. That handler itself may call it, but not
+   * await it. The stream may then be subscribed again, with `from: 'checkpoint'` where it was left.
+   */
   async unsubscribe(stream: Stream | StreamName): Promise<void> {
-    const name = nameOf(stream);
-    const subscription = this.#subscriptions.get(name);
-    if (subscription === undefined) return;
-    this.#subscriptions.remove(name);
-    const stopped = subscription.stop(new UsageError('CLOSED', `the subscription of ${name} was ended`));
-    this.#endings.get(subscription)?.(undefined);
-    this.#endings.delete(subscription);
-    await stopped;
+    const subscription = this.#subscriptions.get(nameOf(stream));
+    if (subscription !== undefined) await this.#end(subscription);
   }
 
   /**
-   * A stream's batches as an async iterator; starts the worker when nobody did. Leaving the loop ends the subscription.
+   * A stream's batches as an async iterator; subscribes when the first is asked for, and starts the worker when nobody did.
+   * A batch counts as applied when the next one is asked for; leaving the loop ends the subscription.
    * It throws the signal's reason when aborted, and the error when the subscription fails.
    */
   follow<Row>(stream: Stream<Row> | StreamName, options: FollowOptions = {}): AsyncGenerator<Batch<Row>, void, void> {
@@ -134,8 +145,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
         const subscription = this.#subscribe(stream, options, handler as BatchHandler);
         this.#endings.set(subscription, onEnd);
         // A failure of the start reaches the loop as the end of its subscription.
-        this.start().catch(onEnd);
-        return () => void this.unsubscribe(nameOf(stream));
+        this.#begin().catch(onEnd);
+        return () => void this.#end(subscription);
       },
     });
   }
@@ -146,39 +157,24 @@ export class Worker extends EventEmitter<WorkerEvents> {
    * Listen to `disconnected` to hear of connections that fail meanwhile.
    */
   async start(): Promise<void> {
-    this.#starting ??= this.#start();
-    return this.#starting;
+    this.#checkOpen();
+    await this.#begin();
+    await this.#live;
   }
 
   /**
    * Resolves when everything of the stream up to the token was applied here: read your own writes.
-   * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, WAIT_TIMEOUT (the text says what held it up); the signal's reason;
+   * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, CLOSED, WAIT_TIMEOUT (the text says what held it up); the signal's reason;
    *   the error of a subscription that ends or is reset meanwhile
    */
   async waitFor(stream: Stream | StreamName, token: Token, { timeoutMs = DEFAULT_WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
+    this.#checkOpen();
     checkToken(token);
-    signal?.throwIfAborted();
     const name = nameOf(stream);
     const subscription = this.#subscriptions.get(name);
     if (subscription === undefined) throw new UsageError('NOT_SUBSCRIBED', `worker ${this.name} does not subscribe to ${name}`);
     if (subscription.error !== undefined) throw subscription.error;
-    const { reached, cancel } = subscription.wait(token);
-    const timer = this.#clock.wakeIn(timeoutMs, () =>
-      cancel(
-        new UsageError(
-          'WAIT_TIMEOUT',
-          `stream ${name} is at ${subscription.position ?? 'no position'}, ${token} was not reached within ${timeoutMs} ms: ${this.#whyBehind(subscription)}`,
-        ),
-      ),
-    );
-    const abort = (): void => cancel(signal!.reason as Error);
-    signal?.addEventListener('abort', abort, { once: true });
-    try {
-      await reached;
-    } finally {
-      timer.cancel();
-      signal?.removeEventListener('abort', abort);
-    }
+    await waitUntil({ subscription, token, clock: this.#clock, timeoutMs, signal, why: () => this.#whyBehind(subscription) });
   }
 
   /** The token up to which rows of the stream were applied; undefined when nothing is known. */
@@ -201,28 +197,28 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#pump.drain();
   }
 
-  /** Lets running handlers finish, stores the positions, ends the connection. */
+  /** Lets running handlers finish, stores the positions, ends the connection. A handler may call it, but not await it. */
   async stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
   }
 
-  async #start(): Promise<void> {
-    this.#checkOpen();
+  async #begin(): Promise<void> {
+    this.#begun ??= this.#load();
+    return this.#begun;
+  }
+
+  async #load(): Promise<void> {
     const stored = (await this.#checkpoint?.load()) ?? new Map<StreamName, Position>();
     this.#checkOpen();
-    const live = new Promise<void>((resolve, reject) => {
-      this.#settleStart = { resolve, reject };
-    });
     this.#subscriptions.begin(stored);
     this.#follower.handleStart(this.#pump.now);
     this.#pump.drain();
-    await live;
   }
 
   async #stop(): Promise<void> {
     const error = new UsageError('CLOSED', `worker ${this.name} was stopped`);
-    this.#settleStart?.reject(error);
+    this.#settleLive.reject(error);
     const stopped = new Promise<void>((resolve) => {
       this.#handleStopped = resolve;
     });
@@ -230,7 +226,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#pump.drain();
     const idle = [...this.#subscriptions].map(async (subscription) => subscription.stop(error));
     for (const onEnd of this.#endings.values()) onEnd(undefined);
-    await Promise.all(idle);
+    await Promise.all([...idle, ...this.#leaving]);
     if (!this.#follower.isStopped) await stopped;
     this.#pump.close();
     await this.#checkpoint?.close();
@@ -241,6 +237,17 @@ export class Worker extends EventEmitter<WorkerEvents> {
     const subscription = this.#subscriptions.add(stream, options, handler);
     this.#pump.drain();
     return subscription;
+  }
+
+  async #end(subscription: LiveSubscription): Promise<void> {
+    this.#subscriptions.remove(subscription);
+    const through = subscription.stop(new UsageError('CLOSED', `the subscription of ${subscription.stream} was ended`));
+    const onEnd = this.#endings.get(subscription);
+    this.#endings.delete(subscription);
+    onEnd?.(undefined);
+    this.#leaving.add(through);
+    await through;
+    this.#leaving.delete(through);
   }
 
   #hooks(stream: StreamName): Omit<SubscriptionHooks, 'onFailed'> {
@@ -259,6 +266,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
         this.#logger.warn({ stream, code: error.code }, error.message);
         this.emit('reset', { stream, error });
       },
+      onFailedLate: (error) => this.#handleError(stream, error),
     };
   }
 
@@ -295,16 +303,20 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   #settleIfLive(): void {
-    if (this.isLive) this.#settleStart?.resolve();
+    if (this.isLive) this.#settleLive.resolve();
   }
 
   #handleFailed(subscription: LiveSubscription, error: RowcastError): void {
     this.#follower.handleUnsubscribe(subscription.stream);
-    this.#settleStart?.reject(error);
+    this.#settleLive.reject(error);
     const onEnd = this.#endings.get(subscription);
     this.#endings.delete(subscription);
-    if (onEnd !== undefined) return onEnd(error);
-    this.#logger.error({ stream: subscription.stream, code: error.code }, error.message);
+    if (onEnd !== undefined) onEnd(error);
+    else this.#handleError(subscription.stream, error);
+  }
+
+  #handleError(stream: StreamName, error: RowcastError): void {
+    this.#logger.error({ stream, code: error.code }, error.message);
     this.#report(error);
   }
 
@@ -314,14 +326,16 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   #whyBehind(subscription: LiveSubscription): string {
-    if (this.#starting === undefined) return 'the worker was not started';
+    if (this.#begun === undefined) return 'the worker was not started';
     if (!this.#follower.isConnected) return `the worker is not connected${this.#lastEnd === undefined ? '' : `: ${this.#lastEnd.message}`}`;
     if (subscription.isBusy) return 'the handler is busy with an earlier batch';
+    const busy = [...this.#subscriptions].filter(({ isBusy }) => isBusy).map(({ stream }) => stream);
+    if (this.#pump.isPaused) return `handlers of other streams (${busy.join(', ')}) are busy, and too many rows wait for them to read on`;
     return subscription.isLive ? 'the primary has not sent it; is the token of this stream?' : 'the stream is catching up';
   }
 
   #checkOpen(): void {
-    if (this.#stopping !== undefined) throw new UsageError('CLOSED', `worker ${this.name} is stopped`);
+    if (this.#stopping !== undefined) throw new UsageError('CLOSED', `worker ${this.name} was stopped`);
   }
 }
 

@@ -1,0 +1,255 @@
+import { once } from 'node:events';
+import { expect, test } from 'vitest';
+import { Collector, Gate } from '../../test/support/collector.ts';
+import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
+import { Netcat } from '../../test/support/netcat.ts';
+import { memoryLog } from '../log/memory.ts';
+import { defineStream } from '../model/stream.ts';
+import type { UpstreamCommand } from '../protocol/command.ts';
+import { VirtualClock } from '../testing/virtual-clock.ts';
+import { createMemoryTransport } from '../transport/memory.ts';
+import { createPrimary, type PrimaryOptions } from './primary.ts';
+
+const events = defineStream('events');
+const receipts = defineStream('receipts');
+const typing = defineStream('typing', { durable: false });
+const streams = [events, receipts, typing];
+
+const cycle: { self?: unknown } = {};
+cycle.self = cycle;
+
+test.each<[string, string, readonly unknown[]]>([
+  ['NO_SUCH_STREAM', 'nothing', [1]],
+  ['INVALID_ROW', 'events', []],
+  ['INVALID_ROW', 'events', [1, undefined]],
+  ['INVALID_ROW', 'events', [1n]],
+  ['INVALID_ROW', 'events', [cycle]],
+  ['ROW_TOO_LARGE', 'events', [1, 'x'.repeat(1_000)]],
+  ['BATCH_TOO_LARGE', 'events', Array.from({ length: 5 }, () => 'x'.repeat(900))],
+])('a batch that cannot be sent is refused with %s, and nothing of it is appended', async (code, stream, rows) => {
+  const { primary } = deploy();
+  const server = await primary({ streams, limits: { maxLineBytes: 1_000, maxBatchBytes: 4_000 } });
+  await expect(server.append(stream, rows)).rejects.toMatchObject({ name: 'UsageError', code });
+  expect(server.status().streams.map(({ latest }) => latest)).toEqual([0, 0, 0]);
+});
+
+test.each<[string, Partial<PrimaryOptions>]>([
+  ['INVALID_OPTION', { name: '' }],
+  ['INVALID_OPTION', { name: 'two\nlines' }],
+  ['INVALID_OPTION', { limits: { maxBatchBytes: -1 } }],
+  ['INVALID_OPTION', { limits: { pageBytes: 0 } }],
+  ['INVALID_OPTION', { limits: { pages: 7 } as PrimaryOptions['limits'] & {} }],
+  ['INVALID_OPTION', { tailBytes: -1 }],
+  ['DUPLICATE_STREAM', { streams: [events, defineStream('events')] }],
+])('a primary is refused with %s for %o, and its log is left closed', async (code, options) => {
+  const log = memoryLog();
+  await expect(createPrimary({ name: 'example.com', log, streams, ...options })).rejects.toMatchObject({ name: 'UsageError', code });
+  const primary = await createPrimary({ name: 'example.com', log, streams });
+  await primary.close();
+});
+
+test('appends that are not awaited keep their order', async () => {
+  const { primary } = deploy();
+  const server = await primary({ streams });
+  expect(await Promise.all([server.append(events, ['a']), server.append(receipts, ['b']), server.append(events, ['c'])])).toEqual([1, 1, 2]);
+});
+
+test('close tells the workers, finishes what was appended, and resolves', async () => {
+  const { primary, worker, transport } = deploy();
+  const server = await primary({ streams });
+  const hand = new Netcat(transport, ADDRESS);
+  await hand.line('SERVER example.com');
+  const reader = worker();
+  await reader.start();
+  const told = once(reader, 'peer-error');
+  const lost = once(reader, 'disconnected');
+  const ends: unknown[] = [];
+  server.on('disconnected', ({ error }) => ends.push(error));
+  const appended = server.append(events, ['last']);
+  await Promise.all([server.close(), server.close()]);
+  expect(await appended).toBe(1);
+  expect((await told)[0]).toEqual({ text: 'server stopping' });
+  expect((await lost)[0].error).toMatchObject({ code: 'PEER_ERROR' });
+  await hand.closed;
+  expect(hand.lines.at(-1)).toBe('ERROR server stopping');
+  expect(ends).toEqual([undefined, undefined]);
+});
+
+test('a primary that is closed refuses what is asked of it', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  await server.close();
+  await server.close();
+  const closed = { name: 'UsageError', code: 'CLOSED' };
+  await expect(server.append(events, [1])).rejects.toMatchObject(closed);
+  await expect(server.trim(events, 1)).rejects.toMatchObject(closed);
+  await expect(server.listen({ path: '/other' })).rejects.toMatchObject(closed);
+  expect(() => server.status()).toThrow(expect.objectContaining(closed));
+  const reader = worker();
+  const refused = once(reader, 'disconnected');
+  void reader.start().catch(() => {});
+  expect((await refused)[0].error).toMatchObject({ code: 'CONNECTION_LOST' });
+});
+
+test('close waits for a worker that takes nothing no longer than flushTimeoutMs', async () => {
+  const clock = new VirtualClock();
+  const { primary, transport } = deploy(createMemoryTransport({ highWaterBytes: 100 }));
+  const server = await primary({ streams, clock });
+  await server.append(events, ['x'.repeat(1_000)]);
+  const stuck = new Netcat(transport, ADDRESS);
+  await stuck.line('PING');
+  stuck.connection.pause();
+  stuck.send('REPLICATE events 0');
+  await settle();
+  expect(server.status().connections[0]!.queueBytes).toBeGreaterThan(1_000);
+  let isClosed = false;
+  const closed = server.close().then(() => {
+    isClosed = true;
+  });
+  await settle();
+  clock.step(clock.now() + 999);
+  await settle();
+  expect(isClosed).toBe(false);
+  clock.step(clock.now() + 1);
+  await closed;
+});
+
+test('commands of a worker arrive with its name, those sent before it was connected too, in order', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  const reader = worker();
+  const seen: [string | undefined, UpstreamCommand][] = [];
+  const gate = new Gate();
+  server.on('command', ({ command, worker: { name } }) => {
+    seen.push([name, command]);
+    if (seen.length === 4) gate.open();
+  });
+  const commands: UpstreamCommand[] = [
+    { name: 'USER_SYNC', userId: '@a:b', state: 'start', lastSyncMs: 1490197665618 },
+    { name: 'FEDERATION_ACK', token: 7 },
+    { name: 'INVALIDATE_CACHE', cacheName: 'users', keys: ['@a:b'] },
+    { name: 'REMOVE_PUSHER', appId: 'app', pushKey: 'key', userId: '@a:b' },
+  ];
+  for (const command of commands.slice(0, 2)) reader.send(command);
+  await reader.start();
+  for (const command of commands.slice(2)) reader.send(command);
+  await gate.opened;
+  expect(seen).toEqual(commands.map((command) => ['reader-1', command]));
+});
+
+test('a listener of commands may append: the worker that sent the command sees the rows', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  const reader = worker();
+  const seen = new Collector();
+  const appends: Promise<number>[] = [];
+  server.on('command', ({ command }) => appends.push(server.append(events, [command.name])));
+  reader.subscribe(events, { from: 'now' }, seen.handler);
+  await reader.start();
+  for (let token = 1; token <= 20; token++) reader.send({ name: 'FEDERATION_ACK', token });
+  await seen.reached(20);
+  expect(await Promise.all(appends)).toEqual(seen.tokens);
+});
+
+test('a connection that breaks the protocol is ended with a warning, and the others notice nothing', async () => {
+  const { primary, worker, transport } = deploy();
+  const server = await primary({ streams });
+  const reader = worker();
+  const seen = new Collector();
+  reader.subscribe(events, { from: 'now' }, seen.handler);
+  await reader.start();
+  const warned = once(server, 'warning');
+  const left = once(server, 'disconnected');
+  const hand = new Netcat(transport, ADDRESS);
+  hand.send('NAME hand', 'REPLICATE events 0', 'HELLO');
+  await hand.closed;
+  expect(hand.lines.at(-1)).toBe('ERROR invalid command: HELLO');
+  expect((await warned)[0]).toMatchObject({ worker: { name: 'hand', id: 2 }, error: { name: 'PeerError', code: 'UNKNOWN_COMMAND' } });
+  expect((await left)[0]).toMatchObject({ worker: { name: 'hand' }, error: { code: 'UNKNOWN_COMMAND' } });
+  await server.append(events, [1]);
+  await seen.reached(1);
+  expect(server.status().connections.map(({ name }) => name)).toEqual(['reader-1']);
+});
+
+test('status tells of streams and of connections', async () => {
+  const clock = new VirtualClock();
+  const { primary, worker } = deploy();
+  const server = await primary({ streams, clock });
+  const reader = worker();
+  reader.subscribe(events, { from: 'start' }, () => {});
+  await reader.start();
+  for (let i = 0; i < 5; i++) await server.append(events, [i]);
+  await server.trim(events, 2);
+  await reader.waitFor(events, 5);
+  expect(server.status()).toEqual({
+    name: 'example.com',
+    streams: [
+      { stream: 'events', durable: true, earliest: 3, latest: 5 },
+      { stream: 'receipts', durable: true, earliest: 1, latest: 0 },
+      { stream: 'typing', durable: false, earliest: 1, latest: 0 },
+    ],
+    connections: [
+      {
+        id: 1,
+        name: 'reader-1',
+        peer: expect.any(String),
+        connectedAtMs: clock.now(),
+        queueBytes: 0,
+        subscriptions: [{ stream: 'events', position: 5, state: 'live' }],
+      },
+    ],
+  });
+  await reader.stop();
+  await settle();
+  expect(server.status().connections).toEqual([]);
+});
+
+test('trim wants a stream that is there and a token', async () => {
+  const { primary } = deploy();
+  const server = await primary({ streams });
+  await expect(server.trim('nothing', 1)).rejects.toMatchObject({ code: 'NO_SUCH_STREAM' });
+  await expect(server.trim(events, -1)).rejects.toMatchObject({ code: 'INVALID_TOKEN' });
+});
+
+test.each(['disconnect', 'catch-up'] as const)('a live worker over maxLagRows behind: %s; it gets every row once either way', async (slowConsumer) => {
+  const { primary, worker } = deploy(createMemoryTransport({ highWaterBytes: 1_000 }));
+  const server = await primary({ streams, slowConsumer, limits: { maxLagRows: 100, pageBytes: 1_000 } });
+  const reader = worker({ limits: { maxQueuedBytes: 1_000 } });
+  const gate = new Gate();
+  const warnings: unknown[] = [];
+  const ends: unknown[] = [];
+  server.on('warning', ({ error }) => warnings.push(error.code));
+  reader.on('disconnected', ({ error }) => ends.push(error.message));
+  const tokens: number[] = [];
+  reader.subscribe(events, { from: 'now' }, async ({ token }) => {
+    await gate.opened;
+    tokens.push(token);
+  });
+  await reader.start();
+  for (let i = 1; i <= 300; i++) {
+    await server.append(events, ['x'.repeat(100)]);
+    await settle(1);
+  }
+  gate.open();
+  await reader.waitFor(events, 300);
+  expect(tokens).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
+  expect(warnings).toEqual(slowConsumer === 'disconnect' ? ['SLOW_CONSUMER'] : []);
+  expect(ends).toEqual(slowConsumer === 'disconnect' ? ['the primary ended the connection: Failed to keep up'] : []);
+});
+
+test('a worker whose socket takes nothing for stalledTimeoutMs is cut, whatever the policy', async () => {
+  const clock = new VirtualClock();
+  const { primary, transport } = deploy(createMemoryTransport({ highWaterBytes: 100 }));
+  const server = await primary({ streams, clock, slowConsumer: 'catch-up', limits: { stalledTimeoutMs: 30_000 } });
+  await server.append(events, ['x'.repeat(1_000)]);
+  const stuck = new Netcat(transport, ADDRESS);
+  await stuck.line('PING');
+  stuck.connection.pause();
+  stuck.send('REPLICATE events 0');
+  await settle();
+  const warned = once(server, 'warning');
+  while (clock.step(clock.now() + 1_000) || clock.elapsedMs < 31_000);
+  expect((await warned)[0]).toMatchObject({ error: { code: 'SLOW_CONSUMER' } });
+  stuck.connection.resume();
+  await stuck.closed;
+});

@@ -1,0 +1,46 @@
+/** A subscriber for tests: keeps what it is given and says when there is enough of it. */
+
+import type { Token } from '../../src/model/token.ts';
+import type { Batch } from '../../src/worker/subscription.ts';
+
+export class Collector<Row = unknown> {
+  readonly batches: Batch<Row>[] = [];
+  #waiting: { readonly count: number; readonly resolve: () => void }[] = [];
+
+  readonly handler = (batch: Batch<Row>): void => {
+    this.batches.push(batch);
+    this.#waiting = this.#waiting.filter(({ count, resolve }) => {
+      if (this.batches.length < count) return true;
+      resolve();
+      return false;
+    });
+  };
+
+  get tokens(): Token[] {
+    return this.batches.map(({ token }) => token);
+  }
+
+  get rows(): Row[] {
+    return this.batches.flatMap(({ rows }) => rows);
+  }
+
+  /** Resolves when so many batches have come in all. */
+  async reached(count: number): Promise<void> {
+    if (this.batches.length >= count) return;
+    await new Promise<void>((resolve) => {
+      this.#waiting.push({ count, resolve });
+    });
+  }
+}
+
+/** A promise that the test resolves. */
+export class Gate {
+  readonly opened: Promise<void>;
+  open!: () => void;
+
+  constructor() {
+    this.opened = new Promise<void>((resolve) => {
+      this.open = resolve;
+    });
+  }
+}
