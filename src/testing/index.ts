@@ -1,3 +1,6 @@
 /** rowcast/testing: hold a log or transport of your own to the promises that ours keep. */
 
+export { type LogSuiteOptions, logSuite } from './log-suite.ts';
+export type { CreateLog, CreateLogOptions } from './log-suite-place.ts';
+export { writeUntilKilled } from './log-writer.ts';
 export { type RegisterTest, type TransportSuiteOptions, transportSuite } from './transport-suite.ts';

@@ -1,0 +1,25 @@
+/** From chunks to the page that a read answers with, and the refusal of a read that began too early. */
+
+import { LogError } from '../model/errors.ts';
+import type { Bounds, Page } from '../model/page.ts';
+import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+import type { Chunk } from './chunk.ts';
+
+const NOTHING: Uint8Array = Buffer.alloc(0);
+
+/** One buffer for all of the neighbouring chunks, and no copy when one chunk is all of it. No chunk: the reader has everything. */
+export function pageOf(stream: StreamName, chunks: readonly Chunk[], latest: Token): Page {
+  const last = chunks[chunks.length - 1];
+  if (last === undefined) return { stream, lines: NOTHING, rows: 0, upTo: latest, hasMore: false };
+  const lines = chunks.length === 1 ? last.lines : Buffer.concat(chunks.map((chunk) => chunk.lines));
+  let rows = 0;
+  for (const chunk of chunks) rows += chunk.rows;
+  return { stream, lines, rows, upTo: last.upTo, hasMore: last.upTo < latest };
+}
+
+/** @throws LogError LOG_GAP */
+export function refuseGap(log: string, stream: StreamName, after: Token, { earliest }: Bounds): void {
+  if (after >= earliest - 1) return;
+  throw new LogError('LOG_GAP', `stream ${stream} of log ${log} starts at ${earliest}, asked for what follows ${after}: start afresh at ${earliest - 1}`);
+}

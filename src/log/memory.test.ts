@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest';
+
+import { seededRandom } from '../base/random.ts';
+import { defaultBatchLimits } from '../model/batch.ts';
+import { defineStream } from '../model/stream.ts';
+import { logSuite } from '../testing/log-suite.ts';
+import type { Hint } from './log.ts';
+import { memoryLog } from './memory.ts';
+
+logSuite(test, { name: 'memory log', create: ({ clock }) => memoryLog({ clock }), durable: false });
+
+test('a memory log draws its id from the chance it was given', async () => {
+  const ids = await Promise.all(
+    [1, 1, 2].map(async (seed) => {
+      const log = memoryLog({ random: seededRandom(seed) });
+      await log.open({ streams: [], limits: defaultBatchLimits });
+      return log.id;
+    }),
+  );
+  expect(ids[0]).toBe(ids[1]);
+  expect(ids[0]).not.toBe(ids[2]);
+  expect(ids[0]).toMatch(/^[0-9a-f]{16}$/);
+});
+
+test('appends to a memory log in one turn share a chunk, and the page is that chunk', async () => {
+  const log = memoryLog();
+  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits });
+  const hints: Hint[] = [];
+  log.watch((hint) => void hints.push(hint));
+  await Promise.all([log.append('events', ['1']), log.append('events', ['2', '3'])]);
+  expect(hints.map(({ chunks }) => chunks?.map(({ after, upTo, rows }) => ({ after, upTo, rows })))).toEqual([[{ after: 0, upTo: 2, rows: 3 }]]);
+  const page = await log.read('events', { after: 0, maxBytes: 1_000 });
+  expect(page.lines).toBe(hints[0]?.chunks?.[0]?.lines);
+});

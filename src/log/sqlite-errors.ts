@@ -1,0 +1,78 @@
+/** From what SQLite and the system say went wrong to a LogError that names the file and says what to do. */
+
+import { mkdtempSync, rmdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+import { type ErrorCode, LogError, messageOf, RowcastError } from '../model/errors.ts';
+
+type LogErrorCode = Exclude<ErrorCode & `LOG_${string}`, 'LOG_GAP'>;
+
+/** What to do, by code; how it is found out stands below. */
+const advice: Record<LogErrorCode, string> = {
+  LOG_DAMAGED: 'it is damaged or no Rowcast log: put back a backup, or give another path',
+  LOG_READ_ONLY: 'it or its directory cannot be written: make both writable for this user, or give another path',
+  LOG_LOCKED: 'another process has it open for writing: stop that process, or give another path',
+  LOG_FULL: 'its disk is full: make room',
+  LOG_UNAVAILABLE: 'check the path and the disk under it',
+};
+
+/** Matched as a prefix: SQLite's codes are extended on the right (SQLITE_IOERR_FSYNC). */
+const codesOfCauses: ReadonlyArray<readonly [prefix: string, code: LogErrorCode]> = [
+  ['SQLITE_CORRUPT', 'LOG_DAMAGED'],
+  ['SQLITE_NOTADB', 'LOG_DAMAGED'],
+  // A missing table or column, and a chunk or stream that is there twice: not the tables that we made.
+  ['SQLITE_ERROR', 'LOG_DAMAGED'],
+  ['SQLITE_CONSTRAINT', 'LOG_DAMAGED'],
+  ['SQLITE_READONLY', 'LOG_READ_ONLY'],
+  ['EACCES', 'LOG_READ_ONLY'],
+  ['EPERM', 'LOG_READ_ONLY'],
+  ['EROFS', 'LOG_READ_ONLY'],
+  ['SQLITE_BUSY', 'LOG_LOCKED'],
+  ['SQLITE_LOCKED', 'LOG_LOCKED'],
+  ['SQLITE_FULL', 'LOG_FULL'],
+  ['ENOSPC', 'LOG_FULL'],
+  ['EDQUOT', 'LOG_FULL'],
+];
+
+/** `doing` is what was tried, as in `cannot append to`. What is a Rowcast error already stays as it is. */
+export function sqliteLogError(path: string, doing: string, cause: unknown): RowcastError {
+  if (cause instanceof RowcastError) return cause;
+  const said = codeOf(cause);
+  if (said.startsWith('SQLITE_CANTOPEN')) return cannotOpen(path, doing, cause);
+  const code = logErrorCode(said);
+  return logError(code, `cannot ${doing} ${path}: ${advice[code]}`, cause);
+}
+
+/** For what only we can see: a file that SQLite reads without complaint, but that is not what was written. */
+export function damaged(path: string, what: string): LogError {
+  return new LogError('LOG_DAMAGED', `cannot read ${path}: ${advice.LOG_DAMAGED} (${what})`);
+}
+
+function logErrorCode(said: string): LogErrorCode {
+  return codesOfCauses.find(([prefix]) => said.startsWith(prefix))?.[1] ?? 'LOG_UNAVAILABLE';
+}
+
+/** SQLite does not say why it could not open a file, so we ask the directory. */
+function cannotOpen(path: string, doing: string, cause: unknown): RowcastError {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    return logError('LOG_UNAVAILABLE', `cannot ${doing} ${path}: it is a directory: give a path in it`, cause);
+  }
+  try {
+    // Only a try tells the truth: permission bits do not know of read-only file systems, nor access(2) of effective users.
+    rmdirSync(mkdtempSync(join(dirname(path), '.rowcast-')));
+  } catch (reason) {
+    return sqliteLogError(path, doing, reason);
+  }
+  return logError('LOG_UNAVAILABLE', `cannot ${doing} ${path}: check that this process may open it and has file descriptors left`, cause);
+}
+
+function logError(code: LogErrorCode, text: string, cause: unknown): LogError {
+  const said = codeOf(cause);
+  // The system's texts begin with their code, SQLite's do not have it.
+  const because = said.startsWith('SQLITE_') ? `${said}: ${messageOf(cause)}` : messageOf(cause);
+  return new LogError(code, `${text} (${because})`, { cause });
+}
+
+function codeOf(cause: unknown): string {
+  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
+}

@@ -1,0 +1,152 @@
+/**
+ * The tail: the newest chunks of all streams in memory, in front of a log. A session that keeps up is served from here, so the live
+ * path touches no disk, and sessions at the same position get the same bytes. What is not here is read from the log.
+ */
+
+import { assert } from '../base/assert.ts';
+import { UsageError } from '../model/errors.ts';
+import type { Page } from '../model/page.ts';
+import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+import type { Chunk } from './chunk.ts';
+import { ChunkList } from './chunk-list.ts';
+import { pageOf } from './chunk-page.ts';
+import type { Hint, Log, ReadOptions } from './log.ts';
+
+export interface TailOptions {
+  /** What the chunks of all streams together may occupy, in bytes. 0: nothing is kept. */
+  readonly maxBytes?: number;
+}
+
+export const defaultTailOptions: Required<TailOptions> = Object.freeze({
+  /** Half a minute of 20,000 rows of 100 bytes a second: who is further behind reads whole chunks from the log without harm to anyone. */
+  maxBytes: 64 * 1024 * 1024,
+});
+
+/** What a chunk occupies beside its lines, roughly: a flood of tiny chunks must not go uncounted. */
+const CHUNK_OVERHEAD_BYTES = 256;
+/** Sessions that keep up stand at the newest position or just before it; few positions are read by many. */
+const SHARED_PAGES_PER_STREAM = 4;
+
+interface SharedPage {
+  readonly after: Token;
+  readonly maxBytes: number;
+  /** The stream's `latest` when the page was made. */
+  readonly latest: Token;
+  readonly page: Page;
+}
+
+interface Window {
+  readonly chunks: ChunkList;
+  shared: SharedPage[];
+}
+
+export class Tail {
+  readonly #log: Log;
+  readonly #maxBytes: number;
+  readonly #windows = new Map<StreamName, Window>();
+  readonly #endWatch: () => void;
+  #bytes = 0;
+
+  /**
+   * Make it before anyone else watches the log: then the rows are here when the others hear of them.
+   * @throws UsageError INVALID_OPTION
+   */
+  constructor(log: Log, { maxBytes = defaultTailOptions.maxBytes }: TailOptions = {}) {
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 0) throw new UsageError('INVALID_OPTION', `maxBytes of the tail is an integer from 0, not ${maxBytes}`);
+    this.#log = log;
+    this.#maxBytes = maxBytes;
+    this.#endWatch = log.watch((hint) => this.#handleHint(hint));
+  }
+
+  /** What its chunks occupy. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Answers at once, and without reading the log, what it has; the rest as the log does, errors included. */
+  read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
+    const window = this.#windows.get(stream);
+    return (window && this.#readWindow(stream, window, options)) ?? this.#log.read(stream, options);
+  }
+
+  /** Ends the watch and forgets all chunks. */
+  close(): void {
+    this.#endWatch();
+    this.#windows.clear();
+    this.#bytes = 0;
+  }
+
+  #readWindow(stream: StreamName, window: Window, options: ReadOptions): Page | undefined {
+    const { after, maxBytes } = options;
+    // The log says what was trimmed, also from under us: that must be refused there, not answered here.
+    const { earliest, latest } = this.#log.bounds(stream);
+    const { first, last } = window.chunks;
+    if (first === undefined || last === undefined) return undefined;
+    if (after < first.after || after < earliest - 1 || after > last.upTo) return undefined;
+    if (after === last.upTo) return after === latest ? pageOf(stream, [], latest) : undefined;
+    const shared = window.shared.find((s) => s.after === after && s.maxBytes === maxBytes);
+    if (shared !== undefined && (shared.latest === latest || shared.page.lines.length >= maxBytes)) {
+      return shared.latest === latest ? shared.page : { ...shared.page, hasMore: shared.page.upTo < latest };
+    }
+    const page = pageOf(stream, window.chunks.read(options), latest);
+    // The newest first, and one for each position: a page that could grow gives way to the one that has grown.
+    window.shared = [{ after, maxBytes, latest, page }, ...window.shared.filter((s) => s !== shared)].slice(0, SHARED_PAGES_PER_STREAM);
+    return page;
+  }
+
+  #handleHint({ stream, chunks = [] }: Hint): void {
+    const window = this.#window(stream);
+    this.#forgetTrimmed(stream, window);
+    for (const chunk of chunks) this.#keep(window, chunk);
+    while (this.#bytes > this.#maxBytes) this.#dropFirst(this.#oldestWindow());
+  }
+
+  #keep(window: Window, chunk: Chunk): void {
+    const { last } = window.chunks;
+    if (last !== undefined && chunk.upTo <= last.upTo) return;
+    // A hint was lost in between, or it came without its rows: the window starts afresh behind the hole.
+    if (last !== undefined && chunk.after !== last.upTo) while (window.chunks.first !== undefined) this.#dropFirst(window);
+    window.chunks.append(chunk);
+    this.#bytes += occupiedBytes(chunk);
+  }
+
+  #forgetTrimmed(stream: StreamName, window: Window): void {
+    const { earliest } = this.#log.bounds(stream);
+    while (window.chunks.first !== undefined && window.chunks.first.upTo < earliest) this.#dropFirst(window);
+    window.shared = window.shared.filter(({ after }) => after >= earliest - 1);
+  }
+
+  #dropFirst(window: Window): void {
+    const chunk = window.chunks.dropFirst();
+    if (chunk !== undefined) this.#bytes -= occupiedBytes(chunk);
+    const { first } = window.chunks;
+    window.shared = window.shared.filter(({ after }) => first !== undefined && after >= first.after);
+  }
+
+  /** Streams are few, so asking each one costs less than keeping them in order. */
+  #oldestWindow(): Window {
+    let oldest: Window | undefined;
+    for (const window of this.#windows.values()) {
+      const { first } = window.chunks;
+      if (first === undefined) continue;
+      const oldestFirst = oldest?.chunks.first;
+      if (oldestFirst === undefined || first.atMs < oldestFirst.atMs) oldest = window;
+    }
+    assert(oldest !== undefined, 'bytes to be those of a chunk');
+    return oldest;
+  }
+
+  #window(stream: StreamName): Window {
+    let window = this.#windows.get(stream);
+    if (window === undefined) {
+      window = { chunks: new ChunkList(), shared: [] };
+      this.#windows.set(stream, window);
+    }
+    return window;
+  }
+}
+
+function occupiedBytes(chunk: Chunk): number {
+  return chunk.lines.length + CHUNK_OVERHEAD_BYTES;
+}

@@ -1,0 +1,68 @@
+/** Part of the suite for logs: a writing process is killed, and what it was told is there must be there. */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+
+import { randomInteger, systemRandom } from '../base/random.ts';
+import type { LogPlace, StoredBatch, TestAt } from './log-suite-place.ts';
+import { type Acknowledged, type WrittenRow, writtenStreams } from './log-writer.ts';
+
+export interface CrashOptions {
+  readonly durable: boolean;
+  readonly writer?: (directory: string) => readonly string[];
+}
+
+const KILLS = 3;
+/** Enough that the kill falls into any part of a commit, few enough to be quick. */
+const MOST_ACKNOWLEDGED = 150;
+
+export function registerCrash(testAt: TestAt, { durable, writer }: CrashOptions): void {
+  // What a log keeps only in memory is gone with its process: there is nothing to look for.
+  if (!durable) return;
+  if (writer === undefined) return testAt('killing a writing process is not tested: the suite was given no writer', async () => {});
+
+  testAt('after a kill -9 at any moment every acknowledged batch is there and none is half there', async (place) => {
+    const acknowledged: Acknowledged[] = [];
+    // All in one directory: what a kill left behind is what the next writer starts from.
+    for (let kill = 0; kill < KILLS; kill++) {
+      acknowledged.push(...(await writeAndKill(writer(place.directory))));
+      await assertAllThere(place, acknowledged);
+    }
+  });
+}
+
+/** Runs a writer until it acknowledged some appends, kills it, and says all that it had acknowledged by then. */
+async function writeAndKill([command = '', ...args]: readonly string[]): Promise<Acknowledged[]> {
+  const process = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const killAt = randomInteger(systemRandom, 1, MOST_ACKNOWLEDGED);
+  const acknowledged: Acknowledged[] = [];
+  const ended = new Promise<NodeJS.Signals | null>((resolve, reject) => process.on('error', reject).on('close', (_code, signal) => resolve(signal)));
+  createInterface({ input: process.stdout }).on('line', (line) => {
+    acknowledged.push(JSON.parse(line) as Acknowledged);
+    if (acknowledged.length === killAt) process.kill('SIGKILL');
+  });
+  assert.equal(await ended, 'SIGKILL', 'the writer to write until it is killed');
+  return acknowledged;
+}
+
+async function assertAllThere(place: LogPlace, acknowledged: readonly Acknowledged[]): Promise<void> {
+  const log = await place.open(writtenStreams);
+  const found = new Map<string, string>();
+  for (const { name } of writtenStreams) {
+    for (const batch of await place.readAll(name)) found.set(`${name} ${batch.token}`, wholeBatch(batch));
+  }
+  for (const { stream, token, batch } of acknowledged) {
+    assert.equal(found.get(`${stream} ${token}`), batch, `token ${token} of stream ${stream}, one of ${acknowledged.length} acknowledged batches`);
+  }
+  await log.close();
+}
+
+/** @returns its name */
+function wholeBatch({ token, rows }: StoredBatch): string {
+  const written = rows.map((row) => JSON.parse(row) as WrittenRow);
+  const [first] = written;
+  assert.ok(first !== undefined && first.of === rows.length, `all rows of batch ${token}, not ${rows.length} of ${first?.of}`);
+  for (const [i, row] of written.entries()) assert.deepEqual({ ...row, padding: '' }, { batch: first.batch, i, of: first.of, padding: '' });
+  return first.batch;
+}

@@ -1,0 +1,124 @@
+/** Where one test of a log happens: a directory, a clock that only the test moves, and the log; and what was read, taken apart. */
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import type { Clock } from '../base/clock.ts';
+import type { Log, ReadOptions } from '../log/log.ts';
+import { type BatchLimits, defaultBatchLimits } from '../model/batch.ts';
+import type { Page } from '../model/page.ts';
+import type { RowText } from '../model/row.ts';
+import type { Stream, StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+export interface CreateLogOptions {
+  /** An empty directory, or one in which such a log was before. */
+  readonly directory: string;
+  /** By which the log must judge the age of rows. */
+  readonly clock: Clock;
+}
+
+export type CreateLog = (options: CreateLogOptions) => Log;
+
+/** Registers a test that is given a place, which is removed afterwards. */
+export type TestAt = (title: string, run: (place: LogPlace) => Promise<void>) => void;
+
+export interface StoredBatch {
+  readonly token: Token;
+  readonly rows: readonly RowText[];
+}
+
+export const smallLimits: BatchLimits = { maxLineBytes: 1_000, maxBatchBytes: 5_000 };
+
+const READ_WHOLE: ReadOptions = { after: 0, maxBytes: 256 * 1024 };
+
+export class LogPlace {
+  readonly directory: string;
+  readonly clock: VirtualClock = new VirtualClock();
+  readonly #create: CreateLog;
+  #log: Log | undefined;
+
+  static async make(create: CreateLog): Promise<LogPlace> {
+    return new LogPlace(create, await mkdtemp(join(tmpdir(), 'rowcast-log-')));
+  }
+
+  private constructor(create: CreateLog, directory: string) {
+    this.#create = create;
+    this.directory = directory;
+  }
+
+  get log(): Log {
+    assert.ok(this.#log, 'the test opens the log first');
+    return this.#log;
+  }
+
+  create(): Log {
+    return this.#create({ directory: this.directory, clock: this.clock });
+  }
+
+  /** Closes the log that is open, and opens one in the same directory. */
+  async open(streams: readonly Stream[], limits: BatchLimits = defaultBatchLimits): Promise<Log> {
+    await this.#log?.close();
+    this.#log = this.create();
+    await this.#log.open({ streams, limits });
+    return this.#log;
+  }
+
+  /** What follows `after`, page by page. Checks of every page that it goes on where the last one ended. */
+  async readAll(stream: StreamName, { after, maxBytes }: ReadOptions = READ_WHOLE): Promise<StoredBatch[]> {
+    const batches: StoredBatch[] = [];
+    let position = after;
+    for (;;) {
+      const page = await this.log.read(stream, { after: position, maxBytes });
+      const ofPage = parseBatches(page);
+      assert.equal(
+        page.rows,
+        ofPage.reduce((rows, batch) => rows + batch.rows.length, 0),
+        'the rows that the page counts',
+      );
+      batches.push(...ofPage);
+      if (!page.hasMore) return batches;
+      assert.ok(page.upTo > position, 'a page that is not the last to reach further');
+      position = page.upTo;
+    }
+  }
+
+  /** Moves the time by which rows age. */
+  passTime(ms: number): void {
+    this.clock.step(this.clock.now() + ms);
+  }
+
+  async remove(): Promise<void> {
+    await this.#log?.close();
+    await rm(this.directory, { recursive: true });
+  }
+}
+
+/** `count` different rows. */
+export function numberedRows(count: number, of = 'row'): RowText[] {
+  return Array.from({ length: count }, (_, i) => JSON.stringify({ of, i }));
+}
+
+/** Takes the lines of a page apart. Lines that end within a batch, or are not of the stream, are a fault. */
+export function parseBatches({ stream, lines }: Pick<Page, 'stream' | 'lines'>): StoredBatch[] {
+  const batches: StoredBatch[] = [];
+  let rows: RowText[] = [];
+  const texts = Buffer.from(lines).toString().split('\n');
+  assert.equal(texts.pop(), '', 'the lines to end with LF');
+  for (const text of texts) {
+    const head = `RDATA ${stream} `;
+    assert.ok(text.startsWith(head), `a line of stream ${stream}, not ${text.slice(0, 100)}`);
+    const [tokenText = ''] = text.slice(head.length).split(' ', 1);
+    rows.push(text.slice(head.length + tokenText.length + 1));
+    if (tokenText === 'batch') continue;
+    const token = Number(tokenText);
+    assert.ok(Number.isSafeInteger(token) && token > (batches.at(-1)?.token ?? 0), `a token above ${batches.at(-1)?.token}, not ${tokenText}`);
+    batches.push({ token, rows });
+    rows = [];
+  }
+  assert.deepEqual(rows, [], 'the lines to end with a whole batch');
+  return batches;
+}

@@ -1,0 +1,245 @@
+/**
+ * What every log promises (log/log.ts), as tests. Runs under any test runner that has a `test(name, function)`:
+ *
+ *     logSuite(test, { name: 'my log', create: ({ directory, clock }) => myLog(directory, clock), durable: true });
+ */
+
+import assert from 'node:assert/strict';
+
+import { randomInteger, seededRandom } from '../base/random.ts';
+import type { Hint } from '../log/log.ts';
+import { defineStream, type Stream } from '../model/stream.ts';
+import { registerCrash } from './log-suite-crash.ts';
+import { registerKeeping } from './log-suite-keeping.ts';
+import { type CreateLog, LogPlace, numberedRows, parseBatches, type StoredBatch, smallLimits, type TestAt } from './log-suite-place.ts';
+import type { RegisterTest } from './transport-suite.ts';
+
+export interface LogSuiteOptions {
+  /** Begins the name of each test. */
+  readonly name: string;
+  /** A log that is not open yet. Called again with the same directory it must find what the last one kept there. */
+  readonly create: CreateLog;
+  /** Whether what was appended is there after a restart. */
+  readonly durable: boolean;
+  /**
+   * For a durable log: the command line of a process that calls `writeUntilKilled` (testing/log-writer.ts) with a log on the directory.
+   * It is killed with SIGKILL while it writes.
+   */
+  readonly writer?: (directory: string) => readonly string[];
+}
+
+const events: Stream = defineStream('events');
+const others: Stream = defineStream('others');
+
+export function logSuite(test: RegisterTest, options: LogSuiteOptions): void {
+  const testAt: TestAt = (title, run) => {
+    test(`${options.name}: ${title}`, async () => {
+      const place = await LogPlace.make(options.create);
+      try {
+        await run(place);
+      } finally {
+        await place.remove();
+      }
+    });
+  };
+  registerAppends(testAt);
+  registerReads(testAt);
+  registerHints(testAt);
+  registerKeeping(testAt, options);
+  registerCrash(testAt, options);
+}
+
+function registerAppends(testAt: TestAt): void {
+  testAt('an append resolves to the token under which the whole batch is read', async (place) => {
+    const log = await place.open([events]);
+    const token = await log.append('events', ['{"a":1}', '{"a":2}', '[]']);
+    assert.deepEqual(await place.readAll('events'), [{ token, rows: ['{"a":1}', '{"a":2}', '[]'] }]);
+  });
+
+  testAt('tokens start above 0 and rise from batch to batch, in each stream for itself', async (place) => {
+    const log = await place.open([events, others]);
+    assert.deepEqual(log.bounds('events'), { earliest: 1, latest: 0 });
+    let last = 0;
+    for (const row of numberedRows(20)) {
+      const token = await log.append('events', [row]);
+      assert.ok(Number.isSafeInteger(token) && token > last, `${token} after ${last}`);
+      assert.equal(log.bounds('events').latest, token);
+      last = token;
+    }
+    assert.deepEqual(log.bounds('others'), { earliest: 1, latest: 0 });
+    assert.deepEqual(await place.readAll('others'), []);
+  });
+
+  testAt('1,000 concurrent appends are all there: whole, in order, each with a token of its own', async (place) => {
+    const log = await place.open([events, others]);
+    const streams = ['events', 'others'];
+    const appended = Array.from({ length: 1_000 }, (_, i) => {
+      const stream = streams[i % 2]!;
+      const rows = numberedRows(1 + (i % 3), `batch ${i}`);
+      return log.append(stream, rows).then((token) => ({ stream, token, rows }));
+    });
+    const batches = await Promise.all(appended);
+    for (const stream of streams) {
+      const expected = batches.filter((batch) => batch.stream === stream).map(({ token, rows }) => ({ token, rows }));
+      assert.deepEqual(await place.readAll(stream), expected);
+    }
+  });
+
+  testAt('rows of any text come back as the bytes they were', async (place) => {
+    const log = await place.open([events]);
+    const rows = ['"é 漢字 🦀 \u2028 \u0085"', '"\\ud800 \\u0000"', `"${'🦀x'.repeat(60_000)}"`, '  {"spaces" : true}  ', '{"batch":"batch 7 RDATA"}'];
+    const token = await log.append('events', rows);
+    assert.deepEqual(await place.readAll('events'), [{ token, rows }]);
+  });
+
+  testAt('streams of any name keep their own rows', async (place) => {
+    const names = [
+      'events',
+      'Events',
+      'EVENTS',
+      '"',
+      '""',
+      "it's",
+      'a;DROP',
+      '%_',
+      '漢字🦀',
+      'é',
+      'e\u0301',
+      '../x',
+      '7',
+      'rows',
+      'streams',
+      'batch',
+      'x'.repeat(255),
+    ];
+    const log = await place.open(names.map((name) => defineStream(name)));
+    const tokens = await Promise.all(names.map((name, i) => log.append(name, [`${i}`, '"more"'])));
+    for (const [i, name] of names.entries()) assert.deepEqual(await place.readAll(name), [{ token: tokens[i], rows: [`${i}`, '"more"'] }]);
+  });
+
+  testAt('a batch that cannot be sent is refused, and nothing of it is kept', async (place) => {
+    const log = await place.open([events], smallLimits);
+    const before = await log.append('events', ['1']);
+    const neighbour = log.append('events', ['2']);
+    const tooLong = `"${'x'.repeat(smallLimits.maxLineBytes)}"`;
+    const many = Array.from({ length: 20 }, () => `"${'x'.repeat(smallLimits.maxLineBytes / 2)}"`);
+    await assert.rejects(log.append('events', ['3', tooLong, '4']), { name: 'UsageError', code: 'ROW_TOO_LARGE' });
+    await assert.rejects(log.append('events', many), { name: 'UsageError', code: 'BATCH_TOO_LARGE' });
+    await assert.rejects(log.append('events', []), { name: 'UsageError', code: 'INVALID_ROW' });
+    const after = await log.append('events', ['5']);
+    assert.deepEqual(await place.readAll('events'), [
+      { token: before, rows: ['1'] },
+      { token: await neighbour, rows: ['2'] },
+      { token: after, rows: ['5'] },
+    ]);
+  });
+}
+
+function registerReads(testAt: TestAt): void {
+  testAt('reads from every position with every size of page give the same whole', async (place) => {
+    const random = seededRandom(4711);
+    const log = await place.open([events]);
+    const whole: StoredBatch[] = [];
+    // Alone and together, so that some batches share a chunk and some do not.
+    for (let round = 0; round < 12; round++) {
+      const together = Array.from({ length: randomInteger(random, 1, 6) }, (_, i) => numberedRows(randomInteger(random, 1, 4), `round ${round} batch ${i}`));
+      const tokens = await Promise.all(together.map((rows) => log.append('events', rows)));
+      whole.push(...together.map((rows, i) => ({ token: tokens[i]!, rows })));
+    }
+    for (const maxBytes of [1, 60, 200, 1_000, 1_000_000]) {
+      for (let after = 0; after <= log.bounds('events').latest; after++) {
+        const expected = whole.filter((batch) => batch.token > after);
+        assert.deepEqual(await place.readAll('events', { after, maxBytes }), expected, `after ${after}, pages of ${maxBytes}`);
+      }
+    }
+  });
+
+  testAt('a page says how far it reaches, how many rows it has and whether more follow', async (place) => {
+    const log = await place.open([events]);
+    const first = await log.append('events', numberedRows(3));
+    const second = await log.append('events', numberedRows(2));
+    const page = await log.read('events', { after: 0, maxBytes: 1 });
+    assert.deepEqual(
+      { ...page, lines: parseBatches(page) },
+      { stream: 'events', rows: 3, upTo: first, hasMore: true, lines: [{ token: first, rows: numberedRows(3) }] },
+    );
+    const rest = await log.read('events', { after: first, maxBytes: 1_000 });
+    assert.deepEqual(
+      { ...rest, lines: parseBatches(rest) },
+      { stream: 'events', rows: 2, upTo: second, hasMore: false, lines: [{ token: second, rows: numberedRows(2) }] },
+    );
+  });
+
+  testAt('a batch larger than a page is read whole', async (place) => {
+    const log = await place.open([events]);
+    const rows = numberedRows(5_000, 'x'.repeat(150));
+    const token = await log.append('events', rows);
+    await log.append('events', ['"next"']);
+    const page = await log.read('events', { after: 0, maxBytes: 1_000 });
+    assert.deepEqual(parseBatches(page), [{ token, rows }]);
+    assert.equal(page.hasMore, true);
+  });
+
+  testAt('a read at or beyond latest gives an empty page that reaches latest', async (place) => {
+    const log = await place.open([events]);
+    const empty = { stream: 'events', lines: 0, rows: 0, hasMore: false };
+    const read = async (after: number): Promise<unknown> => {
+      const page = await log.read('events', { after, maxBytes: 1_000 });
+      return { ...page, lines: page.lines.length };
+    };
+    assert.deepEqual(await read(0), { ...empty, upTo: 0 });
+    const latest = await log.append('events', ['1']);
+    assert.deepEqual(await read(latest), { ...empty, upTo: latest });
+    assert.deepEqual(await read(latest + 1_000), { ...empty, upTo: latest });
+  });
+}
+
+function registerHints(testAt: TestAt): void {
+  testAt('a hint comes when the rows can be read and before their append resolves', async (place) => {
+    const log = await place.open([events]);
+    const happened: string[] = [];
+    const read: Promise<StoredBatch[]>[] = [];
+    log.watch(({ stream, latest }) => {
+      happened.push(`hint ${stream} ${latest}`);
+      assert.equal(log.bounds(stream).latest, latest);
+      read.push(place.readAll(stream));
+    });
+    const token = await log.append('events', ['1']);
+    happened.push(`resolved ${token}`);
+    assert.deepEqual(happened, [`hint events ${token}`, `resolved ${token}`]);
+    assert.deepEqual(await Promise.all(read), [[{ token, rows: ['1'] }]]);
+  });
+
+  testAt('the chunks of hints, where they have any, are the rows that were appended', async (place) => {
+    const log = await place.open([events]);
+    const hints: Hint[] = [];
+    log.watch((hint) => void hints.push(hint));
+    const tokens = [await log.append('events', ['1', '2']), ...(await Promise.all([log.append('events', ['3']), log.append('events', ['4'])]))];
+    assert.equal(hints.at(-1)?.latest, tokens.at(-1));
+    if (hints.some((hint) => hint.chunks === undefined)) return;
+    const chunks = hints.flatMap((hint) => hint.chunks ?? []);
+    const lines = Buffer.concat(chunks.map((chunk) => chunk.lines));
+    assert.deepEqual(parseBatches({ stream: 'events', lines }), await place.readAll('events'));
+    assert.equal(
+      chunks.reduce((rows, chunk) => rows + chunk.rows, 0),
+      4,
+    );
+    for (const [i, chunk] of chunks.entries()) assert.equal(chunk.after, chunks[i - 1]?.upTo ?? 0);
+  });
+
+  testAt('every watch is told until it ends', async (place) => {
+    const log = await place.open([events]);
+    const told: string[] = [];
+    const listener = (): void => void told.push('twice watched');
+    const endFirst = log.watch(listener);
+    const endSecond = log.watch(listener);
+    log.watch(() => void told.push('other'));
+    await log.append('events', ['1']);
+    endFirst();
+    endFirst();
+    await log.append('events', ['2']);
+    endSecond();
+    await log.append('events', ['3']);
+    assert.deepEqual(told, ['twice watched', 'twice watched', 'other', 'twice watched', 'other', 'other']);
+  });
+}

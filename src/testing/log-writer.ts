@@ -1,0 +1,61 @@
+/**
+ * The process that the suite for logs kills: it appends batches of random size without end, and says on stdout what was acknowledged.
+ *
+ *     await writeUntilKilled(myLog(process.argv[2]));
+ */
+
+import { writeSync } from 'node:fs';
+
+import { randomInteger, systemRandom } from '../base/random.ts';
+import type { Log } from '../log/log.ts';
+import { defaultBatchLimits } from '../model/batch.ts';
+import { defineStream, type Stream } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+
+/** The streams that the writer writes. */
+export const writtenStreams: readonly Stream[] = [defineStream('written'), defineStream('Written')];
+
+/** What each row of a batch says: so a batch shows by itself whether it is whole. */
+export interface WrittenRow {
+  readonly batch: string;
+  readonly i: number;
+  readonly of: number;
+  readonly padding: string;
+}
+
+/** One line of the writer's stdout. */
+export interface Acknowledged {
+  readonly stream: string;
+  readonly token: Token;
+  readonly batch: string;
+}
+
+const APPENDS_AT_ONCE = 8;
+const STDOUT = 1;
+
+export async function writeUntilKilled(log: Log): Promise<never> {
+  await log.open({ streams: writtenStreams, limits: defaultBatchLimits });
+  const writers = Array.from({ length: APPENDS_AT_ONCE }, (_, i) => writeForever(log, `${process.pid}/${i}`));
+  return Promise.race(writers);
+}
+
+async function writeForever(log: Log, writer: string): Promise<never> {
+  for (let n = 0; ; n++) {
+    const stream = writtenStreams[randomInteger(systemRandom, 0, writtenStreams.length - 1)]!.name;
+    const batch = `${writer}/${n}`;
+    const token = await log.append(stream, randomBatch(batch));
+    const acknowledged: Acknowledged = { stream, token, batch };
+    // At once and past all buffers: what is on the pipe outlives us.
+    writeSync(STDOUT, `${JSON.stringify(acknowledged)}\n`);
+  }
+}
+
+function randomBatch(batch: string): string[] {
+  const isLarge = randomInteger(systemRandom, 0, 19) === 0;
+  const of = randomInteger(systemRandom, 1, isLarge ? 2_000 : 5);
+  const padding = 'x'.repeat(randomInteger(systemRandom, 0, 200));
+  return Array.from({ length: of }, (_, i) => {
+    const row: WrittenRow = { batch, i, of, padding };
+    return JSON.stringify(row);
+  });
+}
