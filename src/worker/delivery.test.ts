@@ -202,6 +202,25 @@ test('a connection whose rows are not taken is paused, and goes on without loss'
   expect(seen).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
 });
 
+test('what waited for a handler is given up with its subscription, and the connection goes on for the others', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  const reader = worker({ limits: { maxQueuedBytes: 500 } });
+  const gate = new Gate();
+  const others = new Collector<Fact>();
+  reader.subscribe(events, { from: 'now' }, () => gate.opened);
+  reader.subscribe(receipts, { from: 'now' }, others.handler);
+  await reader.start();
+  for (let id = 0; id < 50; id++) await server.append('events', ['x'.repeat(100)]);
+  await server.append(receipts, [{ id: 1 }]);
+  await settle();
+  expect(others.tokens).toEqual([]);
+  const through = reader.unsubscribe(events);
+  await others.reached(1);
+  gate.open();
+  await through;
+});
+
 test('rows that were applied are let go, also when the handler never catches up', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams });

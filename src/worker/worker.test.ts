@@ -122,17 +122,27 @@ test('a failure that nobody listens for is thrown', async () => {
     throw new Error('broken');
   });
   await reader.start();
-  // What a process without a listener ends by; the test runner's own listeners are put back at once.
-  const others = process.listeners('uncaughtException');
-  process.removeAllListeners('uncaughtException');
-  const thrown = new Promise<Error>((resolve) => {
-    process.once('uncaughtException', resolve);
-  });
+  const thrown = nextUncaught();
   await server.append(events, [1]);
   const error = await thrown;
-  for (const listener of others) process.on('uncaughtException', listener);
   expect(error).toBeInstanceOf(HandlerError);
   expect(error).toMatchObject({ code: 'HANDLER_FAILED' });
+});
+
+test('a listener that throws is heard, and its stream goes on', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  const reader = worker();
+  const seen = new Collector();
+  reader.once('live', () => {
+    throw new Error('a bug of the application');
+  });
+  reader.subscribe(events, { from: 'now' }, seen.handler);
+  const thrown = nextUncaught();
+  reader.start().catch(() => {});
+  expect(await thrown).toMatchObject({ message: 'a bug of the application' });
+  await server.append(events, [1]);
+  await seen.reached(1);
 });
 
 test.each(['at once', 'by its promise'])('a handler that ends its subscription and then fails %s has not applied its batch, and is heard', async (when) => {
@@ -230,3 +240,14 @@ test('a worker and a hand at a terminal share a primary', async () => {
   hand.connection.close();
   await hand.closed;
 });
+
+/** What a process without a listener ends by; the test runner's own listeners are put back at once. */
+async function nextUncaught(): Promise<Error> {
+  const others = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  const error = await new Promise<Error>((resolve) => {
+    process.once('uncaughtException', resolve);
+  });
+  for (const listener of others) process.on('uncaughtException', listener);
+  return error;
+}
