@@ -52,12 +52,12 @@ function logErrorCode(said: string): LogErrorCode {
   return codesOfCauses.find(([prefix]) => said.startsWith(prefix))?.[1] ?? 'LOG_UNAVAILABLE';
 }
 
-/** SQLite does not say why it could not open a file, so we ask the directory. */
+/** SQLite does not say why it could not open a file, so we ask the system. */
 function cannotOpen(path: string, doing: string, cause: unknown): RowcastError {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
-    return logError('LOG_UNAVAILABLE', `cannot ${doing} ${path}: it is a directory: give a path in it`, cause);
-  }
   try {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+      return logError('LOG_UNAVAILABLE', `cannot ${doing} ${path}: it is a directory: give a path in it`, cause);
+    }
     // Only a try tells the truth: permission bits do not know of read-only file systems, nor access(2) of effective users.
     rmdirSync(mkdtempSync(join(dirname(path), '.rowcast-')));
   } catch (reason) {

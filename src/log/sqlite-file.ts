@@ -114,6 +114,8 @@ function prepareDatabase(database: Database.Database, { path, synchronous, maxPa
   if (isNew) createTables(database, newId());
   const id = database.prepare<[], string>(`SELECT value FROM meta WHERE name = 'log id'`).pluck().get();
   if (id === undefined) throw damaged(path, 'it has no log id');
+  // SQLite opens a file that it may only read without a word; this write finds out now, not at the first append.
+  database.exec(`UPDATE meta SET value = value WHERE name = 'log id'`);
   return id;
 }
 

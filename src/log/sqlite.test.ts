@@ -1,9 +1,17 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { join } from 'node:path';
-import { test } from 'vitest';
 
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+
+import { defaultBatchLimits } from '../model/batch.ts';
+import { UsageError } from '../model/errors.ts';
+import { defineStream } from '../model/stream.ts';
 import { logSuite } from '../testing/log-suite.ts';
-import { sqliteLog } from './sqlite.ts';
+import type { Hint, Log } from './log.ts';
+import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixtures/${name}`, import.meta.url));
 
@@ -14,4 +22,149 @@ logSuite((name, run) => test(name, run, 30_000), {
   create: ({ directory, clock }) => sqliteLog({ path: join(directory, 'log.db'), clock }),
   durable: true,
   writer: (directory) => [process.execPath, '--import', fixture('typescript-hooks.js'), fixture('sqlite-writer.ts'), join(directory, 'log.db')],
+});
+
+const toClose: Array<{ close(): unknown }> = [];
+let directory = '';
+let path = '';
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'rowcast-sqlite-'));
+  path = join(directory, 'log.db');
+});
+
+afterEach(async () => {
+  for (const it of toClose.splice(0).toReversed()) await it.close();
+  rmSync(directory, { recursive: true });
+});
+
+async function opened(names: readonly string[] = ['events'], options: Partial<SqliteLogOptions> = {}): Promise<Log> {
+  const log = sqliteLog({ path, ...options });
+  await log.open({ streams: names.map((name) => defineStream(name)), limits: defaultBatchLimits });
+  toClose.push(log);
+  return log;
+}
+
+/** What a person with the sqlite3 shell sees. */
+function shell(sql: string): unknown[] {
+  const database = new Database(path, { readonly: true });
+  try {
+    return database.prepare(sql).all();
+  } finally {
+    database.close();
+  }
+}
+
+test('a person with the sqlite3 shell can read the rows while the log is open', async () => {
+  const log = await opened();
+  await log.append('events', ['{"a":1}', '{"a":2}']);
+  expect(shell('SELECT after, up_to, rows, CAST(lines AS TEXT) AS lines FROM "rows of events"')).toEqual([
+    { after: 0, up_to: 1, rows: 2, lines: 'RDATA events batch {"a":1}\nRDATA events 1 {"a":2}\n' },
+  ]);
+  expect(shell('SELECT * FROM streams')).toEqual([{ name: 'events', rows_table: 'rows of events', latest: 1, earliest: 1, rows: 2 }]);
+});
+
+test('streams whose names differ only in case have tables of their own', async () => {
+  await opened(['events', 'Events', 'EVENTS']);
+  expect(shell('SELECT rows_table FROM streams ORDER BY rows_table COLLATE NOCASE').map((record) => (record as { rows_table: string }).rows_table)).toEqual([
+    'rows of events',
+    'rows of Events (2)',
+    'rows of EVENTS (3)',
+  ]);
+});
+
+test('1,000 concurrent appends of two streams share one commit: one hint for each stream, one chunk for each', async () => {
+  const log = await opened(['a', 'b']);
+  const hints: Hint[] = [];
+  log.watch((hint) => void hints.push(hint));
+  const tokens = await Promise.all(Array.from({ length: 1_000 }, (_, i) => log.append(i % 2 === 0 ? 'a' : 'b', [`${i}`])));
+  expect(tokens.at(-1)).toBe(500);
+  expect(hints.map(({ stream, latest, chunks }) => ({ stream, latest, chunks: chunks?.length }))).toEqual([
+    { stream: 'a', latest: 500, chunks: 1 },
+    { stream: 'b', latest: 500, chunks: 1 },
+  ]);
+  expect(shell('SELECT rows FROM "rows of a" UNION ALL SELECT rows FROM "rows of b"')).toEqual([{ rows: 500 }, { rows: 500 }]);
+});
+
+test('a commit makes chunks of up to 256 KiB of whole batches; a larger batch is a chunk of its own', async () => {
+  const log = await opened();
+  const batch = (bytes: number): string[] => [`"${'x'.repeat(bytes / 2)}"`, `"${'x'.repeat(bytes / 2)}"`];
+  await Promise.all([100_000, 100_000, 100_000, 600_000, 10].map((bytes) => log.append('events', batch(bytes))));
+  expect(shell('SELECT after, up_to, rows FROM "rows of events"')).toEqual([
+    { after: 0, up_to: 2, rows: 4 },
+    { after: 2, up_to: 3, rows: 2 },
+    { after: 3, up_to: 4, rows: 2 },
+    { after: 4, up_to: 5, rows: 2 },
+  ]);
+});
+
+test('when a commit fails because of one stream, the appends to all streams are refused and none is there', async () => {
+  const log = await opened(['a', 'b']);
+  await Promise.all([log.append('a', ['1']), log.append('b', ['1'])]);
+  const other = new Database(path);
+  toClose.push(other);
+  other.exec(`CREATE TRIGGER fault BEFORE INSERT ON "rows of b" BEGIN SELECT RAISE(ABORT, 'a fault for the test'); END`);
+  const hints: Hint[] = [];
+  log.watch((hint) => void hints.push(hint));
+  const settled = await Promise.allSettled([log.append('a', ['2']), log.append('b', ['2']), log.append('a', ['3'])]);
+  expect(settled.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+  expect(hints).toEqual([]);
+  expect(await log.read('a', { after: 0, maxBytes: 1_000 })).toMatchObject({ rows: 1, upTo: 1, hasMore: false });
+  other.exec('DROP TRIGGER fault');
+  expect(await Promise.all([log.append('a', ['4']), log.append('b', ['4'])])).toEqual([2, 2]);
+});
+
+test('a stream that got its retention late sheds its surplus over several commits', async () => {
+  const log = await opened(['events'], { synchronous: 'normal' });
+  for (let i = 0; i < 1_500; i++) await log.append('events', [`${i}`]);
+  await log.close();
+  const again = sqliteLog({ path });
+  toClose.push(again);
+  await again.open({ streams: [defineStream('events', { retain: { rows: 10 } })], limits: defaultBatchLimits });
+  await again.append('events', ['"first"']);
+  expect(again.bounds('events')).toEqual({ earliest: 1_001, latest: 1_501 });
+  await again.append('events', ['"second"']);
+  expect(again.bounds('events')).toEqual({ earliest: 1_493, latest: 1_502 });
+});
+
+test('a missing directory is made, and closing leaves the database whole without its WAL', async () => {
+  path = join(directory, 'not', 'yet', 'log.db');
+  const log = await opened();
+  expect(log.name).toBe(`sqlite ${path}`);
+  await log.append('events', ['"here"']);
+  await log.close();
+  expect(existsSync(`${path}-wal`)).toBe(false);
+  expect(readFileSync(path).includes('RDATA events 1 "here"\n')).toBe(true);
+  expect(existsSync(dirname(path))).toBe(true);
+});
+
+test('each commit is synchronised to the disk unless told otherwise', async () => {
+  const FULL = 2;
+  const NORMAL = 1;
+  const pragma = vi.spyOn(Database.prototype, 'pragma');
+  for (const [options, level] of [
+    [{}, FULL],
+    [{ synchronous: 'normal' }, NORMAL],
+  ] as const) {
+    const log = await opened(['events'], options);
+    const database = pragma.mock.contexts.at(-1) as Database.Database;
+    expect(database.pragma('synchronous', { simple: true })).toBe(level);
+    expect(database.pragma('journal_mode', { simple: true })).toBe('wal');
+    await log.close();
+  }
+  pragma.mockRestore();
+  expect(() => sqliteLog({ path, synchronous: 'off' as 'normal' })).toThrow(UsageError);
+});
+
+test('an sqlite log without a file is refused', () => {
+  for (const none of ['', ':memory:']) expect(() => sqliteLog({ path: none })).toThrow(/memoryLog/);
+});
+
+test('a page that is one chunk is not copied, and several chunks are joined in one buffer', async () => {
+  const log = await opened();
+  for (const row of ['1', '2', '3']) await log.append('events', [row]);
+  const one = await log.read('events', { after: 0, maxBytes: 1 });
+  expect(Buffer.from(one.lines).toString()).toBe('RDATA events 1 1\n');
+  const all = await log.read('events', { after: 1, maxBytes: 1_000 });
+  expect(Buffer.from(all.lines).toString()).toBe('RDATA events 2 2\nRDATA events 3 3\n');
 });

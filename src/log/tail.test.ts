@@ -1,0 +1,219 @@
+import { beforeEach, expect, test, vi } from 'vitest';
+
+import * as batches from '../model/batch.ts';
+import type { Page } from '../model/page.ts';
+import { defineStream } from '../model/stream.ts';
+import { VirtualClock } from '../testing/virtual-clock.ts';
+import type { Hint, HintListener, Log, ReadOptions } from './log.ts';
+import { memoryLog } from './memory.ts';
+import { Tail } from './tail.ts';
+
+vi.mock('../model/batch.ts', async (original) => {
+  const module = await original<typeof batches>();
+  return { ...module, encodeBatch: vi.fn<typeof module.encodeBatch>(module.encodeBatch) };
+});
+
+beforeEach(() => void vi.mocked(batches.encodeBatch).mockClear());
+
+/** A memory log that counts its reads, and whose hints a test may change or lose. */
+class WatchedLog {
+  readonly clock: VirtualClock = new VirtualClock();
+  readonly inner: Log = memoryLog({ clock: this.clock });
+  reads = 0;
+  change: (hint: Hint) => Hint | undefined = (hint) => hint;
+
+  async open(): Promise<Log> {
+    await this.inner.open({ streams: ['a', 'b'].map((name) => defineStream(name)), limits: batches.defaultBatchLimits });
+    const { inner } = this;
+    return {
+      name: 'watched',
+      id: inner.id,
+      open: (options) => inner.open(options),
+      append: (stream, rows) => inner.append(stream, rows),
+      read: (stream, options) => {
+        this.reads++;
+        return inner.read(stream, options);
+      },
+      bounds: (stream) => inner.bounds(stream),
+      watch: (listener) => inner.watch((hint) => this.#pass(hint, listener)),
+      trim: (stream, upTo) => inner.trim(stream, upTo),
+      close: () => inner.close(),
+    };
+  }
+
+  #pass(hint: Hint, listener: HintListener): void {
+    const changed = this.change(hint);
+    if (changed !== undefined) listener(changed);
+  }
+}
+
+async function setUp(
+  maxBytes?: number,
+): Promise<{ watched: WatchedLog; log: Log; tail: Tail; read: (after: number, maxBytes?: number, stream?: string) => Page }> {
+  const watched = new WatchedLog();
+  const log = await watched.open();
+  const tail = new Tail(log, maxBytes === undefined ? {} : { maxBytes });
+  const read = (after: number, pageBytes = 1_000_000, stream = 'a'): Page => tail.read(stream, { after, maxBytes: pageBytes }) as Page;
+  return { watched, log, tail, read };
+}
+
+/** Batches of two rows, each a chunk. */
+async function append(log: Log, count: number, stream = 'a', padding = ''): Promise<void> {
+  for (let i = 0; i < count; i++) await log.append(stream, [`${i}`, `"${padding}"`]);
+}
+
+const WHOLE: ReadOptions = { after: 0, maxBytes: 1_000_000 };
+
+test('what was appended since the tail was made is read at once and not from the log', async () => {
+  const { watched, log, read } = await setUp();
+  await append(log, 10);
+  for (const maxBytes of [1, 50, 1_000_000]) {
+    for (let after = 0; after <= 10; after++) expect(read(after, maxBytes)).toEqual(watched.inner.read('a', { after, maxBytes }));
+  }
+  expect(watched.reads).toBe(0);
+});
+
+test('1,000 sessions that read at the same positions get the same bytes, and every row is encoded once', async () => {
+  const { watched, log, read } = await setUp();
+  await append(log, 20);
+  await Promise.all([log.append('a', ['"x"']), log.append('a', ['"y"'])]);
+  for (const after of [0, 7, 20, 21]) {
+    const pages = Array.from({ length: 1_000 }, () => read(after));
+    for (const page of pages) expect(page.lines).toBe(pages[0]!.lines);
+  }
+  expect(batches.encodeBatch).toHaveBeenCalledTimes(22);
+  expect(watched.reads).toBe(0);
+});
+
+test('a page that was full stays shared when more is appended, and says that more follows', async () => {
+  const { log, read } = await setUp();
+  await append(log, 3);
+  const page = read(0, 80);
+  expect(page).toMatchObject({ upTo: 3, hasMore: false });
+  await append(log, 1);
+  expect(read(0, 80)).toEqual({ ...page, hasMore: true });
+  expect(read(0, 80).lines).toBe(page.lines);
+});
+
+test('a page that was not full grows with what is appended', async () => {
+  const { log, read } = await setUp();
+  await append(log, 2);
+  expect(read(0).upTo).toBe(2);
+  await append(log, 1);
+  expect(read(0)).toMatchObject({ upTo: 3, rows: 6, hasMore: false });
+});
+
+test('who has everything gets an empty page without a read of the log', async () => {
+  const { watched, log, read } = await setUp();
+  await append(log, 2);
+  expect(read(2)).toMatchObject({ rows: 0, upTo: 2, hasMore: false });
+  expect(watched.reads).toBe(0);
+});
+
+test('rows from before the tail was made, and positions beyond latest, are read from the log', async () => {
+  const watched = new WatchedLog();
+  const log = await watched.open();
+  await append(log, 5);
+  const tail = new Tail(log);
+  expect(await tail.read('a', WHOLE)).toMatchObject({ rows: 10, upTo: 5 });
+  await append(log, 5);
+  expect(await tail.read('a', { ...WHOLE, after: 4 })).toMatchObject({ rows: 12, upTo: 10 });
+  expect(await tail.read('a', { ...WHOLE, after: 11 })).toMatchObject({ rows: 0, upTo: 10 });
+  expect(watched.reads).toBe(3);
+  expect(await tail.read('a', { ...WHOLE, after: 5 })).toMatchObject({ rows: 10, upTo: 10 });
+  expect(watched.reads).toBe(3);
+});
+
+test('over its limit the tail drops the oldest chunks of all streams', async () => {
+  const { watched, log, tail, read } = await setUp(10_000);
+  await append(log, 3, 'a', 'x'.repeat(1_000));
+  watched.clock.step(watched.clock.now() + 1);
+  await append(log, 3, 'b', 'x'.repeat(1_000));
+  expect(tail.bytes).toBeLessThan(10_000);
+  read(0);
+  watched.clock.step(watched.clock.now() + 1);
+  await append(log, 3, 'b', 'x'.repeat(1_000));
+  expect(tail.bytes).toBeLessThanOrEqual(10_000);
+  expect(tail.bytes).toBeGreaterThan(8_000);
+  expect(watched.reads).toBe(0);
+  expect(read(0)).toMatchObject({ upTo: 3 });
+  expect(watched.reads, 'the oldest of a was dropped').toBe(1);
+  expect(read(0, 1_000_000, 'b')).toMatchObject({ upTo: 6, rows: 12 });
+  expect(watched.reads, 'all of b is there').toBe(1);
+});
+
+test('a tail of 0 bytes keeps nothing and reads all from the log', async () => {
+  const { watched, log, tail, read } = await setUp(0);
+  await append(log, 3);
+  expect(tail.bytes).toBe(0);
+  expect(read(0)).toMatchObject({ upTo: 3 });
+  expect(read(3)).toMatchObject({ upTo: 3, rows: 0 });
+  expect(watched.reads).toBe(2);
+});
+
+test('after a hint that was lost or came without its rows the tail starts afresh, and no read is short', async () => {
+  const { watched, log, read } = await setUp();
+  await append(log, 2);
+  for (const change of [() => undefined, ({ stream, latest }: Hint): Hint => ({ stream, latest })]) {
+    const { latest } = log.bounds('a');
+    watched.change = change;
+    await append(log, 1);
+    watched.reads = 0;
+    expect(read(latest)).toMatchObject({ upTo: latest + 1, hasMore: false });
+    expect(watched.reads).toBe(1);
+    expect(read(latest - 1)).toMatchObject({ upTo: latest, hasMore: true });
+    watched.change = (hint) => hint;
+    await append(log, 1);
+    expect(read(latest)).toMatchObject({ upTo: latest + 2, hasMore: false });
+    expect(watched.reads).toBe(2);
+    expect(read(latest + 1)).toMatchObject({ upTo: latest + 2, hasMore: false });
+    expect(watched.reads).toBe(2);
+  }
+});
+
+test('a hint that comes twice changes nothing', async () => {
+  const { watched, log, tail, read } = await setUp();
+  await append(log, 1);
+  const before = tail.bytes;
+  watched.change = (hint) => ({ ...hint, chunks: [...hint.chunks!, ...hint.chunks!] });
+  await append(log, 1);
+  expect(tail.bytes).toBe(2 * before);
+  expect(read(0)).toMatchObject({ rows: 4 });
+});
+
+test('rows that were trimmed are refused by the tail too, and forgotten', async () => {
+  const { log, tail, read } = await setUp();
+  await append(log, 5);
+  const one = tail.bytes / 5;
+  read(0);
+  await log.trim('a', 3);
+  for (const after of [0, 1, 2]) expect(() => read(after)).toThrow(expect.objectContaining({ code: 'LOG_GAP' }));
+  expect(read(3)).toMatchObject({ upTo: 5, rows: 4 });
+  await append(log, 1);
+  expect(tail.bytes).toBe(one * 3);
+  await log.trim('a', 100);
+  expect(read(6)).toMatchObject({ rows: 0, upTo: 6 });
+  await append(log, 1);
+  expect(read(6)).toMatchObject({ rows: 2, upTo: 7 });
+  expect(tail.bytes).toBe(one);
+});
+
+test('a stream that the log does not have is refused as by the log', async () => {
+  const { read } = await setUp();
+  expect(() => read(0, 1, 'unheard-of')).toThrow(expect.objectContaining({ code: 'NO_SUCH_STREAM' }));
+});
+
+test('a tail that is closed keeps nothing and watches no more', async () => {
+  const { watched, log, tail, read } = await setUp();
+  await append(log, 2);
+  tail.close();
+  await append(log, 2);
+  expect(tail.bytes).toBe(0);
+  expect(read(0)).toMatchObject({ upTo: 4 });
+  expect(watched.reads).toBe(1);
+});
+
+test('a limit that is no number of bytes is refused', async () => {
+  const { log } = await setUp();
+  for (const maxBytes of [-1, 0.5, Number.NaN]) expect(() => new Tail(log, { maxBytes })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+});
