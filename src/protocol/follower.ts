@@ -103,8 +103,9 @@ export class Follower {
   handleSubscribe(now: Millis, spec: SubscriptionSpec): void {
     this.#interests.add(spec);
     if (this.#state.kind !== 'following' || !this.#state.isGreeted) return;
-    if (this.#interests.wasAsked(spec.stream)) this.#state.session.handleStop(now);
-    else this.#ask(now, this.#state.session);
+    if (this.#interests.wasAsked(spec.stream)) return this.#state.session.handleStop(now);
+    this.#outputs.push(...this.#interests.checkAdded(spec.stream));
+    this.#ask(now, this.#state.session);
   }
 
   /** Follows every stream of the primary that is not followed by name. */
@@ -283,9 +284,13 @@ export class Follower {
 
   #handleGreeted(now: Millis, { greeting }: Extract<WorkerOutput, { kind: 'greeted' }>): void {
     if (this.#state.kind !== 'following') return;
+    const isLate = this.#state.isGreeted;
     this.#state.isGreeted = true;
     this.#emit({ kind: 'connected', isRowcast: greeting !== undefined });
-    this.#outputs.push(...this.#interests.handleGreeted(greeting));
+    const ended = this.#interests.handleGreeted(greeting);
+    this.#outputs.push(...ended);
+    // What was asked before the primary said who it is was asked of another history: ask again, on another connection.
+    if (isLate && ended.length > 0) return this.#state.session.handleStop(now);
     this.#ask(now, this.#state.session);
     this.#sendWaiting(now);
   }

@@ -41,6 +41,8 @@ interface Interest {
   readonly onReset: SubscriptionSpec['onReset'];
   /** From where to ask. */
   next: Position | 'start' | 'now';
+  /** Where the start is, as far as a primary has told: nothing was received, so nothing is missed when it moves. */
+  startAt: Position | undefined;
   isLive: boolean;
 }
 
@@ -57,7 +59,7 @@ export class Interests {
 
   add({ stream, from, onReset }: SubscriptionSpec): void {
     this.#ended.delete(stream);
-    this.#interests.set(stream, { stream, onReset, next: from, isLive: false });
+    this.#interests.set(stream, { stream, onReset, next: from, startAt: undefined, isLive: false });
   }
 
   addAll(spec: AllSpec): void {
@@ -98,6 +100,12 @@ export class Interests {
     return outputs;
   }
 
+  /** A subscription that was added after the greeting: what the greeting says about it. */
+  checkAdded(stream: StreamName): InterestOutput[] {
+    const interest = this.#interests.get(stream);
+    return interest === undefined || this.#greeting === undefined ? [] : this.#checkHistory(interest, this.#greeting);
+  }
+
   /** What to ask for now, each once per connection; `ALL` is every stream. */
   takeRequests(): { stream: StreamName; from: Token | 'NOW' }[] {
     const requests: { stream: StreamName; from: Token | 'NOW' }[] = [];
@@ -106,10 +114,10 @@ export class Interests {
       this.#isAllAsked = true;
       requests.push({ stream: 'ALL', from: requestOf(this.#all.from) });
     }
-    for (const { stream, next } of this.#interests.values()) {
+    for (const { stream, next, startAt } of this.#interests.values()) {
       if (this.#asked.has(stream)) continue;
       this.#asked.add(stream);
-      if (!this.#isAllAsked) requests.push({ stream, from: requestOf(next) });
+      if (!this.#isAllAsked) requests.push({ stream, from: requestOf(next === 'start' ? (startAt ?? next) : next) });
     }
     return requests;
   }
@@ -141,6 +149,10 @@ export class Interests {
         return { result: { kind: 'position', stream: output.stream, position, isLive: output.isLive }, isReconnectNeeded: false };
       }
       case 'reset': {
+        if (interest.next === 'start') {
+          interest.startAt = undefined;
+          return { result: undefined, isReconnectNeeded: false };
+        }
         const error = new PeerError(
           'RESET',
           `stream ${output.stream} started afresh: the primary's history does not reach our position ${describe(interest.next)}`,
@@ -162,8 +174,8 @@ export class Interests {
     if (unknown !== null) return [this.#failUnknown(interest)];
     const position = this.#position(interest.stream, Number(gap![2]) - 1);
     if (interest.next === 'start') {
-      // Whoever wants everything that is kept has missed nothing.
-      interest.next = position;
+      // Whoever wants everything that is kept has missed nothing, however often the start moves before the first row came.
+      interest.startAt = position;
       return [];
     }
     const asked = describe(interest.next);
@@ -176,6 +188,7 @@ export class Interests {
     const { stream, next } = interest;
     if (greeting.streams !== undefined && !greeting.streams.has(stream)) return [this.#failUnknown(interest)];
     const logId = logIdOf(greeting, stream);
+    if (interest.startAt?.logId !== logId) interest.startAt = undefined;
     if (typeof next === 'string' || next.logId === undefined || logId === undefined || next.logId === logId) return [];
     const error = new PeerError('RESET', `stream ${stream} has another history: its log id is ${logId}, position ${next.token} is of ${next.logId}`);
     return [this.#reset(interest, error, undefined)];
@@ -190,6 +203,7 @@ export class Interests {
         return { kind: 'failed', stream, error };
       case 'earliest':
         interest.next = earliest ?? 'start';
+        interest.startAt = undefined;
         return { kind: 'reset', stream, position: earliest, error };
       case 'now':
         interest.next = 'now';

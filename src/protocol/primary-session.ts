@@ -71,6 +71,9 @@ type State =
   | { readonly kind: 'draining'; readonly until: Millis; isAborted: boolean }
   | { readonly kind: 'closed' };
 
+// Pages wait for the socket, answers to requests do not: a worker that only asks must not fill our memory.
+const MOST_UNREAD_ANSWER_BYTES = 1024 * 1024;
+
 export class PrimarySession {
   readonly #options: PrimarySessionOptions;
   readonly #lines: LineCutter;
@@ -83,6 +86,8 @@ export class PrimarySession {
   #reading: Subscription | undefined;
   /** A page left and the socket has not taken all of it: no other page is asked for. */
   #isBlocked = false;
+  /** Of the lines that left since the socket was last seen to have taken everything. */
+  #answerBytes = 0;
   #transmittedBytes = 0;
   #takenBytes = 0;
   #tookAt: Millis = 0;
@@ -101,6 +106,8 @@ export class PrimarySession {
   }
 
   handleOpen(now: Millis): void {
+    // The primary may have stopped since the connection was accepted.
+    if (this.#state.kind === 'draining') return;
     assert(this.#state.kind === 'opening', 'a session to open once');
     this.#state = { kind: 'established' };
     this.#keepAlive = new KeepAlive(this.#options.limits, now);
@@ -112,11 +119,12 @@ export class PrimarySession {
     // After our ERROR the rest is discarded, not left unread: unread bytes would make the system cut the ERROR off.
     if (this.#state.kind !== 'established') return;
     this.#keepAlive!.handleReceived(now);
+    if (this.#answerBytes > MOST_UNREAD_ANSWER_BYTES) return this.#failSlow(now, 'it asks on and on, and does not read the answers');
     this.#lines.push(chunk);
     try {
-      for (;;) {
+      while (this.#state.kind === 'established') {
         const line = this.#lines.next();
-        if (line === undefined || this.#state.kind !== 'established') return;
+        if (line === undefined) return;
         this.#handleCommand(now, decodeCommand(line, 'worker'));
       }
     } catch (thrown) {
@@ -129,9 +137,12 @@ export class PrimarySession {
   handleHint(now: Millis, stream: StreamName): void {
     const subscription = this.#subscriptions.get(stream);
     if (subscription === undefined || this.#state.kind !== 'established') return;
-    this.#enqueue(subscription);
+    const { latest, appendedRows } = this.#options.streams.get(stream)!;
+    // The rows were read before they were announced.
+    if (subscription.sent >= latest) subscription.sentRows = appendedRows;
+    else this.#enqueue(subscription);
     if (subscription.isLive && this.#options.slowConsumer === 'disconnect') {
-      const lagRows = this.#options.streams.get(stream)!.appendedRows - subscription.sentRows;
+      const lagRows = appendedRows - subscription.sentRows;
       if (lagRows > this.#options.limits.maxLagRows)
         this.#failSlow(now, `${lagRows} rows behind on ${stream}, over maxLagRows ${this.#options.limits.maxLagRows}`);
     }
@@ -164,6 +175,7 @@ export class PrimarySession {
   /** Everything that was transmitted was handed to the system: the next page may be asked for. */
   handleDrained(now: Millis): void {
     this.#isBlocked = false;
+    this.#answerBytes = 0;
     this.handleProgress(now, 0);
   }
 
@@ -196,6 +208,7 @@ export class PrimarySession {
   /** The primary stops: says so and ends the connection. */
   handleStop(now: Millis): void {
     if (this.#state.kind === 'established') this.#drain(now, 'server stopping', undefined);
+    else if (this.#state.kind === 'opening') this.#close(now, undefined);
   }
 
   handleClosed(): void {
@@ -253,6 +266,8 @@ export class PrimarySession {
     const isAhead = from !== 'NOW' && from > latest;
     // A token that this history never gave: the worker followed another one, so it starts at the beginning of this one.
     const sent = from === 'NOW' ? latest : isAhead ? earliest - 1 : from;
+    const replaced = this.#subscriptions.get(stream);
+    if (replaced?.isQueued === true) this.#waiting.splice(this.#waiting.indexOf(replaced), 1);
     const subscription: Subscription = { stream, sent, isLive: false, isQueued: false, sentRows: 0 };
     this.#subscriptions.set(stream, subscription);
     this.#emit({ kind: 'subscribed', stream, from });
@@ -285,7 +300,7 @@ export class PrimarySession {
       if (subscription === undefined) return undefined;
       subscription.isQueued = false;
       const { stream, sent } = subscription;
-      if (subscription !== this.#subscriptions.get(stream) || sent >= this.#options.streams.get(stream)!.latest) continue;
+      if (sent >= this.#options.streams.get(stream)!.latest) continue;
       this.#reading = subscription;
       return { kind: 'read', stream, after: sent, maxBytes: this.#options.limits.pageBytes };
     }
@@ -316,13 +331,19 @@ export class PrimarySession {
 
   #drain(now: Millis, text: string, reason: RowcastError | undefined): void {
     this.#send(now, { name: 'ERROR', text });
+    this.#close(now, reason);
+  }
+
+  #close(now: Millis, reason: RowcastError | undefined): void {
     this.#outputs.push({ kind: 'close', reason });
     this.#state = { kind: 'draining', until: now + this.#options.limits.flushTimeoutMs, isAborted: false };
     this.#waiting.length = 0;
   }
 
   #send(now: Millis, command: Command): void {
-    this.#transmit(now, Buffer.from(`${encodeCommand(command)}\n`));
+    const line = Buffer.from(`${encodeCommand(command)}\n`);
+    this.#answerBytes += line.length;
+    this.#transmit(now, line);
   }
 
   #transmit(now: Millis, bytes: Uint8Array): void {

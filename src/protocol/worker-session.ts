@@ -30,7 +30,10 @@ export interface WorkerSessionOptions {
 export type WorkerOutput =
   | RowsOutput
   | { readonly kind: 'transmit'; readonly bytes: Uint8Array }
-  /** The primary said who it is: now it may be asked for rows. `greeting` undefined: it is not Rowcast, lenient rules hold. */
+  /**
+   * The primary said who it is: now it may be asked for rows. `greeting` undefined: it is not Rowcast, lenient rules hold.
+   * Comes again where a Rowcast primary was so late that it was taken for another; no row has come before that.
+   */
   | { readonly kind: 'greeted'; readonly greeting: Greeting | undefined }
   | { readonly kind: 'peer-error'; readonly text: string }
   | { readonly kind: 'sync'; readonly text: string }
@@ -39,7 +42,7 @@ export type WorkerOutput =
 
 type State =
   | { readonly kind: 'opening' }
-  | { readonly kind: 'greeting'; readonly until: Millis; hasServer: boolean; greeting: Greeting | undefined; hasPing: boolean }
+  | { readonly kind: 'greeting'; until: Millis; hasServer: boolean; greeting: Greeting | undefined }
   | { readonly kind: 'established' }
   | { readonly kind: 'draining'; readonly until: Millis; isAborted: boolean }
   | { readonly kind: 'closed' };
@@ -53,6 +56,10 @@ export class WorkerSession {
   #state: State = { kind: 'opening' };
   #keepAlive: KeepAlive | undefined;
   #isPaused = false;
+  #isPinged = false;
+  /** What was asked for, should the rules by which it comes turn out to be others. */
+  readonly #asked = new Map<StreamName, Token | 'NOW'>();
+  #isAllAsked = false;
   /** Of the last input: what a line that is taken later may be told as the time. */
   #now: Millis = 0;
 
@@ -62,10 +69,17 @@ export class WorkerSession {
     this.#incoming = new LenientIncoming(options.limits.maxBatchBytes, this.#outputs);
   }
 
+  /** Lines that are sent reach the primary: it greeted us, and the connection is not ending. */
+  get isEstablished(): boolean {
+    return this.#state.kind === 'established';
+  }
+
   handleOpen(now: Millis): void {
     assert(this.#state.kind === 'opening', 'a session to open once');
     this.#keepAlive = new KeepAlive(this.#options.limits, now);
-    this.#state = { kind: 'greeting', until: now + this.#options.limits.greetingTimeoutMs, hasServer: false, greeting: undefined, hasPing: false };
+    // A primary is a program, and programs PING at once: silence from the first moment on is a dead connection.
+    this.#keepAlive.handlePing();
+    this.#state = { kind: 'greeting', until: now + this.#options.limits.greetingTimeoutMs, hasServer: false, greeting: undefined };
     this.handleSend(now, { name: 'NAME', workerName: this.#options.workerName });
     this.handleSend(now, { name: 'PING', data: formatWorkerGreeting(now) });
   }
@@ -78,17 +92,24 @@ export class WorkerSession {
     this.#lines.push(chunk);
   }
 
-  /** Asks for the rows of a stream after `from`; once per connection and stream, after `greeted`. */
+  /** Asks for the rows of a stream after `from`; once per connection and stream (once more beside ALL), after `greeted`. */
   handleSubscribe(now: Millis, stream: StreamName, from: Token | 'NOW'): void {
     if (this.#state.kind !== 'established') return;
+    this.#asked.set(stream, from);
     this.#incoming.subscribe(stream, from);
     this.handleSend(now, { name: 'REPLICATE', stream, from });
   }
 
-  /** Asks for every stream, of a primary that does not say which it has. */
+  /**
+   * Asks for every stream, of a primary that does not say which it has; before any other request on this connection.
+   * A stream that is then asked for by its name comes twice for a while: the lenient rules lose nothing by that.
+   */
   handleSubscribeAll(now: Millis, from: Token | 'NOW'): void {
     if (this.#state.kind !== 'established') return;
-    this.#incoming.subscribeAll();
+    this.#isAllAsked = true;
+    const incoming = new LenientIncoming(this.#options.limits.maxBatchBytes, this.#outputs);
+    incoming.subscribeAll();
+    this.#incoming = incoming;
     this.handleSend(now, { name: 'REPLICATE', stream: 'ALL', from });
   }
 
@@ -110,8 +131,11 @@ export class WorkerSession {
   }
 
   handleResumed(now: Millis): void {
+    this.#now = now;
     this.#isPaused = false;
     this.#keepAlive?.handleResumed(now);
+    // A greeting that waited with everything else was not late.
+    if (this.#state.kind === 'greeting') this.#state.until = now + this.#options.limits.greetingTimeoutMs;
   }
 
   handleTimeout(now: Millis): void {
@@ -122,7 +146,7 @@ export class WorkerSession {
       this.#outputs.push({ kind: 'abort' });
     }
     if (!this.#isReading) return;
-    if (state.kind === 'greeting' && now >= state.until) this.#greet(undefined);
+    if (state.kind === 'greeting' && !this.#isPaused && now >= state.until) this.#greet(undefined);
     if (this.#keepAlive!.isIdle(now)) {
       const { idleTimeoutMs } = this.#options.limits;
       this.#fail(new PeerError('IDLE_TIMEOUT', `nothing came from the primary for ${idleTimeoutMs} ms`), 'ping timeout');
@@ -166,7 +190,7 @@ export class WorkerSession {
       case 'draining':
         return state.isAborted ? undefined : state.until;
       case 'greeting':
-        return Math.min(state.until, this.#keepAlive!.nextTimeout);
+        return Math.min(this.#isPaused ? Infinity : state.until, this.#keepAlive!.nextTimeout);
       case 'established':
         return this.#keepAlive!.nextTimeout;
       default:
@@ -213,20 +237,29 @@ export class WorkerSession {
     }
     if (this.#state.kind !== 'greeting') return;
     this.#state.hasServer = true;
-    if (this.#state.hasPing) this.#greet(this.#state.greeting);
+    if (this.#isPinged) this.#greet(this.#state.greeting);
   }
 
   #takePing(data: string): void {
     this.#keepAlive!.handlePing();
-    if (this.#state.kind !== 'greeting' || this.#state.hasPing) return;
-    this.#state.hasPing = true;
-    this.#state.greeting = parseGreeting(data);
-    if (this.#state.hasServer) this.#greet(this.#state.greeting);
+    if (this.#isPinged) return;
+    this.#isPinged = true;
+    const greeting = parseGreeting(data);
+    if (this.#state.kind === 'greeting') {
+      this.#state.greeting = greeting;
+      if (this.#state.hasServer) this.#greet(greeting);
+    } else if (this.#state.kind === 'established' && greeting !== undefined) {
+      this.#greet(greeting);
+    }
   }
 
   #greet(greeting: Greeting | undefined): void {
     this.#state = { kind: 'established' };
-    if (greeting !== undefined) this.#incoming = new StrictIncoming(this.#options.limits.maxBatchBytes, this.#outputs);
+    if (greeting !== undefined) {
+      this.#incoming = new StrictIncoming(this.#options.limits.maxBatchBytes, this.#outputs);
+      if (this.#isAllAsked) this.#incoming.subscribeAll();
+      for (const [stream, from] of this.#asked) this.#incoming.subscribe(stream, from);
+    }
     this.#outputs.push({ kind: 'greeted', greeting });
   }
 
