@@ -90,7 +90,8 @@ const LONGEST_QUOTE = 100;
 /** Text of the peer's as we repeat it: at most 100 characters, control characters escaped (docs/protocol.md, "Lines"). */
 export function quote(text: string): string {
   const cut = text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text;
-  return cut.replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  // The cut may halve a character, and half a character does not fit on a line.
+  return cut.toWellFormed().replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** The text of anything that was thrown. */

@@ -3,7 +3,7 @@
 import { assertNever } from '../base/assert.ts';
 import { rowLine } from '../model/batch.ts';
 import { messageOf, PeerError, quote, UsageError } from '../model/errors.ts';
-import { streamNameFault } from '../model/stream.ts';
+import { type StreamName, streamNameFault } from '../model/stream.ts';
 import { parseToken, type Token } from '../model/token.ts';
 import { type Command, type CommandName, type Side, senders } from './command.ts';
 
@@ -30,6 +30,7 @@ export function decodeCommand(line: string, from: Side): Command {
  * @throws UsageError INVALID_COMMAND when a value does not fit: decoding would not give the same command back
  */
 export function encodeCommand(command: Command): string {
+  if (!Object.hasOwn(senders, command.name)) throw new UsageError('INVALID_COMMAND', `there is no command ${quote(command.name)}`);
   const line = writeLine(command);
   if (line.includes('\n') || line.endsWith('\r') || !line.isWellFormed()) {
     throw new UsageError('INVALID_COMMAND', `${command.name} has a line break or half a character: ${quote(line)}`);
@@ -76,7 +77,7 @@ function readRow(line: string, at: number, into: RowLine): void {
   const tokenEnd = streamEnd < 0 ? -1 : line.indexOf(' ', streamEnd + 1);
   if (tokenEnd < 0) throw new Fault('expected <stream> <token|batch> <row_json>');
   const stream = line.slice(at, streamEnd);
-  if (stream !== into.stream) into.stream = readStream(stream);
+  if (stream === '' || stream !== into.stream) into.stream = readStream(stream);
   const tokenText = line.slice(streamEnd + 1, tokenEnd);
   into.token = tokenText === 'batch' ? undefined : readToken(tokenText);
   into.row = readJson(line.slice(tokenEnd + 1));
@@ -196,9 +197,13 @@ function writeLine(command: Command): string {
     case 'SERVER':
       return `SERVER ${free(command.name, command.serverName)}`;
     case 'RDATA':
-      return rowLine(command.stream, command.token, JSON.stringify(command.row));
+      return rowLine(
+        writeStream(command.name, command.stream),
+        command.token === 'batch' ? 'batch' : writeToken(command.name, command.token),
+        writeJson(command.name, command.row),
+      );
     case 'POSITION':
-      return `POSITION ${command.stream} ${command.token}`;
+      return `POSITION ${writeStream(command.name, command.stream)} ${writeToken(command.name, command.token)}`;
     case 'ERROR':
     case 'SYNC':
       return `${command.name} ${free(command.name, command.text)}`;
@@ -207,18 +212,19 @@ function writeLine(command: Command): string {
     case 'NAME':
       return `NAME ${free(command.name, command.workerName)}`;
     case 'REPLICATE':
-      return `REPLICATE ${command.stream} ${command.from}`;
+      return `REPLICATE ${command.stream === 'ALL' ? 'ALL' : writeStream(command.name, command.stream)} ${command.from === 'NOW' ? 'NOW' : writeToken(command.name, command.from)}`;
     case 'USER_SYNC':
-      return `USER_SYNC ${word(command.name, command.userId)} ${command.state} ${command.lastSyncMs}`;
+      return `USER_SYNC ${word(command.name, command.userId)} ${oneOf(command.name, command.state, ['start', 'end'])} ${writeInteger(command.name, command.lastSyncMs)}`;
     case 'FEDERATION_ACK':
-      return `FEDERATION_ACK ${command.token}`;
+      return `FEDERATION_ACK ${writeToken(command.name, command.token)}`;
     case 'REMOVE_PUSHER':
       return `REMOVE_PUSHER ${word(command.name, command.appId)} ${word(command.name, command.pushKey)} ${last(command.name, command.userId)}`;
     case 'INVALIDATE_CACHE':
-      return `INVALIDATE_CACHE ${word(command.name, command.cacheName)} ${JSON.stringify(command.keys)}`;
+      if (command.keys !== null && !Array.isArray(command.keys)) throw refuse(command.name, 'keys are a list or null');
+      return `INVALIDATE_CACHE ${word(command.name, command.cacheName)} ${writeJson(command.name, command.keys)}`;
     case 'USER_IP': {
       const { accessToken, ip, userAgent, deviceId, lastSeenMs } = command;
-      return `USER_IP ${word(command.name, command.userId)} ${JSON.stringify([accessToken, ip, userAgent, deviceId, lastSeenMs])}`;
+      return `USER_IP ${word(command.name, command.userId)} ${writeJson(command.name, [accessToken, ip, userAgent, deviceId, writeInteger(command.name, lastSeenMs)])}`;
     }
     default:
       return assertNever(command);
@@ -227,19 +233,53 @@ function writeLine(command: Command): string {
 
 /** Free text: anything but nothing. A real 1.4.0 peer dies on a bare word, so we never send one. */
 function free(name: CommandName, text: string): string {
-  if (text === '') throw new UsageError('INVALID_COMMAND', `${name} needs a text that is not empty`);
+  if (text === '') throw refuse(name, 'its text is empty');
   return text;
 }
 
 /** An argument that another one follows. */
 function word(name: CommandName, text: string): string {
-  if (text === '' || text.includes(' ')) throw new UsageError('INVALID_COMMAND', `an argument of ${name} is empty or has a space: ${quote(text)}`);
+  if (text === '' || text.includes(' ')) throw refuse(name, `an argument is empty or has a space: ${quote(text)}`);
   return text;
 }
 
 /** The last argument, which may have spaces but not begin with one. */
 function last(name: CommandName, text: string): string {
-  if (text === '' || text.startsWith(' '))
-    throw new UsageError('INVALID_COMMAND', `the last argument of ${name} is empty or begins with a space: ${quote(text)}`);
+  if (text === '' || text.startsWith(' ')) throw refuse(name, `the last argument is empty or begins with a space: ${quote(text)}`);
   return text;
+}
+
+function writeStream(name: CommandName, stream: StreamName): StreamName {
+  const fault = streamNameFault(stream);
+  if (fault !== undefined) throw refuse(name, fault);
+  return stream;
+}
+
+function writeToken(name: CommandName, value: Token): Token {
+  if (value < 0) throw refuse(name, `a token is at least 0, not ${value}`);
+  return writeInteger(name, value);
+}
+
+function writeInteger(name: CommandName, value: number): number {
+  if (!Number.isSafeInteger(value)) throw refuse(name, `expected an integer, not ${value}`);
+  return value;
+}
+
+function oneOf(name: CommandName, value: string, values: readonly string[]): string {
+  if (!values.includes(value)) throw refuse(name, `expected ${values.join(' or ')}, not ${quote(value)}`);
+  return value;
+}
+
+function writeJson(name: CommandName, value: unknown): string {
+  try {
+    const text = JSON.stringify(value) as string | undefined;
+    if (text !== undefined) return text;
+  } catch (cause) {
+    throw refuse(name, messageOf(cause));
+  }
+  throw refuse(name, `JSON cannot say ${typeof value}`);
+}
+
+function refuse(name: CommandName, why: string): UsageError {
+  return new UsageError('INVALID_COMMAND', `${name} does not fit on a line: ${why}`);
 }

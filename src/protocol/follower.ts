@@ -103,7 +103,7 @@ export class Follower {
   handleSubscribe(now: Millis, spec: SubscriptionSpec): void {
     this.#interests.add(spec);
     if (this.#state.kind !== 'following' || !this.#state.isGreeted) return;
-    if (this.#interests.wasAsked(spec.stream)) return this.#state.session.handleStop(now);
+    if (this.#interests.wasAsked(spec.stream)) return this.#reconnect(now, `to ask for stream ${spec.stream} anew`);
     this.#outputs.push(...this.#interests.checkAdded(spec.stream));
     this.#ask(now, this.#state.session);
   }
@@ -111,7 +111,7 @@ export class Follower {
   /** Follows every stream of the primary that is not followed by name. */
   handleSubscribeAll(now: Millis, spec: AllSpec): void {
     this.#interests.addAll(spec);
-    if (this.#state.kind === 'following' && this.#state.isGreeted) this.#state.session.handleStop(now);
+    if (this.isConnected) this.#reconnect(now, 'to ask for every stream');
   }
 
   /** Stops following a stream. The protocol cannot say so: rows that still come are dropped. */
@@ -135,7 +135,7 @@ export class Follower {
   }
 
   handleOpen(now: Millis): void {
-    if (this.#state.kind !== 'connecting') return;
+    if (this.#state.kind !== 'connecting' || this.#state.isAborted) return;
     const { workerName, serverName, limits } = this.#options;
     const session = new WorkerSession({ workerName, limits, ...(serverName !== undefined && { serverName }) });
     this.#state = { kind: 'following', session, isGreeted: false };
@@ -171,7 +171,6 @@ export class Follower {
       this.#stop();
       return;
     }
-    if (state.kind === 'following' && state.isGreeted && this.#interests.isAllLive) this.#backoff.reset();
     this.#interests.handleClosed();
     const delayMs = this.#backoff.nextDelayMs();
     this.#state = { kind: 'waiting', until: now + delayMs };
@@ -284,15 +283,14 @@ export class Follower {
 
   #handleGreeted(now: Millis, { greeting }: Extract<WorkerOutput, { kind: 'greeted' }>): void {
     if (this.#state.kind !== 'following') return;
-    const isLate = this.#state.isGreeted;
     this.#state.isGreeted = true;
     this.#emit({ kind: 'connected', isRowcast: greeting !== undefined });
-    const ended = this.#interests.handleGreeted(greeting);
-    this.#outputs.push(...ended);
-    // What was asked before the primary said who it is was asked of another history: ask again, on another connection.
-    if (isLate && ended.length > 0) return this.#state.session.handleStop(now);
+    const { results, isReconnectNeeded } = this.#interests.handleGreeted(greeting);
+    this.#outputs.push(...results);
+    if (isReconnectNeeded) return this.#state.session.handleStop(now);
     this.#ask(now, this.#state.session);
     this.#sendWaiting(now);
+    if (this.#interests.isAllLive) this.#backoff.reset();
   }
 
   #ask(now: Millis, session: WorkerSession): void {
@@ -303,8 +301,11 @@ export class Follower {
   }
 
   #handleRows(now: Millis, output: Extract<WorkerOutput, { kind: 'batch' | 'position' | 'reset' }>): FollowerOutput | undefined {
-    const { result, isReconnectNeeded } = this.#interests.handleRows(output);
-    if (isReconnectNeeded && this.#state.kind === 'following') this.#state.session.handleStop(now);
+    const { result, next } = this.#interests.handleRows(output);
+    if (next === 'reconnect') this.#reconnect(now, `to ask for stream ${output.stream} anew`);
+    if (next === 'ask' && this.#state.kind === 'following') this.#ask(now, this.#state.session);
+    // Now, not at the end of the connection: a stream that is subscribed meanwhile does not undo what was proven.
+    if (result?.kind === 'position' && this.#interests.isAllLive) this.#backoff.reset();
     if (result?.kind === 'batch') this.#count(result.bytes);
     return result;
   }
@@ -317,8 +318,15 @@ export class Follower {
     this.#outputs.push({ kind: 'pause' });
   }
 
+  #reconnect(now: Millis, why: string): void {
+    if (this.#state.kind !== 'following') return;
+    this.#endReason ??= new ConnectionError('CONNECTION_LOST', `connecting again ${why}`);
+    this.#state.session.handleStop(now);
+  }
+
   #sendWaiting(now: Millis): void {
-    if (this.#state.kind !== 'following' || !this.#state.isGreeted) return;
+    // A session that is ending takes nothing: then the lines wait for the next one.
+    if (this.#state.kind !== 'following' || !this.#state.session.isEstablished) return;
     while (!this.#isBlocked && this.#unsent.length > 0) this.#state.session.handleSendLine(now, this.#unsent.shift()!);
   }
 

@@ -4,7 +4,7 @@
  */
 
 import type { Millis } from '../base/clock.ts';
-import type { StreamName } from '../model/stream.ts';
+import { type StreamName, streamNameFault } from '../model/stream.ts';
 
 /** The histories that a primary serves, and which streams are in which. */
 export interface Histories {
@@ -74,7 +74,9 @@ function formatNames({ streams }: History): string {
 function parseNames(text: string): StreamName[] {
   if (text === '') return [];
   try {
-    return text.split(',').map((name) => decodeURIComponent(name));
+    // What is no name cannot be asked for: it would not fit on a line.
+    const names = text.split(',').map((name) => decodeURIComponent(name));
+    return names.filter((name) => streamNameFault(name) === undefined);
   } catch {
     // Broken escapes: a peer's free text that only looks like ours says nothing.
     return [];

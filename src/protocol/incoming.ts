@@ -32,8 +32,6 @@ export interface RowsOutputs {
 
 export interface Incoming {
   subscribe(stream: StreamName, from: Token | 'NOW'): void;
-  /** Takes every stream that comes, asked for by name or not. */
-  subscribeAll(): void;
   /** @throws PeerError BATCH_TOO_LARGE, TOKEN_FELL */
   takeRow(stream: StreamName, token: Token | undefined, row: unknown, lineBytes: number): void;
   takePosition(stream: StreamName, token: Token): void;
@@ -72,7 +70,6 @@ export class StrictIncoming implements Incoming {
   readonly #maxBatchBytes: number;
   readonly #outputs: RowsOutputs;
   readonly #subscriptions = new Map<StreamName, StrictSubscription>();
-  #isAll = false;
 
   constructor(maxBatchBytes: number, outputs: RowsOutputs) {
     this.#maxBatchBytes = maxBatchBytes;
@@ -80,15 +77,12 @@ export class StrictIncoming implements Incoming {
   }
 
   subscribe(stream: StreamName, from: Token | 'NOW'): void {
-    this.#add(stream, from === 'NOW' ? undefined : from);
-  }
-
-  subscribeAll(): void {
-    this.#isAll = true;
+    const position = from === 'NOW' ? undefined : from;
+    this.#subscriptions.set(stream, { stream, position, lastToken: undefined, isLive: false, rows: [], bytes: 0 });
   }
 
   takeRow(stream: StreamName, token: Token | undefined, row: unknown, lineBytes: number): void {
-    const subscription = this.#find(stream);
+    const subscription = this.#subscriptions.get(stream);
     if (subscription === undefined) return;
     collect(subscription, row, lineBytes, this.#maxBatchBytes);
     if (token === undefined) return;
@@ -104,7 +98,7 @@ export class StrictIncoming implements Incoming {
   }
 
   takePosition(stream: StreamName, token: Token): void {
-    const subscription = this.#find(stream);
+    const subscription = this.#subscriptions.get(stream);
     if (subscription === undefined) return;
     const { position, isLive } = subscription;
     subscription.position = token;
@@ -121,16 +115,6 @@ export class StrictIncoming implements Incoming {
 
   /** Every batch has told its position already. */
   endBurst(): void {}
-
-  #find(stream: StreamName): StrictSubscription | undefined {
-    return this.#subscriptions.get(stream) ?? (this.#isAll ? this.#add(stream, undefined) : undefined);
-  }
-
-  #add(stream: StreamName, position: Token | undefined): StrictSubscription {
-    const subscription: StrictSubscription = { stream, position, lastToken: undefined, isLive: false, rows: [], bytes: 0 };
-    this.#subscriptions.set(stream, subscription);
-    return subscription;
-  }
 }
 
 interface LenientSubscription extends Collecting {
@@ -155,9 +139,13 @@ export class LenientIncoming implements Incoming {
   }
 
   subscribe(stream: StreamName, from: Token | 'NOW'): void {
+    // Rows of a request before this one say nothing about where this one stands.
+    const replaced = this.#subscriptions.get(stream);
+    if (replaced !== undefined) replaced.highest = undefined;
     this.#add(stream, from === 'NOW' ? undefined : from);
   }
 
+  /** Takes every stream that comes, asked for by name or not. */
   subscribeAll(): void {
     this.#isAll = true;
   }
@@ -171,8 +159,8 @@ export class LenientIncoming implements Incoming {
     if (subscription.isLive) {
       if (subscription.highest === undefined) this.#touched.push(subscription);
       subscription.highest = Math.max(token, subscription.highest ?? 0);
-    } else if (subscription.position !== undefined && token <= subscription.position) {
-      // We asked for rows after our position and got an older one: the stream started afresh.
+    } else if (!this.#isAll && subscription.position !== undefined && token <= subscription.position) {
+      // We asked for rows after our position and got an older one: the stream started afresh. Beside ALL it may be a live one.
       subscription.position = undefined;
       this.#outputs.push({ kind: 'reset', stream, token: 0 });
     }
@@ -185,7 +173,12 @@ export class LenientIncoming implements Incoming {
     const { position, isLive } = subscription;
     subscription.position = token;
     subscription.isLive = true;
-    if (position !== undefined && token < position) this.#outputs.push({ kind: 'reset', stream, token });
+    if (position !== undefined && token < position) {
+      // What is unfinished belongs to the history that ended.
+      takeCollected(subscription);
+      subscription.highest = undefined;
+      this.#outputs.push({ kind: 'reset', stream, token });
+    }
     this.#outputs.push({ kind: 'position', stream, token, isLive: !isLive });
   }
 
@@ -196,9 +189,9 @@ export class LenientIncoming implements Incoming {
     for (const subscription of touched) {
       const { stream, highest, position } = subscription;
       subscription.highest = undefined;
-      if (position !== undefined && highest! <= position) continue;
+      if (highest === undefined || (position !== undefined && highest <= position)) continue;
       subscription.position = highest;
-      this.#outputs.push({ kind: 'position', stream, token: highest!, isLive: false });
+      this.#outputs.push({ kind: 'position', stream, token: highest, isLive: false });
     }
   }
 

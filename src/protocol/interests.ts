@@ -6,7 +6,7 @@
 import { assertNever } from '../base/assert.ts';
 import { PeerError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import { parseToken, type Token } from '../model/token.ts';
 import { type Greeting, logIdOf } from './greeting.ts';
 import type { RowsOutput } from './incoming.ts';
 
@@ -44,6 +44,11 @@ interface Interest {
   /** Where the start is, as far as a primary has told: nothing was received, so nothing is missed when it moves. */
   startAt: Position | undefined;
   isLive: boolean;
+  /**
+   * On this connection. Beside ALL a stream is asked for by its own line only after ALL has said where it stands: the
+   * other way round that POSITION would be taken for the end of the stream's own catch-up, and a cut would lose rows.
+   */
+  asked: 'not-yet' | 'after-all' | 'due' | 'asked';
 }
 
 export class Interests {
@@ -59,7 +64,7 @@ export class Interests {
 
   add({ stream, from, onReset }: SubscriptionSpec): void {
     this.#ended.delete(stream);
-    this.#interests.set(stream, { stream, onReset, next: from, startAt: undefined, isLive: false });
+    this.#interests.set(stream, { stream, onReset, next: from, startAt: undefined, isLive: false, asked: 'not-yet' });
   }
 
   addAll(spec: AllSpec): void {
@@ -86,18 +91,27 @@ export class Interests {
     return true;
   }
 
-  /** The primary said who it is: positions of another history are resets, streams that it lacks are failures. */
-  handleGreeted(greeting: Greeting | undefined): InterestOutput[] {
+  /**
+   * The primary said who it is: positions of another history are resets, streams that it lacks are failures.
+   * `isReconnectNeeded`: it said so late, and what was asked before was asked of another history, or not by name.
+   */
+  handleGreeted(greeting: Greeting | undefined): { results: InterestOutput[]; isReconnectNeeded: boolean } {
     this.#greeting = greeting;
-    if (greeting === undefined) return [];
-    const outputs: InterestOutput[] = [];
-    for (const interest of this.#interests.values()) outputs.push(...this.#checkHistory(interest, greeting));
+    if (greeting === undefined) return { results: [], isReconnectNeeded: false };
+    const results: InterestOutput[] = [];
+    let isReconnectNeeded = this.#isAllAsked;
+    for (const interest of this.#interests.values()) {
+      const { stream, startAt } = interest;
+      const ended = this.#checkHistory(interest, greeting);
+      results.push(...ended);
+      if (this.#asked.has(stream) && (ended.length > 0 || interest.startAt !== startAt)) isReconnectNeeded = true;
+    }
     if (this.#all !== undefined) {
       for (const stream of greeting.streams ?? []) {
         if (!this.#interests.has(stream) && !this.#ended.has(stream)) this.add({ ...this.#all, stream });
       }
     }
-    return outputs;
+    return { results, isReconnectNeeded };
   }
 
   /** A subscription that was added after the greeting: what the greeting says about it. */
@@ -109,15 +123,19 @@ export class Interests {
   /** What to ask for now, each once per connection; `ALL` is every stream. */
   takeRequests(): { stream: StreamName; from: Token | 'NOW' }[] {
     const requests: { stream: StreamName; from: Token | 'NOW' }[] = [];
-    const isNamed = this.#greeting?.streams !== undefined || this.#interests.size > 0;
-    if (this.#all !== undefined && !isNamed && !this.#isAllAsked) {
+    const allFrom = this.#all === undefined ? undefined : requestOf(this.#all.from);
+    if (allFrom !== undefined && this.#greeting?.streams === undefined && !this.#isAllAsked) {
       this.#isAllAsked = true;
-      requests.push({ stream: 'ALL', from: requestOf(this.#all.from) });
+      requests.push({ stream: 'ALL', from: allFrom });
     }
-    for (const { stream, next, startAt } of this.#interests.values()) {
-      if (this.#asked.has(stream)) continue;
+    for (const interest of this.#interests.values()) {
+      const { stream, next, startAt, asked } = interest;
+      if (asked === 'asked' || asked === 'after-all') continue;
+      const from = requestOf(next === 'start' ? (startAt ?? next) : next);
+      const isByAll = this.#isAllAsked && asked === 'not-yet';
+      interest.asked = isByAll && from !== allFrom ? 'after-all' : 'asked';
       this.#asked.add(stream);
-      if (!this.#isAllAsked) requests.push({ stream, from: requestOf(next === 'start' ? (startAt ?? next) : next) });
+      if (!isByAll) requests.push({ stream, from });
     }
     return requests;
   }
@@ -128,37 +146,47 @@ export class Interests {
     this.#isAllAsked = false;
     this.#isAnySeen = false;
     this.#greeting = undefined;
-    for (const interest of this.#interests.values()) interest.isLive = false;
+    for (const interest of this.#interests.values()) {
+      interest.isLive = false;
+      interest.asked = 'not-yet';
+    }
   }
 
-  /** Undefined when nobody follows the stream. `isReconnectNeeded`: the stream must be asked for anew. */
-  handleRows(output: RowsOutput): { result: InterestOutput | undefined; isReconnectNeeded: boolean } {
+  /** `result` undefined: nobody follows the stream, or it is of another request than the one that counts. */
+  handleRows(output: RowsOutput): { result: InterestOutput | undefined; next?: 'ask' | 'reconnect' } {
+    if (output.kind === 'position') this.#isAnySeen = true;
+    if (this.#isAllAsked) this.#asked.add(output.stream);
     const interest = this.#find(output.stream);
-    if (interest === undefined) return { result: undefined, isReconnectNeeded: false };
+    if (interest?.asked === 'after-all' && output.kind === 'position') {
+      interest.asked = 'due';
+      return { result: undefined, next: 'ask' };
+    }
+    if (interest?.asked !== 'asked') return { result: undefined };
     switch (output.kind) {
       case 'batch': {
         const position = output.position === undefined ? undefined : this.#position(output.stream, output.position);
         if (position !== undefined) interest.next = position;
-        return { result: { ...output, position }, isReconnectNeeded: false };
+        return { result: { ...output, position } };
       }
       case 'position': {
-        this.#isAnySeen = true;
         const position = this.#position(output.stream, output.token);
         interest.next = position;
         interest.isLive = true;
-        return { result: { kind: 'position', stream: output.stream, position, isLive: output.isLive }, isReconnectNeeded: false };
+        return { result: { kind: 'position', stream: output.stream, position, isLive: output.isLive } };
       }
       case 'reset': {
         if (interest.next === 'start') {
           interest.startAt = undefined;
-          return { result: undefined, isReconnectNeeded: false };
+          return { result: undefined };
         }
         const error = new PeerError(
           'RESET',
           `stream ${output.stream} started afresh: the primary's history does not reach our position ${describe(interest.next)}`,
         );
         const result = this.#reset(interest, error, this.#position(output.stream, output.token));
-        return { result, isReconnectNeeded: interest.onReset === 'now' };
+        if (interest.onReset !== 'now') return { result };
+        interest.asked = 'not-yet';
+        return { result, next: 'reconnect' };
       }
       default:
         return assertNever(output);
@@ -172,7 +200,9 @@ export class Interests {
     const interest = this.#interests.get(gap?.[1] ?? unknown?.[1] ?? '');
     if (interest === undefined) return [];
     if (unknown !== null) return [this.#failUnknown(interest)];
-    const position = this.#position(interest.stream, Number(gap![2]) - 1);
+    const earliest = parseToken(gap![2]!);
+    if (earliest === undefined) return [];
+    const position = this.#position(interest.stream, Math.max(earliest - 1, 0));
     if (interest.next === 'start') {
       // Whoever wants everything that is kept has missed nothing, however often the start moves before the first row came.
       interest.startAt = position;
@@ -180,7 +210,7 @@ export class Interests {
     }
     const asked = describe(interest.next);
     return [
-      this.#reset(interest, new PeerError('GAP', `rows of stream ${interest.stream} after ${asked} are no longer kept: it starts at ${gap![2]}`), position),
+      this.#reset(interest, new PeerError('GAP', `rows of stream ${interest.stream} after ${asked} are no longer kept: it starts at ${earliest}`), position),
     ];
   }
 
@@ -222,8 +252,9 @@ export class Interests {
     const interest = this.#interests.get(stream);
     if (interest !== undefined || this.#all === undefined || !this.#isAllAsked || this.#ended.has(stream)) return interest;
     this.add({ ...this.#all, stream });
-    this.#asked.add(stream);
-    return this.#interests.get(stream);
+    const added = this.#interests.get(stream)!;
+    added.asked = 'asked';
+    return added;
   }
 
   #position(stream: StreamName, token: Token): Position {

@@ -72,9 +72,9 @@ export const defaultWorkerLimits: WorkerLimits = Object.freeze({
  */
 export function mergeLimits<Limits extends object>(defaults: Limits, own: Partial<Limits> = {}): Limits {
   for (const [name, value] of Object.entries(own)) {
-    if (!(name in defaults)) throw new UsageError('INVALID_OPTION', `there is no limit ${name}; there are ${Object.keys(defaults).join(', ')}`);
+    if (!Object.hasOwn(defaults, name)) throw new UsageError('INVALID_OPTION', `there is no limit ${name}; there are ${Object.keys(defaults).join(', ')}`);
     if (value !== undefined && (!Number.isSafeInteger(value) || (value as number) < 1)) {
-      throw new UsageError('INVALID_OPTION', `limit ${name} is a positive integer, not ${JSON.stringify(value)}`);
+      throw new UsageError('INVALID_OPTION', `limit ${name} is a positive integer, not ${typeof value === 'number' ? value : `a ${typeof value}`}`);
     }
   }
   const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));

@@ -19,6 +19,7 @@ import { formatPrimaryGreeting } from './greeting.ts';
 import { KeepAlive } from './keep-alive.ts';
 import type { PrimaryLimits } from './limits.ts';
 import { LineCutter } from './lines.ts';
+import { Outflow } from './outflow.ts';
 import type { StreamTable } from './stream-table.ts';
 
 export interface PrimarySessionOptions {
@@ -71,26 +72,17 @@ type State =
   | { readonly kind: 'draining'; readonly until: Millis; isAborted: boolean }
   | { readonly kind: 'closed' };
 
-// Pages wait for the socket, answers to requests do not: a worker that only asks must not fill our memory.
-const MOST_UNREAD_ANSWER_BYTES = 1024 * 1024;
-
 export class PrimarySession {
   readonly #options: PrimarySessionOptions;
   readonly #lines: LineCutter;
   readonly #outputs: PrimaryOutput[] = [];
+  readonly #outflow = new Outflow();
   readonly #subscriptions = new Map<StreamName, Subscription>();
   readonly #waiting: Subscription[] = [];
   #state: State = { kind: 'opening' };
   #keepAlive: KeepAlive | undefined;
   #workerName: string | undefined;
   #reading: Subscription | undefined;
-  /** A page left and the socket has not taken all of it: no other page is asked for. */
-  #isBlocked = false;
-  /** Of the lines that left since the socket was last seen to have taken everything. */
-  #answerBytes = 0;
-  #transmittedBytes = 0;
-  #takenBytes = 0;
-  #tookAt: Millis = 0;
 
   constructor(options: PrimarySessionOptions) {
     this.#options = options;
@@ -119,7 +111,7 @@ export class PrimarySession {
     // After our ERROR the rest is discarded, not left unread: unread bytes would make the system cut the ERROR off.
     if (this.#state.kind !== 'established') return;
     this.#keepAlive!.handleReceived(now);
-    if (this.#answerBytes > MOST_UNREAD_ANSWER_BYTES) return this.#failSlow(now, 'it asks on and on, and does not read the answers');
+    if (this.#outflow.isFlooded) return this.#failSlow(now, 'it asks on and on, and does not read the answers');
     this.#lines.push(chunk);
     try {
       while (this.#state.kind === 'established') {
@@ -157,8 +149,8 @@ export class PrimarySession {
     subscription.sent = Math.max(page.upTo, subscription.sent);
     subscription.sentRows = subscription.sent >= latest ? appendedRows : subscription.sentRows + page.rows;
     if (page.rows > 0) {
+      this.#outflow.handlePage(now, page.lines.length);
       this.#transmit(now, page.lines);
-      this.#isBlocked = true;
     }
     if (subscription.sent < latest) this.#enqueue(subscription);
     else this.#handleCaughtUp(now, subscription, isMovedWithoutRows);
@@ -174,18 +166,12 @@ export class PrimarySession {
 
   /** Everything that was transmitted was handed to the system: the next page may be asked for. */
   handleDrained(now: Millis): void {
-    this.#isBlocked = false;
-    this.#answerBytes = 0;
-    this.handleProgress(now, 0);
+    this.#outflow.handleDrained(now);
   }
 
   /** How much of what was transmitted the system has not taken: told before handleTimeout. */
   handleProgress(now: Millis, unsentBytes: number): void {
-    const taken = this.#transmittedBytes - unsentBytes;
-    if (taken > this.#takenBytes) {
-      this.#takenBytes = taken;
-      this.#tookAt = now;
-    }
+    this.#outflow.handleProgress(now, unsentBytes);
   }
 
   handleTimeout(now: Millis): void {
@@ -198,7 +184,7 @@ export class PrimarySession {
     const { idleTimeoutMs, stalledTimeoutMs } = this.#options.limits;
     if (this.#keepAlive!.isIdle(now)) {
       this.#fail(now, new PeerError('IDLE_TIMEOUT', `nothing came for ${idleTimeoutMs} ms`), 'ping timeout');
-    } else if (this.#isBlocked && now >= this.#tookAt + stalledTimeoutMs) {
+    } else if (now >= this.#outflow.blockedSince + stalledTimeoutMs) {
       this.#failSlow(now, `its socket took no byte for ${stalledTimeoutMs} ms`);
     } else if (this.#keepAlive!.isPingDue(now)) {
       this.#send(now, { name: 'PING', data: String(Math.floor(now)) });
@@ -226,10 +212,8 @@ export class PrimarySession {
     switch (this.#state.kind) {
       case 'draining':
         return this.#state.isAborted ? undefined : this.#state.until;
-      case 'established': {
-        const stalledAt = this.#isBlocked ? this.#tookAt + this.#options.limits.stalledTimeoutMs : Infinity;
-        return Math.min(this.#keepAlive!.nextTimeout, stalledAt);
-      }
+      case 'established':
+        return Math.min(this.#keepAlive!.nextTimeout, this.#outflow.blockedSince + this.#options.limits.stalledTimeoutMs);
       default:
         return undefined;
     }
@@ -295,7 +279,7 @@ export class PrimarySession {
 
   /** One page at a time, streams in turn. */
   #nextRead(): PrimaryOutput | undefined {
-    while (this.#state.kind === 'established' && !this.#isBlocked && this.#reading === undefined) {
+    while (this.#state.kind === 'established' && !this.#outflow.isBlocked && this.#reading === undefined) {
       const subscription = this.#waiting.shift();
       if (subscription === undefined) return undefined;
       subscription.isQueued = false;
@@ -342,15 +326,12 @@ export class PrimarySession {
 
   #send(now: Millis, command: Command): void {
     const line = Buffer.from(`${encodeCommand(command)}\n`);
-    this.#answerBytes += line.length;
+    this.#outflow.handleLine(now, line.length);
     this.#transmit(now, line);
   }
 
   #transmit(now: Millis, bytes: Uint8Array): void {
     this.#outputs.push({ kind: 'transmit', bytes });
-    // The clock of a stall starts when there is something to take.
-    if (this.#transmittedBytes === this.#takenBytes) this.#tookAt = now;
-    this.#transmittedBytes += bytes.length;
     this.#keepAlive!.handleSent(now);
   }
 
