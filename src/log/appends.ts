@@ -15,7 +15,7 @@ import type { Chunk } from './chunk.ts';
 import type { Hint, HintListener } from './log.ts';
 
 /** Large enough that catch-up moves few records, small enough that a page of a few hundred KiB is not far exceeded. A larger batch is one chunk. */
-export const MAX_CHUNK_BYTES: number = 256 * 1024;
+const MAX_CHUNK_BYTES = 256 * 1024;
 
 /** The rows of each batch that waits, in order. */
 export type WaitingBatches = ReadonlyMap<StreamName, readonly (readonly RowText[])[]>;

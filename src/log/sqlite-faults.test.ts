@@ -5,6 +5,7 @@ import {
   openSync,
   readFileSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
   writeSync,
@@ -245,13 +246,16 @@ test('a log whose disk is full says LOG_FULL, keeps nothing of what it refused, 
   expect(await again.read('events', { after: 5, maxBytes: 10_000_000 })).toMatchObject({ rows: appended - 4, upTo: appended + 1, hasMore: false });
 });
 
-test('a path that is a directory, or lies under a file, is LOG_UNAVAILABLE', async () => {
+test('a path that is a directory, or lies under a file or a link to nowhere, is LOG_UNAVAILABLE', async () => {
   mkdirSync(path);
   expect(await refusal(opened())).toMatchObject({ code: 'LOG_UNAVAILABLE', message: expect.stringContaining('it is a directory') as string });
   writeFileSync(join(directory, 'file'), '');
   path = join(directory, 'file', 'log.db');
   expect(await refusedCode(opened())).toBe('LOG_UNAVAILABLE');
   path = join(directory, 'file', 'deeper', 'log.db');
+  expect(await refusedCode(opened())).toBe('LOG_UNAVAILABLE');
+  symlinkSync(join(directory, 'nowhere', 'at all'), join(directory, 'link'));
+  path = join(directory, 'link', 'deeper', 'log.db');
   expect(await refusedCode(opened())).toBe('LOG_UNAVAILABLE');
 });
 

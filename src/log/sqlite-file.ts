@@ -1,6 +1,6 @@
 /** Opens the file of an sqlite log: makes it when it is new, recognises it when it is ours, and holds it against other writers. */
 
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import Database from 'better-sqlite3';
@@ -10,9 +10,9 @@ import { LogError } from '../model/errors.ts';
 import { damaged } from './sqlite-errors.ts';
 
 /** `Rowc`: how `file` and we recognise a Rowcast log among SQLite databases. */
-export const APPLICATION_ID = 0x526f7763;
+const APPLICATION_ID = 0x526f7763;
 /** In `user_version`. Raised when an older Rowcast could not read what a newer one writes. */
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 
 /** How long a commit waits, and with it the process, for a person who writes with the sqlite3 shell. */
 const BUSY_TIMEOUT_MS: Millis = 250;
@@ -52,7 +52,7 @@ export interface LogFile {
 
 /** @throws Errors of SQLite and the system as they are; the caller names them. */
 export function openLogFile(options: FileOptions): LogFile {
-  mkdirSync(dirname(options.path), { recursive: true });
+  makeDirectory(dirname(options.path));
   const lock = lockFile(options.path);
   let database: Database.Database | undefined;
   try {
@@ -66,6 +66,14 @@ export function openLogFile(options: FileOptions): LogFile {
   }
 }
 
+/** Not mkdir's own `recursive`: in Node 20 it never returns where a directory exists and yet nothing can be made in it (`/proc`, a link to nowhere). */
+function makeDirectory(directory: string): void {
+  if (existsSync(directory)) return;
+  const parent = dirname(directory);
+  if (parent !== directory) makeDirectory(parent);
+  mkdirSync(directory);
+}
+
 /**
  * A lock on a file of its own: readers of the database are not shut out, and the system lifts it however the process ends.
  * Nobody may open this file other than through SQLite: closing any descriptor of it would lift the lock.
@@ -73,6 +81,8 @@ export function openLogFile(options: FileOptions): LogFile {
 function lockFile(path: string): Database.Database {
   const lock = new Database(`${path}.lock`, { timeout: 0 });
   try {
+    // Nothing is ever written to it, so nothing need be rolled back from a file after a crash.
+    lock.pragma('journal_mode = MEMORY');
     lock.exec('BEGIN EXCLUSIVE');
     return lock;
   } catch (error) {

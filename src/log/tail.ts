@@ -18,7 +18,7 @@ export interface TailOptions {
   readonly maxBytes?: number;
 }
 
-export const defaultTailOptions: Required<TailOptions> = Object.freeze({
+const defaultTailOptions: Required<TailOptions> = Object.freeze({
   /** Half a minute of 20,000 rows of 100 bytes a second: who is further behind reads whole chunks from the log without harm to anyone. */
   maxBytes: 64 * 1024 * 1024,
 });
