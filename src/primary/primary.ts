@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
-import { defaultBatchLimits } from '../model/batch.ts';
+import { type BatchLimits, defaultBatchLimits } from '../model/batch.ts';
 import { type RowcastError, UsageError } from '../model/errors.ts';
 import { type Logger, silentLogger } from '../model/logger.ts';
 import type { Stream, StreamName } from '../model/stream.ts';
@@ -149,6 +149,16 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   /** @internal Use createPrimary. */
   async open(): Promise<void> {
     await this.#publisher.open();
+  }
+
+  /** The bounds of rows and batches: what is over them is refused. */
+  get limits(): BatchLimits {
+    return this.#limits;
+  }
+
+  /** A stream as it was declared; undefined when it was not. */
+  stream(name: StreamName): Stream | undefined {
+    return this.#publisher.get(name)?.definition;
   }
 
   /**

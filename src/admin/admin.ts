@@ -1,0 +1,77 @@
+/** The admin port's HTTP interface over a primary: append, status, health. Knows no socket: server.ts has that. */
+
+import { Hono } from 'hono';
+import { type Clock, systemClock } from '../base/clock.ts';
+import { type ErrorCode, LogError, messageOf, type RowcastError } from '../model/errors.ts';
+import { type Logger, silentLogger } from '../model/logger.ts';
+import { Counters } from '../observe/counters.ts';
+import { reportStatus } from '../observe/status-report.ts';
+import type { Primary } from '../primary/primary.ts';
+import { type Appended, type ErrorAnswer, json, noSuchPage, refusal } from './answers.ts';
+import { appendRows } from './append-rows.ts';
+import { rowsOnly, sameMachineOnly } from './same-machine.ts';
+
+export interface AdminOptions {
+  readonly primary: Primary;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+  /** Aborted when the server stops: uploads end with 503 and what is durable. */
+  readonly signal?: AbortSignal;
+}
+
+export const MAX_ROWS_PER_BATCH = 10_000;
+
+/** Answers on loopback only, whoever serves it; counts from here on what the primary does. */
+export function createAdmin({ primary, clock = systemClock, logger = silentLogger, signal }: AdminOptions): Hono {
+  const counters = new Counters();
+  primary.on('connected', () => counters.handleConnected());
+  primary.on('warning', ({ error }) => counters.handleWarning(error));
+
+  const app = new Hono();
+  app.use(sameMachineOnly);
+
+  app.get('/healthz', () => json(200, { status: 'ok', name: primary.name }));
+
+  app.get('/status', () => json(200, reportStatus(primary.status(), { counts: counters.counts, now: clock.now() })));
+
+  app.post('/streams/:name/rows', rowsOnly, async (c) => {
+    const name = c.req.param('name');
+    const stream = primary.stream(name);
+    if (stream === undefined) return refusal(404, 'NO_SUCH_STREAM', `there is no stream ${name}; GET /status lists those that there are`);
+    const rowsPerBatch = parseRowsPerBatch(c.req.query('batch'));
+    if (rowsPerBatch === undefined) {
+      return refusal(400, 'INVALID_OPTION', `batch is the number of rows a batch, from 1 to ${MAX_ROWS_PER_BATCH}, not ${c.req.query('batch')}`);
+    }
+    const body = c.req.raw.body ?? new Blob([]).stream();
+    const { appended, error, line } = await appendRows({ primary, stream, rowsPerBatch, body, signal });
+    return error === undefined ? json(200, appended) : json(statusOf(error), failed(appended, error, line));
+  });
+
+  app.notFound((c) => noSuchPage(c.req.method, c.req.path));
+  app.onError((error, c) => {
+    logger.error({ method: c.req.method, path: c.req.path, stack: error.stack }, `the admin port failed: ${messageOf(error)}`);
+    return refusal(500, 'INTERNAL', `this is a fault of Rowcast itself: ${messageOf(error)}`);
+  });
+  return app;
+}
+
+function parseRowsPerBatch(text = '1'): number | undefined {
+  const rows = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  return rows >= 1 && rows <= MAX_ROWS_PER_BATCH ? rows : undefined;
+}
+
+/** What was appended stands beside the error: the client goes on behind it. */
+function failed(appended: Appended, { code, message }: RowcastError, line: number | undefined): ErrorAnswer & Appended {
+  return { error: { code, message, ...(line !== undefined && { line }) }, ...appended };
+}
+
+const statuses: Partial<Record<ErrorCode, number>> = {
+  ROW_TOO_LARGE: 413,
+  BATCH_TOO_LARGE: 413,
+  LOG_FULL: 507,
+  CLOSED: 503,
+};
+
+function statusOf(error: RowcastError): number {
+  return statuses[error.code] ?? (error instanceof LogError ? 503 : 400);
+}

@@ -1,0 +1,14 @@
+/** A line of a body that cannot be appended, and which it is. */
+
+import { type ErrorCode, RowcastError } from '../model/errors.ts';
+
+export class LineError extends RowcastError {
+  override readonly name = 'LineError';
+  /** Counts from 1. */
+  readonly line: number;
+
+  constructor(code: ErrorCode, text: string, line: number, options?: { cause?: unknown }) {
+    super(code, text, options);
+    this.line = line;
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Appends that are on their way: several at a time, so that they share commits, and a bounded number, so that whoever sends rows
+ * faster than they become durable has to wait.
+ */
+
+import type { Token } from '../model/token.ts';
+import type { Appended } from './answers.ts';
+import type { RowBatch } from './row-batches.ts';
+
+export interface PendingAppendsOptions {
+  readonly append: (rows: readonly unknown[]) => Promise<Token>;
+  /** At least one batch is let through, however large. */
+  readonly maxRows: number;
+  readonly maxBytes: number;
+}
+
+export class PendingAppends {
+  readonly #options: PendingAppendsOptions;
+  #pending = 0;
+  #rows = 0;
+  #bytes = 0;
+  #wake: (() => void) | undefined;
+  #appended: Appended = { rows: 0, batches: 0, token: null };
+  #failure: { readonly error: unknown; readonly line: number } | undefined;
+
+  constructor(options: PendingAppendsOptions) {
+    this.#options = options;
+  }
+
+  /** What is durable by now. */
+  get appended(): Appended {
+    return this.#appended;
+  }
+
+  /** The first batch that failed. */
+  get failure(): { readonly error: unknown; readonly line: number } | undefined {
+    return this.#failure;
+  }
+
+  get isFull(): boolean {
+    return this.#pending > 0 && (this.#rows >= this.#options.maxRows || this.#bytes >= this.#options.maxBytes);
+  }
+
+  add(batch: RowBatch): void {
+    this.#pending++;
+    this.#rows += batch.rows.length;
+    this.#bytes += batch.bytes;
+    this.#options.append(batch.rows).then(
+      (token) => {
+        const { rows, batches } = this.#appended;
+        this.#appended = { rows: rows + batch.rows.length, batches: batches + 1, token };
+        this.#settle(batch);
+      },
+      (error: unknown) => {
+        this.#failure ??= { error, line: batch.line };
+        this.#settle(batch);
+      },
+    );
+  }
+
+  /** Resolves when there is room for one more batch. */
+  async room(): Promise<void> {
+    while (this.isFull) await this.#next();
+  }
+
+  /** Resolves when nothing is on its way. */
+  async settled(): Promise<void> {
+    while (this.#pending > 0) await this.#next();
+  }
+
+  async #next(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  #settle(batch: RowBatch): void {
+    this.#pending--;
+    this.#rows -= batch.rows.length;
+    this.#bytes -= batch.bytes;
+    this.#wake?.();
+  }
+}

@@ -1,0 +1,72 @@
+/** Serves the admin interface on a port of this machine. */
+
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { type Millis, systemClock } from '../base/clock.ts';
+import { messageOf, UsageError } from '../model/errors.ts';
+import { type AdminOptions, createAdmin } from './admin.ts';
+import { isLoopbackHost } from './loopback.ts';
+
+export interface ListenAdminOptions extends Omit<AdminOptions, 'signal'> {
+  /** Loopback: 127.0.0.0/8, ::1 or localhost. */
+  readonly host: string;
+  /** 0 for any that is free. */
+  readonly port: number;
+}
+
+export interface AdminServer {
+  /** Where it listens: port 0 has become a real port. */
+  readonly address: { readonly host: string; readonly port: number };
+  /** Lets nobody in any more; uploads end with what is durable, and everyone gets an answer. */
+  close(): Promise<void>;
+}
+
+// Longer than any answer takes to be sent; what is still open then is a client that does not read.
+const CLOSE_TIMEOUT_MS: Millis = 2_000;
+const HEADERS_TIMEOUT_MS: Millis = 10_000;
+
+/** @throws UsageError INVALID_OPTION, ADDRESS_IN_USE, ADDRESS_UNAVAILABLE */
+export async function listenAdmin({ host, port, clock = systemClock, ...options }: ListenAdminOptions): Promise<AdminServer> {
+  if (!isLoopbackHost(host)) {
+    throw new UsageError('INVALID_OPTION', `the admin port has no passwords and listens on loopback only (127.0.0.1, ::1, localhost), not at ${host}`);
+  }
+  const stopping = new AbortController();
+  const admin = createAdmin({ ...options, clock, signal: stopping.signal });
+  // Rows may be piped in for days: a request as a whole has no time-out.
+  const listener = getRequestListener(admin.fetch, { overrideGlobalObjects: false });
+  const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, (request, response) => {
+    // A connection that was busy when the server stopped would stay open until its keep-alive time-out.
+    response.once('close', () => {
+      if (stopping.signal.aborted) setImmediate(() => server.closeIdleConnections());
+    });
+    void listener(request, response);
+  });
+  try {
+    server.listen({ host, port, exclusive: true });
+    await once(server, 'listening');
+  } catch (error) {
+    throw listenError(host, port, error);
+  }
+  return {
+    address: { host, port: (server.address() as AddressInfo).port },
+    close: async () => {
+      if (!server.listening) return;
+      stopping.abort();
+      const closed = once(server, 'close');
+      server.close();
+      const timer = clock.wakeIn(CLOSE_TIMEOUT_MS, () => server.closeAllConnections());
+      await closed;
+      timer.cancel();
+    },
+  };
+}
+
+function listenError(host: string, port: number, cause: unknown): UsageError {
+  const at = `cannot listen for admin at ${host.includes(':') ? `[${host}]` : host}:${port}`;
+  if (cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE') {
+    return new UsageError('ADDRESS_IN_USE', `${at}: another process listens there (EADDRINUSE); stop it or choose another port`, { cause });
+  }
+  return new UsageError('ADDRESS_UNAVAILABLE', `${at}: ${messageOf(cause)}; choose another address`, { cause });
+}

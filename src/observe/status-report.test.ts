@@ -1,0 +1,106 @@
+import { describe, expect, test } from 'vitest';
+import { Counters } from './counters.ts';
+import { formatAge, formatBytes, formatStatus } from './format-status.ts';
+import { reportStatus, type StatusSource } from './status-report.ts';
+
+const source: StatusSource = {
+  name: 'example.com',
+  streams: [
+    { stream: 'events', durable: true, earliest: 1, latest: 54 },
+    { stream: 'typing', durable: false, earliest: 1, latest: 0 },
+  ],
+  connections: [
+    {
+      id: 1,
+      name: 'reader-1',
+      peer: '127.0.0.1:50123',
+      connectedAtMs: 1_000,
+      queueBytes: 2_048,
+      subscriptions: [
+        { stream: 'events', position: 50, state: 'catching-up' },
+        { stream: 'typing', position: 7, state: 'live' },
+      ],
+    },
+    { id: 2, name: undefined, peer: 'unix:/run/rowcast.sock', connectedAtMs: 61_000, queueBytes: 0, subscriptions: [] },
+  ],
+};
+
+const noCounts = new Counters().counts;
+
+describe('the numbers', () => {
+  test('lag is latest minus position, and never below 0', () => {
+    const report = reportStatus(source, { counts: noCounts, now: 61_000 });
+    expect(report.connections[0]!.subscriptions.map(({ lagTokens }) => lagTokens)).toEqual([4, 0]);
+  });
+
+  test('age is the time since the connection was made', () => {
+    const report = reportStatus(source, { counts: noCounts, now: 61_000.4 });
+    expect(report.connections.map(({ ageMs }) => ageMs)).toEqual([60_000, 0]);
+  });
+
+  test('a connection without NAME has the name null, so that JSON keeps the field', () => {
+    const report = reportStatus(source, { counts: noCounts, now: 61_000 });
+    expect(JSON.parse(JSON.stringify(report.connections[1]))).toMatchObject({ id: 2, name: null });
+  });
+});
+
+describe('the counts', () => {
+  test('slow consumers are counted apart from other faults, and those by code', () => {
+    const counters = new Counters();
+    counters.handleConnected();
+    counters.handleConnected();
+    counters.handleWarning({ code: 'SLOW_CONSUMER' });
+    counters.handleWarning({ code: 'UNKNOWN_COMMAND' });
+    counters.handleWarning({ code: 'UNKNOWN_COMMAND' });
+    counters.handleWarning({ code: 'GAP' });
+    expect(counters.counts).toEqual({ connectionsMade: 2, slowConsumersCut: 1, errors: { UNKNOWN_COMMAND: 2, GAP: 1 } });
+  });
+});
+
+describe('the table', () => {
+  test('shows streams, connections with position, lag, queue and age, and the counts', () => {
+    const counters = new Counters();
+    counters.handleConnected();
+    counters.handleWarning({ code: 'GAP' });
+    expect(formatStatus(reportStatus(source, { counts: counters.counts, now: 121_000 }))).toBe(
+      [
+        'primary example.com',
+        '',
+        'stream  earliest  latest',
+        'events         1      54',
+        'typing         -       0  not kept over a restart',
+        '',
+        'connection   peer                    age    queue    stream  position  lag  state',
+        '#1 reader-1  127.0.0.1:50123         2 min  2.0 KiB  events        50    4  catching-up',
+        '                                                     typing         7    0  live',
+        '#2           unix:/run/rowcast.sock  1 min  0 B      -                      no subscription',
+        '',
+        'since the start: 1 connections, 0 cut as slow, ended for GAP 1',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('a worker cannot write control characters to the terminal by its name', () => {
+    const hostile = { ...source, connections: [{ ...source.connections[1]!, name: '\u001b[2Jgone' }] };
+    expect(formatStatus(reportStatus(hostile, { counts: noCounts, now: 0 }))).toContain('#2 \\u001b[2Jgone');
+  });
+
+  test('without connections it says so', () => {
+    expect(formatStatus(reportStatus({ ...source, connections: [] }, { counts: noCounts, now: 0 }))).toContain('\nno connections\n');
+  });
+
+  test.each([
+    [999, '0 s'],
+    [59_999, '59 s'],
+    [60_000, '1 min'],
+    [3_600_000, '1 h'],
+    [172_800_000, '2 d'],
+  ])('an age of %i ms is %s', (ageMs, text) => expect(formatAge(ageMs)).toBe(text));
+
+  test.each([
+    [1_023, '1023 B'],
+    [1_536, '1.5 KiB'],
+    [3_145_728, '3.0 MiB'],
+  ])('%i bytes are %s', (bytes, text) => expect(formatBytes(bytes)).toBe(text));
+});
