@@ -30,14 +30,20 @@ class PublishedStream implements StreamState {
   readonly definition: Stream;
   readonly log: Log;
   readonly tail: Tail;
-  latest: Token;
+  /** The highest token that a hint told of. */
+  announced: Token;
   appendedRows = 0;
 
   constructor(definition: Stream, log: Log, tail: Tail) {
     this.definition = definition;
     this.log = log;
     this.tail = tail;
-    this.latest = log.bounds(definition.name).latest;
+    this.announced = this.latest;
+  }
+
+  /** The log's own: rows may be read before their hint has come, and whoever has read them is not ahead of the stream. */
+  get latest(): Token {
+    return this.log.bounds(this.definition.name).latest;
   }
 
   get earliest(): Token {
@@ -127,9 +133,9 @@ export class Publisher implements StreamTable {
 
   readonly #handleHint: HintListener = ({ stream, latest, chunks }) => {
     const published = this.#published.get(stream);
-    if (published === undefined || latest <= published.latest) return;
-    published.appendedRows += chunks?.reduce((rows, chunk) => rows + chunk.rows, 0) ?? latest - published.latest;
-    published.latest = latest;
+    if (published === undefined || latest <= published.announced) return;
+    published.appendedRows += chunks?.reduce((rows, chunk) => rows + chunk.rows, 0) ?? latest - published.announced;
+    published.announced = latest;
     for (const listener of this.#listeners) listener(stream);
   };
 
