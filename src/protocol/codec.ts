@@ -147,7 +147,7 @@ function readUserIp(json: string): UserIp {
   throw new Fault(`expected [access_token, ip, user_agent, device_id|null, last_seen_ms], not ${quote(json)}`);
 }
 
-/** Splits at single spaces; the last argument takes the rest. An empty argument is a leading or doubled space. */
+/** Splits at single spaces; the last argument takes the rest. An empty argument is a leading or doubled space, or none at all. */
 function split(text: string, names: readonly string[]): string[] {
   const values: string[] = [];
   let at = 0;
@@ -155,7 +155,7 @@ function split(text: string, names: readonly string[]): string[] {
     const isLast = i === names.length - 1;
     const space = text.indexOf(' ', at);
     const end = isLast || space < 0 ? text.length : space;
-    if (end === at || (isLast && space === at)) throw new Fault(`expected ${names.map((n) => `<${n}>`).join(' ')}, came ${quote(text) || 'nothing'}`);
+    if (end <= at || (isLast && space === at)) throw new Fault(`expected ${names.map((n) => `<${n}>`).join(' ')}, came ${quote(text) || 'nothing'}`);
     values.push(text.slice(at, end));
     at = end + 1;
   }

@@ -1,0 +1,388 @@
+/** The two ends of a connection without a connection: drains what a session wants and keeps it, line by line. Time is an argument. */
+
+import type { Millis } from '../../src/base/clock.ts';
+import { seededRandom } from '../../src/base/random.ts';
+import type { Page } from '../../src/model/page.ts';
+import type { StreamName } from '../../src/model/stream.ts';
+import type { Token } from '../../src/model/token.ts';
+import { Follower, type FollowerOutput } from '../../src/protocol/follower.ts';
+import type { SubscriptionSpec } from '../../src/protocol/interests.ts';
+import { defaultPrimaryLimits, defaultWorkerLimits, type PrimaryLimits, type WorkerLimits } from '../../src/protocol/limits.ts';
+import { type PrimaryOutput, PrimarySession, type PrimarySessionOptions } from '../../src/protocol/primary-session.ts';
+import { type WorkerOutput, WorkerSession } from '../../src/protocol/worker-session.ts';
+import { type MemoryStream, type MemoryStreams, pageOf } from './memory-streams.ts';
+
+export const T0: Millis = 1_490_197_665_618;
+
+export function bytesOf(...lines: readonly string[]): Buffer {
+  return Buffer.from(lines.map((line) => `${line}\n`).join(''));
+}
+
+type Output<Kind> = Extract<PrimaryOutput | WorkerOutput | FollowerOutput, { kind: Kind }>;
+
+/** What is common to all ends: outputs kept, transmitted lines apart. */
+class Outputs<Kept extends { readonly kind: string }> {
+  readonly #kept: Kept[] = [];
+  #bytes: Buffer[] = [];
+  /** Everything in the order in which it came, the transmitted lines as text. */
+  readonly story: string[] = [];
+
+  keep(output: Kept): void {
+    this.#kept.push(output);
+    if (output.kind !== 'transmit') {
+      this.story.push(output.kind);
+      return;
+    }
+    const { bytes } = output as unknown as Output<'transmit'>;
+    this.#bytes.push(Buffer.from(bytes));
+    this.story.push(...splitLines(Buffer.from(bytes)));
+  }
+
+  of<Kind extends Kept['kind']>(kind: Kind): Extract<Kept, { kind: Kind }>[] {
+    return this.#kept.filter((output): output is Extract<Kept, { kind: Kind }> => output.kind === kind);
+  }
+
+  get all(): readonly Kept[] {
+    return this.#kept;
+  }
+
+  /** The lines transmitted since the last call. */
+  takeLines(): string[] {
+    const lines = splitLines(Buffer.concat(this.#bytes));
+    this.#bytes = [];
+    return lines;
+  }
+
+  /** The bytes transmitted since the last call. */
+  takeBytes(): Buffer {
+    const bytes = Buffer.concat(this.#bytes);
+    this.#bytes = [];
+    return bytes;
+  }
+}
+
+function splitLines(bytes: Buffer): string[] {
+  const text = bytes.toString();
+  if (text !== '' && !text.endsWith('\n')) throw new Error(`what was transmitted does not end with LF: ${JSON.stringify(text)}`);
+  return text.split('\n').slice(0, -1);
+}
+
+export interface PrimaryEndOptions extends Partial<Pick<PrimarySessionOptions, 'serverName' | 'slowConsumer'>> {
+  readonly streams: MemoryStreams;
+  readonly limits?: Partial<PrimaryLimits>;
+}
+
+export class PrimaryEnd {
+  readonly session: PrimarySession;
+  readonly outputs: Outputs<PrimaryOutput> = new Outputs<PrimaryOutput>();
+  readonly streams: MemoryStreams;
+  now: Millis = T0;
+  /** False: reads wait until `answer` is called. */
+  isReading = true;
+  /** False: the socket takes nothing until `drained` is called. */
+  isWriting = true;
+
+  constructor({ streams, limits, serverName = 'example.com', slowConsumer = 'disconnect' }: PrimaryEndOptions) {
+    this.streams = streams;
+    this.session = new PrimarySession({ serverName, slowConsumer, streams, limits: { ...defaultPrimaryLimits, ...limits } });
+  }
+
+  /** Opens it and forgets the greeting. */
+  static opened(options: PrimaryEndOptions): PrimaryEnd {
+    const end = new PrimaryEnd(options);
+    end.open();
+    end.outputs.takeLines();
+    return end;
+  }
+
+  open(): string[] {
+    this.session.handleOpen(this.now);
+    return this.drain();
+  }
+
+  /** Gives it lines of a worker; returns what it transmits. */
+  hear(...lines: readonly string[]): string[] {
+    return this.hearBytes(bytesOf(...lines));
+  }
+
+  hearBytes(bytes: Uint8Array): string[] {
+    this.session.handleBytes(this.now, bytes);
+    return this.drain();
+  }
+
+  append(stream: StreamName, ...rows: readonly unknown[]): string[] {
+    this.streams.append(stream, ...rows);
+    return this.hint(stream);
+  }
+
+  hint(stream: StreamName): string[] {
+    this.session.handleHint(this.now, stream);
+    return this.drain();
+  }
+
+  /** Lets time pass; wakes the session whenever it wants to be woken. */
+  passTime(ms: Millis): string[] {
+    const end = this.now + ms;
+    for (let wakes = 0; ; wakes++) {
+      if (wakes > 10_000) throw new Error('the session wakes for ever');
+      const at = this.session.nextTimeout();
+      if (at === undefined || at > end) break;
+      this.now = Math.max(at, this.now);
+      this.session.handleTimeout(this.now);
+      this.#drain();
+    }
+    this.now = end;
+    return this.drain();
+  }
+
+  stop(): string[] {
+    this.session.handleStop(this.now);
+    return this.drain();
+  }
+
+  /** Answers the read that waits. */
+  answer(page?: Page): string[] {
+    const { stream, after, maxBytes } = this.outputs.of('read').at(-1)!;
+    this.session.handlePage(this.now, page ?? pageOf(this.#stream(stream), after, maxBytes));
+    return this.drain();
+  }
+
+  drained(): string[] {
+    this.session.handleDrained(this.now);
+    return this.drain();
+  }
+
+  drain(): string[] {
+    this.#drain();
+    return this.outputs.takeLines();
+  }
+
+  get events(): string[] {
+    return this.outputs.of('event').map(({ event }) => event.kind);
+  }
+
+  get isClosing(): boolean {
+    return this.outputs.of('close').length > 0;
+  }
+
+  #drain(): void {
+    for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput()) {
+      this.outputs.keep(output);
+      if (output.kind === 'transmit' && this.isWriting) this.session.handleDrained(this.now);
+      if (output.kind === 'read' && this.isReading) {
+        this.session.handlePage(this.now, pageOf(this.#stream(output.stream), output.after, output.maxBytes));
+      }
+    }
+  }
+
+  #stream(stream: StreamName): MemoryStream {
+    return this.streams.get(stream)!;
+  }
+}
+
+export interface WorkerEndOptions {
+  readonly workerName?: string;
+  readonly serverName?: string;
+  readonly limits?: Partial<WorkerLimits>;
+}
+
+/** Rows, positions and resets as short text: `events 54 [1,2] @54`, `events @54 live`, `events reset @0`. */
+export function describeRows(output: Output<'batch' | 'position' | 'reset' | 'failed'>): string {
+  const tokenOf = (position: unknown): string =>
+    position === undefined ? '' : ` @${typeof position === 'object' && position !== null ? (position as { token: Token }).token : String(position as number)}`;
+  switch (output.kind) {
+    case 'batch':
+      return `${output.stream} ${output.token} ${JSON.stringify(output.rows)}${tokenOf(output.position)}`;
+    case 'position':
+      return `${output.stream}${tokenOf('token' in output ? output.token : output.position)}${output.isLive ? ' live' : ''}`;
+    case 'reset':
+      return `${output.stream} reset${tokenOf('token' in output ? output.token : output.position)}`;
+    default:
+      return `${output.stream} failed ${output.error.code}`;
+  }
+}
+
+function isRows<Any extends { readonly kind: string }>(output: Any): output is Any & Output<'batch' | 'position' | 'reset' | 'failed'> {
+  return ['batch', 'position', 'reset', 'failed'].includes(output.kind);
+}
+
+export class WorkerEnd {
+  readonly session: WorkerSession;
+  readonly outputs: Outputs<WorkerOutput> = new Outputs<WorkerOutput>();
+  now: Millis = T0;
+  #told = 0;
+
+  constructor({ workerName = 'reader-1', serverName, limits }: WorkerEndOptions = {}) {
+    this.session = new WorkerSession({ workerName, limits: { ...defaultWorkerLimits, ...limits }, ...(serverName !== undefined && { serverName }) });
+  }
+
+  open(): string[] {
+    this.session.handleOpen(this.now);
+    return this.drain();
+  }
+
+  hear(...lines: readonly string[]): string[] {
+    return this.hearBytes(bytesOf(...lines));
+  }
+
+  hearBytes(bytes: Uint8Array): string[] {
+    this.session.handleBytes(this.now, bytes);
+    return this.drain();
+  }
+
+  /** Opens it, greets it as a Rowcast primary does, asks for streams. */
+  static following(from: Readonly<Record<StreamName, Token | 'NOW'>>, options?: WorkerEndOptions, greeting = '1 rowcast/1 log=abc'): WorkerEnd {
+    const end = new WorkerEnd(options);
+    end.open();
+    end.hear('SERVER example.com', `PING ${greeting}`);
+    for (const [stream, token] of Object.entries(from)) end.session.handleSubscribe(end.now, stream, token);
+    end.drain();
+    return end;
+  }
+
+  passTime(ms: Millis): string[] {
+    const end = this.now + ms;
+    for (let wakes = 0; ; wakes++) {
+      if (wakes > 10_000) throw new Error('the session wakes for ever');
+      const at = this.session.nextTimeout();
+      if (at === undefined || at > end) break;
+      this.now = Math.max(at, this.now);
+      this.session.handleTimeout(this.now);
+      this.#drain();
+    }
+    this.now = end;
+    return this.drain();
+  }
+
+  drain(): string[] {
+    this.#drain();
+    return this.outputs.takeLines();
+  }
+
+  #drain(): void {
+    for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput()) this.outputs.keep(output);
+  }
+
+  /** Rows, positions and resets since the last call. */
+  takeRows(): string[] {
+    const all = this.outputs.all.filter((output) => isRows(output)).map((output) => describeRows(output));
+    const fresh = all.slice(this.#told);
+    this.#told = all.length;
+    return fresh;
+  }
+}
+
+export interface FollowerEndOptions extends WorkerEndOptions {
+  readonly seed?: number;
+}
+
+export class FollowerEnd {
+  readonly follower: Follower;
+  readonly outputs: Outputs<FollowerOutput> = new Outputs<FollowerOutput>();
+  now: Millis = T0;
+  /** False: what is transmitted waits until the test calls handleDrained. */
+  isWriting = true;
+  #told = 0;
+
+  constructor({ workerName = 'reader-1', serverName, limits, seed = 1 }: FollowerEndOptions = {}) {
+    this.follower = new Follower({
+      workerName,
+      limits: { ...defaultWorkerLimits, ...limits },
+      random: seededRandom(seed),
+      ...(serverName !== undefined && { serverName }),
+    });
+  }
+
+  subscribe(stream: StreamName, from: SubscriptionSpec['from'] | Token, onReset: SubscriptionSpec['onReset'] = 'fail'): string[] {
+    this.follower.handleSubscribe(this.now, { stream, from: typeof from === 'number' ? { token: from } : from, onReset });
+    return this.drain();
+  }
+
+  subscribeAll(from: SubscriptionSpec['from'], onReset: SubscriptionSpec['onReset'] = 'fail', positions: Readonly<Record<StreamName, Token>> = {}): string[] {
+    const stored = new Map(Object.entries(positions).map(([stream, token]) => [stream, { token }]));
+    this.follower.handleSubscribeAll(this.now, { from, onReset, positions: stored });
+    return this.drain();
+  }
+
+  start(): this {
+    this.follower.handleStart(this.now);
+    this.drain();
+    return this;
+  }
+
+  /** The connection opens. */
+  open(): string[] {
+    this.follower.handleOpen(this.now);
+    return this.drain();
+  }
+
+  hear(...lines: readonly string[]): string[] {
+    return this.hearBytes(bytesOf(...lines));
+  }
+
+  hearBytes(bytes: Uint8Array): string[] {
+    this.follower.handleBytes(this.now, bytes);
+    return this.drain();
+  }
+
+  /** Starts and is greeted by a Rowcast primary; returns what it asks for. */
+  greetedBy(ping: string): string[] {
+    this.start().open();
+    return this.hear('SERVER example.com', `PING ${ping}`);
+  }
+
+  /** The connection ends, the wait passes, another one opens. */
+  reconnect(): this {
+    this.close();
+    this.passTime(30_000);
+    this.open();
+    return this;
+  }
+
+  close(error?: Error): void {
+    this.follower.handleClosed(this.now, error);
+    this.drain();
+  }
+
+  passTime(ms: Millis): string[] {
+    const end = this.now + ms;
+    for (let wakes = 0; ; wakes++) {
+      if (wakes > 10_000) throw new Error('the follower wakes for ever');
+      const at = this.follower.nextTimeout();
+      if (at === undefined || at > end) break;
+      this.now = Math.max(at, this.now);
+      this.follower.handleTimeout(this.now);
+      this.#drain();
+    }
+    this.now = end;
+    return this.drain();
+  }
+
+  drain(): string[] {
+    this.#drain();
+    return this.outputs.takeLines();
+  }
+
+  /** Outputs about rows since the last call. */
+  takeRows(): string[] {
+    const all = this.outputs.all.filter((output) => isRows(output)).map((output) => describeRows(output));
+    const fresh = all.slice(this.#told);
+    this.#told = all.length;
+    return fresh;
+  }
+
+  /** The last disconnected event. */
+  get disconnected(): { readonly code: string; readonly text: string; readonly retryInMs: Millis } {
+    for (const { event } of this.outputs.of('event').toReversed()) {
+      if (event.kind === 'disconnected') return { code: event.error.code, text: event.error.message, retryInMs: event.retryInMs };
+    }
+    throw new Error('it was never disconnected');
+  }
+
+  #drain(): void {
+    for (let output = this.follower.pollOutput(this.now); output !== undefined; output = this.follower.pollOutput(this.now)) {
+      this.outputs.keep(output);
+      if (output.kind === 'transmit' && !this.isWriting) this.follower.handleBlocked();
+    }
+  }
+}
