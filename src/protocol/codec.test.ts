@@ -86,7 +86,7 @@ describe('bare words', () => {
   test.each<CommandName>(['RDATA', 'POSITION', 'REPLICATE', 'USER_SYNC', 'FEDERATION_ACK', 'REMOVE_PUSHER', 'INVALIDATE_CACHE', 'USER_IP'])(
     '%s without the arguments it needs does not parse',
     (name) => {
-      const error = refusal(name, senders[name][0]!);
+      const error = refusal(name, senders[name][0]);
       expect(error.code).toBe('INVALID_ARGUMENTS');
       expect(error.message).toMatch(new RegExp(`^failed to parse line for ${name}: expected `));
     },

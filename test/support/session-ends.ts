@@ -188,8 +188,8 @@ export interface WorkerEndOptions {
 
 /** Rows, positions and resets as short text: `events 54 [1,2] @54`, `events @54 live`, `events reset @0`. */
 export function describeRows(output: Output<'batch' | 'position' | 'reset' | 'failed'>): string {
-  const tokenOf = (position: unknown): string =>
-    position === undefined ? '' : ` @${typeof position === 'object' && position !== null ? (position as { token: Token }).token : String(position as number)}`;
+  const tokenOf = (position: Token | { readonly token: Token } | undefined): string =>
+    position === undefined ? '' : ` @${typeof position === 'object' ? position.token : position}`;
   switch (output.kind) {
     case 'batch':
       return `${output.stream} ${output.token} ${JSON.stringify(output.rows)}${tokenOf(output.position)}`;
