@@ -334,9 +334,14 @@ export class FollowerEnd {
   /** The connection ends, the wait passes, another one opens. */
   reconnect(): this {
     this.close();
-    this.passTime(30_000);
+    this.wait();
     this.open();
     return this;
+  }
+
+  /** The wait before it connects again passes. */
+  wait(): void {
+    this.passTime(this.disconnected.retryInMs);
   }
 
   close(error?: Error): void {
