@@ -1,0 +1,30 @@
+/** Looks whether the ends of a link that died are given up in the time that keep-alive has for it. */
+
+import type { Clock } from '../base/clock.ts';
+import type { SessionLimits } from '../protocol/limits.ts';
+import type { FakeLink } from './fake-link.ts';
+import type { Happening } from './happening.ts';
+
+export interface WatchDeadOptions {
+  readonly clock: Clock;
+  readonly limits: SessionLimits;
+  readonly tell: (happening: Happening) => void;
+}
+
+export function watchDead(link: FakeLink, { clock, limits, tell }: WatchDeadOptions): void {
+  // Silence, then an ERROR that nobody takes, then a moment for the end to be told.
+  const maxMs = limits.idleTimeoutMs + limits.flushTimeoutMs + 20;
+  const [, primary] = link.ends;
+  for (const end of link.ends) {
+    const look = (): void => {
+      // A primary waits for ever for whoever has not sent a first PING: that may be a person with netcat.
+      if (!end.isOpen || (end === primary && !end.hasGreeting)) return;
+      // Whoever does not read cannot tell silence from its own doing.
+      if (end.isPaused) return void clock.wakeIn(maxMs, look);
+      const deadMs = clock.now() - Math.max(link.diedAt!, end.resumedAt);
+      if (deadMs <= maxMs) return void clock.wakeIn(maxMs - deadMs + 1, look);
+      tell({ kind: 'half-dead', who: end.peer, deadMs, maxMs });
+    };
+    clock.wakeIn(maxMs + 1, look);
+  }
+}
