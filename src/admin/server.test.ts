@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { memoryLog } from '../log/memory.ts';
@@ -8,7 +8,7 @@ import { createPrimary, type Primary } from '../primary/primary.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
 import { type AdminServer, listenAdmin } from './server.ts';
 
-async function setUp(): Promise<{ primary: Primary; server: AdminServer; url: string; appended: (batches: number) => Promise<void> }> {
+async function setUp(): Promise<{ primary: Primary; server: AdminServer; url: string; appended: (token: number) => Promise<void> }> {
   const log = memoryLog();
   const primary = await createPrimary({ name: 'example.com', log, streams: [defineStream('events')], transport: createMemoryTransport() });
   onTestFinished(() => primary.close());
@@ -16,10 +16,10 @@ async function setUp(): Promise<{ primary: Primary; server: AdminServer; url: st
   onTestFinished(() => server.close());
   let handleHint = (): void => {};
   log.watch(() => handleHint());
-  const appended = async (latest: number): Promise<void> =>
+  const appended = async (token: number): Promise<void> =>
     new Promise((resolve) => {
       handleHint = () => {
-        if (log.bounds('events').latest >= latest) resolve();
+        if (log.bounds('events').latest >= token) resolve();
       };
       handleHint();
     });
@@ -79,13 +79,13 @@ test('a client that is refused in the middle of a long upload reads why', async 
   // Cut off in the middle of its upload, it may see that as an error too, once it has its answer.
   upload.on('error', () => {});
   upload.write(`1\nnot json\n`);
-  const block = `${'2\n'.repeat(32_768)}`;
+  const block = '2\n'.repeat(32_768);
   const send = (): void => {
     while (!upload.destroyed && upload.write(block));
   };
   upload.on('drain', send);
   send();
-  const [response] = (await once(upload, 'response')) as [import('node:http').IncomingMessage];
+  const [response] = (await once(upload, 'response')) as [IncomingMessage];
   const [body] = (await once(response.setEncoding('utf8'), 'data')) as [string];
   upload.destroy();
   expect(response.statusCode).toBe(400);

@@ -56,7 +56,7 @@ export interface SubscriptionReport {
 }
 
 export function reportStatus(source: StatusSource, { counts, now }: { counts: Counts; now: Millis }): StatusReport {
-  const latest = new Map(source.streams.map((stream) => [stream.stream, stream.latest]));
+  const latestOf = new Map(source.streams.map(({ stream, latest }) => [stream, latest]));
   return {
     name: source.name,
     streams: source.streams.map(({ stream, durable, earliest, latest }) => ({ stream, durable, earliest, latest })),
@@ -68,7 +68,7 @@ export function reportStatus(source: StatusSource, { counts, now }: { counts: Co
       queueBytes,
       subscriptions: subscriptions.map(({ stream, position, state }) => {
         // A position above latest is one that the primary is about to rewind: nothing is missing there.
-        return { stream, position, state, lagTokens: Math.max(0, (latest.get(stream) ?? position) - position) };
+        return { stream, position, state, lagTokens: Math.max(0, (latestOf.get(stream) ?? position) - position) };
       }),
     })),
     counts,

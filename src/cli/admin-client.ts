@@ -1,0 +1,115 @@
+/** Asks the admin port of a running primary. Knows HTTP, and no command of ours. */
+
+import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
+import type { Readable } from 'node:stream';
+import type { ErrorAnswer } from '../admin/answers.ts';
+import { ConnectionError, messageOf } from '../model/errors.ts';
+import type { HostAndPort } from './addresses.ts';
+
+export interface AdminRequest {
+  readonly admin: HostAndPort;
+  readonly path: string;
+  readonly signal: AbortSignal;
+  /** Makes it a POST of rows. */
+  readonly rows?: Readable;
+}
+
+/** An answer in JSON, whatever its status. */
+export interface AdminAnswer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/**
+ * Resolves to the answer, which may come before all rows were sent: the rest of them is then left unread.
+ * @throws ConnectionError; what `rows` fails with
+ */
+export async function askAdmin({ admin, path, signal, rows }: AdminRequest): Promise<AdminAnswer> {
+  // Not `Connection: close`: a server that may close at once makes the system throw its answer away when we still send.
+  const agent = new Agent({ keepAlive: true });
+  const headers = rows === undefined ? {} : { 'content-type': 'application/x-ndjson' };
+  const asked = request({ ...admin, path, method: rows === undefined ? 'GET' : 'POST', headers, agent, signal });
+  try {
+    return await exchange(asked, rows, admin);
+  } finally {
+    rows?.unpipe(asked).pause();
+    asked.destroy();
+    agent.destroy();
+  }
+}
+
+function exchange(asked: ClientRequest, rows: Readable | undefined, admin: HostAndPort): Promise<AdminAnswer> {
+  return new Promise((resolve, reject) => {
+    let isConnected = false;
+    asked.once('socket', (socket) =>
+      socket.once('connect', () => {
+        isConnected = true;
+      }),
+    );
+    asked.on('error', (error) => reject(isConnected ? lost(error, admin) : unreachable(error, admin)));
+    asked.on('response', (response) => {
+      rows?.unpipe(asked).pause();
+      readAnswer(response, admin).then(resolve, reject);
+    });
+    if (rows === undefined) {
+      asked.end();
+      return;
+    }
+    rows.on('error', reject);
+    rows.pipe(asked);
+  });
+}
+
+const MAX_ANSWER_LENGTH = 16 * 1024 * 1024;
+
+async function readAnswer(response: IncomingMessage, admin: HostAndPort): Promise<AdminAnswer> {
+  let text = '';
+  try {
+    for await (const part of response.setEncoding('utf8') as AsyncIterable<string>) {
+      text += part;
+      if (text.length > MAX_ANSWER_LENGTH) throw notOurs(admin);
+    }
+  } catch (error) {
+    throw error instanceof ConnectionError ? error : lost(error, admin);
+  }
+  try {
+    return { status: response.statusCode ?? 0, body: JSON.parse(text) as unknown };
+  } catch (cause) {
+    throw notOurs(admin, cause);
+  }
+}
+
+/** The error of an answer; undefined when all went well. */
+export function errorOf({ status, body }: AdminAnswer, admin: HostAndPort): ErrorAnswer['error'] | undefined {
+  if (status === 200) return undefined;
+  const { error } = (body ?? {}) as Partial<ErrorAnswer>;
+  if (typeof error?.message !== 'string') throw notOurs(admin);
+  return error;
+}
+
+function unreachable(cause: Error, admin: HostAndPort): ConnectionError {
+  const text = `cannot reach the admin port at ${formatAdmin(admin)} (${codeOf(cause)}): start a primary with \`rowcast serve\`, or say with --admin where one is`;
+  return new ConnectionError('CONNECTION_LOST', text, { cause });
+}
+
+function lost(cause: unknown, admin: HostAndPort): ConnectionError {
+  const code = codeOf(cause);
+  if (code === 'ABORT_ERR') return new ConnectionError('CONNECTION_LOST', 'interrupted: what was sent in whole batches is appended', { cause });
+  if (code.startsWith('HPE_')) return notOurs(admin, cause);
+  return new ConnectionError('CONNECTION_LOST', `the connection to the admin port at ${formatAdmin(admin)} was lost (${code}): did the primary end?`, {
+    cause,
+  });
+}
+
+function codeOf(cause: unknown): string {
+  return cause instanceof Error && 'code' in cause ? String(cause.code) : messageOf(cause);
+}
+
+function notOurs(admin: HostAndPort, cause?: unknown): ConnectionError {
+  const text = `what answers at ${formatAdmin(admin)} is not the admin port of a Rowcast primary: see --admin of \`rowcast serve\``;
+  return new ConnectionError('CONNECTION_LOST', text, { cause });
+}
+
+function formatAdmin({ host, port }: HostAndPort): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

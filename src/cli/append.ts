@@ -1,0 +1,79 @@
+/** `rowcast append`: rows from stdin to a running primary. The server alone checks them, so that there is one opinion on what a row is. */
+
+import type { Millis } from '../base/clock.ts';
+import type { Appended } from '../admin/answers.ts';
+import type { StreamName } from '../model/stream.ts';
+import type { HostAndPort } from './addresses.ts';
+import { askAdmin, errorOf } from './admin-client.ts';
+import { print } from './row-output.ts';
+import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+
+export interface AppendOptions {
+  readonly admin: HostAndPort;
+  /** Rows a batch. */
+  readonly batch: number;
+}
+
+/** @throws ConnectionError, and what stdin fails with */
+export async function append(stream: StreamName, { admin, batch }: AppendOptions, terminal: Terminal): Promise<ExitCode> {
+  const { stdin, stdout, signal } = terminal;
+  if (stdin.isTTY === true)
+    say(terminal, `type rows of ${stream}, one JSON value a line, and end with Ctrl-D; or pipe them in: rowcast append ${stream} < rows.ndjson`);
+  const progress = new Progress(terminal);
+  stdin.on('data', progress.handleChunk);
+  try {
+    const path = `/streams/${encodeURIComponent(stream)}/rows?batch=${batch}`;
+    const answer = await askAdmin({ admin, path, signal, rows: stdin });
+    progress.end();
+    const error = errorOf(answer, admin);
+    const { rows, token } = answer.body as Appended;
+    if (error === undefined) {
+      if (token === null) say(terminal, 'stdin had no rows: nothing was appended');
+      else await print(stdout, `${token}\n`);
+      return exitCodes.fine;
+    }
+    say(terminal, error.message);
+    if (rows > 0) say(terminal, `${rows} ${rows === 1 ? 'row' : 'rows'} before that ${rows === 1 ? 'is' : 'are'} appended, up to token ${token}`);
+    return exitCodes.failed;
+  } finally {
+    progress.end();
+    stdin.off('data', progress.handleChunk);
+  }
+}
+
+const LF = 0x0a;
+/** Nobody looks at the progress of what is done at once. */
+const FIRST_AFTER_MS: Millis = 1_000;
+const INTERVAL_MS: Millis = 250;
+
+/** How many rows were sent, in one line that is written over; for a person at a terminal alone. */
+class Progress {
+  readonly #terminal: Terminal;
+  #rows = 0;
+  #nextAt: Millis;
+  #isShown = false;
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+    this.#nextAt = terminal.clock.now() + FIRST_AFTER_MS;
+  }
+
+  readonly handleChunk = (chunk: Uint8Array | string): void => {
+    const { stderr, stdin, clock } = this.#terminal;
+    if (stderr.isTTY !== true || stdin.isTTY === true) return;
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    for (let at = bytes.indexOf(LF); at !== -1; at = bytes.indexOf(LF, at + 1)) this.#rows++;
+    const now = clock.now();
+    if (now < this.#nextAt) return;
+    this.#nextAt = now + INTERVAL_MS;
+    this.#isShown = true;
+    stderr.write(`\rrowcast: ${this.#rows.toLocaleString('en')} rows sent`);
+  };
+
+  /** Wipes the line. */
+  end(): void {
+    if (!this.#isShown) return;
+    this.#isShown = false;
+    this.#terminal.stderr.write('\r\u001b[K');
+  }
+}

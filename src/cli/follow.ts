@@ -1,0 +1,129 @@
+/** `rowcast follow`: rows of a primary to stdout, one line a row or a batch; where it stands, and what goes wrong, to stderr. */
+
+import type { Millis } from '../base/clock.ts';
+import { messageOf, type RowcastError } from '../model/errors.ts';
+import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+import { type Address, formatAddress } from '../transport/transport.ts';
+import { type Checkpoint, fileCheckpoint } from '../worker/checkpoint.ts';
+import type { SubscribeOptions } from '../worker/options.ts';
+import type { Batch, BatchHandler } from '../worker/subscription.ts';
+import { createWorker, type Worker } from '../worker/worker.ts';
+import { isReaderGone, RowOutput } from './row-output.ts';
+import { type ExitCode, exitCodes, printable, say, type Terminal } from './terminal.ts';
+
+export interface FollowOptions {
+  readonly connect: Address;
+  readonly server?: string;
+  readonly from: Token | 'start' | 'now';
+  readonly checkpoint?: string;
+  readonly json?: true;
+  readonly name: string;
+}
+
+/** How long rows that were applied may take to leave stdout once we are told to stop. */
+const FLUSH_TIMEOUT_MS: Millis = 1_000;
+
+/** No streams: all of them. @throws RowcastError when a subscription fails, or the checkpoint does; what stdout fails with */
+export async function follow(streams: readonly StreamName[], options: FollowOptions, terminal: Terminal): Promise<ExitCode> {
+  let end = (): void => {};
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const output = new RowOutput(terminal.stdout, end);
+  const worker = createWorker({
+    name: options.name,
+    connect: options.connect,
+    clock: terminal.clock,
+    ...(options.server !== undefined && { server: options.server }),
+    ...(options.checkpoint !== undefined && { checkpoint: flushedCheckpoint(fileCheckpoint(options.checkpoint), output) }),
+  });
+  let failure: RowcastError | Error | undefined;
+  const fail = (error: Error): void => {
+    // What fails because stdout did is told by stdout's own error.
+    if (output.failure === undefined) failure ??= error;
+    end();
+  };
+  worker.on('error', fail);
+  tellEvents(worker, options.connect, terminal);
+  subscribe(worker, streams, options, (batch) => output.write(options.json === true ? formatJson(batch) : formatRows(batch)));
+  const { signal } = terminal;
+  signal.addEventListener('abort', end, { once: true });
+  if (signal.aborted) end();
+  let isStopping = false;
+  worker.start().catch((error: Error) => {
+    if (!isStopping) fail(error);
+  });
+  await ended;
+  isStopping = true;
+  await stop(worker, output, terminal);
+  signal.removeEventListener('abort', end);
+  failure ??= output.failure;
+  if (failure !== undefined && !isReaderGone(failure) && !(failure instanceof StuckError)) throw failure;
+  return exitCodes.fine;
+}
+
+/** A checkpoint may name a row only when it has left this process: what waits here is lost with it. */
+function flushedCheckpoint(checkpoint: Checkpoint, output: RowOutput): Checkpoint {
+  return {
+    load: async () => checkpoint.load(),
+    save: async (positions) => {
+      const asOfNow = new Map(positions);
+      await output.flushed();
+      await checkpoint.save(asOfNow);
+    },
+  };
+}
+
+function subscribe(worker: Worker, streams: readonly StreamName[], { from, checkpoint }: FollowOptions, handler: BatchHandler): void {
+  const where: SubscribeOptions = checkpoint === undefined ? { from } : { from: 'checkpoint', fallback: from };
+  if (streams.length === 0) worker.subscribeAll({ ...where, onReset: 'earliest' }, handler);
+  for (const stream of streams) worker.subscribe(stream, { ...where, onReset: 'earliest' }, handler);
+}
+
+class StuckError extends Error {
+  override readonly name = 'StuckError';
+}
+
+async function stop(worker: Worker, output: RowOutput, terminal: Terminal): Promise<void> {
+  const timer = terminal.clock.wakeIn(FLUSH_TIMEOUT_MS, () => {
+    say(terminal, `stdout took nothing for ${FLUSH_TIMEOUT_MS / 1_000} s: its last rows are not in the checkpoint, and may come again`);
+    output.fail(new StuckError('stdout takes nothing'));
+  });
+  try {
+    await worker.stop();
+    await output.flushed();
+  } catch (error) {
+    if (error !== output.failure) throw error;
+  } finally {
+    timer.cancel();
+  }
+}
+
+function formatJson({ stream, token, rows }: Batch): string {
+  return `${JSON.stringify({ stream, token, rows })}\n`;
+}
+
+function formatRows({ stream, token, rows }: Batch): string {
+  let text = '';
+  for (const row of rows) text += `${stream} ${token} ${printable(JSON.stringify(row))}\n`;
+  return text;
+}
+
+function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void {
+  const tell = (text: string): void => say(terminal, text);
+  worker.on('connected', ({ isRowcast }) => tell(`connected to ${formatAddress(connect)}${isRowcast ? '' : ', which is no Rowcast primary'}`));
+  worker.on('disconnected', ({ error, retryInMs }) => tell(`${messageOf(error)}; next try in ${(retryInMs / 1_000).toFixed(1)} s`));
+  worker.on('reset', ({ stream, error }) => tell(`warning: stream ${stream} goes on with the earliest row that is kept: ${messageOf(error)}`));
+  worker.on('peer-error', ({ text }) => tell(`the primary says: ${text}`));
+  // The streams of one turn of the event loop, in one line.
+  let live: StreamName[] = [];
+  worker.on('live', ({ stream }) => {
+    live.push(stream);
+    if (live.length > 1) return;
+    setImmediate(() => {
+      tell(`live: ${live.join(', ')}`);
+      live = [];
+    });
+  });
+}

@@ -1,0 +1,176 @@
+/** The words of the command line: commands, options, help. What a command does stands in a file of its own. */
+
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
+import { type ErrorCode, RowcastError } from '../model/errors.ts';
+import { type StreamName, streamName } from '../model/stream.ts';
+import { parseToken, type Token } from '../model/token.ts';
+import { type Address, formatAddress } from '../transport/transport.ts';
+import { type HostAndPort, parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
+import { append, type AppendOptions } from './append.ts';
+import { defaults } from './defaults.ts';
+import { follow, type FollowOptions } from './follow.ts';
+import { serve, type ServeOptions } from './serve.ts';
+import { status, type StatusOptions } from './status.ts';
+import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+
+/** Runs one command to its end. Failures that have a name are told in one line; a fault of our own is thrown. */
+export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  let exitCode: ExitCode = exitCodes.fine;
+  const program = createProgram(terminal, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    // Commander has told it already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.fine : exitCodes.usage;
+    if (error instanceof RowcastError) {
+      say(terminal, error.message.replace('allowPlaintext: true', '--allow-plaintext'));
+      return usageCodes.has(error.code) ? exitCodes.usage : exitCodes.failed;
+    }
+    if (error instanceof Error && 'syscall' in error) {
+      say(terminal, error.message);
+      return exitCodes.failed;
+    }
+    throw error;
+  }
+}
+
+/** Errors that another spelling of the command avoids. */
+const usageCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'INVALID_OPTION',
+  'INVALID_STREAM_NAME',
+  'INVALID_TOKEN',
+  'DUPLICATE_STREAM',
+  'PLAINTEXT_REFUSED',
+]);
+
+function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Command {
+  const program = new Command('rowcast')
+    .description('Ordered, resumable streams of rows from one primary process to many workers, over the TCP replication protocol of Synapse.')
+    .version(version(), '--version', 'print the version')
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => terminal.stdout.write(text), writeErr: (text) => terminal.stderr.write(text) })
+    .showHelpAfterError('(add --help for what there is)');
+
+  program
+    .command('serve')
+    .description('Run a primary: keep streams in a log, and serve them to workers until SIGINT or SIGTERM.')
+    .option('--name <name>', 'the name of the server, which workers may check', defaults.name)
+    .option(
+      '--listen <address>',
+      `where workers connect: HOST:PORT or unix:/path; may be given more than once (default: ${formatAddress(defaults.listen)})`,
+      many(checked(parseAddress)),
+    )
+    .addOption(
+      new Option('--log <log>', 'where rows are kept: sqlite:PATH, or memory: for rows that may be lost')
+        .argParser(checked(parseLogAddress))
+        .default(defaults.log, 'sqlite:data/rowcast.db'),
+    )
+    .option('--stream <name>', 'a stream to offer; may be given more than once (default: the streams of Synapse, but federation)', many(checked(streamName)))
+    .option('--synapse', 'be a primary for Synapse workers: lines of at most 16,384 bytes, idle time-out 25 s')
+    .addOption(adminOption('where append and status find it, on loopback; or none', (text) => (text === 'none' ? text : parseHostAndPort(text))))
+    .option('--allow-plaintext', 'listen off loopback without encryption, in a network that is trusted')
+    .addHelpText(
+      'after',
+      examples('serve', 'serve --stream orders --stream stock --log sqlite:/var/lib/shop/rows.db', 'serve --listen unix:/run/rowcast.sock --admin none'),
+    )
+    .action(async (options: ServeOptions) => onEnd(await serve(options, terminal)));
+
+  program
+    .command('append')
+    .description('Append rows from stdin, one JSON value a line, to a stream of a running primary. Prints the token of the last batch once all is durable.')
+    .argument('<stream>', 'the stream', checked(streamName))
+    .addOption(adminOption('the admin port of the primary'))
+    .option('--batch <rows>', 'rows a batch: those are applied together or not at all', checked(parseBatch), 1)
+    .addHelpText(
+      'after',
+      examples('append events < rows.ndjson', `append events --batch 100 < rows.ndjson`, 'append stock --admin 127.0.0.1:9193 < rows.ndjson'),
+    )
+    .action(async (stream: StreamName, options: AppendOptions) => onEnd(await append(stream, options, terminal)));
+
+  program
+    .command('follow')
+    .description('Print the rows of streams as they come, until SIGINT or SIGTERM; goes on by itself when the connection is lost.')
+    .argument('[streams...]', 'the streams (default: all)', many(checked(streamName)))
+    .addOption(
+      new Option('--connect <address>', 'where the primary listens: HOST:PORT or unix:/path')
+        .argParser(checked(parseAddress))
+        .default(defaults.listen, formatAddress(defaults.listen)),
+    )
+    .option('--server <name>', 'the name that the primary must have (default: any)')
+    .addOption(
+      new Option('--from <place>', 'where to begin: now, start, or the token after which; with a checkpoint, for streams that it does not know')
+        .argParser(checked(parseFrom))
+        .default('now'),
+    )
+    .option('--checkpoint <file>', 'keep in this file how far rows were printed, and go on from there')
+    .option('--json', 'one batch a line: {"stream":"events","token":14,"rows":[...]}')
+    .option('--name <name>', 'what the primary calls this worker', 'rowcast-follow')
+    .addHelpText(
+      'after',
+      examples(
+        'follow events --from start',
+        'follow --json | jq .',
+        'follow events --from start --checkpoint reader.json',
+        'follow --connect unix:/run/rowcast.sock',
+      ),
+    )
+    .action(async (streams: readonly StreamName[], options: FollowOptions) => onEnd(await follow(streams, options, terminal)));
+
+  program
+    .command('status')
+    .description('Show the streams of a running primary with earliest and latest token, and its connections with position, lag, queue and age.')
+    .addOption(adminOption('the admin port of the primary'))
+    .option('--json', 'as one line of JSON')
+    .addHelpText('after', examples('status', "status --json | jq '.connections[].subscriptions'"))
+    .action(async (options: StatusOptions) => onEnd(await status(options, terminal)));
+
+  return program.addHelpText('after', examples('serve', 'follow events --from start', 'append events < rows.ndjson', 'status'));
+}
+
+function adminOption(description: string, parse: (text: string) => HostAndPort | 'none' = (text) => parseHostAndPort(text)): Option {
+  return new Option('--admin <address>', description).argParser(checked(parse)).default(defaults.admin, formatAddress(defaults.admin));
+}
+
+function examples(...commands: string[]): string {
+  return `\nExamples:\n${commands.map((command) => `  $ rowcast ${command}\n`).join('')}`;
+}
+
+/** A parser whose refusal Commander tells with the option's name before it. */
+function checked<Value>(parse: (text: string) => Value): (text: string) => Value {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (error instanceof RowcastError) throw new InvalidArgumentError(error.message);
+      throw error;
+    }
+  };
+}
+
+/** For what may be given more than once. */
+function many<Value>(parse: (text: string) => Value): (text: string, before: readonly Value[] | undefined) => readonly Value[] {
+  return (text, before = []) => [...before, parse(text)];
+}
+
+function parseBatch(text: string): number {
+  const rows = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (rows < 1 || rows > MAX_ROWS_PER_BATCH) throw new InvalidArgumentError(`a batch has 1 to ${MAX_ROWS_PER_BATCH} rows.`);
+  return rows;
+}
+
+function parseFrom(text: string): Token | 'start' | 'now' {
+  if (text === 'start' || text === 'now') return text;
+  const token = parseToken(text);
+  if (token === undefined) throw new InvalidArgumentError('It is now, start or a token.');
+  return token;
+}
+
+function version(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+  return manifest.version;
+}

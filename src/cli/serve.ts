@@ -1,0 +1,91 @@
+/** `rowcast serve`: a primary with its log, its listeners and its admin port, until a signal ends it. */
+
+import { type AdminServer, listenAdmin } from '../admin/server.ts';
+import type { Log } from '../log/log.ts';
+import { memoryLog } from '../log/memory.ts';
+import { sqliteLog } from '../log/sqlite.ts';
+import type { Logger } from '../model/logger.ts';
+import { defineStream, type StreamName } from '../model/stream.ts';
+import { createPrimary, type Primary } from '../primary/primary.ts';
+import { type Address, formatAddress } from '../transport/transport.ts';
+import type { HostAndPort, LogAddress } from './addresses.ts';
+import { defaults, synapseLimits } from './defaults.ts';
+import { terminalLogger } from './terminal-logger.ts';
+import { aborted, type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+
+export interface ServeOptions {
+  readonly name: string;
+  readonly listen?: readonly Address[];
+  readonly log: LogAddress;
+  readonly stream?: readonly StreamName[];
+  readonly synapse?: true;
+  readonly admin: HostAndPort | 'none';
+  readonly allowPlaintext?: true;
+}
+
+/** @throws UsageError, LogError when it cannot start; nothing stays open then */
+export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
+  let isServing = false;
+  const logger = terminalLogger({ terminal, isTalkative: () => isServing });
+  const primary = await openPrimary(options, logger);
+  let admin: AdminServer | undefined;
+  try {
+    const addresses: Address[] = [];
+    for (const address of options.listen ?? [defaults.listen]) {
+      addresses.push(await primary.listen({ ...address, ...(options.allowPlaintext && { allowPlaintext: true }) }));
+    }
+    if (options.admin !== 'none') admin = await listenAdmin({ primary, logger, ...options.admin });
+    isServing = true;
+    tellWhereAndWhatNext(terminal, { primary, options, addresses, admin: admin?.address });
+    await aborted(terminal.signal);
+    say(terminal, 'stopping');
+  } finally {
+    isServing = false;
+    // First: an upload in progress is told what of it is durable while the log is still open.
+    await admin?.close();
+    await primary.close();
+  }
+  return exitCodes.fine;
+}
+
+async function openPrimary({ name, log, stream, synapse }: ServeOptions, logger: Logger): Promise<Primary> {
+  const streams = (stream ?? defaults.streams).map((streamName) => defineStream(streamName));
+  return createPrimary({ name, log: openLog(log), streams, logger, ...(synapse && { limits: synapseLimits }) });
+}
+
+function openLog(address: LogAddress): Log {
+  return address.kind === 'memory' ? memoryLog() : sqliteLog({ path: address.path });
+}
+
+interface Serving {
+  readonly primary: Primary;
+  readonly options: ServeOptions;
+  readonly addresses: readonly Address[];
+  readonly admin: HostAndPort | undefined;
+}
+
+function tellWhereAndWhatNext(terminal: Terminal, { primary, options: { log }, addresses, admin }: Serving): void {
+  const streams = primary.status().streams.map(({ stream }) => stream);
+  say(terminal, `primary ${primary.name} listens at ${addresses.map(formatAddress).join(', ')} with ${streams.length} streams: ${streams.join(', ')}`);
+  say(terminal, log.kind === 'memory' ? 'its log is in memory: rows are gone when it ends' : `its log is ${log.path}`);
+  say(terminal, admin === undefined ? 'it has no admin port: append and status cannot reach it' : `its admin port is http://${formatAddress(admin)}`);
+  // Left as it is, without our name before it: these lines are for copying.
+  terminal.stderr.write(`\nTry next, in other terminals:\n${whatNext(streams[0] ?? 'events', addresses[0]!, admin).join('')}\n`);
+}
+
+function whatNext(stream: StreamName, address: Address, admin: HostAndPort | undefined): string[] {
+  const name = quoteForShell(stream);
+  const connect = formatAddress(address) === formatAddress(defaults.listen) ? '' : ` --connect ${quoteForShell(formatAddress(address))}`;
+  const lines = [`  npx rowcast follow ${name} --from start${connect}\n`];
+  if (admin !== undefined) {
+    const at = formatAddress(admin) === formatAddress(defaults.admin) ? '' : ` --admin ${formatAddress(admin)}`;
+    lines.push(`  echo '{"hello":"world"}' | npx rowcast append ${name}${at}\n`, `  npx rowcast status${at}\n`);
+  }
+  const netcat = 'path' in address ? `nc -U ${quoteForShell(address.path)}` : `nc ${address.host} ${address.port}`;
+  lines.push(`  (echo ${quoteForShell(`REPLICATE ${stream} 0`)}; cat) | ${netcat}\n`);
+  return lines;
+}
+
+function quoteForShell(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}

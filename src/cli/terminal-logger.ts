@@ -1,0 +1,28 @@
+/** A logger for people: one short line an event, without what only someone who looks for a fault wants to know. */
+
+import type { Logger } from '../model/logger.ts';
+import { say, type Terminal } from './terminal.ts';
+
+export interface TerminalLoggerOptions {
+  readonly terminal: Pick<Terminal, 'stderr'>;
+  /** While this is false, only warnings and errors are told. */
+  readonly isTalkative: () => boolean;
+}
+
+export function terminalLogger({ terminal, isTalkative }: TerminalLoggerOptions): Logger {
+  const tell = (prefix: string) => (fields: object, text: string) => say(terminal, `${prefix}${text}${formatFields(fields)}`);
+  const info = tell('');
+  return {
+    debug: () => {},
+    info: (fields, text) => {
+      if (isTalkative()) info(fields, text);
+    },
+    warn: tell('warning: '),
+    error: tell('error: '),
+  };
+}
+
+function formatFields(fields: object): string {
+  const known = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return known.length === 0 ? '' : ` (${known.map(([name, value]) => `${name} ${String(value)}`).join(', ')})`;
+}
