@@ -21,6 +21,6 @@ worker.subscribe(notes, { from: 'checkpoint', fallback: 'start' }, ({ token, row
   for (const { text } of rows) console.log(`${token} ${text}`);
 });
 
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => worker.stop());
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void worker.stop());
 await worker.start();
 console.error('caught up, following');

@@ -6,7 +6,7 @@ import { MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
 import { type ErrorCode, RowcastError } from '../model/errors.ts';
 import { type StreamName, streamName } from '../model/stream.ts';
 import { parseToken, type Token } from '../model/token.ts';
-import { type Address, formatAddress } from '../transport/transport.ts';
+import { formatAddress } from '../transport/transport.ts';
 import { type HostAndPort, parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
 import { append, type AppendOptions } from './append.ts';
 import { defaults } from './defaults.ts';
