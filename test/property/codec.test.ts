@@ -1,0 +1,164 @@
+/** Whatever a command holds, its line says it; whatever bytes come, they are commands or the peer's error. fast-check prints the seed of a failure. */
+
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { PeerError, UsageError } from '../../src/model/errors.ts';
+import { streamNameFault } from '../../src/model/stream.ts';
+import { decodeCommand, decodeRowLine, encodeCommand, isRowLine, type RowLine } from '../../src/protocol/codec.ts';
+import { type Command, type CommandName, type Side, senders } from '../../src/protocol/command.ts';
+import { LineCutter } from '../../src/protocol/lines.ts';
+import { anyBytes, anyPieces, cutAt } from '../support/any-bytes.ts';
+
+const token = fc.maxSafeNat();
+const text = fc.string({ unit: 'grapheme', minLength: 1 }).filter((value) => !value.includes('\n') && !value.endsWith('\r'));
+const word = text.filter((value) => !value.includes(' '));
+const last = text.filter((value) => !value.startsWith(' '));
+const stream = fc
+  .oneof(fc.constantFrom('events', 'account_data', 'all', 'batch', 'NOW', '5', 'größe'), fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 }))
+  .filter((name) => streamNameFault(name) === undefined);
+// JSON has one zero: -0 is written as 0.
+const json = fc.jsonValue({ noUnicodeString: false }).map((value) => JSON.parse(JSON.stringify(value)) as unknown);
+
+/** A name that is missing here does not compile. */
+const commands: { readonly [Name in CommandName]: fc.Arbitrary<Extract<Command, { name: Name }>> } = {
+  SERVER: fc.record({ name: fc.constant('SERVER'), serverName: text }),
+  RDATA: fc.record({ name: fc.constant('RDATA'), stream, token: fc.oneof(token, fc.constant('batch' as const)), row: json }),
+  POSITION: fc.record({ name: fc.constant('POSITION'), stream, token }),
+  ERROR: fc.record({ name: fc.constant('ERROR'), text }),
+  PING: fc.record({ name: fc.constant('PING'), data: text }),
+  NAME: fc.record({ name: fc.constant('NAME'), workerName: text }),
+  REPLICATE: fc.record({ name: fc.constant('REPLICATE'), stream: fc.oneof(stream, fc.constant('ALL')), from: fc.oneof(token, fc.constant('NOW' as const)) }),
+  USER_SYNC: fc.record({ name: fc.constant('USER_SYNC'), userId: word, state: fc.constantFrom('start', 'end'), lastSyncMs: fc.maxSafeInteger() }),
+  FEDERATION_ACK: fc.record({ name: fc.constant('FEDERATION_ACK'), token }),
+  REMOVE_PUSHER: fc.record({ name: fc.constant('REMOVE_PUSHER'), appId: word, pushKey: word, userId: last }),
+  INVALIDATE_CACHE: fc.record({ name: fc.constant('INVALIDATE_CACHE'), cacheName: word, keys: fc.oneof(fc.array(json), fc.constant(null)) }),
+  USER_IP: fc.record({
+    name: fc.constant('USER_IP'),
+    userId: word,
+    accessToken: fc.string(),
+    ip: fc.string(),
+    userAgent: fc.string({ unit: 'grapheme' }),
+    deviceId: fc.option(fc.string()),
+    lastSeenMs: fc.maxSafeInteger(),
+  }),
+  SYNC: fc.record({ name: fc.constant('SYNC'), text }),
+};
+
+const command: fc.Arbitrary<Command> = fc.oneof(...Object.values(commands));
+const side = fc.constantFrom<Side>('primary', 'worker');
+
+describe('a command and its line', () => {
+  test.each(Object.entries(commands))('%s: what was written is what is read', (name, arbitrary) => {
+    fc.assert(
+      fc.property(arbitrary as fc.Arbitrary<Command>, (written) => {
+        const line = encodeCommand(written);
+        expect(line).not.toContain('\n');
+        for (const from of senders[name as CommandName]) expect(decodeCommand(line, from)).toEqual(written);
+      }),
+    );
+  });
+
+  test('a row line is read as a command is', () => {
+    fc.assert(
+      fc.property(commands.RDATA, (written) => {
+        const into: RowLine = { stream: 'events', token: undefined, row: undefined };
+        decodeRowLine(encodeCommand(written), into);
+        expect(into).toEqual({ stream: written.stream, token: written.token === 'batch' ? undefined : written.token, row: written.row });
+      }),
+    );
+  });
+
+  test('values of any kind are written so that they are read again, or refused as a misuse', () => {
+    const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('', ' ', 'a b', '\r', '\ud800', 'ALL', 'NOW', 'batch'));
+    const anyNumber = fc.oneof(fc.double(), fc.integer(), fc.maxSafeInteger());
+    const anything = fc.oneof(
+      fc.record({ name: fc.constant('POSITION' as const), stream: anyText, token: anyNumber }),
+      fc.record({ name: fc.constant('REPLICATE' as const), stream: anyText, from: anyNumber }),
+      fc.record({ name: fc.constant('REMOVE_PUSHER' as const), appId: anyText, pushKey: anyText, userId: anyText }),
+      fc.record({ name: fc.constant('USER_SYNC' as const), userId: anyText, state: fc.constant('end' as const), lastSyncMs: anyNumber }),
+      fc.record({ name: fc.constant('SYNC' as const), text: anyText }),
+    );
+    fc.assert(
+      fc.property(anything, (written) => {
+        let line: string;
+        try {
+          line = encodeCommand(written);
+        } catch (thrown) {
+          expect(thrown).toBeInstanceOf(UsageError);
+          return;
+        }
+        const read = decodeCommand(line, senders[written.name][0]!);
+        expect(encodeCommand(read)).toBe(line);
+        expect(JSON.stringify(read)).toBe(JSON.stringify(written));
+      }),
+    );
+  });
+});
+
+/** Reads everything that comes; the commands, and the error that ended it. */
+function readAll(chunks: readonly Uint8Array[], from: Side, maxLineBytes: number): { commands: Command[]; error: PeerError | undefined } {
+  const cutter = new LineCutter(maxLineBytes);
+  const read: Command[] = [];
+  try {
+    for (const chunk of chunks) {
+      cutter.push(chunk);
+      for (let line = cutter.next(); line !== undefined; line = cutter.next()) {
+        read.push(decodeCommand(line, from));
+        if (isRowLine(line)) decodeRowLine(line, { stream: '', token: undefined, row: undefined });
+      }
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof PeerError)) throw thrown;
+    return { commands: read, error: thrown };
+  }
+  return { commands: read, error: undefined };
+}
+
+function isBadLine(error: PeerError | undefined): boolean {
+  return error?.code === 'LINE_TOO_LONG' || error?.code === 'INVALID_UTF8';
+}
+
+describe('bytes of any kind', () => {
+  test("are either commands or the peer's error, never another error", () => {
+    fc.assert(
+      fc.property(anyBytes, side, (bytes, from) => {
+        const { commands: read, error } = readAll([bytes], from, 64);
+        for (const one of read) {
+          // A bare word has empty arguments, which we read and never write.
+          if (one.name === 'RDATA' || one.name === 'POSITION' || one.name === 'REPLICATE') expect(decodeCommand(encodeCommand(one), from)).toEqual(one);
+        }
+        if (error !== undefined) expect(() => encodeCommand({ name: 'ERROR', text: error.message })).not.toThrow();
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('give the same commands and the same error wherever they are cut', () => {
+    fc.assert(
+      fc.property(anyBytes, anyPieces, side, (bytes, pieces, from) => {
+        const whole = readAll([bytes], from, 64);
+        const cut = readAll(cutAt(bytes, pieces), from, 64);
+        expect(cut.commands).toEqual(whole.commands);
+        // A line that is too long and not UTF-8 either is told to be the one or the other, as far as it came.
+        if (!isBadLine(whole.error) || !isBadLine(cut.error)) expect(cut.error).toEqual(whole.error);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('commands come through whole wherever they are cut', () => {
+    fc.assert(
+      fc.property(fc.array(command, { maxLength: 8 }), anyPieces, (written, pieces) => {
+        const bytes = Buffer.from(written.map((one) => `${encodeCommand(one)}\n`).join(''));
+        for (const from of ['primary', 'worker'] as const) {
+          const expected: Command[] = [];
+          for (const one of written) {
+            if (!senders[one.name].includes(from)) break;
+            expected.push(one);
+          }
+          expect(readAll(cutAt(bytes, pieces), from, 1024 * 1024).commands).toEqual(expected);
+        }
+      }),
+    );
+  });
+});
