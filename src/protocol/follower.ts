@@ -287,7 +287,7 @@ export class Follower {
     this.#emit({ kind: 'connected', isRowcast: greeting !== undefined });
     const { results, isReconnectNeeded } = this.#interests.handleGreeted(greeting);
     this.#outputs.push(...results);
-    if (isReconnectNeeded) return this.#reconnect(now, 'to ask for another history');
+    if (isReconnectNeeded) return this.#state.session.handleStop(now);
     this.#ask(now, this.#state.session);
     this.#sendWaiting(now);
     if (this.#interests.isAllLive) this.#backoff.reset();

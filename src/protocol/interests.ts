@@ -93,13 +93,13 @@ export class Interests {
 
   /**
    * The primary said who it is: positions of another history are resets, streams that it lacks are failures.
-   * `isReconnectNeeded`: it said so late, and what was asked before was asked of another history.
+   * `isReconnectNeeded`: it said so late, and what was asked before was asked of another history, or not by name.
    */
   handleGreeted(greeting: Greeting | undefined): { results: InterestOutput[]; isReconnectNeeded: boolean } {
     this.#greeting = greeting;
     if (greeting === undefined) return { results: [], isReconnectNeeded: false };
     const results: InterestOutput[] = [];
-    let isReconnectNeeded = false;
+    let isReconnectNeeded = this.#isAllAsked;
     for (const interest of this.#interests.values()) {
       const { stream, startAt } = interest;
       const ended = this.#checkHistory(interest, greeting);

@@ -59,7 +59,6 @@ export class WorkerSession {
   #isPinged = false;
   /** What was asked for, should the rules by which it comes turn out to be others. */
   readonly #asked = new Map<StreamName, Token | 'NOW'>();
-  #isAllAsked = false;
   /** Of the last input: what a line that is taken later may be told as the time. */
   #now: Millis = 0;
 
@@ -106,7 +105,6 @@ export class WorkerSession {
    */
   handleSubscribeAll(now: Millis, from: Token | 'NOW'): void {
     if (this.#state.kind !== 'established') return;
-    this.#isAllAsked = true;
     const incoming = new LenientIncoming(this.#options.limits.maxBatchBytes, this.#outputs);
     incoming.subscribeAll();
     this.#incoming = incoming;
@@ -255,8 +253,7 @@ export class WorkerSession {
 
   #greet(greeting: Greeting | undefined): void {
     this.#state = { kind: 'established' };
-    // Whoever asked for all by one line stays with the lenient rules, which lose nothing: asking anew might be as late again.
-    if (greeting !== undefined && !this.#isAllAsked) {
+    if (greeting !== undefined) {
       this.#incoming = new StrictIncoming(this.#options.limits.maxBatchBytes, this.#outputs);
       for (const [stream, from] of this.#asked) this.#incoming.subscribe(stream, from);
     }

@@ -127,7 +127,7 @@ describe.each([
 
 describe.each(['fail', 'earliest', 'now'] as const)('a follower with the policy %s', (onReset) => {
   test.each([
-    ['streams by name', (end: FollowerEnd) => void end.subscribe('events', 53, onReset) ?? end.subscribe('typing', 'start', onReset)],
+    ['streams by name', (end: FollowerEnd) => [end.subscribe('events', 53, onReset), end.subscribe('typing', 'start', onReset)]],
     ['all streams', (end: FollowerEnd) => end.subscribeAll('now', onReset, { events: 53 })],
   ] as const)('that follows %s outlives whatever primaries send, connection after connection', (_what, subscribe) => {
     fc.assert(

@@ -1,0 +1,42 @@
+/** The recorded conversations with real Synapse processes (test/fixtures/synapse-1.4.0/README.md). */
+
+import { readFileSync } from 'node:fs';
+import type { StreamName } from '../../src/model/stream.ts';
+import type { Token } from '../../src/model/token.ts';
+import { decodeCommand } from '../../src/protocol/codec.ts';
+import type { Command, Side } from '../../src/protocol/command.ts';
+
+export const captureNames = ['live_all_now', 'catchup_from_positions', 'worker_rec.conn1', 'worker_rec.conn3'] as const;
+export type CaptureName = (typeof captureNames)[number];
+
+export type Expected =
+  | { readonly stream: StreamName; readonly token: Token; readonly rows: readonly unknown[] }
+  /** A POSITION line of that stream. */
+  | { readonly position: StreamName; readonly token: Token };
+
+export interface Capture {
+  readonly name: CaptureName;
+  /** What each side sent, verbatim. */
+  readonly bytes: Readonly<Record<Side, Buffer>>;
+  readonly lines: Readonly<Record<Side, readonly string[]>>;
+  readonly expected: readonly Expected[];
+  /** What the worker asked for, in order. */
+  readonly requests: readonly { readonly stream: StreamName; readonly from: Token | 'NOW' }[];
+}
+
+export function readCapture(name: CaptureName): Capture {
+  const read = (ending: string): Buffer => readFileSync(new URL(`../fixtures/synapse-1.4.0/${name}.${ending}`, import.meta.url));
+  const bytes = { primary: read('s2c.bin'), worker: read('c2s.bin') };
+  const lines = { primary: linesOf(bytes.primary), worker: linesOf(bytes.worker) };
+  return {
+    name,
+    bytes,
+    lines,
+    expected: linesOf(read('expected.ndjson')).map((line) => JSON.parse(line) as Expected),
+    requests: lines.worker.map((line) => decodeCommand(line, 'worker')).flatMap((command: Command) => (command.name === 'REPLICATE' ? [command] : [])),
+  };
+}
+
+function linesOf(bytes: Buffer): string[] {
+  return bytes.toString().split('\n').slice(0, -1);
+}
