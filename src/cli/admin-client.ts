@@ -55,6 +55,8 @@ function exchange(asked: ClientRequest, rows: Readable | undefined, admin: HostA
       asked.end();
       return;
     }
+    // At once: what there is to refuse may be told before the first row is typed.
+    asked.flushHeaders();
     rows.on('error', reject);
     rows.pipe(asked);
   });
