@@ -27,4 +27,4 @@ export const rowsOnly: MiddlewareHandler = async (c, next) => {
   return refusal(415, 'WRONG_CONTENT_TYPE', `rows come as ${ROWS_TYPE}, one JSON value a line, not as ${type ?? 'an unnamed type'}`);
 };
 
-export const ROWS_TYPE = 'application/x-ndjson';
+const ROWS_TYPE = 'application/x-ndjson';
