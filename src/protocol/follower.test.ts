@@ -322,6 +322,43 @@ describe('gaps and resets', () => {
   });
 });
 
+test('a Rowcast primary that is always late is given more time, not asked the same for ever', () => {
+  const end = new FollowerEnd();
+  end.subscribeAll('now');
+  end.start();
+  let asked: string[] = [];
+  for (let i = 0; i < 10 && !asked.includes('REPLICATE events NOW'); i++) {
+    end.open();
+    end.passTime(3_000);
+    asked = end.hear('SERVER example.com', `PING ${ROWCAST}`);
+    if (asked.length === 0) {
+      end.close();
+      expect(end.disconnected.text).toBe('connecting again: the primary said late who it is');
+      end.wait();
+    }
+  }
+  expect(asked).toEqual(['REPLICATE events NOW', 'REPLICATE typing NOW']);
+  expect(end.outputs.of('connect')).toHaveLength(3);
+});
+
+test('more time than idleTimeoutMs is of no use', () => {
+  const end = new FollowerEnd();
+  end.subscribeAll('now');
+  end.start();
+  for (let i = 0; i < 8; i++) {
+    end.open();
+    end.hear('SERVER example.com');
+    end.passTime(14_999);
+    end.hear(`PING ${ROWCAST}`);
+    end.close();
+    end.wait();
+  }
+  end.open();
+  end.hear('SERVER example.com');
+  end.passTime(14_000);
+  expect(end.follower.isConnected).toBe(false);
+});
+
 describe('asking again', () => {
   test('for a stream that was asked for takes a new connection: rows of the old request may be on their way', () => {
     const end = following();

@@ -72,9 +72,11 @@ export class Follower {
   /** Why the present connection ends, when we know better than the socket. */
   #endReason: RowcastError | undefined;
   #lastPeerError: string | undefined;
+  #greetingTimeoutMs: Millis;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
+    this.#greetingTimeoutMs = options.limits.greetingTimeoutMs;
     this.#backoff = new Backoff(options.limits, options.random);
   }
 
@@ -103,7 +105,7 @@ export class Follower {
   handleSubscribe(now: Millis, spec: SubscriptionSpec): void {
     this.#interests.add(spec);
     if (this.#state.kind !== 'following' || !this.#state.isGreeted) return;
-    if (this.#interests.wasAsked(spec.stream)) return this.#reconnect(now, `to ask for stream ${spec.stream} anew`);
+    if (this.#interests.wasAsked(spec.stream)) return this.#reconnect(now, ` to ask for stream ${spec.stream} anew`);
     this.#outputs.push(...this.#interests.checkAdded(spec.stream));
     this.#ask(now, this.#state.session);
   }
@@ -111,7 +113,7 @@ export class Follower {
   /** Follows every stream of the primary that is not followed by name. */
   handleSubscribeAll(now: Millis, spec: AllSpec): void {
     this.#interests.addAll(spec);
-    if (this.isConnected) this.#reconnect(now, 'to ask for every stream');
+    if (this.isConnected) this.#reconnect(now, ' to ask for every stream');
   }
 
   /** Stops following a stream. The protocol cannot say so: rows that still come are dropped. */
@@ -136,7 +138,8 @@ export class Follower {
 
   handleOpen(now: Millis): void {
     if (this.#state.kind !== 'connecting' || this.#state.isAborted) return;
-    const { workerName, serverName, limits } = this.#options;
+    const { workerName, serverName } = this.#options;
+    const limits = { ...this.#options.limits, greetingTimeoutMs: this.#greetingTimeoutMs };
     const session = new WorkerSession({ workerName, limits, ...(serverName !== undefined && { serverName }) });
     this.#state = { kind: 'following', session, isGreeted: false };
     this.#isBlocked = false;
@@ -287,7 +290,11 @@ export class Follower {
     this.#emit({ kind: 'connected', isRowcast: greeting !== undefined });
     const { results, isReconnectNeeded } = this.#interests.handleGreeted(greeting);
     this.#outputs.push(...results);
-    if (isReconnectNeeded) return this.#state.session.handleStop(now);
+    if (isReconnectNeeded) {
+      // Asked again as early, it would be as late again.
+      this.#greetingTimeoutMs = Math.min(this.#greetingTimeoutMs * 2, this.#options.limits.idleTimeoutMs);
+      return this.#reconnect(now, ': the primary said late who it is');
+    }
     this.#ask(now, this.#state.session);
     this.#sendWaiting(now);
     if (this.#interests.isAllLive) this.#backoff.reset();
@@ -302,7 +309,7 @@ export class Follower {
 
   #handleRows(now: Millis, output: Extract<WorkerOutput, { kind: 'batch' | 'position' | 'reset' }>): FollowerOutput | undefined {
     const { result, next } = this.#interests.handleRows(output);
-    if (next === 'reconnect') this.#reconnect(now, `to ask for stream ${output.stream} anew`);
+    if (next === 'reconnect') this.#reconnect(now, ` to ask for stream ${output.stream} anew`);
     if (next === 'ask' && this.#state.kind === 'following') this.#ask(now, this.#state.session);
     // Now, not at the end of the connection: a stream that is subscribed meanwhile does not undo what was proven.
     if (result?.kind === 'position' && this.#interests.isAllLive) this.#backoff.reset();
@@ -320,7 +327,7 @@ export class Follower {
 
   #reconnect(now: Millis, why: string): void {
     if (this.#state.kind !== 'following') return;
-    this.#endReason ??= new ConnectionError('CONNECTION_LOST', `connecting again ${why}`);
+    this.#endReason ??= new ConnectionError('CONNECTION_LOST', `connecting again${why}`);
     this.#state.session.handleStop(now);
   }
 
