@@ -1,0 +1,406 @@
+/** The commands together, over real sockets, within this process. */
+
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { RunningCommand, servePrimary } from '../../test/support/fake-terminal.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'rowcast-cli-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function append(admin: string, rows: string, ...options: string[]): Promise<RunningCommand> {
+  const command = new RunningCommand(['append', 'events', '--admin', admin, ...options]);
+  command.stdin.end(rows);
+  await command.ended;
+  return command;
+}
+
+/** Something that listens on a port and is no primary. */
+async function listenOn(handleText: (write: (text: string) => void) => void): Promise<string> {
+  const server: Server = createServer((socket) => {
+    socket.on('error', () => {});
+    handleText((text) => void socket.end(text));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  return `127.0.0.1:${(server.address() as { port: number }).port}`;
+}
+
+describe('serve', () => {
+  test('says where it listens, where the log is, and what to try next in lines that can be copied', async () => {
+    const { command, connect, admin } = await servePrimary();
+    const [host, port] = connect.split(':');
+    await command.saw(/\| nc /);
+    expect(command.out).toBe('');
+    expect(command.err).toContain(`primary example.com listens at ${connect} with 14 streams: events, backfill, presence, typing, `);
+    expect(command.err).toContain('its log is in memory');
+    expect(command.err).toContain(`\n  npx rowcast follow events --from start --connect ${connect}\n`);
+    expect(command.err).toContain(`\n  echo '{"hello":"world"}' | npx rowcast append events --admin ${admin}\n`);
+    expect(command.err).toContain(`\n  (echo 'REPLICATE events 0'; cat) | nc ${host} ${port}\n`);
+    expect(await command.stop()).toBe(0);
+  });
+
+  test('offers the streams that it is told, and no other', async () => {
+    const { command } = await servePrimary('--stream', 'orders', '--stream', 'a/b');
+    expect(command.err).toContain('with 2 streams: orders, a/b\n');
+  });
+
+  test('listens at several addresses, and makes the directory of its log', async () => {
+    const path = join(folder, 'made', 'for it', 'rowcast.db');
+    const { command, admin } = await servePrimary('--listen', `unix:${join(folder, 's.sock')}`, '--log', `sqlite:${path}`);
+    expect(command.err).toMatch(/listens at 127\.0\.0\.1:\d+, unix:.*s\.sock with/);
+    expect((await append(admin, '1\n')).out).toBe('1\n');
+    expect(await command.stop()).toBe(0);
+    // Starting it again keeps every row.
+    const again = await servePrimary('--log', `sqlite:${path}`);
+    expect((await append(again.admin, '2\n')).out).toBe('2\n');
+  });
+
+  test('a port in use, of either listener, is one clear line and exit code 1', async () => {
+    const { connect, admin } = await servePrimary();
+    for (const options of [
+      ['--listen', connect, '--admin', 'none'],
+      ['--listen', '127.0.0.1:0', '--admin', admin],
+    ]) {
+      const second = new RunningCommand(['serve', '--log', 'memory:', ...options]);
+      expect(await second.ended).toBe(1);
+      expect(second.err).toMatch(/^rowcast: cannot listen .*:\d+: another process listens there \(EADDRINUSE\); .*\n$/);
+    }
+  });
+
+  test('a log that is locked or damaged, or whose directory cannot be, is one clear line and exit code 1', async () => {
+    const path = join(folder, 'taken.db');
+    const damaged = join(folder, 'damaged.db');
+    writeFileSync(damaged, 'this is no database, whatever its name says'.repeat(100));
+    await servePrimary('--log', `sqlite:${path}`);
+    for (const log of [path, damaged, join(damaged, 'below-a-file', 'rowcast.db')]) {
+      const second = new RunningCommand(['serve', '--listen', '127.0.0.1:0', '--admin', 'none', '--log', `sqlite:${log}`]);
+      expect(await second.ended).toBe(1);
+      expect(second.err).toMatch(/^rowcast: [^\n]+\n$/);
+      expect(second.err).toContain(log);
+    }
+  });
+
+  test('off loopback it says which option allows that, and exits with 2', async () => {
+    const command = new RunningCommand(['serve', '--listen', '0.0.0.0:0', '--admin', 'none', '--log', 'memory:']);
+    expect(await command.ended).toBe(2);
+    expect(command.err).toContain('--allow-plaintext');
+    const allowed = new RunningCommand(['serve', '--listen', '0.0.0.0:0', '--admin', 'none', '--log', 'memory:', '--allow-plaintext']);
+    await allowed.saw(/listens at 0\.0\.0\.0:\d+/);
+    expect(await allowed.stop()).toBe(0);
+  });
+
+  test('the admin port is refused off loopback with exit code 2', async () => {
+    const command = new RunningCommand(['serve', '--listen', '127.0.0.1:0', '--admin', '0.0.0.0:0', '--log', 'memory:']);
+    expect(await command.ended).toBe(2);
+    expect(command.err).toContain('loopback only');
+  });
+
+  test('--synapse refuses a row that a Synapse worker could not read', async () => {
+    const { admin } = await servePrimary('--synapse');
+    const refused = await append(admin, `"${'x'.repeat(16_384)}"\n`);
+    expect(await refused.ended).toBe(1);
+    expect(refused.err).toContain('line 1 is too large a row: maxLineBytes is 16384');
+  });
+});
+
+describe('append', () => {
+  test('prints the last token, and nothing else, on stdout', async () => {
+    const { admin } = await servePrimary();
+    const first = await append(admin, '{"a":1}\n{"a":2}\n{"a":3}');
+    expect([await first.ended, first.out, first.err]).toEqual([0, '3\n', '']);
+    const second = await append(admin, '1\n2\n3\n', '--batch', '2');
+    expect([await second.ended, second.out]).toEqual([0, '5\n']);
+  });
+
+  test('a bad line is told by its number with what is appended, in the middle of the upload too, and the exit code is 1', async () => {
+    const { admin } = await servePrimary();
+    const command = new RunningCommand(['append', 'events', '--admin', admin]);
+    command.stdin.write('1\n2\n{"half":\n4\n');
+    // stdin stays open: the answer alone ends the command.
+    expect(await command.ended).toBe(1);
+    expect(command.out).toBe('');
+    expect(command.err).toMatch(/^rowcast: line 3 is not JSON: .*\nrowcast: 2 rows before that are appended, up to token 2\n$/);
+  });
+
+  test('a bad line in a very long upload is told as well', async () => {
+    const { admin } = await servePrimary();
+    const command = await append(admin, `1\nbad\n${'{"some":"row"}\n'.repeat(1_000_000)}`);
+    expect(await command.ended).toBe(1);
+    expect(command.err).toContain('line 2 is not JSON');
+  });
+
+  test('an unknown stream is exit code 1, a name that is none is exit code 2', async () => {
+    const { admin } = await servePrimary();
+    const unknown = new RunningCommand(['append', 'nope', '--admin', admin]);
+    expect(await unknown.ended).toBe(1);
+    expect(unknown.err).toContain('there is no stream nope');
+    const invalid = new RunningCommand(['append', 'no such', '--admin', admin]);
+    expect(await invalid.ended).toBe(2);
+  });
+
+  test('without a primary it says in one line to start one, and exits with 1', async () => {
+    const { command, admin } = await servePrimary();
+    await command.stop();
+    const refused = await append(admin, '1\n');
+    expect(await refused.ended).toBe(1);
+    expect(refused.err).toMatch(/^rowcast: cannot reach .*ECONNREFUSED.*`rowcast serve`.*\n$/);
+  });
+
+  test('what is no admin port is told so', async () => {
+    const { connect } = await servePrimary();
+    for (const admin of [connect, await listenOn((write) => write('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello'))]) {
+      const command = await append(admin, '1\n');
+      expect(await command.ended).toBe(1);
+      expect(command.err).toContain('is not the admin port of a Rowcast primary');
+    }
+  });
+
+  test('a primary that stops in the middle says what is appended', async () => {
+    const { command: primary, admin } = await servePrimary();
+    const follower = new RunningCommand(['status', '--admin', admin]);
+    await follower.ended;
+    const command = new RunningCommand(['append', 'events', '--admin', admin]);
+    command.stdin.write('1\n2\n');
+    await untilLatest(admin, 2);
+    await primary.stop();
+    expect(await command.ended).toBe(1);
+    expect(command.err).toContain('2 rows before that are appended, up to token 2');
+  });
+
+  test('no rows are no failure, and no token', async () => {
+    const { admin } = await servePrimary();
+    const command = await append(admin, '\n\n');
+    expect([await command.ended, command.out]).toEqual([0, '']);
+    expect(command.err).toContain('stdin had no rows');
+  });
+
+  test('at a terminal it says what it waits for', async () => {
+    const { admin } = await servePrimary();
+    const stdin = Object.assign(new PassThrough(), { isTTY: true });
+    const command = new RunningCommand(['append', 'events', '--admin', admin], { terminal: { stdin } });
+    await command.saw(/one JSON value a line, and end with Ctrl-D/);
+    stdin.end('1\n');
+    expect(await command.ended).toBe(0);
+  });
+
+  test('long input shows its progress at a terminal, and wipes it at the end', async () => {
+    const { admin } = await servePrimary();
+    let now = 0;
+    const clock = { now: () => (now += 600), wakeIn: () => ({ cancel: () => {} }) };
+    const stdin = new PassThrough();
+    const stderr = Object.assign(new PassThrough().setEncoding('utf8'), { isTTY: true });
+    const command = new RunningCommand(['append', 'events', '--admin', admin], { terminal: { stdin, stderr, clock } });
+    for (let i = 0; i < 4; i++) stdin.write('1\n'.repeat(1_000));
+    stdin.end();
+    expect(await command.ended).toBe(0);
+    expect(command.out).toBe('4000\n');
+    // oxlint-disable-next-line no-control-regex -- it clears the line on the terminal
+    expect(stderr.read()).toMatch(/^(\rrowcast: \d,000 rows sent)+\r\u001b\[K$/);
+  });
+
+  test('a signal ends it with exit code 1', async () => {
+    const { admin } = await servePrimary();
+    const command = new RunningCommand(['append', 'events', '--admin', admin]);
+    command.stdin.write('1\n');
+    await untilLatest(admin, 1);
+    expect(await command.stop()).toBe(1);
+    expect(command.err).toContain('interrupted');
+  });
+});
+
+async function untilLatest(admin: string, latest: number): Promise<void> {
+  for (;;) {
+    const answer = await fetch(`http://${admin}/status`);
+    const { streams } = (await answer.json()) as { streams: { stream: string; latest: number }[] };
+    if (streams.find(({ stream }) => stream === 'events')!.latest >= latest) return;
+  }
+}
+
+describe('follow', () => {
+  test('prints a line a row, and a line a batch with --json; where it stands goes to stderr', async () => {
+    const { connect, admin } = await servePrimary();
+    await append(admin, '{"a":1}\n[2]\n"three\u0080"\n', '--batch', '2');
+    const rows = new RunningCommand(['follow', 'events', '--from', 'start', '--connect', connect]);
+    await rows.saw(/three/);
+    expect(rows.out).toBe('events 1 {"a":1}\nevents 1 [2]\nevents 2 "three\\u0080"\n');
+    await rows.saw(/live: events/);
+    expect(rows.err).toBe(`rowcast: connected to ${connect}\nrowcast: live: events\n`);
+    const batches = new RunningCommand(['follow', 'events', '--from', '0', '--json', '--connect', connect, '--server', 'example.com']);
+    await batches.saw(/three/);
+    expect(batches.out).toBe('{"stream":"events","token":1,"rows":[{"a":1},[2]]}\n{"stream":"events","token":2,"rows":["three\u0080"]}\n');
+    expect(await rows.stop()).toBe(0);
+    expect(await batches.stop()).toBe(0);
+  });
+
+  test('begins with new rows unless it is told otherwise, and after the token that it is told', async () => {
+    const { connect, admin } = await servePrimary();
+    await append(admin, '1\n2\n3\n');
+    const now = new RunningCommand(['follow', 'events', '--connect', connect]);
+    const after = new RunningCommand(['follow', 'events', '--connect', connect, '--from', '2']);
+    await Promise.all([now.saw(/live/), after.saw(/live/)]);
+    await append(admin, '4\n');
+    await Promise.all([now.saw(/events 4 4\n/), after.saw(/events 4 4\n/)]);
+    expect(now.out).toBe('events 4 4\n');
+    expect(after.out).toBe('events 3 3\nevents 4 4\n');
+  });
+
+  test('follows all streams when it is told none', async () => {
+    const { connect, admin } = await servePrimary('--stream', 'events', '--stream', 'other');
+    await append(admin, '1\n');
+    const other = new RunningCommand(['append', 'other', '--admin', admin]);
+    other.stdin.end('2\n');
+    await other.ended;
+    const all = new RunningCommand(['follow', '--from', 'start', '--connect', connect]);
+    await all.saw(/events 1 1\n/);
+    await all.saw(/other 1 2\n/);
+    expect(await all.stop()).toBe(0);
+  });
+
+  test('with a checkpoint only the new rows come, also after a stop at once', async () => {
+    const { connect, admin } = await servePrimary();
+    const checkpoint = join(folder, 'reader.json');
+    const argv = ['follow', 'events', '--from', 'start', '--checkpoint', checkpoint, '--connect', connect];
+    await append(admin, '1\n2\n');
+    const first = new RunningCommand(argv);
+    await first.saw(/events 2 2\n/);
+    expect(await first.stop()).toBe(0);
+    expect(JSON.parse(readFileSync(checkpoint, 'utf8'))).toMatchObject({ streams: { events: { token: 2 } } });
+    await append(admin, '3\n');
+    const second = new RunningCommand(argv);
+    await second.saw(/events 3 3\n/);
+    expect(second.out).toBe('events 3 3\n');
+    expect(await second.stop()).toBe(0);
+  });
+
+  test('a checkpoint that cannot be read, or written, is exit code 1', async () => {
+    const { connect, admin } = await servePrimary();
+    await append(admin, '1\n');
+    const damaged = join(folder, 'damaged.json');
+    writeFileSync(damaged, 'no checkpoint');
+    for (const [file, said] of [
+      [damaged, 'is damaged'],
+      [join(folder, 'no', 'such', 'place.json'), 'cannot write checkpoint'],
+    ] as const) {
+      const command = new RunningCommand(['follow', 'events', '--from', 'start', '--checkpoint', file, '--connect', connect]);
+      expect(await command.ended).toBe(1);
+      expect(command.err).toContain(said);
+    }
+  });
+
+  test('an unknown stream is exit code 1', async () => {
+    const { connect } = await servePrimary();
+    const command = new RunningCommand(['follow', 'nope', '--connect', connect]);
+    expect(await command.ended).toBe(1);
+    expect(command.err).toContain('no stream nope');
+  });
+
+  test('while there is no primary it says so once an attempt, and goes on by itself when there is one', async () => {
+    const path = join(folder, 'later.sock');
+    const command = new RunningCommand(['follow', 'events', '--from', 'start', '--connect', `unix:${path}`]);
+    await command.saw(/is the primary running\?; next try in \d\.\d s\n/);
+    const { admin } = await servePrimary('--listen', `unix:${path}`);
+    await append(admin, '1\n');
+    await command.saw(/events 1 1\n/);
+    await command.saw(/live: events\n/);
+    const said = command.err.trimEnd().split('\n');
+    expect(said.at(0)).toContain('cannot connect');
+    expect(said.slice(said.findIndex((line) => line.includes('connected to')))).toEqual([`rowcast: connected to unix:${path}`, 'rowcast: live: events']);
+    expect(await command.stop()).toBe(0);
+  });
+
+  test('it says why it was disconnected, and of a primary that lost its rows', async () => {
+    const path = join(folder, 'restarted.sock');
+    const first = await servePrimary('--listen', `unix:${path}`);
+    await append(first.admin, '1\n2\n');
+    const command = new RunningCommand(['follow', 'events', '--from', 'start', '--connect', `unix:${path}`]);
+    await command.saw(/events 2 2\n/);
+    await command.saw(/live/);
+    await first.command.stop();
+    await command.saw(/server stopping; next try in/);
+    const second = await servePrimary('--listen', `unix:${path}`);
+    await append(second.admin, '"anew"\n');
+    await command.saw(/warning: stream events goes on with the earliest row that is kept/);
+    await command.saw(/events 1 "anew"\n/);
+    expect(await command.stop()).toBe(0);
+  });
+
+  test('it waits for a slow reader of stdout, and loses nothing', async () => {
+    const { connect, admin } = await servePrimary();
+    await append(admin, Array.from({ length: 50_000 }, (_, i) => i).join('\n'));
+    const stdout = new PassThrough().pause();
+    const command = new RunningCommand(['follow', 'events', '--from', 'start', '--json', '--connect', connect], { stdout });
+    await command.saw(/connected/);
+    await once(stdout, 'readable');
+    // It is full now; the rest waits in the primary's log.
+    expect(stdout.readableLength + stdout.writableLength).toBeLessThan(4 * 1024 * 1024);
+    let text = '';
+    stdout.setEncoding('utf8').on('data', (part: string) => {
+      text += part;
+      if (text.endsWith('"rows":[49999]}\n')) stdout.emit('all');
+    });
+    await once(stdout, 'all');
+    expect(
+      text
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => (JSON.parse(line) as { rows: number[] }).rows[0]),
+    ).toEqual(Array.from({ length: 50_000 }, (_, i) => i));
+  });
+
+  test('a reader of stdout that goes away ends it quietly with exit code 0', async () => {
+    const { connect, admin } = await servePrimary();
+    const stdout = new PassThrough();
+    const command = new RunningCommand(['follow', 'events', '--connect', connect], { stdout });
+    await command.saw(/live/);
+    stdout.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
+    await append(admin, '1\n');
+    expect(await command.ended).toBe(0);
+    expect(command.err).toBe(`rowcast: connected to ${connect}\nrowcast: live: events\n`);
+  });
+
+  test('stdout that fails otherwise is exit code 1', async () => {
+    const { connect, admin } = await servePrimary();
+    const stdout = new PassThrough();
+    const command = new RunningCommand(['follow', 'events', '--connect', connect], { stdout });
+    await command.saw(/live/);
+    stdout.destroy(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' }));
+    await append(admin, '1\n');
+    expect(await command.ended).toBe(1);
+    expect(command.err).toContain('no space left on device');
+  });
+
+  test('rows that stdout never took are not in the checkpoint', async () => {
+    const { connect, admin } = await servePrimary();
+    const checkpoint = join(folder, 'stuck.json');
+    await append(admin, `"${'x'.repeat(100_000)}"\n`.repeat(20));
+    const stdout = new PassThrough().pause();
+    const command = new RunningCommand(['follow', 'events', '--from', 'start', '--checkpoint', checkpoint, '--connect', connect], { stdout });
+    await once(stdout, 'readable');
+    expect(await command.stop()).toBe(0);
+    expect(command.err).toContain('its last rows are not in the checkpoint');
+    expect(existsSync(checkpoint)).toBe(false);
+  });
+});
+
+describe('status', () => {
+  test('shows streams and connections as a table, and as one line of JSON', async () => {
+    const { connect, admin } = await servePrimary();
+    await append(admin, '1\n2\n');
+    const follower = new RunningCommand(['follow', 'events', '--from', 'start', '--connect', connect, '--name', 'reader-7']);
+    await follower.saw(/live/);
+    const table = new RunningCommand(['status', '--admin', admin]);
+    expect(await table.ended).toBe(0);
+    expect(table.out).toMatch(/^primary example\.com\n/);
+    expect(table.out).toMatch(/^events +1 +2$/m);
+    expect(table.out).toMatch(/^#1 reader-7 +127\.0\.0\.1:\d+ +0 s +0 B +events +2 +0 +live$/m);
+    const json = new RunningCommand(['status', '--admin', admin, '--json']);
+    expect(await json.ended).toBe(0);
+    expect(json.out.trimEnd()).not.toContain('\n');
+    expect(JSON.parse(json.out)).toMatchObject({ connections: [{ name: 'reader-7', subscriptions: [{ stream: 'events', position: 2, lagTokens: 0 }] }] });
+  });
+});

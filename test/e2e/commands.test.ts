@@ -1,0 +1,138 @@
+/** The command line as processes of the system run it: signals, exit codes, pipes that close. */
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freePorts, type RunningProcess, runRowcast } from '../support/processes.ts';
+
+const BIN = fileURLToPath(new URL('../../bin/rowcast.js', import.meta.url));
+const running = new Set<RunningProcess>();
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'rowcast-commands-'));
+});
+
+afterEach(async () => {
+  await Promise.all([...running].map(async (process) => process.kill('SIGKILL')));
+  running.clear();
+  await rm(folder, { recursive: true });
+});
+
+function start(...args: Parameters<typeof runRowcast>): RunningProcess {
+  const process = runRowcast(...args);
+  running.add(process);
+  return process;
+}
+
+interface Served {
+  readonly primary: RunningProcess;
+  readonly argv: readonly string[];
+  readonly connect: string;
+  readonly admin: string;
+}
+
+async function serve(): Promise<Served> {
+  const [port, adminPort] = await freePorts(2);
+  const [connect, admin] = [`127.0.0.1:${port}`, `127.0.0.1:${adminPort}`];
+  const argv = ['serve', '--listen', connect, '--admin', admin, '--log', `sqlite:${join(folder, 'data', 'rowcast.db')}`];
+  const primary = start(argv);
+  await primary.saw(/Try next.*\| nc /s);
+  return { primary, argv, connect, admin };
+}
+
+test('serve says what to try next, drains at SIGTERM with exit code 0, and keeps every row', async () => {
+  const { primary, argv, connect, admin } = await serve();
+  expect(primary.stderr()).toContain(`npx rowcast follow events --from start --connect ${connect}`);
+  expect(await start(['append', 'events', '--admin', admin], { input: '1\n2\n' }).ended).toBe(0);
+  const lines: string[] = [];
+  const follower = start(['follow', 'events', '--from', 'start', '--connect', connect], { onLine: (line) => lines.push(line) });
+  await follower.saw(/live/);
+  const upload = start(['append', 'events', '--admin', admin]);
+  upload.child.stdin!.write('3\n');
+  await primary.kill('SIGTERM');
+  expect(await primary.ended).toBe(0);
+  expect(await upload.ended).toBe(1);
+  await follower.saw(/server stopping/);
+  const again = start(argv);
+  await again.saw(/Try next/);
+  const tokens: string[] = [];
+  const append = start(['append', 'events', '--admin', admin], { input: '4\n', onLine: (line) => tokens.push(line) });
+  expect(await append.ended).toBe(0);
+  expect(Number(tokens[0])).toBeGreaterThanOrEqual(3);
+  await follower.kill('SIGINT');
+  expect(await follower.ended).toBe(0);
+  expect(lines.slice(0, 2)).toEqual(['events 1 1', 'events 2 2']);
+});
+
+test('a port in use is one clear line and exit code 1', async () => {
+  const { connect } = await serve();
+  const second = start(['serve', '--listen', connect, '--admin', 'none', '--log', 'memory:']);
+  expect(await second.ended).toBe(1);
+  expect(second.stderr()).toBe(`rowcast: cannot listen at ${connect}: another process listens there (EADDRINUSE); stop it or choose another port\n`);
+});
+
+test('a log that another primary has open is one clear line and exit code 1', async () => {
+  const { argv } = await serve();
+  const second = start(argv);
+  expect(await second.ended).toBe(1);
+  expect(second.stderr()).toMatch(/^rowcast: [^\n]*rowcast\.db[^\n]*another process has it open[^\n]*\n$/);
+});
+
+test('follow ends quietly with exit code 0 when whoever reads it has enough, and stores what was read', async () => {
+  const { connect, admin } = await serve();
+  expect(await start(['append', 'events', '--admin', admin], { input: '1\n2\n3\n'.repeat(20_000) }).ended).toBe(0);
+  const checkpoint = join(folder, 'reader.json');
+  const argv = [process.execPath, BIN, 'follow', 'events', '--from', 'start', '--connect', connect, '--checkpoint', checkpoint];
+  // The shell's own words for it: the exit code of the left side of the pipe.
+  const shell = spawn('bash', ['-c', `"$@" | head -n 2; exit "\${PIPESTATUS[0]}"`, 'bash', ...argv], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let [out, err] = ['', ''];
+  shell.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text;
+  });
+  shell.stderr.setEncoding('utf8').on('data', (text: string) => {
+    err += text;
+  });
+  expect(await once(shell, 'close')).toEqual([0, null]);
+  expect(out).toBe('events 1 1\nevents 2 2\n');
+  expect(err.split('\n').filter((line) => !/^(rowcast: (connected to|live:) .*)?$/.test(line))).toEqual([]);
+});
+
+test('a second signal ends a command that cannot finish, at once', async () => {
+  const { connect, admin } = await serve();
+  expect(await start(['append', 'events', '--admin', admin], { input: `"${'x'.repeat(500_000)}"\n`.repeat(4) }).ended).toBe(0);
+  const stuck = spawn(process.execPath, [BIN, 'follow', 'events', '--from', 'start', '--connect', connect], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let err = '';
+  for await (const text of stuck.stderr.setEncoding('utf8') as AsyncIterable<string>) {
+    err += text;
+    if (err.includes('connected')) break;
+  }
+  // Nobody reads its stdout: it fills the pipe and waits.
+  stuck.kill('SIGINT');
+  stuck.kill('SIGTERM');
+  const [code] = (await once(stuck, 'exit')) as [number];
+  expect([0, 1]).toContain(code);
+});
+
+test('follow without stdout that is read ends at one signal too, and its checkpoint has nothing that was not read', async () => {
+  const { connect, admin } = await serve();
+  expect(await start(['append', 'events', '--admin', admin], { input: `"${'x'.repeat(500_000)}"\n`.repeat(4) }).ended).toBe(0);
+  const checkpoint = join(folder, 'stuck.json');
+  const stuck = spawn(process.execPath, [BIN, 'follow', 'events', '--from', 'start', '--connect', connect, '--checkpoint', checkpoint], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const exited = once(stuck, 'exit');
+  stuck.stderr.setEncoding('utf8');
+  let err = '';
+  stuck.stderr.on('data', (text: string) => {
+    err += text;
+    if (text.includes('connected')) stuck.kill('SIGTERM');
+  });
+  expect(await exited).toEqual([0, null]);
+  const stored = await readFile(checkpoint, 'utf8').catch(() => '{"streams":{}}');
+  expect((JSON.parse(stored) as { streams: { events?: { token: number } } }).streams.events?.token ?? 0, err).toBeLessThan(4);
+});
