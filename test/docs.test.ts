@@ -43,3 +43,12 @@ test('docs/protocol.md lists every limit with its default, and no other', async 
   const documented = Object.fromEntries(rows.map(([name, , value]) => [name, Number(value)]));
   expect(documented).toEqual({ ...defaultBatchLimits, ...defaultPrimaryLimits, ...defaultWorkerLimits });
 });
+
+test('ARCHITECTURE.md names a test that exists for each invariant', async () => {
+  const rows = tableOf(await read('ARCHITECTURE.md'), '| invariant');
+  expect(rows.length).toBeGreaterThan(0);
+  for (const [invariant, enforcedBy] of rows) {
+    const [, file, name] = /^(\S+\.test\.ts): (.+)$/.exec(enforcedBy!) ?? [];
+    expect(await read(file!), `the test of: ${invariant}`).toContain(`test('${name}'`);
+  }
+});
