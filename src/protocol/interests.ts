@@ -19,8 +19,11 @@ export interface Position {
 export interface SubscriptionSpec {
   readonly stream: StreamName;
   readonly from: Position | 'start' | 'now';
-  /** After a gap or a reset: end the subscription with the error, go on with the earliest row kept, or go on with new rows. */
-  readonly onReset: 'fail' | 'earliest' | 'now';
+  /**
+   * After a gap or a reset: end the subscription with the error, go on with the earliest row kept, or go on with new rows.
+   * `by-durability`: earliest for a stream that the primary calls volatile, fail for any other.
+   */
+  readonly onReset: 'fail' | 'earliest' | 'now' | 'by-durability';
 }
 
 /** What is known of every stream that is not followed by name. */
@@ -226,7 +229,9 @@ export class Interests {
 
   /** @param earliest where to go on for `earliest`; undefined: ask for all that is kept */
   #reset(interest: Interest, error: PeerError, earliest: Position | undefined): InterestOutput {
-    const { stream, onReset } = interest;
+    const { stream } = interest;
+    const isVolatile = this.#greeting?.volatileStreams?.has(stream) ?? false;
+    const onReset = interest.onReset !== 'by-durability' ? interest.onReset : isVolatile ? 'earliest' : 'fail';
     switch (onReset) {
       case 'fail':
         this.remove(stream);

@@ -35,7 +35,7 @@ export interface SubscribeOptions {
   readonly fallback?: Token | 'start' | 'now';
   /**
    * What to do when rows at the position are no longer kept, or the stream started afresh: end with the error, go on
-   * with the earliest row kept, or with new rows. Default `fail`; `earliest` for a stream that is not durable.
+   * with the earliest row kept, or with new rows. Default `fail`; `earliest` for a stream that is not durable here or, as a Rowcast primary tells, there.
    */
   readonly onReset?: 'fail' | 'earliest' | 'now';
 }

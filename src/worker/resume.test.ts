@@ -1,3 +1,4 @@
+import type { BatchHandler } from './subscription.ts';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -170,6 +171,23 @@ test('a volatile stream whose primary starts again is reset and goes on with wha
   expect(seen.batches.at(-1)).toEqual({ stream: 'typing', token: 1, rows: [{ id: 100 }] });
   await reader.stop();
   expect((await checkpoint.load()).get('typing')?.token).toBe(1);
+});
+
+test('following all outlives a restart that resets the volatile streams, though nobody said how to go on', async () => {
+  const { primary, worker } = deploy();
+  const first = await primary({ streams: [typing] });
+  const reader = worker();
+  const seen = new Collector<Fact>();
+  reader.subscribeAll({ from: 'now' }, seen.handler as BatchHandler);
+  await reader.start();
+  await first.append(typing, [{ id: 1 }]);
+  await seen.reached(1);
+  await first.close();
+  const reset = once(reader, 'reset');
+  const second = await primary({ streams: [typing] });
+  expect((await reset)[0]).toMatchObject({ stream: 'typing', error: { code: 'RESET' } });
+  await second.append(typing, [{ id: 2 }]);
+  await seen.reached(2);
 });
 
 test('a log of another history ends a durable subscription, which keeps its position', async () => {

@@ -133,7 +133,7 @@ export class Subscriptions {
     const subscription = this.#subscriptions.get(name)!;
     const from = this.#resolve(options, this.#stored!.get(name));
     if (typeof from === 'object') subscription.resumeAt(from);
-    this.#options.follower.handleSubscribe(this.#options.now(), { stream: name, from, onReset: options.onReset ?? (durable ? 'fail' : 'earliest') });
+    this.#options.follower.handleSubscribe(this.#options.now(), { stream: name, from, onReset: options.onReset ?? (durable ? 'by-durability' : 'earliest') });
   }
 
   #followAll(): void {
@@ -147,7 +147,7 @@ export class Subscriptions {
       }
     }
     const from = this.#resolve(options, undefined);
-    this.#options.follower.handleSubscribeAll(this.#options.now(), { from, onReset: options.onReset ?? 'fail', positions });
+    this.#options.follower.handleSubscribeAll(this.#options.now(), { from, onReset: options.onReset ?? 'by-durability', positions });
   }
 
   #from(options: SubscribeOptions): NonNullable<SubscribeOptions['from']> {
