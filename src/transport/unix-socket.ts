@@ -3,7 +3,7 @@
  *
  * The socket is made in a private directory beside its path, gets its mode there, and is then hard-linked to its path:
  *
- *     mkdtemp .rXXXXXX (0700) ─▶ listen at .rXXXXXX/s ─▶ chmod ─▶ link to the path ─▶ remove .rXXXXXX
+ *     mkdtemp .r?????? (0700) ─▶ listen at .r??????/s ─▶ chmod ─▶ link to the path ─▶ remove .r??????
  *
  * So there is no instant at which the file is wider than asked. (A umask would do for that, but it belongs to the whole process and
  * cannot be set in a worker thread.) And since a link never replaces what exists, of two who start at once only one gets the path.
@@ -22,7 +22,7 @@ export const defaultSocketMode = 0o600;
 export const maxSocketPathBytes: number = process.platform === 'linux' ? 107 : 103;
 
 const privateDirectoryPrefix = '.r';
-const privateNameBytes = '/.rXXXXXX/s'.length;
+const privateNameBytes = '/.r??????/s'.length;
 
 /** A socket's file that is ours. */
 export interface SocketFile {
