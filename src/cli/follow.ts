@@ -1,7 +1,7 @@
 /** `rowcast follow`: rows of a primary to stdout, one line a row or a batch; where it stands, and what goes wrong, to stderr. */
 
 import type { Millis } from '../base/clock.ts';
-import { messageOf, type RowcastError } from '../model/errors.ts';
+import { escapeControl, messageOf, type RowcastError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
@@ -10,7 +10,7 @@ import type { SubscribeOptions } from '../worker/options.ts';
 import type { Batch, BatchHandler } from '../worker/subscription.ts';
 import { createWorker, type Worker } from '../worker/worker.ts';
 import { isReaderGone, RowOutput } from './row-output.ts';
-import { type ExitCode, exitCodes, printable, say, type Terminal } from './terminal.ts';
+import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 
 export interface FollowOptions {
   readonly connect: Address;
@@ -106,7 +106,7 @@ function formatJson({ stream, token, rows }: Batch): string {
 
 function formatRows({ stream, token, rows }: Batch): string {
   let text = '';
-  for (const row of rows) text += `${stream} ${token} ${printable(JSON.stringify(row))}\n`;
+  for (const row of rows) text += `${stream} ${token} ${escapeControl(JSON.stringify(row))}\n`;
   return text;
 }
 

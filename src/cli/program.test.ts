@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { RunningCommand } from '../../test/support/fake-terminal.ts';
 import { parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
 import { defaults } from './defaults.ts';
-import { printable } from './terminal.ts';
+import { escapeControl } from '../model/errors.ts';
 
 async function runToEnd(...argv: string[]): Promise<RunningCommand> {
   const command = new RunningCommand(argv);
@@ -98,5 +98,5 @@ test('the default streams are those of docs/protocol.md', () => {
 });
 
 test('text from elsewhere cannot steer the terminal', () => {
-  expect(printable('a\u001b[2J\r\n\u009b\u2028ü')).toBe('a\\u001b[2J\\u000d\\u000a\\u009b\\u2028ü');
+  expect(escapeControl('a\u001b[2J\r\n\u009b\u2028ü')).toBe('a\\u001b[2J\\u000d\\u000a\\u009b\\u2028ü');
 });

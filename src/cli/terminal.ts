@@ -2,6 +2,7 @@
 
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
+import { escapeControl } from '../model/errors.ts';
 
 export interface Terminal {
   readonly stdin: Readable & { readonly isTTY?: boolean };
@@ -21,15 +22,7 @@ export const exitCodes: { readonly fine: 0; readonly failed: 1; readonly usage: 
 
 /** One line to the person at the terminal. */
 export function say(terminal: Pick<Terminal, 'stderr'>, text: string): void {
-  terminal.stderr.write(`rowcast: ${printable(text)}\n`);
-}
-
-// oxlint-disable-next-line no-control-regex -- control characters are what this is about
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
-
-/** What came from elsewhere cannot move the cursor, colour the screen or make lines of its own. JSON stays JSON by it. */
-export function printable(text: string): string {
-  return text.replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  terminal.stderr.write(`rowcast: ${escapeControl(text)}\n`);
 }
 
 /** Resolves when the signal is aborted. */

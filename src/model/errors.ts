@@ -91,7 +91,12 @@ const LONGEST_QUOTE = 100;
 export function quote(text: string): string {
   const cut = text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text;
   // The cut may halve a character, and half a character does not fit on a line.
-  return cut.toWellFormed().replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return escapeControl(cut.toWellFormed());
+}
+
+/** Control characters and line ends as JSON escapes them: text from elsewhere makes no lines and moves no cursor of ours. */
+export function escapeControl(text: string): string {
+  return text.replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** The text of anything that was thrown. */

@@ -43,6 +43,11 @@ export function defineStream<Row = unknown>(name: string, options: StreamOptions
   return { name: streamName(name), durable, retain, ...(row && { row }) };
 }
 
+/** A stream may be given by its definition or by its name. */
+export function nameOf(stream: { readonly name: StreamName } | StreamName): StreamName {
+  return typeof stream === 'string' ? stream : stream.name;
+}
+
 /**
  * Checks a stream name that came from outside.
  * @throws UsageError INVALID_STREAM_NAME

@@ -1,7 +1,8 @@
 /** The pump of one session: joins it to a socket, the clock and the streams. Decides nothing. */
 
+import { Alarm } from '../base/alarm.ts';
 import { assertNever } from '../base/assert.ts';
-import type { Clock, Millis, Timer } from '../base/clock.ts';
+import type { Clock, Millis } from '../base/clock.ts';
 import { RowcastError } from '../model/errors.ts';
 import type { Page } from '../model/page.ts';
 import type { StreamName } from '../model/stream.ts';
@@ -23,8 +24,7 @@ export class PrimaryConnection implements ConnectionHandler {
   readonly connection: Connection;
   readonly session: PrimarySession;
   readonly #options: PrimaryConnectionOptions;
-  #timer: Timer | undefined;
-  #wakesAt: Millis = Infinity;
+  readonly #alarm: Alarm;
   #isDraining = false;
   #reason: RowcastError | undefined;
 
@@ -32,6 +32,7 @@ export class PrimaryConnection implements ConnectionHandler {
     this.#options = options;
     this.connection = options.connection;
     this.session = options.session;
+    this.#alarm = new Alarm(options.clock, () => this.#handleTimeout());
   }
 
   handleOpen(): void {
@@ -61,8 +62,14 @@ export class PrimaryConnection implements ConnectionHandler {
 
   handleClosed(error?: Error): void {
     this.session.handleClosed();
-    this.#timer?.cancel();
+    this.#alarm.cancel();
     this.#options.onClosed({ reason: this.#reason, error });
+  }
+
+  #handleTimeout(): void {
+    this.session.handleProgress(this.#now, this.connection.unsentBytes);
+    this.session.handleTimeout(this.#now);
+    this.#drain();
   }
 
   get #now(): Millis {
@@ -84,7 +91,7 @@ export class PrimaryConnection implements ConnectionHandler {
         this.#isDraining = false;
       }
     }
-    this.#setTimer();
+    this.#alarm.setBy(this.session.nextTimeout());
   }
 
   #perform(output: PrimaryOutput): void {
@@ -129,19 +136,5 @@ export class PrimaryConnection implements ConnectionHandler {
   #handleReadFailed(stream: StreamName, thrown: unknown): void {
     if (!(thrown instanceof RowcastError)) throw thrown;
     this.session.handleReadFailed(this.#now, stream, thrown);
-  }
-
-  /** One timer at most. It is left to run early rather than set anew at every row; waking early is harmless. */
-  #setTimer(): void {
-    const at = this.session.nextTimeout() ?? Infinity;
-    if (at >= this.#wakesAt) return;
-    this.#timer?.cancel();
-    this.#wakesAt = at;
-    this.#timer = this.#options.clock.wakeIn(at - this.#now, () => {
-      this.#wakesAt = Infinity;
-      this.session.handleProgress(this.#now, this.connection.unsentBytes);
-      this.session.handleTimeout(this.#now);
-      this.#drain();
-    });
   }
 }

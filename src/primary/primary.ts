@@ -7,7 +7,7 @@ import { memoryLog } from '../log/memory.ts';
 import { type BatchLimits, defaultBatchLimits } from '../model/batch.ts';
 import { type RowcastError, UsageError } from '../model/errors.ts';
 import { type Logger, silentLogger } from '../model/logger.ts';
-import type { Stream, StreamName } from '../model/stream.ts';
+import { nameOf, type Stream, type StreamName } from '../model/stream.ts';
 import { type Token, token } from '../model/token.ts';
 import type { UpstreamCommand } from '../protocol/command.ts';
 import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../protocol/limits.ts';
@@ -289,8 +289,4 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.emit('disconnected', { worker, error });
     if (this.#connections.size === 0) this.#handleAllClosed?.();
   }
-}
-
-function nameOf(stream: { readonly name: StreamName } | StreamName): StreamName {
-  return typeof stream === 'string' ? stream : stream.name;
 }

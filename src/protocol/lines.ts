@@ -1,10 +1,9 @@
 /** Lines cut from chunks of bytes that end anywhere (docs/protocol.md, "Lines"). Knows no command. */
 
+import { Carry } from '../base/carry.ts';
 import { PeerError } from '../model/errors.ts';
 
 const LF = 0x0a;
-// A carry buffer that one long line has grown is not kept for the next, short one.
-const KEPT_CARRY_BYTES = 4 * 1024;
 const LONGEST_UTF8_BYTES_PER_UNIT = 3;
 const BLANK = /^ *$/;
 
@@ -12,9 +11,7 @@ export class LineCutter {
   readonly #maxLineBytes: number;
   // Fatal: bytes that are not UTF-8 throw. A byte order mark is a character like any other.
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  /** The beginning of a line whose end has not come; copied, so that the socket's large chunk is not kept for it. */
-  #carry: Buffer = Buffer.alloc(0);
-  #carryBytes = 0;
+  readonly #carry: Carry;
   /** Whole lines that came and were not taken. */
   #blocks: string[] = [];
   #at = 0;
@@ -23,18 +20,15 @@ export class LineCutter {
 
   constructor(maxLineBytes: number) {
     this.#maxLineBytes = maxLineBytes;
+    // One more than the longest line: it may be a CR.
+    this.#carry = new Carry(maxLineBytes + 1);
   }
 
   push(chunk: Uint8Array): void {
     if (this.#fault !== undefined) return;
     const end = chunk.lastIndexOf(LF) + 1;
-    if (end > 0) {
-      const whole = chunk.subarray(0, end);
-      this.#decode(this.#carryBytes === 0 ? whole : Buffer.concat([this.#carry.subarray(0, this.#carryBytes), whole]));
-      this.#carryBytes = 0;
-      if (this.#carry.length > KEPT_CARRY_BYTES) this.#carry = Buffer.alloc(0);
-    }
-    this.#keep(chunk.subarray(end));
+    if (end > 0) this.#decode(this.#carry.takeWith(chunk.subarray(0, end)));
+    if (!this.#carry.append(chunk.subarray(end))) this.#fault ??= tooLong();
   }
 
   /**
@@ -67,24 +61,6 @@ export class LineCutter {
     this.#blocks = [];
     this.#fault = tooLong();
     throw this.#fault;
-  }
-
-  #keep(rest: Uint8Array): void {
-    const bytes = this.#carryBytes + rest.length;
-    // One more than the longest line: it may be a CR.
-    if (bytes > this.#maxLineBytes + 1) {
-      this.#fault ??= tooLong();
-      this.#carry = Buffer.alloc(0);
-      this.#carryBytes = 0;
-      return;
-    }
-    if (bytes > this.#carry.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.min(Math.max(bytes * 2, 256), this.#maxLineBytes + 1));
-      this.#carry.copy(grown, 0, 0, this.#carryBytes);
-      this.#carry = grown;
-    }
-    this.#carry.set(rest, this.#carryBytes);
-    this.#carryBytes = bytes;
   }
 
   #decode(whole: Uint8Array): void {

@@ -239,7 +239,6 @@ export class WorkerSession {
   }
 
   #takePing(data: string): void {
-    this.#keepAlive!.handlePing();
     if (this.#isPinged) return;
     this.#isPinged = true;
     const greeting = parseGreeting(data);

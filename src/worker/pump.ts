@@ -1,6 +1,7 @@
 /** Joins a follower to sockets and the clock. Decides nothing, knows no subscriber. */
 
-import type { Clock, Millis, Timer } from '../base/clock.ts';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock, Millis } from '../base/clock.ts';
 import type { Follower, FollowerOutput } from '../protocol/follower.ts';
 import type { Address, Connection, Transport } from '../transport/transport.ts';
 
@@ -18,13 +19,16 @@ type AboutRows = Exclude<FollowerOutput, { kind: 'connect' | 'transmit' | 'close
 export class Pump {
   readonly #options: PumpOptions;
   #connection: Connection | undefined;
-  #timer: Timer | undefined;
-  #wakesAt: Millis = Infinity;
+  readonly #alarm: Alarm;
   #isDraining = false;
   #isPaused = false;
 
   constructor(options: PumpOptions) {
     this.#options = options;
+    this.#alarm = new Alarm(options.clock, () => {
+      options.follower.handleTimeout(this.now);
+      this.drain();
+    });
   }
 
   get now(): Millis {
@@ -46,7 +50,7 @@ export class Pump {
     } finally {
       this.#isDraining = false;
     }
-    this.#setTimer();
+    this.#alarm.setBy(follower.nextTimeout());
   }
 
   #perform(output: FollowerOutput): void {
@@ -95,23 +99,8 @@ export class Pump {
     });
   }
 
-  /** One timer at most. It is left to run early rather than set anew at every row; waking early is harmless. */
-  #setTimer(): void {
-    const { follower, clock } = this.#options;
-    const at = follower.nextTimeout() ?? Infinity;
-    if (at >= this.#wakesAt) return;
-    this.#timer?.cancel();
-    this.#wakesAt = at;
-    this.#timer = clock.wakeIn(at - this.now, () => {
-      this.#wakesAt = Infinity;
-      follower.handleTimeout(this.now);
-      this.drain();
-    });
-  }
-
   /** The follower is stopped: nothing wakes any more. */
   close(): void {
-    this.#timer?.cancel();
-    this.#wakesAt = Infinity;
+    this.#alarm.cancel();
   }
 }

@@ -1,4 +1,3 @@
-import type { BatchHandler } from './subscription.ts';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,6 +8,7 @@ import { deploy, settle } from '../../test/support/deployment.ts';
 import { sqliteLog } from '../log/sqlite.ts';
 import { defineStream } from '../model/stream.ts';
 import { fileCheckpoint, memoryCheckpoint } from './checkpoint.ts';
+import type { BatchHandler } from './subscription.ts';
 
 interface Fact {
   readonly id: number;

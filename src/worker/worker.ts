@@ -6,7 +6,7 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
 import { type RowcastError, UsageError } from '../model/errors.ts';
 import { type Logger, silentLogger } from '../model/logger.ts';
-import type { Stream, StreamName } from '../model/stream.ts';
+import { nameOf, type Stream, type StreamName } from '../model/stream.ts';
 import { token as checkToken, type Token } from '../model/token.ts';
 import type { UpstreamCommand } from '../protocol/command.ts';
 import { Follower, type FollowerEvent } from '../protocol/follower.ts';
@@ -337,8 +337,4 @@ export class Worker extends EventEmitter<WorkerEvents> {
   #checkOpen(): void {
     if (this.#stopping !== undefined) throw new UsageError('CLOSED', `worker ${this.name} was stopped`);
   }
-}
-
-function nameOf(stream: { readonly name: StreamName } | StreamName): StreamName {
-  return typeof stream === 'string' ? stream : stream.name;
 }

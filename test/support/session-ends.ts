@@ -24,6 +24,7 @@ type Output<Kind> = Extract<PrimaryOutput | WorkerOutput | FollowerOutput, { kin
 class Outputs<Kept extends { readonly kind: string }> {
   readonly #kept: Kept[] = [];
   #bytes: Buffer[] = [];
+  #told = 0;
   /** Everything in the order in which it came, the transmitted lines as text. */
   readonly story: string[] = [];
 
@@ -53,12 +54,37 @@ class Outputs<Kept extends { readonly kind: string }> {
     return lines;
   }
 
+  /** Rows, positions and resets since the last call, as short text. */
+  takeRows(): string[] {
+    const fresh = this.#kept.slice(this.#told);
+    this.#told = this.#kept.length;
+    return fresh.filter((output) => isRows(output)).map((output) => describeRows(output));
+  }
+
   /** The bytes transmitted since the last call. */
   takeBytes(): Buffer {
     const bytes = Buffer.concat(this.#bytes);
     this.#bytes = [];
     return bytes;
   }
+}
+
+interface Machine {
+  nextTimeout(): Millis | undefined;
+  handleTimeout(now: Millis): void;
+}
+
+/** Lets time pass; wakes the machine whenever it wants to be woken. */
+function wakeUntil(end: { now: Millis; poll: () => void }, machine: Machine, until: Millis): void {
+  for (let wakes = 0; ; wakes++) {
+    if (wakes > 10_000) throw new Error('the machine wakes for ever');
+    const at = machine.nextTimeout();
+    if (at === undefined || at > until) break;
+    end.now = Math.max(at, end.now);
+    machine.handleTimeout(end.now);
+    end.poll();
+  }
+  end.now = until;
 }
 
 function splitLines(bytes: Buffer): string[] {
@@ -122,16 +148,7 @@ export class PrimaryEnd {
 
   /** Lets time pass; wakes the session whenever it wants to be woken. */
   passTime(ms: Millis): string[] {
-    const end = this.now + ms;
-    for (let wakes = 0; ; wakes++) {
-      if (wakes > 10_000) throw new Error('the session wakes for ever');
-      const at = this.session.nextTimeout();
-      if (at === undefined || at > end) break;
-      this.now = Math.max(at, this.now);
-      this.session.handleTimeout(this.now);
-      this.#drain();
-    }
-    this.now = end;
+    wakeUntil(this, this.session, this.now + ms);
     return this.drain();
   }
 
@@ -153,7 +170,7 @@ export class PrimaryEnd {
   }
 
   drain(): string[] {
-    this.#drain();
+    this.poll();
     return this.outputs.takeLines();
   }
 
@@ -165,7 +182,7 @@ export class PrimaryEnd {
     return this.outputs.of('close').length > 0;
   }
 
-  #drain(): void {
+  poll(): void {
     for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput()) {
       this.outputs.keep(output);
       if (output.kind === 'transmit' && this.isWriting) this.session.handleDrained(this.now);
@@ -210,7 +227,6 @@ export class WorkerEnd {
   readonly session: WorkerSession;
   readonly outputs: Outputs<WorkerOutput> = new Outputs<WorkerOutput>();
   now: Millis = T0;
-  #told = 0;
 
   constructor({ workerName = 'reader-1', serverName, limits }: WorkerEndOptions = {}) {
     this.session = new WorkerSession({ workerName, limits: { ...defaultWorkerLimits, ...limits }, ...(serverName !== undefined && { serverName }) });
@@ -241,34 +257,22 @@ export class WorkerEnd {
   }
 
   passTime(ms: Millis): string[] {
-    const end = this.now + ms;
-    for (let wakes = 0; ; wakes++) {
-      if (wakes > 10_000) throw new Error('the session wakes for ever');
-      const at = this.session.nextTimeout();
-      if (at === undefined || at > end) break;
-      this.now = Math.max(at, this.now);
-      this.session.handleTimeout(this.now);
-      this.#drain();
-    }
-    this.now = end;
+    wakeUntil(this, this.session, this.now + ms);
     return this.drain();
   }
 
   drain(): string[] {
-    this.#drain();
+    this.poll();
     return this.outputs.takeLines();
   }
 
-  #drain(): void {
+  poll(): void {
     for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput()) this.outputs.keep(output);
   }
 
   /** Rows, positions and resets since the last call. */
   takeRows(): string[] {
-    const all = this.outputs.all.filter((output) => isRows(output)).map((output) => describeRows(output));
-    const fresh = all.slice(this.#told);
-    this.#told = all.length;
-    return fresh;
+    return this.outputs.takeRows();
   }
 }
 
@@ -282,7 +286,6 @@ export class FollowerEnd {
   now: Millis = T0;
   /** False: what is transmitted waits until the test calls handleDrained. */
   isWriting = true;
-  #told = 0;
 
   constructor({ workerName = 'reader-1', serverName, limits, seed = 1 }: FollowerEndOptions = {}) {
     this.follower = new Follower({
@@ -350,30 +353,18 @@ export class FollowerEnd {
   }
 
   passTime(ms: Millis): string[] {
-    const end = this.now + ms;
-    for (let wakes = 0; ; wakes++) {
-      if (wakes > 10_000) throw new Error('the follower wakes for ever');
-      const at = this.follower.nextTimeout();
-      if (at === undefined || at > end) break;
-      this.now = Math.max(at, this.now);
-      this.follower.handleTimeout(this.now);
-      this.#drain();
-    }
-    this.now = end;
+    wakeUntil(this, this.follower, this.now + ms);
     return this.drain();
   }
 
   drain(): string[] {
-    this.#drain();
+    this.poll();
     return this.outputs.takeLines();
   }
 
   /** Outputs about rows since the last call. */
   takeRows(): string[] {
-    const all = this.outputs.all.filter((output) => isRows(output)).map((output) => describeRows(output));
-    const fresh = all.slice(this.#told);
-    this.#told = all.length;
-    return fresh;
+    return this.outputs.takeRows();
   }
 
   /** The last disconnected event. */
@@ -384,7 +375,7 @@ export class FollowerEnd {
     throw new Error('it was never disconnected');
   }
 
-  #drain(): void {
+  poll(): void {
     for (let output = this.follower.pollOutput(this.now); output !== undefined; output = this.follower.pollOutput(this.now)) {
       this.outputs.keep(output);
       if (output.kind === 'transmit' && !this.isWriting) this.follower.handleBlocked();
