@@ -1,13 +1,14 @@
 /** `rowcast follow`: rows of a primary to stdout, one line a row or a batch; where it stands, and what goes wrong, to stderr. */
 
 import type { Millis } from '../base/clock.ts';
+import type { Batch } from '../model/batch.ts';
 import { escapeControl, messageOf, type RowcastError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
 import { type Checkpoint, fileCheckpoint } from '../worker/checkpoint.ts';
 import type { SubscribeOptions } from '../worker/options.ts';
-import type { Batch, BatchHandler } from '../worker/subscription.ts';
+import type { BatchHandler } from '../worker/subscription.ts';
 import { createWorker, type Worker } from '../worker/worker.ts';
 import { isReaderGone, RowOutput } from './row-output.ts';
 import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';

@@ -1,9 +1,16 @@
-/** A batch: rows that share one token, as lines of the wire. Encoded once, here, and never again. */
+/** A batch: rows that share one token, and their lines on the wire. Encoded once, here, and never again. */
 
 import { UsageError } from './errors.ts';
 import type { RowText } from './row.ts';
 import type { StreamName } from './stream.ts';
 import type { Token } from './token.ts';
+
+/** Rows that share one token, to be applied together. */
+export interface Batch<Row = unknown> {
+  readonly stream: StreamName;
+  readonly token: Token;
+  readonly rows: readonly Row[];
+}
 
 export interface BatchLimits {
   /** The longest line, in bytes without its LF. */

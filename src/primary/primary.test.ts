@@ -54,6 +54,29 @@ test('appends that are not awaited keep their order', async () => {
   expect(await Promise.all([server.append(events, ['a']), server.append(receipts, ['b']), server.append(events, ['c'])])).toEqual([1, 1, 2]);
 });
 
+test('whoever listens is told of each batch that became durable, and not of one that was refused', async () => {
+  const { primary } = deploy();
+  const server = await primary({ streams });
+  const told: unknown[] = [];
+  server.on('appended', (batch) => told.push(batch));
+  await server.append(events, ['a', 'b']);
+  await expect(server.append('nosuch', ['c'])).rejects.toMatchObject({ code: 'NO_SUCH_STREAM' });
+  await server.append('receipts', ['d']);
+  expect(told).toEqual([
+    { stream: 'events', token: 1, rows: ['a', 'b'] },
+    { stream: 'receipts', token: 1, rows: ['d'] },
+  ]);
+});
+
+test('its position in a stream is the token of the newest row', async () => {
+  const { primary } = deploy();
+  const server = await primary({ streams });
+  expect(server.position(events)).toBe(0);
+  const token = await server.append(events, ['a']);
+  expect(server.position('events')).toBe(token);
+  expect(() => server.position('nosuch')).toThrow(expect.objectContaining({ name: 'UsageError', code: 'NO_SUCH_STREAM' }));
+});
+
 test('close tells the workers, finishes what was appended, and resolves', async () => {
   const { primary, worker, transport } = deploy();
   const server = await primary({ streams });

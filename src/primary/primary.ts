@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
-import { type BatchLimits, defaultBatchLimits } from '../model/batch.ts';
+import { type Batch, type BatchLimits, defaultBatchLimits } from '../model/batch.ts';
 import { type RowcastError, UsageError } from '../model/errors.ts';
 import { type Logger, silentLogger } from '../model/logger.ts';
 import { nameOf, type Stream, type StreamName } from '../model/stream.ts';
@@ -53,8 +53,12 @@ export interface PrimaryEvents {
   connected: [{ readonly worker: ConnectedWorker }];
   /** `error` says why, unless the worker left in good order or the primary stops. */
   disconnected: [{ readonly worker: ConnectedWorker; readonly error: Error | undefined }];
-  /** A connection was ended by us: a broken line, a slow consumer, a gap. Others notice nothing. */
+  /** A batch became durable, whoever appended it through this primary. */
+  appended: [Batch];
+  /** A connection was ended by us (a broken line, a slow consumer, a gap), or its command could not be carried out. Others notice nothing. */
   warning: [{ readonly worker: ConnectedWorker; readonly error: RowcastError }];
+  /** The application's own code failed where no caller waits for it. As with every emitter: without a listener it is thrown. */
+  error: [RowcastError];
 }
 
 export interface PrimaryStatus {
@@ -204,7 +208,16 @@ export class Primary extends EventEmitter<PrimaryEvents> {
    */
   async append<Row>(stream: Stream<Row> | StreamName, rows: readonly Row[]): Promise<Token> {
     this.#checkOpen();
-    return this.#publisher.append(nameOf(stream), rows);
+    const name = nameOf(stream);
+    const appended = this.#publisher.append(name, rows);
+    // The caller hears of a failure; a listener that throws is no failure of the append.
+    if (this.listenerCount('appended') > 0) {
+      void appended.then(
+        (at) => this.emit('appended', { stream: name, token: at, rows }),
+        () => {},
+      );
+    }
+    return appended;
   }
 
   /**
@@ -214,6 +227,14 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   async trim(stream: Stream | StreamName, upTo: Token): Promise<void> {
     this.#checkOpen();
     await this.#publisher.trim(nameOf(stream), token(upTo));
+  }
+
+  /**
+   * The token of the newest settled row of a stream: whoever has reached it has seen everything that was appended so far.
+   * @throws UsageError NO_SUCH_STREAM
+   */
+  position(stream: Stream | StreamName): Token {
+    return this.#publisher.find(nameOf(stream)).latest;
   }
 
   status(): PrimaryStatus {

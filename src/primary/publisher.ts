@@ -92,7 +92,7 @@ export class Publisher implements StreamTable {
    * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
    */
   async append(stream: StreamName, rows: readonly unknown[]): Promise<Token> {
-    const { definition, log } = this.#find(stream);
+    const { definition, log } = this.find(stream);
     // Before anything is awaited: what the caller does to the rows afterwards is none of the batch's.
     const texts = rows.map((row) => encodeRow(stream, row));
     if (definition.row !== undefined) {
@@ -104,12 +104,12 @@ export class Publisher implements StreamTable {
   }
 
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
-    return this.#find(stream).tail.read(stream, options);
+    return this.find(stream).tail.read(stream, options);
   }
 
   /** @throws UsageError NO_SUCH_STREAM; LogError */
   async trim(stream: StreamName, upTo: Token): Promise<void> {
-    await this.#find(stream).log.trim(stream, upTo);
+    await this.find(stream).log.trim(stream, upTo);
   }
 
   /** Calls the listener when a stream's latest moved; its rows can be read by then. */
@@ -139,7 +139,8 @@ export class Publisher implements StreamTable {
     for (const listener of this.#listeners) listener(stream);
   };
 
-  #find(stream: StreamName): PublishedStream {
+  /** @throws UsageError NO_SUCH_STREAM */
+  find(stream: StreamName): PublishedStream {
     const published = this.#published.get(stream);
     if (published === undefined) throw new UsageError('NO_SUCH_STREAM', `there is no stream ${stream}: it was not declared when the primary was made`);
     return published;

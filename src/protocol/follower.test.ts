@@ -493,6 +493,67 @@ describe('back-pressure', () => {
     expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events 8']);
   });
 
+  describe('a stream that must be read within a time', () => {
+    const greeting = '1 rowcast/1 log=abc';
+    const urgent = (streams: Readonly<Record<string, number>>): FollowerEnd => {
+      const end = new FollowerEnd({ limits });
+      end.subscribe('events', 5);
+      end.greetedBy(greeting);
+      end.hear('POSITION events 5');
+      for (const [stream, readWithinMs] of Object.entries(streams)) {
+        end.follower.handleSubscribe(end.now, { stream, from: 'now', onReset: 'now', readWithinMs });
+        end.drain();
+        end.hear(`POSITION ${stream} 3`);
+      }
+      end.hear(row(6), row(7), row(8));
+      return end;
+    };
+
+    test('gives the connection up when slow handlers hold it up for longer, and resumes when they are through', () => {
+      const end = urgent({ typing: 15_000 });
+      end.passTime(14_999);
+      expect(end.outputs.of('close')).toEqual([]);
+      end.passTime(1);
+      expect(end.outputs.of('close')).toHaveLength(1);
+      expect(end.passTime(1_000), 'the end is awaited, not asked for again').toEqual([]);
+      end.close();
+      expect(end.disconnected).toMatchObject({
+        code: 'CONNECTION_LOST',
+        text: 'connecting again: slow handlers held stream typing up for 15000 ms, more than it may be late unnoticed',
+      });
+      expect(end.follower.isStreamLive('typing')).toBe(false);
+      end.wait();
+      end.open();
+      end.hear('SERVER example.com', `PING ${greeting}`);
+      end.passTime(60_000);
+      expect(end.outputs.of('close'), 'on a connection that was never read nothing is live').toHaveLength(1);
+      for (const { bytes } of end.outputs.of('batch')) end.follower.handleApplied(end.now, bytes);
+      expect(end.drain()).toEqual(['REPLICATE events 8', 'REPLICATE typing 3']);
+      end.hear('POSITION events 8', 'POSITION typing 3');
+      expect(end.follower.isStreamLive('typing')).toBe(true);
+    });
+
+    test('is no matter when handlers are through before', () => {
+      const end = urgent({ typing: 15_000 });
+      end.passTime(14_000);
+      for (const { bytes } of end.outputs.of('batch')) end.follower.handleApplied(end.now, bytes);
+      end.drain();
+      for (let s = 0; s < 10; s++) {
+        end.passTime(1_000);
+        end.hear('PING 1');
+      }
+      expect(end.outputs.of('close')).toEqual([]);
+    });
+
+    test('is the one with the shortest time, where there are several', () => {
+      const end = urgent({ typing: 15_000, caches: 2_000 });
+      end.passTime(2_000);
+      expect(end.outputs.of('close')).toHaveLength(1);
+      end.close();
+      expect(end.disconnected.text).toContain('held stream caches up for 2000 ms');
+    });
+  });
+
   test('rows of streams that nobody wants any more do not count', () => {
     const end = following({ limits });
     end.follower.handleUnsubscribe('events');

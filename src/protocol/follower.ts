@@ -66,7 +66,8 @@ export class Follower {
   readonly #unsent: string[] = [];
   #state: State = { kind: 'idle' };
   #queuedBytes = 0;
-  #isPaused = false;
+  /** Since when nothing is read, because too many rows wait for their handlers. */
+  #pausedAt: Millis | undefined;
   /** The socket is full: commands wait here, where they are counted. */
   #isBlocked = false;
   /** Why the present connection ends, when we know better than the socket. */
@@ -145,7 +146,7 @@ export class Follower {
     this.#isBlocked = false;
     session.handleOpen(now);
     // What came before the cut still waits for the application: the new connection is held back just the same.
-    if (this.#isPaused) {
+    if (this.#pausedAt !== undefined) {
       session.handlePaused();
       this.#outputs.push({ kind: 'pause' });
     }
@@ -185,8 +186,8 @@ export class Follower {
   /** The application is through with rows of this size. */
   handleApplied(now: Millis, bytes: number): void {
     this.#queuedBytes -= bytes;
-    if (!this.#isPaused || this.#queuedBytes > this.#options.limits.maxQueuedBytes / 2) return;
-    this.#isPaused = false;
+    if (this.#pausedAt === undefined || this.#queuedBytes > this.#options.limits.maxQueuedBytes / 2) return;
+    this.#pausedAt = undefined;
     if (this.#state.kind !== 'following') return;
     this.#state.session.handleResumed(now);
     this.#outputs.push({ kind: 'resume' });
@@ -199,7 +200,10 @@ export class Follower {
       state.isAborted = true;
       this.#endReason = new ConnectionError('CONNECTION_LOST', `no connection within ${this.#options.limits.connectTimeoutMs} ms`);
       this.#outputs.push({ kind: 'abort' });
-    } else this.#session?.handleTimeout(now);
+    } else {
+      this.#giveUpUnread(now);
+      this.#session?.handleTimeout(now);
+    }
   }
 
   handleStop(now: Millis): void {
@@ -239,7 +243,9 @@ export class Follower {
     const state = this.#state;
     if (state.kind === 'waiting') return state.until;
     if (state.kind === 'connecting') return state.isAborted ? undefined : state.until;
-    return this.#session?.nextTimeout();
+    const own = this.#session?.nextTimeout();
+    const unread = this.#unread;
+    return unread === undefined ? own : Math.min(unread.until, own ?? Infinity);
   }
 
   get #session(): WorkerSession | undefined {
@@ -313,16 +319,33 @@ export class Follower {
     if (next === 'ask' && this.#state.kind === 'following') this.#ask(now, this.#state.session);
     // Now, not at the end of the connection: a stream that is subscribed meanwhile does not undo what was proven.
     if (result?.kind === 'position' && this.#interests.isAllLive) this.#backoff.reset();
-    if (result?.kind === 'batch') this.#count(result.bytes);
+    if (result?.kind === 'batch') this.#count(now, result.bytes);
     return result;
   }
 
-  #count(bytes: number): void {
+  #count(now: Millis, bytes: number): void {
     this.#queuedBytes += bytes;
-    if (this.#isPaused || this.#queuedBytes <= this.#options.limits.maxQueuedBytes) return;
-    this.#isPaused = true;
+    if (this.#pausedAt !== undefined || this.#queuedBytes <= this.#options.limits.maxQueuedBytes) return;
+    this.#pausedAt = now;
     this.#session?.handlePaused();
     this.#outputs.push({ kind: 'pause' });
+  }
+
+  /** A live subscription that must not be late unnoticed, while nothing is read. */
+  get #unread(): { readonly stream: StreamName; readonly readWithinMs: Millis; readonly until: Millis } | undefined {
+    if (this.#pausedAt === undefined || this.#state.kind !== 'following' || !this.#state.session.isEstablished) return undefined;
+    const urgent = this.#interests.mostUrgent;
+    return urgent && { ...urgent, until: this.#pausedAt + urgent.readWithinMs };
+  }
+
+  /**
+   * Nothing on the wire would tell when what was held up has been read. The end of catch-up does: on a connection that is
+   * held up from its beginning no stream is live before it.
+   */
+  #giveUpUnread(now: Millis): void {
+    const unread = this.#unread;
+    if (unread === undefined || now < unread.until) return;
+    this.#reconnect(now, `: slow handlers held stream ${unread.stream} up for ${unread.readWithinMs} ms, more than it may be late unnoticed`);
   }
 
   #reconnect(now: Millis, why: string): void {

@@ -4,6 +4,7 @@
  */
 
 import { assertNever } from '../base/assert.ts';
+import type { Millis } from '../base/clock.ts';
 import { PeerError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
 import { parseToken, type Token } from '../model/token.ts';
@@ -24,6 +25,8 @@ export interface SubscriptionSpec {
    * `by-durability`: earliest for a stream that the primary calls volatile, fail for any other.
    */
   readonly onReset: 'fail' | 'earliest' | 'now' | 'by-durability';
+  /** The longest that a live subscription may go unread because handlers are slow; endless where it is left out. */
+  readonly readWithinMs?: Millis;
 }
 
 /** What is known of every stream that is not followed by name. */
@@ -42,6 +45,7 @@ export type InterestOutput =
 interface Interest {
   readonly stream: StreamName;
   readonly onReset: SubscriptionSpec['onReset'];
+  readonly readWithinMs: Millis;
   /** From where to ask. */
   next: Position | 'start' | 'now';
   /** Where the start is, as far as a primary has told: nothing was received, so nothing is missed when it moves. */
@@ -65,14 +69,14 @@ export class Interests {
   #isAnySeen = false;
   #greeting: Greeting | undefined;
 
-  add({ stream, from, onReset }: SubscriptionSpec): void {
+  add({ stream, from, onReset, readWithinMs = Infinity }: SubscriptionSpec): void {
     this.#ended.delete(stream);
-    this.#interests.set(stream, { stream, onReset, next: from, startAt: undefined, isLive: false, asked: 'not-yet' });
+    this.#interests.set(stream, { stream, onReset, readWithinMs, next: from, startAt: undefined, isLive: false, asked: 'not-yet' });
   }
 
   addAll(spec: AllSpec): void {
     this.#all = spec;
-    for (const [stream, from] of spec.positions ?? []) this.add({ stream, from, onReset: spec.onReset });
+    for (const [stream, from] of spec.positions ?? []) this.add({ ...spec, stream, from });
   }
 
   remove(stream: StreamName): void {
@@ -92,6 +96,15 @@ export class Interests {
     if (this.#all !== undefined && this.#greeting?.streams === undefined && !this.#isAnySeen) return false;
     for (const { isLive } of this.#interests.values()) if (!isLive) return false;
     return true;
+  }
+
+  /** The live stream that may go unread for the shortest time, and that time. */
+  get mostUrgent(): { readonly stream: StreamName; readonly readWithinMs: Millis } | undefined {
+    let urgent: Interest | undefined;
+    for (const interest of this.#interests.values()) {
+      if (interest.isLive && interest.readWithinMs < (urgent?.readWithinMs ?? Infinity)) urgent = interest;
+    }
+    return urgent;
   }
 
   /**

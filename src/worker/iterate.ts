@@ -1,7 +1,8 @@
 /** A subscription as an async iterator: a batch counts as applied when the next one is asked for. */
 
 import { UsageError } from '../model/errors.ts';
-import type { Batch, BatchHandler } from './subscription.ts';
+import type { Batch } from '../model/batch.ts';
+import type { BatchHandler } from './subscription.ts';
 
 export interface IterateOptions<Row> {
   /** Begins to deliver; returns what ends the subscription. `onEnd` is told once when it ends by itself: no error is an orderly end. */

@@ -38,6 +38,11 @@ export interface SubscribeOptions {
    * with the earliest row kept, or with new rows. Default `fail`; `earliest` for a stream that is not durable here or, as a Rowcast primary tells, there.
    */
   readonly onReset?: 'fail' | 'earliest' | 'now';
+  /**
+   * For a subscriber that must know when it is late: handlers of other streams that are slow may hold the connection up no longer than
+   * this; then it is given up, the stream is not live, and everything resumes once they are through. Default: as long as they take.
+   */
+  readonly readWithinMs?: Millis;
 }
 
 export interface FollowOptions extends SubscribeOptions {
@@ -55,6 +60,8 @@ export interface WorkerEvents {
   connected: [{ readonly isRowcast: boolean }];
   disconnected: [{ readonly error: RowcastError; readonly retryInMs: Millis }];
   live: [{ readonly stream: StreamName }];
+  /** A stream that was live is not any more: the connection is lost, or its subscription ended. `live` follows when it is again. */
+  'not-live': [{ readonly stream: StreamName }];
   /** The history under the position ended and the subscription went on, as its onReset says. In order with its batches. */
   reset: [{ readonly stream: StreamName; readonly error: RowcastError }];
   /** A subscription ended by itself, or the checkpoint cannot be written. As with every emitter: without a listener it is thrown. */

@@ -1,17 +1,11 @@
 /** One stream's rows on their way to the application: one batch at a time, positions, those who wait for one. Knows no connection. */
 
+import type { Batch } from '../model/batch.ts';
 import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../model/errors.ts';
 import { type RowValidator, validateRows } from '../model/row.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import type { InterestOutput, Position } from '../protocol/interests.ts';
-
-/** Rows that share one token, to be applied together. */
-export interface Batch<Row = unknown> {
-  readonly stream: StreamName;
-  readonly token: Token;
-  readonly rows: readonly Row[];
-}
 
 /** The next batch comes after the promise is resolved. One that throws ends the subscription. */
 export type BatchHandler<Row = unknown> = (batch: Batch<Row>) => void | Promise<void>;
@@ -33,6 +27,8 @@ export interface SubscriptionHooks {
   /** The position moved. */
   readonly onPosition: () => void;
   readonly onLive: () => void;
+  /** It was live, and is not any more: the connection is lost, or it ended. */
+  readonly onNotLive: () => void;
   readonly onReset: (error: RowcastError) => void;
   /** The handler failed at its last batch, after the subscription was ended from outside. */
   readonly onFailedLate: (error: RowcastError) => void;
@@ -115,9 +111,9 @@ export class LiveSubscription implements Subscription {
   }
 
   handleDisconnected(): void {
-    this.#isLive = false;
     // A POSITION that still waits behind rows was of the connection that ended.
     this.#items = this.#items.map((item) => (item?.kind === 'position' ? { ...item, isLive: false } : item));
+    this.#leaveLive();
   }
 
   /** Resolves when everything up to `token` was applied; rejects when the subscription ends first. `cancel` gives the wait up. */
@@ -153,11 +149,17 @@ export class LiveSubscription implements Subscription {
 
   #end(error: RowcastError): void {
     this.#isStopped = true;
-    this.#isLive = false;
+    this.#leaveLive();
     for (const item of this.#items.slice(this.#next)) if (item?.kind === 'batch') this.#options.hooks.onApplied(item.bytes);
     this.#items = [];
     this.#next = 0;
     this.#rejectWaiters(error);
+  }
+
+  #leaveLive(): void {
+    if (!this.#isLive) return;
+    this.#isLive = false;
+    this.#options.hooks.onNotLive();
   }
 
   /** Goes on by itself as long as handlers answer at once: no promise where none is needed. */

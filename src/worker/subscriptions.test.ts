@@ -66,6 +66,8 @@ test.each<[object, string]>([
   [{ from: 'beginning' }, 'INVALID_OPTION'],
   [{ fallback: 'checkpoint' }, 'INVALID_OPTION'],
   [{ onReset: 'skip' }, 'INVALID_OPTION'],
+  [{ readWithinMs: 0 }, 'INVALID_OPTION'],
+  [{ readWithinMs: Number.NaN }, 'INVALID_OPTION'],
 ])('a subscription with %o is refused: %s', async (options, code) => {
   const reader = deploy().worker();
   expect(() => reader.subscribe(events, options as SubscribeOptions, () => {})).toThrow(expect.objectContaining({ name: 'UsageError', code }));

@@ -133,7 +133,12 @@ export class Subscriptions {
     const subscription = this.#subscriptions.get(name)!;
     const from = this.#resolve(options, this.#stored!.get(name));
     if (typeof from === 'object') subscription.resumeAt(from);
-    this.#options.follower.handleSubscribe(this.#options.now(), { stream: name, from, onReset: options.onReset ?? (durable ? 'by-durability' : 'earliest') });
+    this.#options.follower.handleSubscribe(this.#options.now(), {
+      stream: name,
+      from,
+      onReset: options.onReset ?? (durable ? 'by-durability' : 'earliest'),
+      ...(options.readWithinMs !== undefined && { readWithinMs: options.readWithinMs }),
+    });
   }
 
   #followAll(): void {
@@ -147,7 +152,12 @@ export class Subscriptions {
       }
     }
     const from = this.#resolve(options, undefined);
-    this.#options.follower.handleSubscribeAll(this.#options.now(), { from, onReset: options.onReset ?? 'by-durability', positions });
+    this.#options.follower.handleSubscribeAll(this.#options.now(), {
+      from,
+      onReset: options.onReset ?? 'by-durability',
+      ...(options.readWithinMs !== undefined && { readWithinMs: options.readWithinMs }),
+      positions,
+    });
   }
 
   #from(options: SubscribeOptions): NonNullable<SubscribeOptions['from']> {
@@ -161,12 +171,15 @@ export class Subscriptions {
     return typeof begin === 'number' ? { token: begin } : begin;
   }
 
-  #check({ from, fallback, onReset }: SubscribeOptions): void {
+  #check({ from, fallback, onReset, readWithinMs }: SubscribeOptions): void {
     if (typeof from === 'number') checkToken(from);
     else checkChoice('from', from, ['start', 'now', 'checkpoint']);
     if (typeof fallback === 'number') checkToken(fallback);
     else checkChoice('fallback', fallback, ['start', 'now']);
     checkChoice('onReset', onReset, ['fail', 'earliest', 'now']);
+    if (readWithinMs !== undefined && !(readWithinMs > 0)) {
+      throw new UsageError('INVALID_OPTION', `option readWithinMs of a subscription is a positive number of ms, not ${readWithinMs}`);
+    }
     if (from === 'checkpoint' && !this.#options.hasCheckpoint) {
       throw new UsageError('INVALID_OPTION', "from: 'checkpoint' needs the option checkpoint of the worker");
     }

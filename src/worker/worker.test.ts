@@ -251,3 +251,61 @@ async function nextUncaught(): Promise<Error> {
   for (const listener of others) process.on('uncaughtException', listener);
   return error;
 }
+
+test('a stream says when it is live, when it is not any more, and when it is again', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  const reader = worker();
+  const story: string[] = [];
+  reader.on('live', ({ stream }) => story.push(`${stream} live`));
+  reader.on('not-live', ({ stream }) => story.push(`${stream} not live`));
+  const subscription = reader.subscribe(events, { from: 'now', onReset: 'now' }, () => {});
+  await reader.start();
+  expect(subscription.isLive).toBe(true);
+  const cut = once(reader, 'disconnected');
+  const again = once(reader, 'live');
+  await server.close();
+  await cut;
+  expect(subscription.isLive).toBe(false);
+  await primary({ streams });
+  await again;
+  await reader.stop();
+  expect(story).toEqual(['events live', 'events not live', 'events live', 'events not live']);
+});
+
+test('a stream whose handler fails is not live any more', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  const reader = worker();
+  reader.on('error', () => {});
+  reader.subscribe(events, { from: 'now' }, () => {
+    throw new Error('oops');
+  });
+  await reader.start();
+  const ended = once(reader, 'not-live');
+  await server.append(events, [1]);
+  expect(await ended).toEqual([{ stream: 'events' }]);
+});
+
+test('slow handlers hold a stream that must be read in time up no longer than that; nothing is lost', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  const reader = worker({ limits: { maxQueuedBytes: 500 } });
+  const gate = new Gate();
+  const slow = new Collector();
+  const urgent = new Collector();
+  reader.subscribe(events, { from: 'now' }, async (batch) => {
+    await gate.opened;
+    slow.handler(batch);
+  });
+  reader.subscribe(receipts, { from: 'now', readWithinMs: 5 }, urgent.handler);
+  await reader.start();
+  const notLive = once(reader, 'not-live');
+  for (let id = 0; id < 20; id++) await server.append(events, ['x'.repeat(100)]);
+  await server.append(receipts, [1]);
+  await notLive;
+  expect(urgent.rows).toEqual([]);
+  gate.open();
+  await Promise.all([slow.reached(20), urgent.reached(1)]);
+  expect(slow.tokens).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+});

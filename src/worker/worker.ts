@@ -4,6 +4,7 @@ import { EventEmitter } from 'node:events';
 import { assertNever } from '../base/assert.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
+import type { Batch } from '../model/batch.ts';
 import { type RowcastError, UsageError } from '../model/errors.ts';
 import { type Logger, silentLogger } from '../model/logger.ts';
 import { nameOf, type Stream, type StreamName } from '../model/stream.ts';
@@ -11,7 +12,7 @@ import { token as checkToken, type Token } from '../model/token.ts';
 import type { UpstreamCommand } from '../protocol/command.ts';
 import { Follower, type FollowerEvent } from '../protocol/follower.ts';
 import type { Position } from '../protocol/interests.ts';
-import { defaultWorkerLimits, mergeLimits } from '../protocol/limits.ts';
+import { defaultWorkerLimits, mergeLimits, type WorkerLimits } from '../protocol/limits.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import { checkConnectAddress } from '../transport/check-address.ts';
 import { formatAddress } from '../transport/transport.ts';
@@ -19,7 +20,7 @@ import { CheckpointWriter } from './checkpoint-writer.ts';
 import { iterate } from './iterate.ts';
 import type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './options.ts';
 import { Pump } from './pump.ts';
-import type { Batch, BatchHandler, LiveSubscription, Subscription, SubscriptionHooks } from './subscription.ts';
+import type { BatchHandler, LiveSubscription, Subscription, SubscriptionHooks } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { waitUntil } from './wait.ts';
 
@@ -36,6 +37,8 @@ export function createWorker(options: WorkerOptions): Worker {
 export class Worker extends EventEmitter<WorkerEvents> {
   readonly name: string;
   readonly #options: WorkerOptions;
+  /** With the defaults where nothing was said. */
+  readonly limits: WorkerLimits;
   readonly #follower: Follower;
   readonly #pump: Pump;
   readonly #clock: Clock;
@@ -74,10 +77,11 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#live.catch(() => {});
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
+    this.limits = mergeLimits(defaultWorkerLimits, options.limits);
     this.#follower = new Follower({
       workerName: options.name,
       ...(options.server !== undefined && { serverName: options.server }),
-      limits: mergeLimits(defaultWorkerLimits, options.limits),
+      limits: this.limits,
       random: options.random ?? systemRandom,
     });
     this.#subscriptions = new Subscriptions({
@@ -262,6 +266,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
         this.emit('live', { stream });
         this.#settleIfLive();
       },
+      onNotLive: () => this.emit('not-live', { stream }),
       onReset: (error) => {
         this.#logger.warn({ stream, code: error.code }, error.message);
         this.emit('reset', { stream, error });
