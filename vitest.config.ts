@@ -1,3 +1,4 @@
+import ts from 'typescript';
 import { defineConfig, type TestProjectInlineConfiguration, type ViteUserConfig } from 'vitest/config';
 
 /** A test that hangs is a fault: unit tests wait for events and have no reason to take long. */
@@ -5,8 +6,21 @@ const quickMs = 10_000;
 /** These start processes or drive thousands of schedules. */
 const slowMs = 120_000;
 
+/** Node 20 has no decorators, and vite leaves them as they are: the compiler that users have makes them into plain code. */
+const decorators: NonNullable<ViteUserConfig['plugins']>[number] = {
+  name: 'decorators',
+  enforce: 'pre',
+  transform(code, id) {
+    if (!id.endsWith('decorator.test.ts')) return undefined;
+    const { outputText } = ts.transpileModule(code, {
+      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, inlineSourceMap: true },
+    });
+    return { code: outputText, map: null };
+  },
+};
+
 function project(name: string, include: string[], timeoutMs: number): TestProjectInlineConfiguration {
-  return { test: { name, include, testTimeout: timeoutMs, hookTimeout: timeoutMs } };
+  return { plugins: [decorators], test: { name, include, testTimeout: timeoutMs, hookTimeout: timeoutMs } };
 }
 
 const config: ViteUserConfig = defineConfig({

@@ -21,10 +21,12 @@ export const errorCodes = {
   INVALID_STREAM_NAME: 'A stream name was empty, too long, reserved, or had a space or control character.',
   INVALID_OPTION: 'An option was missing or out of range.',
   INVALID_ROW: "A row did not pass its stream's validator or is not JSON.",
+  INVALID_KEY: 'A cache key is none, has a NUL or half a character, or there are too many or too few of them.',
   INVALID_COMMAND: 'A command to send has a value that does not fit on a line.',
   ROW_TOO_LARGE: 'A row does not fit on a line of maxLineBytes.',
   NO_SUCH_STREAM: 'The stream was not declared.',
   DUPLICATE_STREAM: 'A stream was declared or subscribed twice.',
+  DUPLICATE_CACHE: 'A cache or a group of caches was defined twice.',
   CLOSED: 'The primary, worker or log is closed.',
   PLAINTEXT_REFUSED: 'Listening off loopback without TLS needs allowPlaintext: true.',
   ADDRESS_IN_USE: 'Another process listens at the address.',
@@ -33,6 +35,7 @@ export const errorCodes = {
   WAIT_TIMEOUT: 'A position was not reached in time.',
   // HandlerError: the application's own code failed.
   HANDLER_FAILED: "A subscription's handler threw; the subscription stopped with its position unmoved.",
+  GROUP_FAILED: 'The function of a group of caches threw, or gave something else than invalidations.',
   CHECKPOINT_FAILED: 'A checkpoint could not be read or written.',
   // LogError: storage.
   LOG_GAP: 'A read began before what the log keeps.',

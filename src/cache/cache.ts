@@ -1,0 +1,269 @@
+/**
+ * The entries of one cache and the loads that fill it. An invalidation drops what is kept *and* what is being loaded: a load that
+ * began before it may have read the old value, so its result is given to those who wait for it and kept by nobody.
+ *
+ *   read ──▶ load begins ─────────────▶ old value arrives: to its callers, not into the cache
+ *                  invalidated ▲   read ──▶ a load of its own ──▶ new value: kept
+ *
+ * Knows no stream, worker or primary: Freshness tells whether invalidations arrive.
+ */
+
+import { LRUCache } from 'lru-cache';
+import type { Millis } from '../base/clock.ts';
+import { UsageError } from '../model/errors.ts';
+import { Drops } from './drops.ts';
+import type { Freshness } from './freshness.ts';
+import { type CacheKey, canBeInvalidated, joinKeys, SEPARATOR } from './keys.ts';
+import { PrefixIndex } from './prefix-index.ts';
+import { type CacheStats, zeroCounts } from './stats.ts';
+
+/** What a read of a suspect entry does: load past the cache, answer with the entry, or answer with it for so long. */
+export type WhenSuspect = 'load' | 'serve' | { readonly maxStaleMs: Millis };
+
+export type Load<Args extends readonly CacheKey[], Value> = (...keys: Args) => Promise<Value> | Value;
+
+export interface CacheSettings {
+  readonly name: string;
+  /** How many keys an entry has. */
+  readonly arity: number;
+  readonly max: number;
+  readonly prefixes: number;
+  readonly whenSuspect: WhenSuspect;
+  readonly freshness: Freshness;
+}
+
+interface Entry<Value> {
+  readonly value: Value;
+  /** Resolved to the value: what a hit returns, so that it allocates nothing. */
+  readonly promise: Promise<Value>;
+}
+
+interface RunningLoad<Value> {
+  readonly promise: Promise<Value>;
+  /** Its result may be kept: no invalidation came since it began. */
+  isKept: boolean;
+}
+
+export class Cache<Args extends readonly CacheKey[], Value> {
+  readonly #settings: CacheSettings;
+  readonly #load: Load<Args, Value>;
+  readonly #counts = zeroCounts();
+  #entries: LRUCache<string, Entry<Value>>;
+  readonly #loads = new Map<string, RunningLoad<Value>>();
+  /** Of the keys that have an entry or a load. */
+  readonly #index: PrefixIndex | undefined;
+  /** What was dropped during each prefill that runs. */
+  readonly #prefills = new Set<Drops>();
+
+  constructor(settings: CacheSettings, load: Load<Args, Value>) {
+    this.#settings = settings;
+    this.#load = load;
+    this.#entries = this.#makeEntries();
+    // All the keys of an entry find it without an index.
+    const depth = Math.min(settings.prefixes, settings.arity - 1);
+    this.#index = depth > 0 ? new PrefixIndex(depth) : undefined;
+  }
+
+  /** The entry's value, or what a load gives. Rejects as the load does, and with UsageError INVALID_KEY for another number of keys. */
+  read(keys: Args): Promise<Value> {
+    const { arity, freshness } = this.#settings;
+    if (keys.length !== arity) return Promise.reject(this.#wrongArity(keys));
+    const key = arity === 1 ? asText(keys[0]!) : joinKeys(keys);
+    const entry = this.#entries.get(key);
+    if (!freshness.isLive) return this.#readSuspect(keys, key, entry);
+    if (entry === undefined) return this.#miss(keys, key, true);
+    this.#counts.hits++;
+    return entry.promise;
+  }
+
+  /** The value that a read would find, without a load; it does not count as a read. */
+  peek(keys: Args): Value | undefined {
+    if (!this.#settings.freshness.isLive && !this.#isSuspectServed) return undefined;
+    return this.#entries.peek(joinKeys(keys))?.value;
+  }
+
+  /**
+   * Keeps many values that `load` reads in one go. A value whose keys are invalidated meanwhile is not kept; nothing is while
+   * the cache is suspect.
+   * @returns how many were kept
+   */
+  async prefill(load: () => Iterable<readonly [Args, Value]> | Promise<Iterable<readonly [Args, Value]>>): Promise<number> {
+    const drops = new Drops();
+    const isKept = this.#settings.freshness.isLive;
+    this.#prefills.add(drops);
+    try {
+      let kept = 0;
+      for (const [keys, value] of await load()) {
+        if (keys.length !== this.#settings.arity) throw this.#wrongArity(keys);
+        if (!isKept || !canBeInvalidated(keys)) continue;
+        const key = joinKeys(keys);
+        if (drops.has(key)) {
+          this.#counts.discardedFills++;
+          continue;
+        }
+        this.#keep(key, value, Promise.resolve(value));
+        kept++;
+      }
+      return kept;
+    } finally {
+      this.#prefills.delete(drops);
+    }
+  }
+
+  /**
+   * Drops the entry of these keys; with fewer keys than an entry has, every entry under them; with null, all.
+   * Keys beyond what an entry has come from code of another version: whatever is under those that count is dropped.
+   */
+  drop(keys: readonly string[] | null): void {
+    const { arity } = this.#settings;
+    if (keys === null || (keys.length === 0 && arity > 0)) {
+      this.#counts.invalidationsOfAll++;
+      this.clear();
+      return;
+    }
+    const prefix = joinKeys(keys.length > arity ? keys.slice(0, arity) : keys);
+    for (const drops of this.#prefills) drops.add(prefix);
+    if (keys.length >= arity) {
+      this.#counts.invalidationsByKey++;
+      this.#dropKey(prefix);
+      return;
+    }
+    this.#counts.invalidationsByPrefix++;
+    for (const key of this.#keysUnder(keys, prefix)) this.#dropKey(key);
+  }
+
+  /** Drops everything, without a count. */
+  clear(): void {
+    for (const drops of this.#prefills) drops.addAll();
+    this.dropLoads();
+    // A new one: clearing the old one would call back for every entry.
+    this.#entries = this.#makeEntries();
+    this.#index?.clear();
+  }
+
+  /** Nobody joins the loads that run, and nothing is kept of them. */
+  dropLoads(): void {
+    for (const key of this.#loads.keys()) this.#dropLoad(key);
+  }
+
+  stats(): CacheStats {
+    return { size: this.#entries.size, ...this.#counts };
+  }
+
+  get #isSuspectServed(): boolean {
+    const { whenSuspect, freshness } = this.#settings;
+    if (whenSuspect === 'load' || !freshness.isAnchored) return false;
+    return whenSuspect === 'serve' || freshness.suspectForMs <= whenSuspect.maxStaleMs;
+  }
+
+  #readSuspect(keys: Args, key: string, entry: Entry<Value> | undefined): Promise<Value> {
+    this.#counts.suspectReads++;
+    const isServed = this.#isSuspectServed;
+    // What is loaded now is as good as what is served: an invalidation that is missed meanwhile comes again.
+    if (!isServed || entry === undefined) return this.#miss(keys, key, isServed);
+    this.#counts.suspectServed++;
+    return entry.promise;
+  }
+
+  #miss(keys: Args, key: string, isKept: boolean): Promise<Value> {
+    this.#counts.misses++;
+    const running = this.#loads.get(key);
+    if (running !== undefined) {
+      this.#counts.loadsShared++;
+      return running.promise;
+    }
+    const { promise, resolve } = resolvable<Value>();
+    if (canBeInvalidated(keys)) {
+      // Before the load begins: what it invalidates itself must find it.
+      const load = { promise, isKept };
+      this.#loads.set(key, load);
+      this.#index?.add(key);
+      // First of all who wait: when they go on, the value is in its place.
+      promise.then(
+        (value) => this.#handleLoaded(key, load, value),
+        () => this.#handleFailed(key, load),
+      );
+    }
+    try {
+      resolve(this.#load(...keys));
+    } catch (thrown) {
+      resolve(Promise.reject(thrown));
+    }
+    return promise;
+  }
+
+  #handleLoaded(key: string, load: RunningLoad<Value>, value: Value): void {
+    this.#forget(key, load);
+    if (load.isKept) this.#keep(key, value, load.promise);
+  }
+
+  #handleFailed(key: string, load: RunningLoad<Value>): void {
+    this.#counts.loadsFailed++;
+    this.#forget(key, load);
+  }
+
+  /** The load is over. Another one may run under its key by now. */
+  #forget(key: string, load: RunningLoad<Value>): void {
+    if (this.#loads.get(key) !== load) return;
+    this.#loads.delete(key);
+    if (!this.#entries.has(key)) this.#index?.delete(key);
+  }
+
+  #keep(key: string, value: Value, promise: Promise<Value>): void {
+    this.#index?.add(key);
+    this.#entries.set(key, { value, promise });
+  }
+
+  #dropKey(key: string): void {
+    this.#entries.delete(key);
+    this.#dropLoad(key);
+    this.#index?.delete(key);
+  }
+
+  #dropLoad(key: string): void {
+    const load = this.#loads.get(key);
+    if (load === undefined) return;
+    this.#loads.delete(key);
+    if (load.isKept) this.#counts.discardedFills++;
+    load.isKept = false;
+  }
+
+  #keysUnder(keys: readonly string[], prefix: string): string[] {
+    const depth = Math.min(this.#settings.prefixes, keys.length);
+    if (this.#index === undefined) {
+      const all = [...this.#entries.keys(), ...this.#loads.keys()];
+      return all.filter((key) => key.startsWith(prefix + SEPARATOR));
+    }
+    if (depth === keys.length) return [...this.#index.under(prefix, depth)];
+    const near = this.#index.under(joinKeys(keys.slice(0, depth)), depth);
+    return [...near].filter((key) => key.startsWith(prefix + SEPARATOR));
+  }
+
+  #makeEntries(): LRUCache<string, Entry<Value>> {
+    return new LRUCache<string, Entry<Value>>({
+      max: this.#settings.max,
+      dispose: (_entry, key, reason) => {
+        if (reason !== 'evict') return;
+        this.#counts.evictions++;
+        if (!this.#loads.has(key)) this.#index?.delete(key);
+      },
+    });
+  }
+
+  #wrongArity({ length }: Args): UsageError {
+    const { name, arity } = this.#settings;
+    return new UsageError('INVALID_KEY', `cache ${name} has ${arity} keys, and was asked with ${length}: the option arity says how many`);
+  }
+}
+
+function asText(key: CacheKey): string {
+  return typeof key === 'string' ? key : String(key);
+}
+
+function resolvable<Value>(): { promise: Promise<Value>; resolve: (value: Value | PromiseLike<Value>) => void } {
+  let resolve!: (value: Value | PromiseLike<Value>) => void;
+  const promise = new Promise<Value>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

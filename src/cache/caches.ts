@@ -1,0 +1,222 @@
+/** Cached functions and methods, by name, on either side of the stream. Who tells whom of an invalidation: see primary-caches and worker-caches. */
+
+import { UsageError } from '../model/errors.ts';
+import { nameOf, type Stream, type StreamName } from '../model/stream.ts';
+import { Cache, type CacheSettings, type Load, type WhenSuspect } from './cache.ts';
+import type { Freshness } from './freshness.ts';
+import type { Chunking, Expand } from './groups.ts';
+import { Instances } from './instances.ts';
+import { DEFAULT_STREAM } from './invalidation.ts';
+import { type CacheKey, keyTexts } from './keys.ts';
+import { checkCacheName, Registry } from './registry.ts';
+import type { CacheStats } from './stats.ts';
+
+export interface CachesOptions {
+  /** The stream of the invalidations. Default `caches`. */
+  readonly stream?: Stream | StreamName;
+  /** For caches that do not say themselves. Default `load`. */
+  readonly whenSuspect?: WhenSuspect;
+}
+
+export interface CacheOptions {
+  /** The most entries; the least recently used one gives way. Default 10,000. */
+  readonly max?: number;
+  /**
+   * Entries are found by their first one, two, … so many keys, so that to drop them costs what is dropped. Default 0: to drop a prefix
+   * walks the whole cache.
+   */
+  readonly prefixes?: number;
+  /** What a read does while this worker is not live on the stream: `load` past the cache (default), `serve` what is kept, or serve it for `maxStaleMs`. */
+  readonly whenSuspect?: WhenSuspect;
+  /** How many keys an entry has. Default: the parameters that the function declares before any with a default value. */
+  readonly arity?: number;
+}
+
+export interface MethodCacheOptions extends CacheOptions {
+  /** Default: the method's name. */
+  readonly name?: string;
+}
+
+/** All the keys, or the first few of them. */
+type Leading<Keys extends readonly unknown[]> = Keys extends readonly [unknown, ...infer Rest]
+  ? Rest extends readonly []
+    ? Keys
+    : Keys extends readonly [...infer First, unknown]
+      ? Keys | Leading<First>
+      : Keys
+  : Keys;
+
+/** A function whose results are kept until they are invalidated. `Receipt` is the token of the invalidation on the primary, nothing on a worker. */
+export interface CachedFunction<Keys extends readonly CacheKey[], Value, Receipt> {
+  (...keys: Keys): Promise<Value>;
+  readonly cacheName: string;
+  /**
+   * Drops the entry here at once and everywhere by the stream; with fewer keys, every entry under them.
+   * @throws UsageError INVALID_KEY, and as `Caches.invalidate`
+   */
+  invalidate(...keys: Leading<Keys>): Promise<Receipt>;
+  /**
+   * Keeps many values that `load` reads in one go. A value whose keys are invalidated while it runs is not kept, nor is any while suspect.
+   * @returns how many were kept
+   */
+  prefill(load: () => Iterable<readonly [Keys, Value]> | Promise<Iterable<readonly [Keys, Value]>>): Promise<number>;
+  /** What a call would find, without loading it or counting. */
+  peek(...keys: Keys): Value | undefined;
+  /** Drops everything, here alone. */
+  clear(): void;
+  stats(): CacheStats;
+}
+
+type Method<This, Keys extends readonly CacheKey[], Value> = (this: This, ...keys: Keys) => Promise<Value>;
+
+/** A standard (TC39) method decorator. */
+export type CachedMethodDecorator = <This extends object, Keys extends readonly CacheKey[], Value>(
+  method: Method<This, Keys, Value>,
+  context: ClassMethodDecoratorContext<This, Method<This, Keys, Value>>,
+) => Method<This, Keys, Value>;
+
+export interface AllCachesStats {
+  /** False: entries are suspect. Always true on the primary. */
+  readonly isLive: boolean;
+  /** Invalidations of names that this process does not know. */
+  readonly unknownNames: number;
+  readonly caches: Readonly<Record<string, CacheStats>>;
+}
+
+const DEFAULT_MAX = 10_000;
+
+export abstract class Caches<Receipt> {
+  /** The stream of the invalidations: what `waitFor` takes. */
+  readonly stream: StreamName;
+  /** @internal */
+  protected readonly registry: Registry = new Registry();
+  /** @internal */
+  protected abstract readonly freshness: Freshness;
+  readonly #whenSuspect: WhenSuspect;
+
+  constructor({ stream = DEFAULT_STREAM, whenSuspect = 'load' }: CachesOptions) {
+    checkWhenSuspect(whenSuspect);
+    this.stream = nameOf(stream);
+    this.#whenSuspect = whenSuspect;
+  }
+
+  /**
+   * Keeps what a function returns, under a name that means the same in all processes. Concurrent calls with the same keys share one
+   * call; what rejects is not kept. What is kept is shared by all callers: do not change it.
+   * @throws UsageError DUPLICATE_CACHE, INVALID_OPTION
+   */
+  cached<Keys extends readonly CacheKey[], Value>(name: string, load: Load<Keys, Value>): CachedFunction<Keys, Value, Receipt>;
+  cached<Keys extends readonly CacheKey[], Value>(name: string, options: CacheOptions, load: Load<Keys, Value>): CachedFunction<Keys, Value, Receipt>;
+  /** The same for a method of a class: `@caches.cached({ max: 500 })`. Each instance has entries of its own. */
+  cached(options?: MethodCacheOptions): CachedMethodDecorator;
+  cached<Keys extends readonly CacheKey[], Value>(
+    first: string | MethodCacheOptions = {},
+    second?: CacheOptions | Load<Keys, Value>,
+    third?: Load<Keys, Value>,
+  ): CachedFunction<Keys, Value, Receipt> | CachedMethodDecorator {
+    if (typeof first !== 'string') return this.#decorator(first);
+    const load = typeof second === 'function' ? second : third;
+    if (typeof load !== 'function') throw new UsageError('INVALID_OPTION', `cached('${first}', …) is given the function that loads a value`);
+    return this.#cachedFunction(first, typeof second === 'object' ? second : {}, load);
+  }
+
+  /**
+   * Lets one row of the stream stand for many invalidations. Every process defines the same: one that does not know the name ignores its rows.
+   * @throws UsageError DUPLICATE_CACHE, INVALID_OPTION
+   */
+  group(name: string, expand: Expand, { chunk }: { readonly chunk?: Chunking } = {}): void {
+    this.registry.addGroup(name, expand, chunk);
+  }
+
+  /**
+   * Drops an entry here at once and everywhere by the stream; with fewer keys than the cache has, every entry under them.
+   * @throws UsageError INVALID_KEY, INVALID_OPTION, and what the subclass says
+   */
+  abstract invalidate(name: string, keys: readonly CacheKey[]): Promise<Receipt>;
+
+  /** Drops the whole cache, likewise. A group has no whole: UsageError INVALID_KEY. */
+  abstract invalidateAll(name: string): Promise<Receipt>;
+
+  /** Drops everything of every cache, here alone. */
+  clear(): void {
+    this.registry.clear();
+  }
+
+  stats(): AllCachesStats {
+    return { isLive: this.freshness.isLive, unknownNames: this.registry.unknownNames, caches: this.registry.stats() };
+  }
+
+  /**
+   * @internal The keys of the rows that an invalidation takes.
+   * @throws UsageError INVALID_KEY, INVALID_OPTION
+   */
+  protected cutForRows(
+    name: string,
+    keys: readonly unknown[] | null,
+    maxBytes: number,
+  ): { keys: readonly string[] | null; rows: (readonly string[] | null)[] } {
+    checkCacheName(name);
+    const isGroup = this.registry.isGroup(name);
+    if (isGroup && (keys === null || keys.length === 0)) {
+      throw new UsageError('INVALID_KEY', `group ${name} is invalidated by at least one key, not as a whole: invalidate its caches instead`);
+    }
+    if (keys === null) return { keys, rows: [null] };
+    const texts = keyTexts(name, keys);
+    return { keys: texts, rows: this.registry.cut(name, texts, maxBytes) };
+  }
+
+  #cachedFunction<Keys extends readonly CacheKey[], Value>(name: string, options: CacheOptions, load: Load<Keys, Value>): CachedFunction<Keys, Value, Receipt> {
+    const cache = new Cache(this.#settings(name, options, load.length), load);
+    this.registry.add(name, cache);
+    const call = (...keys: Keys): Promise<Value> => cache.read(keys);
+    Object.defineProperty(call, 'name', { value: name });
+    return Object.assign(call, {
+      cacheName: name,
+      invalidate: async (...keys: Leading<Keys>) => this.invalidate(name, keys as readonly CacheKey[]),
+      prefill: (fill: Parameters<typeof cache.prefill>[0]) => cache.prefill(fill),
+      peek: (...keys: Keys) => cache.peek(keys),
+      clear: () => cache.clear(),
+      stats: () => cache.stats(),
+    });
+  }
+
+  #decorator({ name, ...options }: MethodCacheOptions): CachedMethodDecorator {
+    return <This extends object, Keys extends readonly CacheKey[], Value>(
+      method: Method<This, Keys, Value>,
+      context: ClassMethodDecoratorContext<This, Method<This, Keys, Value>>,
+    ): Method<This, Keys, Value> => {
+      // Compiled with experimentalDecorators it gets the name of the method here.
+      if (context?.kind !== 'method') {
+        throw new UsageError(
+          'INVALID_OPTION',
+          'cached() is a standard (TC39) decorator of methods: switch experimentalDecorators off, or use cached(name, function)',
+        );
+      }
+      const settings = this.#settings(name ?? (typeof context.name === 'string' ? context.name : ''), options, method.length);
+      const instances = new Instances((instance) => new Cache<Keys, Value>(settings, (...keys) => method.call(instance as This, ...keys)));
+      this.registry.add(settings.name, instances);
+      return function (...keys) {
+        return instances.of(this).read(keys);
+      };
+    };
+  }
+
+  #settings(name: string, { max = DEFAULT_MAX, prefixes = 0, whenSuspect = this.#whenSuspect, arity }: CacheOptions, parameters: number): CacheSettings {
+    checkInteger(name, 'max', max, 1);
+    checkInteger(name, 'prefixes', prefixes, 0);
+    checkInteger(name, 'arity', arity ?? parameters, 0);
+    checkWhenSuspect(whenSuspect);
+    return { name, arity: arity ?? parameters, max, prefixes, whenSuspect, freshness: this.freshness };
+  }
+}
+
+function checkInteger(name: string, option: string, value: number, least: number): void {
+  if (Number.isSafeInteger(value) && value >= least) return;
+  throw new UsageError('INVALID_OPTION', `option ${option} of cache ${name} is an integer from ${least}, not ${value}`);
+}
+
+function checkWhenSuspect(value: WhenSuspect): void {
+  if (value === 'load' || value === 'serve') return;
+  if (typeof value === 'object' && value !== null && value.maxStaleMs >= 0) return;
+  throw new UsageError('INVALID_OPTION', `option whenSuspect is 'load', 'serve' or { maxStaleMs }, not ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,72 @@
+/** Groups: one row that every process expands to many invalidations, by a function that all of them know. */
+
+import { HandlerError, messageOf, quote, UsageError } from '../model/errors.ts';
+import type { Invalidation } from './invalidation.ts';
+import { type CacheKey, keyTexts } from './keys.ts';
+
+/** What one row of the group stands for. Pure: every process must come to the same. */
+export type Expand = (keys: readonly [string, ...string[]]) => Iterable<readonly [cacheName: string, keys: readonly CacheKey[] | null]>;
+
+/** A row with more keys is cut into several: each repeats the first `head` keys, and has at most `size` of the others. */
+export interface Chunking {
+  readonly head: number;
+  /** Default: as many as fit a line. */
+  readonly size?: number;
+}
+
+export interface Group {
+  readonly name: string;
+  readonly expand: Expand;
+  readonly chunk: Chunking | undefined;
+}
+
+/** @throws UsageError INVALID_OPTION */
+export function checkChunking(name: string, { head, size = 1 }: Chunking): void {
+  if (!Number.isSafeInteger(head) || head < 0 || !Number.isSafeInteger(size) || size < 1) {
+    throw new UsageError('INVALID_OPTION', `option chunk of group ${name} has a head from 0 and a size from 1, not ${head} and ${size}`);
+  }
+}
+
+/**
+ * What a row of the group stands for.
+ * @throws HandlerError GROUP_FAILED
+ */
+export function expandGroup({ name, expand }: Group, keys: readonly string[]): Invalidation[] {
+  const [first, ...others] = keys;
+  if (first === undefined) throw new HandlerError('GROUP_FAILED', `group ${name} came without a key, expected at least one`);
+  try {
+    return Array.from(expand([first, ...others]), ([cacheName, cacheKeys]) => [cacheName, cacheKeys === null ? null : keyTexts(cacheName, cacheKeys)]);
+  } catch (cause) {
+    throw new HandlerError('GROUP_FAILED', `group ${name} failed at keys ${quote(JSON.stringify(keys))}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/**
+ * Cuts keys that are too many for one row.
+ * @param maxBytes what the keys of one row may take as JSON
+ */
+export function cutKeys(keys: readonly string[], { head, size = Infinity }: Chunking, maxBytes: number): string[][] {
+  const start = keys.slice(0, head);
+  const startBytes = jsonBytes(start);
+  const chunks = [[...start]];
+  let count = 0;
+  let bytes = startBytes;
+  for (const key of keys.slice(head)) {
+    // With the comma before it.
+    const keyBytes = jsonBytes(key) + 1;
+    // One key always goes in, even if it does not fit: then the append refuses the row and says why.
+    if (count > 0 && (count >= size || bytes + keyBytes > maxBytes)) {
+      chunks.push([...start]);
+      count = 0;
+      bytes = startBytes;
+    }
+    chunks.at(-1)!.push(key);
+    count++;
+    bytes += keyBytes;
+  }
+  return chunks;
+}
+
+function jsonBytes(value: unknown): number {
+  return Buffer.byteLength(JSON.stringify(value));
+}

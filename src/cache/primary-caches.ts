@@ -1,0 +1,171 @@
+/** Caches in the process that owns the writes: an invalidation drops what is here, then becomes a row that tells every worker. */
+
+import { type Clock, systemClock } from '../base/clock.ts';
+import { RowcastError, UsageError } from '../model/errors.ts';
+import { rowLine } from '../model/batch.ts';
+import type { Token } from '../model/token.ts';
+import type { ConnectedWorker, Primary } from '../primary/primary.ts';
+import { Caches, type CachesOptions } from './caches.ts';
+import { alwaysFresh, type Freshness } from './freshness.ts';
+import type { InvalidationRow } from './invalidation.ts';
+import type { CacheKey } from './keys.ts';
+
+export interface PrimaryCachesOptions extends CachesOptions {
+  readonly clock?: Clock;
+}
+
+/** What `batch` collects. */
+interface OpenBatch {
+  readonly rows: InvalidationRow[];
+  readonly token: Promise<Token>;
+  /** What went wrong first while it was filled. */
+  failure: { readonly thrown: unknown } | undefined;
+}
+
+const LONGEST_TOKEN = Number.MAX_SAFE_INTEGER;
+
+export class PrimaryCaches extends Caches<Token> {
+  protected override readonly freshness: Freshness = alwaysFresh;
+  readonly #primary: Primary;
+  readonly #clock: Clock;
+  /** Batches of rows that were applied here before they were appended. */
+  readonly #own = new WeakSet<readonly unknown[]>();
+  #batch: OpenBatch | undefined;
+
+  /** @internal Use createCaches. */
+  constructor(primary: Primary, options: PrimaryCachesOptions) {
+    super(options);
+    this.#primary = primary;
+    this.#clock = options.clock ?? systemClock;
+    const definition = primary.stream(this.stream);
+    if (definition === undefined) {
+      throw new UsageError('NO_SUCH_STREAM', `the primary has no stream ${this.stream}: give it defineCachesStream() among its streams`);
+    }
+    if (definition.row === undefined) {
+      throw new UsageError(
+        'INVALID_OPTION',
+        `stream ${this.stream} takes rows of any form: declare it by defineCachesStream(), which refuses what is no invalidation`,
+      );
+    }
+    primary.on('appended', ({ stream, rows }) => {
+      if (stream === this.stream && !this.#own.has(rows)) this.#applyForeign(rows);
+    });
+    primary.on('command', ({ command, worker }) => {
+      if (command.name === 'INVALIDATE_CACHE') void this.#invalidateFor(worker, command.cacheName, command.keys);
+    });
+  }
+
+  /**
+   * Drops an entry here at once, and appends the row that drops it everywhere; call it when the write is committed. Resolves to
+   * the row's token when that is durable. When it rejects with a LogError, the workers have not heard: invalidate again.
+   * @throws UsageError INVALID_KEY, INVALID_OPTION, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError; HandlerError GROUP_FAILED
+   *   (all caches here are cleared, and the row was appended)
+   */
+  override invalidate(name: string, keys: readonly CacheKey[]): Promise<Token> {
+    return this.#invalidate(name, keys);
+  }
+
+  override invalidateAll(name: string): Promise<Token> {
+    return this.#invalidate(name, null);
+  }
+
+  /**
+   * Makes one batch of all that is invalidated while `fill` runs: workers drop all of it or nothing. Resolves to its token; with nothing
+   * to drop, to the stream's position. When `fill` throws, what it has invalidated is appended all the same: to drop too much does no harm.
+   * @throws what `fill` throws; UsageError INVALID_OPTION when it is asynchronous; what `invalidate` throws
+   */
+  async batch(fill: () => void): Promise<Token> {
+    // One inside another is part of it.
+    if (this.#batch !== undefined) {
+      run(fill);
+      return this.#batch.token;
+    }
+    let append!: (token: Promise<Token> | Token) => void;
+    const token = new Promise<Token>((resolve) => {
+      append = resolve;
+    });
+    // Whoever called batch hears of a failure; those who invalidated inside need not listen.
+    token.catch(() => {});
+    const batch: OpenBatch = { rows: [], token, failure: undefined };
+    this.#batch = batch;
+    try {
+      run(fill);
+    } catch (thrown) {
+      batch.failure ??= { thrown };
+    }
+    this.#batch = undefined;
+    append(batch.rows.length > 0 ? this.#append(batch.rows) : this.#primary.position(this.stream));
+    await token;
+    if (batch.failure !== undefined) throw batch.failure.thrown;
+    return token;
+  }
+
+  #invalidate(name: string, keys: readonly unknown[] | null): Promise<Token> {
+    const batch = this.#batch;
+    try {
+      const { keys: texts, rows: keysOfRows } = this.cutForRows(name, keys, this.#maxKeysBytes(name));
+      const now = Math.floor(this.#clock.now());
+      const rows = keysOfRows.map((keysOfRow): InvalidationRow => [name, keysOfRow, now]);
+      let failure: unknown;
+      try {
+        this.registry.apply([name, texts]);
+      } catch (thrown) {
+        // The workers are told first: their group function may be a better one, and if not, they clear everything too.
+        failure = thrown;
+      }
+      if (batch !== undefined) {
+        batch.rows.push(...rows);
+        if (failure !== undefined) throw failure;
+        return batch.token;
+      }
+      const appended = this.#append(rows);
+      return failure === undefined ? appended : appended.then(() => Promise.reject(failure));
+    } catch (thrown) {
+      if (batch !== undefined && thrown instanceof RowcastError) {
+        batch.failure ??= { thrown };
+        return batch.token;
+      }
+      return Promise.reject(thrown);
+    }
+  }
+
+  #append(rows: readonly InvalidationRow[]): Promise<Token> {
+    this.#own.add(rows);
+    return this.#primary.append(this.stream, rows);
+  }
+
+  /** Rows that somebody else appended: the command line, or the application itself. */
+  #applyForeign(rows: readonly unknown[]): void {
+    for (const row of rows) {
+      try {
+        this.registry.apply({ stream: this.stream, row });
+      } catch (thrown) {
+        if (!(thrown instanceof RowcastError)) throw thrown;
+        this.#primary.emit('error', thrown);
+      }
+    }
+  }
+
+  /** INVALIDATE_CACHE: nobody waits for it, so what goes wrong is a warning about that worker. */
+  async #invalidateFor(worker: ConnectedWorker, name: string, keys: readonly unknown[] | null): Promise<void> {
+    try {
+      await this.#invalidate(name, keys);
+    } catch (thrown) {
+      if (!(thrown instanceof RowcastError)) throw thrown;
+      this.#primary.emit('warning', { worker, error: thrown });
+    }
+  }
+
+  /** What the keys of one row may take as JSON. */
+  #maxKeysBytes(name: string): number {
+    const around = rowLine(this.stream, LONGEST_TOKEN, JSON.stringify([name, [], LONGEST_TOKEN]));
+    return this.#primary.limits.maxLineBytes - Buffer.byteLength(around) + '[]'.length;
+  }
+}
+
+function run(fill: () => void): void {
+  const result: unknown = fill();
+  if (typeof result === 'object' && result !== null && 'then' in result) {
+    throw new UsageError('INVALID_OPTION', 'what batch() is given does its work before it returns: wait for writes first, then invalidate in one go');
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * Caches in a process that follows: rows of the stream drop entries, and while it is not live on the stream entries are suspect.
+ *
+ *   start ──▶ suspect, nothing kept ──live──▶ fresh ──cut──▶ suspect, kept ──what was missed, live──▶ fresh
+ *                    ▲                          └──reset, gap──▶ all dropped ─┐
+ *                    └────────────────────────────────────────────────────────┘
+ */
+
+import { type Clock, systemClock } from '../base/clock.ts';
+import { RowcastError } from '../model/errors.ts';
+import type { Batch } from '../model/batch.ts';
+import type { Worker } from '../worker/worker.ts';
+import { Caches, type CachesOptions } from './caches.ts';
+import { FollowedFreshness } from './freshness.ts';
+import type { CacheKey } from './keys.ts';
+
+export interface WorkerCachesOptions extends CachesOptions {
+  readonly clock?: Clock;
+}
+
+export class WorkerCaches extends Caches<void> {
+  protected override readonly freshness: FollowedFreshness;
+  readonly #worker: Worker;
+
+  /** @internal Use createCaches. */
+  constructor(worker: Worker, options: WorkerCachesOptions) {
+    super(options);
+    this.#worker = worker;
+    // From now on, whatever a checkpoint says: what is empty has nothing to drop. After a gap it is emptied, and that is true again.
+    const subscription = worker.subscribe(this.stream, { from: 'now', onReset: 'now', readWithinMs: worker.limits.idleTimeoutMs }, (batch) =>
+      this.#apply(batch),
+    );
+    this.freshness = new FollowedFreshness(subscription, options.clock ?? systemClock);
+    // Before listeners of the application, which may read.
+    worker.prependListener('live', ({ stream }) => {
+      if (stream === this.stream) this.#handleLive();
+    });
+    worker.prependListener('not-live', ({ stream }) => {
+      if (stream === this.stream) this.freshness.handleNotLive();
+    });
+    worker.prependListener('reset', ({ stream }) => {
+      if (stream !== this.stream) return;
+      this.freshness.handleReset();
+      this.registry.clear();
+    });
+  }
+
+  /**
+   * Drops an entry here at once, and asks the primary to drop it everywhere (INVALIDATE_CACHE). Unreliable: resolves when it is sent or
+   * waits to be sent, and is lost with the connection, and when too many wait (the worker emits `command-dropped`).
+   * @throws UsageError INVALID_KEY, INVALID_OPTION, INVALID_COMMAND, CLOSED; HandlerError GROUP_FAILED (all caches here are cleared)
+   */
+  override async invalidate(name: string, keys: readonly CacheKey[]): Promise<void> {
+    this.#invalidate(name, keys);
+  }
+
+  override async invalidateAll(name: string): Promise<void> {
+    this.#invalidate(name, null);
+  }
+
+  #invalidate(name: string, keys: readonly CacheKey[] | null): void {
+    const { keys: texts, rows } = this.cutForRows(name, keys, this.#maxKeysBytes(name));
+    try {
+      this.registry.apply([name, texts]);
+    } finally {
+      for (const keysOfRow of rows) this.#worker.send({ name: 'INVALIDATE_CACHE', cacheName: name, keys: keysOfRow });
+    }
+  }
+
+  #apply({ stream, rows }: Batch): void {
+    for (const row of rows) {
+      try {
+        this.registry.apply({ stream, row });
+      } catch (thrown) {
+        if (!(thrown instanceof RowcastError)) throw thrown;
+        // Later: a process without a listener ends by the error itself, not by a handler that failed.
+        queueMicrotask(() => this.#worker.emit('error', thrown));
+      }
+    }
+  }
+
+  #handleLive(): void {
+    // What was loaded before there was a position is older than it: who waited for that position must not join the load.
+    if (!this.freshness.isAnchored) this.registry.dropLoads();
+    this.freshness.handleLive();
+  }
+
+  /** What the keys of one command may take as JSON. */
+  #maxKeysBytes(name: string): number {
+    return this.#worker.limits.maxLineBytes - Buffer.byteLength(`INVALIDATE_CACHE ${name} `);
+  }
+}
