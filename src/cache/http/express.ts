@@ -1,0 +1,69 @@
+/** Read your writes over HTTP with Express, and with any other server of `(request, response, next)` functions: `rowcast/cache/express`. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Primary } from '../../primary/primary.ts';
+import type { Worker } from '../../worker/worker.ts';
+import { goneSignal, tokenHeaderOf } from './node.ts';
+import { type AwaitTokensOptions, currentTokens, judgeRequests, type SendTokensOptions, STALE_HEADER, TOKEN_HEADER, type Verdict } from './tokens.ts';
+
+export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
+
+export type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void;
+
+/**
+ * Tells the client with every answer, errors too, how far the streams were when its headers were sent: `Rowcast-Token`.
+ * Use it before the routes.
+ * @throws UsageError INVALID_OPTION, NO_SUCH_STREAM, CLOSED
+ */
+export function sendTokens(primary: Primary, options: SendTokensOptions): Middleware {
+  const tokens = currentTokens(primary, options);
+  return (_request, response, next) => {
+    const writeHead = response.writeHead.bind(response) as (...head: unknown[]) => ServerResponse;
+    // Every way to answer comes through here at last, when the handler has written what it writes.
+    response.writeHead = (...head: unknown[]) => {
+      const value = tokens();
+      if (value !== undefined) response.setHeader(TOKEN_HEADER, value);
+      return writeHead(...head);
+    };
+    next();
+  };
+}
+
+/**
+ * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its tokens; use it before the routes.
+ * One that takes longer than `timeoutMs` is answered 503, or served with `Rowcast-Stale`; a header that does not parse, 400.
+ * Streams that the worker does not follow are passed over: what it serves cannot depend on them.
+ * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
+ */
+export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): Middleware {
+  const judge = judgeRequests(worker, options);
+  return (request, response, next) => {
+    const verdict = judge(tokenHeaderOf(request.headers), () => goneSignal(response));
+    if (verdict instanceof Promise) void carryOutLater(verdict, response, next);
+    else carryOut(verdict, response, next);
+  };
+}
+
+async function carryOutLater(verdict: Promise<Verdict>, response: ServerResponse, next: (error?: unknown) => void): Promise<void> {
+  try {
+    carryOut(await verdict, response, next);
+  } catch (error) {
+    next(error);
+  }
+}
+
+function carryOut(verdict: Verdict, response: ServerResponse, next: () => void): void {
+  switch (verdict.kind) {
+    case 'go-on':
+      if (verdict.stale !== undefined) response.setHeader(STALE_HEADER, verdict.stale);
+      next();
+      return;
+    case 'refuse':
+      response.statusCode = verdict.status;
+      for (const [name, value] of Object.entries(verdict.headers)) response.setHeader(name, value);
+      response.end(verdict.body);
+      return;
+    case 'gone':
+      return;
+  }
+}

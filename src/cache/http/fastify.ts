@@ -1,0 +1,67 @@
+/** Read your writes over HTTP with Fastify, as plugins for the whole instance that they are registered on: `rowcast/cache/fastify`. */
+
+import type { FastifyInstance, FastifyPluginCallback, FastifyReply } from 'fastify';
+import type { Primary } from '../../primary/primary.ts';
+import type { Worker } from '../../worker/worker.ts';
+import { goneSignal, tokenHeaderOf } from './node.ts';
+import { type AwaitTokensOptions, currentTokens, judgeRequests, type SendTokensOptions, STALE_HEADER, TOKEN_HEADER, type Verdict } from './tokens.ts';
+
+export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
+
+/**
+ * Tells the client with every answer, errors too, how far the streams were when its headers were sent: `Rowcast-Token`.
+ * Register it first: instances that plugins have made before do not have it.
+ * @throws UsageError INVALID_OPTION, NO_SUCH_STREAM, CLOSED
+ */
+export function sendTokens(primary: Primary, options: SendTokensOptions): FastifyPluginCallback {
+  const tokens = currentTokens(primary, options);
+  return forAll((app) => {
+    app.addHook('onSend', (_request, reply, _payload, done) => {
+      const value = tokens();
+      if (value !== undefined) reply.header(TOKEN_HEADER, value);
+      done();
+    });
+  });
+}
+
+/**
+ * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its tokens; register it first.
+ * One that takes longer than `timeoutMs` is answered 503, or served with `Rowcast-Stale`; a header that does not parse, 400.
+ * Streams that the worker does not follow are passed over: what it serves cannot depend on them.
+ * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
+ */
+export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): FastifyPluginCallback {
+  const judge = judgeRequests(worker, options);
+  return forAll((app) => {
+    // Not async: a request that need not wait costs no promise.
+    app.addHook('onRequest', (request, reply, done) => {
+      const verdict = judge(tokenHeaderOf(request.headers), () => goneSignal(reply.raw));
+      if (verdict instanceof Promise) verdict.then((late) => carryOut(late, reply, done), done);
+      else carryOut(verdict, reply, done);
+    });
+  });
+}
+
+/** Without this mark, Fastify would keep the hooks within the plugin. */
+function forAll(addHooks: (app: FastifyInstance) => void): FastifyPluginCallback {
+  const plugin: FastifyPluginCallback = (app, _options, done) => {
+    addHooks(app);
+    done();
+  };
+  return Object.assign(plugin, { [Symbol.for('skip-override')]: true });
+}
+
+function carryOut(verdict: Verdict, reply: FastifyReply, done: () => void): void {
+  switch (verdict.kind) {
+    case 'go-on':
+      if (verdict.stale !== undefined) reply.header(STALE_HEADER, verdict.stale);
+      done();
+      return;
+    case 'refuse':
+      reply.code(verdict.status).headers(verdict.headers).send(verdict.body);
+      return;
+    case 'gone':
+      reply.hijack();
+      return;
+  }
+}
