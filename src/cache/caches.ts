@@ -172,7 +172,8 @@ export abstract class Caches<Receipt> {
     Object.defineProperty(call, 'name', { value: name });
     return Object.assign(call, {
       cacheName: name,
-      invalidate: async (...keys: Leading<Keys>) => this.invalidate(name, keys as readonly CacheKey[]),
+      // The promise itself: one made of it would be one more that somebody must listen to.
+      invalidate: (...keys: Leading<Keys>) => this.invalidate(name, keys as readonly CacheKey[]),
       prefill: (fill: Parameters<typeof cache.prefill>[0]) => cache.prefill(fill),
       peek: (...keys: Keys) => cache.peek(keys),
       clear: () => cache.clear(),

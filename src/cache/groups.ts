@@ -35,7 +35,7 @@ export function expandGroup({ name, expand }: Group, keys: readonly string[]): I
   const [first, ...others] = keys;
   if (first === undefined) throw new HandlerError('GROUP_FAILED', `group ${name} came without a key, expected at least one`);
   try {
-    return Array.from(expand([first, ...others]), ([cacheName, cacheKeys]) => [cacheName, cacheKeys === null ? null : keyTexts(cacheName, cacheKeys)]);
+    return [...expand([first, ...others])].map(([cacheName, cacheKeys]) => [cacheName, cacheKeys === null ? null : keyTexts(cacheName, cacheKeys)]);
   } catch (cause) {
     throw new HandlerError('GROUP_FAILED', `group ${name} failed at keys ${quote(JSON.stringify(keys))}: ${messageOf(cause)}`, { cause });
   }

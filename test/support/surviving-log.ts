@@ -1,0 +1,30 @@
+/** A log in memory that outlives its primary: the next one goes on with its history, as with a log on disk. */
+
+import type { Log, LogOptions } from '../../src/log/log.ts';
+import { memoryLog } from '../../src/log/memory.ts';
+
+export function survivingLog(): Log {
+  const log = memoryLog();
+  let opened: Promise<void> | undefined;
+  const watches = new Set<() => void>();
+  return {
+    name: log.name,
+    get id() {
+      return log.id;
+    },
+    open: (options: LogOptions) => (opened ??= log.open(options)),
+    append: (stream, rows) => log.append(stream, rows),
+    read: (stream, options) => log.read(stream, options),
+    bounds: (stream) => log.bounds(stream),
+    trim: (stream, upTo) => log.trim(stream, upTo),
+    watch: (listener) => {
+      const end = log.watch(listener);
+      watches.add(end);
+      return end;
+    },
+    close: async () => {
+      for (const end of watches) end();
+      watches.clear();
+    },
+  };
+}
