@@ -2,7 +2,7 @@
 
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { deploy } from '../../test/support/deployment.ts';
-import { UsageError } from '../model/errors.ts';
+import type { UsageError } from '../model/errors.ts';
 import type { Token } from '../model/token.ts';
 import { type CacheOptions, type CachesOptions, createCaches, defineCachesStream } from './index.ts';
 

@@ -118,7 +118,7 @@ describe('a batch', () => {
 
   test('does not wait for a function that is asynchronous, and says so', async () => {
     const { caches } = await setUp();
-    await expect(caches.batch(async () => {})).rejects.toMatchObject({ name: 'UsageError', code: 'INVALID_OPTION' });
+    await expect(caches.batch((async () => {}) as () => void)).rejects.toMatchObject({ name: 'UsageError', code: 'INVALID_OPTION' });
   });
 });
 

@@ -1,0 +1,349 @@
+/**
+ * A worker with caches, a database and a primary in the test's hands: rows are committed to the database, then invalidated, then sent;
+ * connections are cut, histories end, loads take their time. After every read it holds what came to what had been waited for.
+ *
+ * The model: `floors` has, for each entry, the version that every read from now on must at least return, because a token that
+ * stands for it was reached.
+ */
+
+import { setMaxListeners } from 'node:events';
+import { type CachedFunction, createCaches, type WhenSuspect, type WorkerCaches } from '../../src/cache/index.ts';
+import { seededRandom } from '../../src/base/random.ts';
+import type { Token } from '../../src/model/token.ts';
+import { VirtualClock } from '../../src/testing/virtual-clock.ts';
+import { createWorker, type Worker } from '../../src/worker/worker.ts';
+import { ScriptedPrimary } from './scripted-primary.ts';
+
+const ROOMS = ['a', 'b'];
+const USERS = ['1', '2'];
+const ENTRIES: readonly (readonly [string, string])[] = ROOMS.flatMap((room) => USERS.map((user) => [room, user] as const));
+
+/** What a write changes, and the row that says so. */
+const WRITES: readonly { readonly row: string; readonly changes: (room: string, user: string) => boolean }[] = [
+  { row: '["get",["a","1"],0]', changes: (room, user) => room === 'a' && user === '1' },
+  { row: '["get",["b","2"],0]', changes: (room, user) => room === 'b' && user === '2' },
+  { row: '["get",["a"],0]', changes: (room) => room === 'a' },
+  { row: '["get",[],0]', changes: () => true },
+  { row: '["get",null,0]', changes: () => true },
+  { row: '["room",["b","1","2"],0]', changes: (room) => room === 'b' },
+  { row: '"no invalidation"', changes: () => true },
+  { row: '["throws",["x"],0]', changes: () => true },
+];
+
+export type Step =
+  | { readonly kind: 'commit'; readonly write: number }
+  /** Rows of all writes that are committed and not appended yet, as one batch. */
+  | { readonly kind: 'append' }
+  /** The next lines of the wire, the last of them without its last `held` bytes. */
+  | { readonly kind: 'send'; readonly lines: number; readonly held: number }
+  | { readonly kind: 'read'; readonly entry: number }
+  /** Read as soon as everything appended so far has come. */
+  | { readonly kind: 'wait-and-read'; readonly entry: number }
+  | { readonly kind: 'prefill' }
+  /** A load reads the database, ends, or fails. */
+  | { readonly kind: 'query' | 'finish' | 'fail'; readonly load: number }
+  | { readonly kind: 'cut' | 'connect' | 'reset' | 'trim' | 'turn' };
+
+interface RunningLoad {
+  readonly entries: readonly (readonly [string, string])[];
+  versions: readonly number[] | undefined;
+  readonly resolve: (versions: readonly number[]) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Row {
+  readonly token: Token;
+  readonly lines: readonly string[];
+  /** The versions that the batch stands for. */
+  readonly versions: ReadonlyMap<string, number>;
+}
+
+export class CacheWorld {
+  readonly faults: string[] = [];
+  reads = 0;
+  readonly caches: WorkerCaches;
+  readonly #clock = new VirtualClock();
+  readonly #primary = new ScriptedPrimary();
+  readonly #worker: Worker;
+  readonly #get: CachedFunction<readonly [string, string], number, void>;
+  readonly #database = new Map<string, number>();
+  readonly #floors = new Map<string, number>();
+  #version = 0;
+  #committed: { write: number; versions: Map<string, number> }[] = [];
+  #logId = 1;
+  /** The history that the worker's position is of. A token says nothing about the position of another one. */
+  #followedLogId = 1;
+  #log: Row[] = [];
+  #latest = 0;
+  #earliest = 1;
+  /** On this connection: the token of what was sent last; undefined before the worker asked. */
+  #sentUpTo: Token | undefined;
+  /** Lines that are due on this connection. */
+  #wire: string[] = [];
+  #isPositionSent = false;
+  #loads: RunningLoad[] = [];
+  readonly #pending: Promise<unknown>[] = [];
+  readonly #over = new AbortController();
+
+  constructor({ whenSuspect, prefixes, max }: { whenSuspect: WhenSuspect; prefixes: number; max: number }) {
+    this.#worker = createWorker({
+      name: 'reader-1',
+      connect: { path: '/script' },
+      transport: this.#primary.transport,
+      clock: this.#clock,
+      random: seededRandom(1),
+      limits: { minBackoffMs: 1, maxBackoffMs: 1 },
+    });
+    this.#worker.on('error', () => {});
+    this.caches = createCaches(this.#worker, { whenSuspect, clock: this.#clock });
+    this.#get = this.caches.cached('get', { prefixes, max }, async (room: string, user: string) => (await this.#load([[room, user]]))[0]!);
+    this.caches.group('room', ([room, ...users]) => users.map((user) => ['get', [room, user]] as const));
+    this.caches.group('throws', () => {
+      throw new Error('a group that throws');
+    });
+    setMaxListeners(0, this.#over.signal);
+    this.#worker.start().catch(() => {});
+  }
+
+  async run(steps: readonly Step[]): Promise<void> {
+    await turn();
+    for (const step of steps) {
+      this.#take(step);
+      this.#notePosition();
+      // Not after each: what comes in one turn of the event loop meets promises that have not settled.
+      if (step.kind === 'turn' || step.kind === 'connect') await turn();
+      this.#notePosition();
+    }
+  }
+
+  /** Lets everything come to rest; then every entry must be what the database has. */
+  async end(): Promise<void> {
+    this.#append();
+    for (let rounds = 0; !this.#isAtRest; rounds++) {
+      if (rounds > 20) throw new Error(`the worker does not become live: ${JSON.stringify(this.caches.stats())}`);
+      if (this.#primary.isLeft) this.#primary.cut();
+      this.#connect();
+      await turn();
+      this.#send(Infinity, 0);
+      await turn();
+      this.#notePosition();
+    }
+    // Who still waits, waits for a token of a history that ended.
+    this.#over.abort(new Error('the test is over'));
+    for (let i = 0; i < 20; i++) {
+      this.#finishAll();
+      await turn();
+    }
+    await Promise.all(this.#pending);
+    this.#raise(this.#database);
+    const last = ENTRIES.map(async (entry, i) => this.#read(i, `${entry.join('')} at the end`));
+    await turn();
+    this.#finishAll();
+    await Promise.all(last);
+    const stopped = this.#worker.stop();
+    this.#primary.cut();
+    await stopped;
+  }
+
+  #take(step: Step): void {
+    switch (step.kind) {
+      case 'commit':
+        return this.#commit(step.write);
+      case 'append':
+        return this.#append();
+      case 'send':
+        return this.#send(step.lines, step.held);
+      case 'read':
+        this.#pending.push(this.#read(step.entry, 'read'));
+        return;
+      case 'wait-and-read':
+        this.#pending.push(this.#waitAndRead(step.entry));
+        return;
+      case 'prefill':
+        this.#pending.push(this.#prefill());
+        return;
+      case 'query':
+      case 'finish':
+      case 'fail':
+        return this.#goOn(step.kind, step.load);
+      case 'cut':
+        return this.#cut();
+      case 'connect':
+        return this.#connect();
+      case 'reset':
+        return this.#reset();
+      case 'trim':
+        this.#earliest = this.#latest + 1;
+        this.#log = [];
+        return;
+      case 'turn':
+        return;
+    }
+  }
+
+  // --- the primary ---
+
+  #commit(write: number): void {
+    const version = ++this.#version;
+    const versions = new Map<string, number>();
+    for (const [room, user] of ENTRIES) if (WRITES[write]!.changes(room, user)) versions.set(room + user, version);
+    for (const [key, value] of versions) this.#database.set(key, value);
+    this.#committed.push({ write, versions });
+  }
+
+  #append(): void {
+    if (this.#committed.length === 0) return;
+    const token = ++this.#latest;
+    const rows = this.#committed.map(({ write }) => WRITES[write]!.row);
+    const lines = rows.map((row, i) => `RDATA caches ${i < rows.length - 1 ? 'batch' : token} ${row}`);
+    const versions = new Map(this.#committed.flatMap((committed) => [...committed.versions]));
+    this.#committed = [];
+    this.#log.push({ token, lines, versions });
+    this.#floorsOf.set(`${this.#logId} ${token}`, versions);
+  }
+
+  /** By log and token, also of histories that ended. */
+  readonly #floorsOf = new Map<string, ReadonlyMap<string, number>>();
+
+  #connect(): void {
+    if (this.#primary.isOpen) return;
+    this.#clock.step(this.#clock.now() + 2);
+    if (!this.#primary.isAwaited) return;
+    this.#primary.open();
+    this.#followedLogId = this.#logId;
+    this.#primary.send(['SERVER example.com', `PING 1 rowcast/1 log=log${this.#logId} streams=caches`]);
+  }
+
+  #send(count: number, held: number): void {
+    if (!this.#primary.isOpen) return;
+    this.#hear();
+    if (this.#sentUpTo === undefined) return;
+    if (this.#sentUpTo < this.#earliest - 1) {
+      this.#primary.send([`ERROR stream caches starts at ${this.#earliest}, asked for ${this.#sentUpTo}`]);
+      return this.#cut();
+    }
+    for (const { token, lines } of this.#log) {
+      if (token <= this.#sentUpTo) continue;
+      this.#wire.push(...lines);
+      this.#sentUpTo = token;
+    }
+    if (!this.#isPositionSent) this.#wire.push(`POSITION caches ${this.#sentUpTo}`);
+    this.#isPositionSent = true;
+    this.#primary.send(this.#wire.splice(0, count), held);
+  }
+
+  /** What the worker asks for. */
+  #hear(): void {
+    for (const line of this.#primary.takeLines()) {
+      const [name, , from] = line.split(' ');
+      if (name !== 'REPLICATE') continue;
+      const after = from === 'NOW' ? this.#latest : Number(from);
+      this.#sentUpTo = after;
+      // As a primary does toward a worker that is ahead of it.
+      if (after > this.#latest) {
+        this.#sentUpTo = this.#earliest - 1;
+        this.#wire.push(`POSITION caches ${this.#earliest - 1}`);
+      }
+    }
+  }
+
+  #cut(): void {
+    this.#sentUpTo = undefined;
+    this.#wire = [];
+    this.#isPositionSent = false;
+    this.#primary.cut();
+  }
+
+  /** Another history, as after the loss of the log: what was committed is in the database all the same. */
+  #reset(): void {
+    this.#cut();
+    this.#logId++;
+    this.#log = [];
+    this.#latest = 0;
+    this.#earliest = 1;
+  }
+
+  // --- the worker ---
+
+  /** Everything up to the position was reached: no read that begins from now on may be older. */
+  #notePosition(): void {
+    const position = this.#worker.position('caches');
+    if (position === undefined) return;
+    for (let token = 1; token <= position; token++) this.#raise(this.#floorsOf.get(`${this.#followedLogId} ${token}`));
+  }
+
+  #raise(versions: ReadonlyMap<string, number> = new Map()): void {
+    for (const [key, version] of versions) this.#floors.set(key, Math.max(version, this.#floors.get(key) ?? 0));
+  }
+
+  async #read(entry: number, what: string): Promise<void> {
+    const [room, user] = ENTRIES[entry]!;
+    const floor = this.#floors.get(room + user) ?? 0;
+    this.reads++;
+    let version: number;
+    try {
+      version = await this.#get(room, user);
+    } catch {
+      return;
+    }
+    if (version < floor) this.faults.push(`${what}: ${room}${user} is ${version}, and ${floor} was waited for`);
+  }
+
+  async #waitAndRead(entry: number): Promise<void> {
+    const logId = this.#logId;
+    if (logId !== this.#followedLogId) return;
+    const token = this.#latest;
+    try {
+      await this.#worker.waitFor('caches', token, { timeoutMs: 1_000_000_000, signal: this.#over.signal });
+    } catch {
+      return;
+    }
+    if (logId === this.#followedLogId) for (let t = 1; t <= token; t++) this.#raise(this.#floorsOf.get(`${logId} ${t}`));
+    await this.#read(entry, `after waitFor(${token})`);
+  }
+
+  async #prefill(): Promise<void> {
+    const entries = ENTRIES.slice(0, 3);
+    try {
+      await this.#get.prefill(async () => (await this.#load(entries)).map((version, i) => [entries[i]!, version] as const));
+    } catch {
+      // A load that was made to fail.
+    }
+  }
+
+  #load(entries: RunningLoad['entries']): Promise<readonly number[]> {
+    return new Promise((resolve, reject) => {
+      this.#loads.push({ entries, versions: undefined, resolve, reject });
+    });
+  }
+
+  #goOn(kind: 'query' | 'finish' | 'fail', index: number): void {
+    if (this.#loads.length === 0) return;
+    const at = index % this.#loads.length;
+    const load = this.#loads[at]!;
+    if (kind !== 'fail') load.versions ??= load.entries.map(([room, user]) => this.#database.get(room + user) ?? 0);
+    if (kind === 'query') return;
+    this.#loads.splice(at, 1);
+    if (kind === 'finish') load.resolve(load.versions!);
+    else load.reject(new Error('a load that fails'));
+  }
+
+  #finishAll(): void {
+    while (this.#loads.length > 0) this.#goOn('finish', 0);
+  }
+
+  get #isAtRest(): boolean {
+    return (
+      this.caches.stats().isLive &&
+      this.#primary.isOpen &&
+      !this.#primary.isLeft &&
+      this.#sentUpTo === this.#latest &&
+      this.#wire.length + this.#primary.heldBytes === 0
+    );
+  }
+}
+
+/** Promises that can settle do. */
+async function turn(): Promise<void> {
+  for (let i = 0; i < 12; i++) await undefined;
+}

@@ -1,0 +1,84 @@
+/** A primary whose every line is the test's: a transport for one worker, with the other end in the test's hands. Synchronous. */
+
+import type { Connection, ConnectionHandler, Transport } from '../../src/transport/transport.ts';
+
+export class ScriptedPrimary {
+  readonly transport: Transport = {
+    connect: (_address, handler) => this.#connect(handler),
+    listen: () => Promise.reject(new Error('a worker does not listen')),
+  };
+  /** The worker wants its end: `cut` tells it. */
+  isLeft = false;
+  #handler: ConnectionHandler | undefined;
+  #isOpen = false;
+  #received = '';
+  /** Bytes of a line that have not been given to the worker. */
+  #unsent: Buffer = Buffer.alloc(0);
+
+  /** The worker has asked for a connection that is not open yet. */
+  get isAwaited(): boolean {
+    return this.#handler !== undefined && !this.#isOpen;
+  }
+
+  get heldBytes(): number {
+    return this.#unsent.length;
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  open(): void {
+    this.#isOpen = true;
+    this.#unsent = Buffer.alloc(0);
+    this.#handler!.handleOpen();
+  }
+
+  /** @param held how many bytes of the end stay behind until more is sent: a line may come in pieces */
+  send(lines: readonly string[], held = 0): void {
+    const bytes = Buffer.concat([this.#unsent, ...lines.map((line) => Buffer.from(`${line}\n`))]);
+    const at = Math.max(bytes.length - held, 0);
+    this.#unsent = bytes.subarray(at);
+    if (at > 0) this.#handler!.handleBytes(bytes.subarray(0, at));
+  }
+
+  /** The lines that the worker has sent since the last call. */
+  takeLines(): string[] {
+    const lines = this.#received.split('\n');
+    this.#received = lines.pop()!;
+    return lines;
+  }
+
+  /** The connection is lost. */
+  cut(): void {
+    const handler = this.#handler;
+    this.#handler = undefined;
+    this.#isOpen = false;
+    this.#received = '';
+    this.isLeft = false;
+    handler?.handleClosed();
+  }
+
+  #connect(handler: ConnectionHandler): Connection {
+    this.#handler = handler;
+    return {
+      peer: 'script',
+      unsentBytes: 0,
+      write: (bytes) => {
+        this.#received += Buffer.from(bytes).toString();
+        return true;
+      },
+      cork: () => {},
+      uncork: () => {},
+      pause: () => {},
+      resume: () => {},
+      // Its end is told later, as a transport does: when the test says so.
+      close: () => {
+        this.isLeft = true;
+      },
+      abort: () => {
+        this.isLeft = true;
+      },
+    };
+  }
+}
