@@ -345,5 +345,5 @@ export class CacheWorld {
 
 /** Promises that can settle do. */
 async function turn(): Promise<void> {
-  for (let i = 0; i < 12; i++) await undefined;
+  for (let i = 0; i < 12; i++) await Promise.resolve();
 }

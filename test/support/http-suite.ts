@@ -120,8 +120,7 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
     expect(answer.headers.get('content-type')).toBe('application/json; charset=utf-8');
     expect(answer.headers.get('cache-control')).toBe('no-store');
     expect(await answer.json()).toEqual({
-      error: 'WAIT_TIMEOUT',
-      message: 'stream events is at 0 here and 1 was asked for; a request waits at most 20 ms: try again',
+      error: { code: 'WAIT_TIMEOUT', message: 'stream events is at 0 here and 1 was asked for; a request waits at most 20 ms: try again' },
     });
     expect(served).toBe(0);
   });
@@ -146,8 +145,10 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
       const answer = await fetch(url, { headers: { 'rowcast-token': header } });
       expect(answer.status, header).toBe(400);
       expect(await answer.json(), header).toEqual({
-        error: 'INVALID_HEADER',
-        message: expect.stringContaining(`Rowcast-Token is a list like caches=123,events=77, its stream names percent-encoded, not '${header.slice(0, 100)}`),
+        error: {
+          code: 'INVALID_HEADER',
+          message: expect.stringContaining(`Rowcast-Token is a list like caches=123,events=77, its stream names percent-encoded, not '${header.slice(0, 100)}`),
+        },
       });
       expect((await fetch(url)).status).toBe(200);
     }

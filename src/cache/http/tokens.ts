@@ -126,12 +126,12 @@ function positionOf(worker: Worker, stream: StreamName): Token {
 }
 
 /** As the admin port answers: JSON that no browser takes for a page and no cache keeps. */
-function refuse(status: 400 | 503, error: 'INVALID_HEADER' | 'WAIT_TIMEOUT', message: string, headers: Readonly<Record<string, string>> = {}): Verdict {
+function refuse(status: 400 | 503, code: 'INVALID_HEADER' | 'WAIT_TIMEOUT', message: string, headers: Readonly<Record<string, string>> = {}): Verdict {
   return {
     kind: 'refuse',
     status,
     headers: { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', ...headers },
-    body: `${JSON.stringify({ error, message })}\n`,
+    body: `${JSON.stringify({ error: { code, message } })}\n`,
   };
 }
 
