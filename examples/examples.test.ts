@@ -68,3 +68,10 @@ test('a batch goes over a Unix socket and is read back by who wrote it', async (
   expect(await example.line(/./)).toBe('tea costs 3, cake 4');
   expect(await example.ended, example.stderr()).toBe(0);
 });
+
+test('a user directory reads stale users without the middleware, and none with it', async () => {
+  const example = run('user-directory/run.js', '300');
+  await example.line(/^without the middleware: \d+ of 300 reads were stale/);
+  await example.line(/^with the middleware: 0 of 300 reads were stale/);
+  expect(await example.ended, example.stderr()).toBe(0);
+});
