@@ -47,11 +47,11 @@ const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, ({ po
   console.log(JSON.stringify({ http: port, replication: replication.port }));
 });
 
-for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.once(signal, async () => {
-    server.close();
-    await primary.close();
-    users.close();
-    process.exit(0);
-  });
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop());
+
+async function stop() {
+  server.close();
+  await primary.close();
+  users.close();
+  process.exit(0);
 }

@@ -38,11 +38,11 @@ const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, (addr
   console.log(JSON.stringify({ http: address.port }));
 });
 
-for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.once(signal, async () => {
-    server.close();
-    await worker.stop();
-    users.close();
-    process.exit(0);
-  });
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop());
+
+async function stop() {
+  server.close();
+  await worker.stop();
+  users.close();
+  process.exit(0);
 }

@@ -46,6 +46,7 @@ interface RunningLoad<Value> {
 
 export class Cache<Args extends readonly CacheKey[], Value> {
   readonly #settings: CacheSettings;
+  readonly #freshness: Freshness;
   readonly #load: Load<Args, Value>;
   readonly #counts = zeroCounts();
   #entries: LRUCache<string, Entry<Value>>;
@@ -57,6 +58,7 @@ export class Cache<Args extends readonly CacheKey[], Value> {
 
   constructor(settings: CacheSettings, load: Load<Args, Value>) {
     this.#settings = settings;
+    this.#freshness = settings.freshness;
     this.#load = load;
     this.#entries = this.#makeEntries();
     // All the keys of an entry find it without an index.
@@ -66,19 +68,21 @@ export class Cache<Args extends readonly CacheKey[], Value> {
 
   /** The entry's value, or what a load gives. Rejects as the load does, and with UsageError INVALID_KEY for another number of keys. */
   read(keys: Args): Promise<Value> {
-    const { arity, freshness } = this.#settings;
-    if (keys.length !== arity) return Promise.reject(this.#wrongArity(keys));
-    const key = arity === 1 ? asText(keys[0]!) : joinKeys(keys);
-    const entry = this.#entries.get(key);
-    if (!freshness.isLive) return this.#readSuspect(keys, key, entry);
-    if (entry === undefined) return this.#miss(keys, key, true);
-    this.#counts.hits++;
-    return entry.promise;
+    if (keys.length !== this.#settings.arity) return Promise.reject(this.#wrongArity(keys));
+    const key = joinKeys(keys);
+    const hit = this.#hit(key);
+    if (hit !== undefined) return hit;
+    return this.#freshness.isLive ? this.#miss(keys, key, true) : this.#readSuspect(keys, key);
+  }
+
+  /** The same where an entry has one key, as most have: a hit makes no list. */
+  readOne(key: CacheKey): Promise<Value> {
+    return this.#hit(typeof key === 'string' ? key : String(key)) ?? this.read([key] as unknown as Args);
   }
 
   /** The value that a read would find, without a load; it does not count as a read. */
   peek(keys: Args): Value | undefined {
-    if (!this.#settings.freshness.isLive && !this.#isSuspectServed) return undefined;
+    if (!this.#freshness.isLive && !this.#isSuspectServed) return undefined;
     return this.#entries.peek(joinKeys(keys))?.value;
   }
 
@@ -89,7 +93,7 @@ export class Cache<Args extends readonly CacheKey[], Value> {
    */
   async prefill(load: () => Iterable<readonly [Args, Value]> | Promise<Iterable<readonly [Args, Value]>>): Promise<number> {
     const drops = new Drops();
-    const isKept = this.#settings.freshness.isLive;
+    const isKept = this.#freshness.isLive;
     this.#prefills.add(drops);
     try {
       let kept = 0;
@@ -150,14 +154,24 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     return { size: this.#entries.size, ...this.#counts };
   }
 
+  #hit(key: string): Promise<Value> | undefined {
+    if (!this.#freshness.isLive) return undefined;
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    this.#counts.hits++;
+    return entry.promise;
+  }
+
   get #isSuspectServed(): boolean {
-    const { whenSuspect, freshness } = this.#settings;
+    const { whenSuspect } = this.#settings;
+    const freshness = this.#freshness;
     if (whenSuspect === 'load' || !freshness.isAnchored) return false;
     return whenSuspect === 'serve' || freshness.suspectForMs <= whenSuspect.maxStaleMs;
   }
 
-  #readSuspect(keys: Args, key: string, entry: Entry<Value> | undefined): Promise<Value> {
+  #readSuspect(keys: Args, key: string): Promise<Value> {
     this.#counts.suspectReads++;
+    const entry = this.#entries.get(key);
     const isServed = this.#isSuspectServed;
     // What is loaded now is as good as what is served: an invalidation that is missed meanwhile comes again.
     if (!isServed || entry === undefined) return this.#miss(keys, key, isServed);
@@ -254,10 +268,6 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     const { name, arity } = this.#settings;
     return new UsageError('INVALID_KEY', `cache ${name} has ${arity} keys, and was asked with ${length}: the option arity says how many`);
   }
-}
-
-function asText(key: CacheKey): string {
-  return typeof key === 'string' ? key : String(key);
 }
 
 function resolvable<Value>(): { promise: Promise<Value>; resolve: (value: Value | PromiseLike<Value>) => void } {

@@ -166,9 +166,13 @@ export abstract class Caches<Receipt> {
   }
 
   #cachedFunction<Keys extends readonly CacheKey[], Value>(name: string, options: CacheOptions, load: Load<Keys, Value>): CachedFunction<Keys, Value, Receipt> {
-    const cache = new Cache(this.#settings(name, options, load.length), load);
+    const settings = this.#settings(name, options, load.length);
+    const cache = new Cache(settings, load);
     this.registry.add(name, cache);
-    const call = (...keys: Keys): Promise<Value> => cache.read(keys);
+    const call =
+      settings.arity === 1
+        ? (...keys: Keys): Promise<Value> => (keys.length === 1 ? cache.readOne(keys[0]!) : cache.read(keys))
+        : (...keys: Keys): Promise<Value> => cache.read(keys);
     Object.defineProperty(call, 'name', { value: name });
     return Object.assign(call, {
       cacheName: name,
@@ -197,7 +201,8 @@ export abstract class Caches<Receipt> {
       const instances = new Instances((instance) => new Cache<Keys, Value>(settings, (...keys) => method.call(instance as This, ...keys)));
       this.registry.add(settings.name, instances);
       return function (...keys) {
-        return instances.of(this).read(keys);
+        const cache = instances.of(this);
+        return settings.arity === 1 && keys.length === 1 ? cache.readOne(keys[0]!) : cache.read(keys);
       };
     };
   }

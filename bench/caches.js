@@ -1,0 +1,182 @@
+/** Caches: what a hit costs, what dropping a prefix costs, and whether a worker keeps up with 100,000 invalidations a second. */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { LRUCache } from 'lru-cache';
+import { createMemoryTransport, createPrimary, createWorker, memoryLog } from 'rowcast';
+import { createCaches, defineCachesStream } from 'rowcast/cache';
+import { median } from './table.js';
+
+const ROUNDS = 7;
+const ENTRIES = 10_000;
+const READS = 1_000_000;
+const FLOOD_ROUNDS = 3;
+
+export async function run(print) {
+  const tables = [];
+  for (const part of [hits, prefixes, flood]) {
+    const table = await part();
+    print(table);
+    tables.push(table);
+  }
+  return tables;
+}
+
+/** A primary and a worker in this process, both with caches, live. */
+async function bothEnds() {
+  const transport = createMemoryTransport();
+  const primary = await createPrimary({ name: 'bench', log: memoryLog(), streams: [defineCachesStream()], transport });
+  await primary.listen({ path: '/bench' });
+  const worker = createWorker({ name: 'bench', connect: { path: '/bench' }, transport });
+  const caches = { primary: createCaches(primary), worker: createCaches(worker) };
+  await worker.start();
+  const close = async () => {
+    await worker.stop();
+    await primary.close();
+  };
+  return { caches, close };
+}
+
+async function hits() {
+  const { caches, close } = await bothEnds();
+  const keys = Array.from({ length: ENTRIES }, (_, i) => `@user-${i}:example.com`);
+  const bare = new LRUCache({ max: ENTRIES });
+  const load = async (id) => ({ id });
+  const onWorker = caches.worker.cached('on_worker', { max: ENTRIES }, load);
+  const onPrimary = caches.primary.cached('on_primary', { max: ENTRIES }, load);
+  const two = caches.worker.cached('two_keys', { max: ENTRIES }, async (room, user) => ({ room, user }));
+  const service = { load };
+  const method = caches.worker.cached({ max: ENTRIES })(load, { kind: 'method', name: 'method' });
+  for (const key of keys) {
+    bare.set(key, { id: key });
+    await Promise.all([onWorker(key), onPrimary(key), two('!room', key), method.call(service, key)]);
+  }
+  // Not in the order in which they were filled: the least recently used one must be moved.
+  const order = Array.from({ length: READS }, (_, i) => keys[(i * 7_919) % ENTRIES]);
+  const subjects = {
+    'lru-cache get': () => {
+      for (const key of order) bare.get(key);
+    },
+    'cached function on a worker': () => {
+      for (const key of order) void onWorker(key);
+    },
+    'cached function on a primary': () => {
+      for (const key of order) void onPrimary(key);
+    },
+    'cached method on a worker': () => {
+      for (const key of order) void method.call(service, key);
+    },
+    'cached function of two keys': () => {
+      for (const key of order) void two('!room', key);
+    },
+    'await lru-cache get': async () => {
+      for (const key of order) await Promise.resolve(bare.get(key));
+    },
+    'await cached function on a worker': async () => {
+      for (const key of order) await onWorker(key);
+    },
+  };
+  const rows = await measure(subjects, READS, 1e6);
+  await close();
+  return { title: `A hit among ${ENTRIES.toLocaleString('en-US')} entries`, unit: 'ns a read', rows };
+}
+
+/** Rounds interleaved: what disturbs the machine for a while disturbs all alike. */
+async function measure(subjects, count, perMs) {
+  const rows = Object.keys(subjects).map((name) => ({ name, values: [] }));
+  for (let round = -1; round < ROUNDS; round++) {
+    for (const row of rows) {
+      const started = performance.now();
+      await subjects[row.name]();
+      // The first round warms up.
+      if (round >= 0) row.values.push(((performance.now() - started) * perMs) / count);
+    }
+  }
+  for (const row of rows) {
+    const base = row.name.startsWith('await') ? rows.find(({ name }) => name.startsWith('await')) : rows[0];
+    if (row !== base) row.note = `${median(row.values.map((value, i) => value / base.values[i])).toFixed(2)} x ${base.name}`;
+  }
+  return rows;
+}
+
+async function prefixes() {
+  const { caches, close } = await bothEnds();
+  const PER_PREFIX = 1_000;
+  const rows = [];
+  for (const [prefixCount, indexed] of [
+    [10, 1],
+    [1_000, 1],
+    [1_000, 0],
+  ]) {
+    const entries = prefixCount * PER_PREFIX;
+    const name = `${entries.toLocaleString('en-US')} entries, prefixes: ${indexed}`;
+    const get = caches.worker.cached(`c${entries}_${indexed}`, { max: entries, prefixes: indexed }, async (room, user) => `${room}${user}`);
+    const heapBefore = heapMiB();
+    for (let prefix = 0; prefix < prefixCount; prefix++) await fill(get, `!room-${prefix}`, PER_PREFIX);
+    const heap = heapMiB() - heapBefore;
+    const values = [];
+    for (let round = -1; round < ROUNDS; round++) {
+      const room = `!room-${(round + 1) % prefixCount}`;
+      const started = performance.now();
+      // The row, the command and the sending of it are in the time: they are the same for each.
+      void get.invalidate(room);
+      if (round >= 0) values.push(performance.now() - started);
+      if (get.stats().size !== entries - PER_PREFIX) throw new Error(`expected ${PER_PREFIX} entries to be dropped, ${get.stats().size} are left`);
+      await fill(get, room, PER_PREFIX);
+    }
+    rows.push({ name, values, note: `${Math.round((heap * 1024 * 1024) / entries)} bytes of heap an entry` });
+    get.clear();
+  }
+  await close();
+  return { title: 'Dropping a prefix with 1,000 entries', unit: 'ms', rows };
+}
+
+async function fill(get, room, count) {
+  await get.prefill(() => Array.from({ length: count }, (_, i) => [[room, `@user-${i}:example.com`], i]));
+}
+
+function heapMiB() {
+  globalThis.gc?.();
+  return process.memoryUsage().heapUsed / 1024 / 1024;
+}
+
+async function flood() {
+  const rows = [
+    { name: 'invalidations applied, thousands a second', values: [] },
+    { name: 'CPU of the worker, % of a core', values: [] },
+    { name: 'CPU of the primary, % of a core', values: [] },
+    { name: 'rows the worker was behind at the end', values: [] },
+  ];
+  for (let round = 0; round < FLOOD_ROUNDS; round++) {
+    const { worker, primary } = await floodOnce();
+    rows[0].values.push(worker.rate / 1_000);
+    rows[1].values.push(worker.cpu * 100);
+    rows[2].values.push(primary.cpu * 100);
+    rows[3].values.push(primary.appended - worker.applied);
+  }
+  return { title: 'A flood of single-key invalidations over TCP, 100,000 a second for 5 s', unit: 'as named', rows };
+}
+
+async function floodOnce() {
+  const children = [];
+  const start = async (role, ...args) => {
+    const child = fork(fileURLToPath(new URL('caches-flood.js', import.meta.url)), [role, ...args]);
+    children.push(child);
+    const [ready] = await Promise.race([once(child, 'message'), once(child, 'exit').then(() => Promise.reject(new Error(`${role} ended early`)))]);
+    return { child, ready };
+  };
+  try {
+    const primary = await start('primary');
+    const worker = await start('worker', String(primary.ready.port));
+    const done = once(primary.child, 'message');
+    const counted = once(worker.child, 'message');
+    worker.child.send('begin');
+    primary.child.send('begin');
+    const [primaryResult] = await done;
+    worker.child.send('end');
+    const [workerResult] = await counted;
+    return { primary: primaryResult, worker: workerResult };
+  } finally {
+    for (const child of children) child.kill('SIGKILL');
+  }
+}
