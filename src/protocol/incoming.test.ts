@@ -103,7 +103,7 @@ describe('toward a Rowcast primary', () => {
     incoming.subscribe('events', 0);
     incoming.takeRow('typing', 1, 'x', 10);
     incoming.takePosition('typing', 1);
-    incoming.endBurst();
+    incoming.endRun();
     expect(incoming.take()).toEqual([]);
   });
 });
@@ -113,7 +113,7 @@ describe('toward any other primary', () => {
     const incoming = lenient();
     incoming.subscribe('account_data', 10);
     for (const token of [12, 14, 14, 11, 13]) incoming.takeRow('account_data', token, token, 10);
-    incoming.endBurst();
+    incoming.endRun();
     incoming.takePosition('account_data', 14);
     expect(incoming.take()).toEqual([
       'account_data 12 [12]',
@@ -125,23 +125,23 @@ describe('toward any other primary', () => {
     ]);
   });
 
-  test('live the position moves to the highest token once the burst is over, and no row is dropped for its token', () => {
+  test('live the position moves to the highest token once another line comes, and no row is dropped for its token', () => {
     const incoming = lenient();
     incoming.subscribe('backfill', 'NOW');
     incoming.takePosition('backfill', 45);
     incoming.take();
     for (const token of [67, 66, 53, 46, 47]) incoming.takeRow('backfill', token, token, 10);
     expect(incoming.take()).toEqual(['backfill 67 [67]', 'backfill 66 [66]', 'backfill 53 [53]', 'backfill 46 [46]', 'backfill 47 [47]']);
-    incoming.endBurst();
+    incoming.endRun();
     expect(incoming.take()).toEqual(['backfill @67']);
     incoming.takeRow('backfill', 48, 48, 10);
-    incoming.endBurst();
+    incoming.endRun();
     expect(incoming.take(), 'it never falls').toEqual(['backfill 48 [48]']);
-    incoming.endBurst();
+    incoming.endRun();
     expect(incoming.take()).toEqual([]);
   });
 
-  test('each stream of a burst moves by itself', () => {
+  test('each stream moves by itself, when a line of another one comes', () => {
     const incoming = lenient();
     incoming.subscribeAll();
     incoming.takePosition('a', 1);
@@ -150,8 +150,8 @@ describe('toward any other primary', () => {
     incoming.takeRow('b', undefined, 0, 10);
     incoming.takeRow('a', 3, 0, 10);
     incoming.takeRow('b', 5, 0, 10);
-    incoming.endBurst();
-    expect(incoming.take()).toEqual(['a @1 live', 'b @1 live', 'a 2 [0]', 'a 3 [0]', 'b 5 [0,0]', 'a @3', 'b @5']);
+    incoming.endRun();
+    expect(incoming.take()).toEqual(['a @1 live', 'b @1 live', 'a 2 [0]', 'a @2', 'a 3 [0]', 'a @3', 'b 5 [0,0]', 'b @5']);
   });
 
   test('a lower POSITION is a reset, and says where the new history stands', () => {
@@ -161,16 +161,16 @@ describe('toward any other primary', () => {
     expect(incoming.take()).toEqual(['typing reset @3', 'typing @3 live']);
   });
 
-  test('what a reset overtakes moves no position: neither rows of the same burst nor a torn batch', () => {
+  test('what a reset overtakes moves no position: neither rows of the same run nor a torn batch', () => {
     const incoming = lenient();
     incoming.subscribe('typing', 12);
     incoming.takePosition('typing', 12);
     incoming.takeRow('typing', 60, 'old', 10);
     incoming.takeRow('typing', undefined, 'torn', 10);
     incoming.takePosition('typing', 3);
-    incoming.endBurst();
+    incoming.endRun();
     incoming.takeRow('typing', 4, 'new', 10);
-    incoming.endBurst();
+    incoming.endRun();
     expect(incoming.take()).toEqual(['typing @12 live', 'typing 60 ["old"]', 'typing reset @3', 'typing @3', 'typing 4 ["new"]', 'typing @4']);
   });
 
@@ -208,10 +208,10 @@ describe('toward any other primary', () => {
     incoming.takeRow('backfill', 81, 'of ALL', 10);
     incoming.take();
     incoming.subscribe('backfill', 53);
-    incoming.endBurst();
+    incoming.endRun();
     incoming.takeRow('backfill', 46, 'live', 10);
     incoming.takeRow('backfill', 54, 'asked for', 10);
-    incoming.endBurst();
+    incoming.endRun();
     incoming.takePosition('backfill', 81);
     expect(incoming.take()).toEqual(['backfill 46 ["live"]', 'backfill 54 ["asked for"]', 'backfill @81 live']);
   });

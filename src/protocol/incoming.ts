@@ -35,8 +35,8 @@ export interface Incoming {
   /** @throws PeerError BATCH_TOO_LARGE, TOKEN_FELL */
   takeRow(stream: StreamName, token: Token | undefined, row: unknown, lineBytes: number): void;
   takePosition(stream: StreamName, token: Token): void;
-  /** No whole line waits: what came in one go is over. */
-  endBurst(): void;
+  /** A line came that is neither a row nor a POSITION. */
+  endRun(): void;
 }
 
 /** The rows of one stream on their way to a whole batch. */
@@ -114,23 +114,28 @@ export class StrictIncoming implements Incoming {
   }
 
   /** Every batch has told its position already. */
-  endBurst(): void {}
+  endRun(): void {}
 }
 
 interface LenientSubscription extends Collecting {
   /** Known to be complete: nothing at or below it will come that we still need. */
   position: Token | undefined;
   isLive: boolean;
-  /** The highest token of the burst that is coming in. */
+  /** The highest token of the run that is coming in. */
   highest: Token | undefined;
 }
 
+/**
+ * A real Synapse gives the rows of one stream that came up together in one run of lines, and in any order: `backfill 67, 66, … 53, 46, 47, …`.
+ * The next run has higher tokens only. So a live position may move once a line comes that is not of the run, and not before: a cut
+ * within it, even between two lines, would lose the rows that had yet to come. A PING is such a line, so it moves within 10 s.
+ */
 export class LenientIncoming implements Incoming {
   readonly #maxBatchBytes: number;
   readonly #outputs: RowsOutputs;
   readonly #subscriptions = new Map<StreamName, LenientSubscription>();
-  /** Live subscriptions whose position moves when the burst is over: tokens may fall within it. */
-  #touched: LenientSubscription[] = [];
+  /** The live subscription whose rows are coming in. */
+  #run: LenientSubscription | undefined;
   #isAll = false;
 
   constructor(maxBatchBytes: number, outputs: RowsOutputs) {
@@ -140,8 +145,7 @@ export class LenientIncoming implements Incoming {
 
   subscribe(stream: StreamName, from: Token | 'NOW'): void {
     // Rows of a request before this one say nothing about where this one stands.
-    const replaced = this.#subscriptions.get(stream);
-    if (replaced !== undefined) replaced.highest = undefined;
+    if (this.#run?.stream === stream) this.#run = undefined;
     this.#add(stream, from === 'NOW' ? undefined : from);
   }
 
@@ -151,13 +155,14 @@ export class LenientIncoming implements Incoming {
   }
 
   takeRow(stream: StreamName, token: Token | undefined, row: unknown, lineBytes: number): void {
+    if (this.#run?.stream !== stream) this.endRun();
     const subscription = this.#find(stream);
     if (subscription === undefined) return;
     collect(subscription, row, lineBytes, this.#maxBatchBytes);
     if (token === undefined) return;
     const { rows, bytes } = takeCollected(subscription);
     if (subscription.isLive) {
-      if (subscription.highest === undefined) this.#touched.push(subscription);
+      this.#run = subscription;
       subscription.highest = Math.max(token, subscription.highest ?? 0);
     } else if (!this.#isAll && subscription.position !== undefined && token <= subscription.position) {
       // We asked for rows after our position and got an older one: the stream started afresh. Beside ALL it may be a live one.
@@ -168,31 +173,31 @@ export class LenientIncoming implements Incoming {
   }
 
   takePosition(stream: StreamName, token: Token): void {
+    if (this.#run?.stream !== stream) this.endRun();
     const subscription = this.#find(stream);
     if (subscription === undefined) return;
     const { position, isLive } = subscription;
     subscription.position = token;
     subscription.isLive = true;
+    // It says where the stream stands, whatever the run before it came to.
+    subscription.highest = undefined;
     if (position !== undefined && token < position) {
       // What is unfinished belongs to the history that ended.
       takeCollected(subscription);
-      subscription.highest = undefined;
       this.#outputs.push({ kind: 'reset', stream, token });
     }
     this.#outputs.push({ kind: 'position', stream, token, isLive: !isLive });
   }
 
-  endBurst(): void {
-    const touched = this.#touched;
-    if (touched.length === 0) return;
-    this.#touched = [];
-    for (const subscription of touched) {
-      const { stream, highest, position } = subscription;
-      subscription.highest = undefined;
-      if (highest === undefined || (position !== undefined && highest <= position)) continue;
-      subscription.position = highest;
-      this.#outputs.push({ kind: 'position', stream, token: highest, isLive: false });
-    }
+  endRun(): void {
+    const run = this.#run;
+    if (run === undefined) return;
+    this.#run = undefined;
+    const { stream, highest, position } = run;
+    run.highest = undefined;
+    if (highest === undefined || (position !== undefined && highest <= position)) return;
+    run.position = highest;
+    this.#outputs.push({ kind: 'position', stream, token: highest, isLive: false });
   }
 
   #find(stream: StreamName): LenientSubscription | undefined {

@@ -147,23 +147,27 @@ describe('lenient rules', () => {
     end.hear('POSITION backfill 45');
     end.hear('RDATA backfill 67 1', 'RDATA backfill 46 2');
     end.hear('RDATA backfill 47 3');
-    expect(end.takeRows()).toEqual(['backfill @45 live', 'backfill 67 [1]', 'backfill 46 [2]', 'backfill @67', 'backfill 47 [3]']);
+    expect(end.takeRows()).toEqual(['backfill @45 live', 'backfill 67 [1]', 'backfill 46 [2]', 'backfill 47 [3]']);
+    end.hear('PING 1');
+    expect(end.takeRows()).toEqual(['backfill @67']);
   });
 
-  test('the burst is over when no complete line waits: half a line does not prolong it', () => {
-    const end = WorkerEnd.following({ events: 'NOW' }, {}, '1');
-    end.hear('POSITION events 1');
+  test('a position moves when a whole line comes that is no row of the stream, however the bytes were cut', () => {
+    const end = WorkerEnd.following({ events: 'NOW', typing: 'NOW' }, {}, '1');
+    end.hear('POSITION events 1', 'POSITION typing 1');
+    end.takeRows();
     end.hearBytes(Buffer.from('RDATA events 2 1\nRDATA ev'));
-    expect(end.takeRows()).toEqual(['events @1 live', 'events 2 [1]', 'events @2']);
-    end.hearBytes(Buffer.from('ents 3 1\n'));
-    expect(end.takeRows()).toEqual(['events 3 [1]', 'events @3']);
+    end.hearBytes(Buffer.from('ents 3 1\nRDATA typing 2'));
+    expect(end.takeRows()).toEqual(['events 2 [1]', 'events 3 [1]']);
+    end.hearBytes(Buffer.from(' 1\n'));
+    expect(end.takeRows()).toEqual(['events @3', 'typing 2 [1]']);
   });
 
   test('ALL is followed under them, also of a Rowcast primary that does not name its streams', () => {
     const end = WorkerEnd.following({});
     end.session.handleSubscribeAll(end.now, 'NOW');
     expect(end.drain()).toEqual(['REPLICATE ALL NOW']);
-    end.hear('POSITION events 5', 'POSITION typing 2', 'RDATA events 6 1');
+    end.hear('POSITION events 5', 'POSITION typing 2', 'RDATA events 6 1', 'PING 1');
     expect(end.takeRows()).toEqual(['events @5 live', 'typing @2 live', 'events 6 [1]', 'events @6']);
   });
 });

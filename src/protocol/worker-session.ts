@@ -169,10 +169,7 @@ export class WorkerSession {
       if (output !== undefined || this.#isPaused || !this.#isReading) return output;
       try {
         const line = this.#lines.next();
-        if (line === undefined) {
-          this.#incoming.endBurst();
-          return this.#outputs.shift();
-        }
+        if (line === undefined) return undefined;
         if (isRowLine(line)) this.#takeRow(line);
         else this.#takeCommand(decodeCommand(line, 'primary'));
       } catch (thrown) {
@@ -206,6 +203,7 @@ export class WorkerSession {
   }
 
   #takeCommand(command: Command): void {
+    if (command.name !== 'POSITION') this.#incoming.endRun();
     switch (command.name) {
       case 'SERVER':
         return this.#checkServer(command.serverName);

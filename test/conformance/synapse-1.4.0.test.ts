@@ -105,17 +105,17 @@ function divide({ lines, bytes }: Capture): { greeting: Buffer; rest: Buffer } {
 }
 
 /** What was delivered, in the form of the list beside the recording. */
-function delivered(end: WorkerEnd): { listed: Expected[]; bursts: { readonly stream: StreamName; readonly token: Token }[] } {
+function delivered(end: WorkerEnd): { listed: Expected[]; runs: { readonly stream: StreamName; readonly token: Token }[] } {
   const listed: Expected[] = [];
-  const bursts: { stream: StreamName; token: Token }[] = [];
+  const runs: { stream: StreamName; token: Token }[] = [];
   for (const output of end.outputs.all) {
     if (output.kind === 'batch') listed.push({ stream: output.stream, token: output.token, rows: output.rows });
-    // The list has the POSITION lines, of which each stream has one: the one that makes it live. Positions that move at the end
-    // of a live burst depend on how the bytes were cut, so they are not listed.
+    // The list has the POSITION lines, of which each stream has one: the one that makes it live. Those that move at the end of a
+    // live run of rows are not listed.
     if (output.kind === 'position' && output.isLive) listed.push({ position: output.stream, token: output.token });
-    if (output.kind === 'position' && !output.isLive) bursts.push(output);
+    if (output.kind === 'position' && !output.isLive) runs.push(output);
   }
-  return { listed, bursts };
+  return { listed, runs };
 }
 
 describe.each(titled)('%s: a worker of ours in the place of the recorded one', (_name, capture) => {
@@ -128,8 +128,9 @@ describe.each(titled)('%s: a worker of ours in the place of the recorded one', (
     expect(end.outputs.of('greeted')).toEqual([{ kind: 'greeted', greeting: undefined }]);
     expect(ask(end, capture)).toEqual(capture.lines.worker.filter((line) => line.startsWith('REPLICATE ')));
     for (const piece of cut(rest)) end.hearBytes(piece);
+    end.hear('PING 1');
 
-    const { listed, bursts } = delivered(end);
+    const { listed, runs } = delivered(end);
     expect(listed).toEqual(capture.expected);
     expect(end.outputs.of('reset')).toEqual([]);
     expect(end.outputs.of('peer-error')).toEqual([]);
@@ -137,7 +138,7 @@ describe.each(titled)('%s: a worker of ours in the place of the recorded one', (
 
     // Live positions only rise, and end at the highest token of the stream.
     const last = new Map<StreamName, Token>();
-    for (const { stream, token } of bursts) {
+    for (const { stream, token } of runs) {
       expect(token).toBeGreaterThan(last.get(stream) ?? -1);
       last.set(stream, token);
     }
@@ -156,6 +157,7 @@ describe.each(titled)('%s: a worker of ours in the place of the recorded one', (
     end.hearBytes(greeting);
     expect(end.outputs.story.filter((line) => line.startsWith('REPLICATE '))).toEqual(capture.lines.worker.filter((line) => line.startsWith('REPLICATE ')));
     end.hearBytes(rest);
+    end.hear('PING 1');
     expect(end.follower.isLive).toBe(true);
     expect(end.takeRows().filter((row) => / (failed|reset)/.test(row))).toEqual([]);
 
@@ -201,6 +203,54 @@ describe.each(titled.filter(([, { requests }]) => requests[0]!.stream !== 'ALL')
       for (const { stream, from } of capture.requests) {
         if (!positions.has(stream)) expect(resumed, `cut at ${share}`).toContain(`REPLICATE ${stream} ${from}`);
       }
+    }
+  });
+});
+
+describe.each(titled)('%s: a worker of ours that is cut off', (_name, capture) => {
+  const { greeting, rest } = divide(capture);
+  const isAll = capture.requests[0]!.stream === 'ALL';
+
+  /** Rows of the recording that were not delivered by `end`, each with the token that it belongs to. */
+  function undelivered(end: FollowerEnd): { stream: StreamName; token: Token }[] {
+    const delivered = new Map<string, number>();
+    const count = (key: string, by: number): number => {
+      delivered.set(key, (delivered.get(key) ?? 0) + by);
+      return delivered.get(key)!;
+    };
+    for (const { stream, token, rows } of end.outputs.of('batch')) for (const row of rows) count(`${stream} ${token} ${JSON.stringify(row)}`, 1);
+    return capture.expected.flatMap((output) => {
+      if (!('stream' in output)) return [];
+      const { stream, token, rows } = output;
+      return rows.flatMap((row) => (count(`${stream} ${token} ${JSON.stringify(row)}`, -1) < 0 ? [{ stream, token }] : []));
+    });
+  }
+
+  // A primary sends again what is above the token that it is asked for, so nothing is lost that is above it.
+  test('at any line, and within any, has every row that it did not get above the token from which it resumes', () => {
+    const ends = [...rest.entries()].flatMap(([at, byte]) => (byte === 0x0a ? [at + 1, Math.max(at - 5, 0)] : []));
+    expect(ends.length).toBeGreaterThan(200);
+    for (const at of ends) {
+      const end = new FollowerEnd();
+      if (isAll) end.subscribeAll('now');
+      else for (const { stream, from } of capture.requests) end.subscribe(stream, from === 'NOW' ? 'now' : from);
+      end.start().open();
+      end.hearBytes(greeting);
+      end.hearBytes(rest.subarray(0, at));
+      const missing = undelivered(end);
+      end.reconnect();
+      const before = end.outputs.story.length;
+      end.hearBytes(greeting);
+      if (isAll) end.hear(...capture.lines.primary.filter((line) => line.startsWith('POSITION ')));
+      const resumed = new Map(
+        end.outputs.story.slice(before).flatMap((line) => {
+          const [name, stream, from] = line.split(' ');
+          // Who asks for NOW has not been told where the stream stands: there was nothing to miss.
+          return name === 'REPLICATE' && from !== 'NOW' ? [[stream!, Number(from)] as const] : [];
+        }),
+      );
+      const lost = missing.filter(({ stream, token }) => resumed.has(stream) && token <= resumed.get(stream)!);
+      expect(lost, `cut after ${at} bytes`).toEqual([]);
     }
   });
 });
