@@ -32,4 +32,4 @@ export type { Address, Connection, ConnectionHandler, ListenAddress, Listener, T
 export { type Checkpoint, fileCheckpoint, memoryCheckpoint } from './worker/checkpoint.ts';
 export type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './worker/options.ts';
 export type { BatchHandler, Subscription } from './worker/subscription.ts';
-export { createWorker, type Worker } from './worker/worker.ts';
+export { createWorker, type ObserverWorker, type Worker } from './worker/worker.ts';

@@ -1,7 +1,6 @@
 /** What a command does when it is not told otherwise. */
 
 import type { StreamName } from '../model/stream.ts';
-import type { PrimaryLimits } from '../protocol/limits.ts';
 import type { HostAndPort, LogAddress } from './addresses.ts';
 
 export interface Defaults {
@@ -35,6 +34,3 @@ export const defaults: Defaults = Object.freeze({
     'groups',
   ]),
 });
-
-/** What real Synapse processes accept and wait for (docs/protocol.md, "Limits"). */
-export const synapseLimits: Pick<PrimaryLimits, 'maxLineBytes' | 'idleTimeoutMs'> = Object.freeze({ maxLineBytes: 16_384, idleTimeoutMs: 25_000 });

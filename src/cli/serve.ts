@@ -9,7 +9,8 @@ import { defineStream, type StreamName } from '../model/stream.ts';
 import { createPrimary, type Primary } from '../primary/primary.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
 import type { HostAndPort, LogAddress } from './addresses.ts';
-import { defaults, synapseLimits } from './defaults.ts';
+import { synapseLimits } from '../synapse/profile.ts';
+import { defaults } from './defaults.ts';
 import { terminalLogger } from './terminal-logger.ts';
 import { aborted, type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 

@@ -14,6 +14,7 @@ export const errorCodes = {
   IDLE_TIMEOUT: 'Nothing arrived for longer than idleTimeoutMs.',
   SLOW_CONSUMER: 'A worker did not keep up and was disconnected.',
   GAP: 'Rows that were asked for are no longer kept.',
+  TOO_FAR_BEHIND: 'A real Synapse does not send so many rows as a stream is behind: start at now.',
   RESET: 'The stream started afresh: the history under a position is gone.',
   PEER_ERROR: 'The other side sent ERROR.',
   // UsageError: the caller misused Rowcast.
@@ -23,6 +24,7 @@ export const errorCodes = {
   INVALID_ROW: "A row did not pass its stream's validator or is not JSON.",
   INVALID_KEY: 'A cache key is none, has a NUL or half a character, or there are too many or too few of them.',
   INVALID_COMMAND: 'A command to send has a value that does not fit on a line.',
+  OBSERVER: 'An observer sends nothing but NAME, PING and REPLICATE.',
   ROW_TOO_LARGE: 'A row does not fit on a line of maxLineBytes.',
   NO_SUCH_STREAM: 'The stream was not declared.',
   DUPLICATE_STREAM: 'A stream was declared or subscribed twice.',

@@ -55,6 +55,11 @@ export class PrimaryConnection implements ConnectionHandler {
     this.#drain();
   }
 
+  handleSync(text: string): void {
+    this.session.handleSync(this.#now, text);
+    this.#drain();
+  }
+
   handleStop(): void {
     this.session.handleStop(this.#now);
     this.#drain();

@@ -77,6 +77,17 @@ test('its position in a stream is the token of the newest row', async () => {
   expect(() => server.position('nosuch')).toThrow(expect.objectContaining({ name: 'UsageError', code: 'NO_SUCH_STREAM' }));
 });
 
+test('sync reaches every worker that is connected', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  const readers = [worker(), worker({ name: 'reader-2' })];
+  await Promise.all(readers.map(async (reader) => reader.start()));
+  const heard = Promise.all(readers.map(async (reader) => once(reader, 'sync')));
+  server.sync('are you there');
+  expect(await heard).toEqual([[{ text: 'are you there' }], [{ text: 'are you there' }]]);
+  expect(() => server.sync('')).toThrow(expect.objectContaining({ name: 'UsageError', code: 'INVALID_COMMAND' }));
+});
+
 test('close tells the workers, finishes what was appended, and resolves', async () => {
   const { primary, worker, transport } = deploy();
   const server = await primary({ streams });

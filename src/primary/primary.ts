@@ -230,6 +230,15 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /**
+   * Sends SYNC to every connected worker: each emits `sync`. A test aid: it says that what was sent before has come.
+   * @throws UsageError INVALID_COMMAND (an empty text, a line end), CLOSED
+   */
+  sync(text: string): void {
+    this.#checkOpen();
+    for (const { pump } of this.#connections) pump.handleSync(text);
+  }
+
+  /**
    * The token of the newest settled row of a stream: whoever has reached it has seen everything that was appended so far.
    * @throws UsageError NO_SUCH_STREAM
    */

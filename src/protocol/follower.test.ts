@@ -302,6 +302,36 @@ describe('gaps and resets', () => {
     expect(end.takeRows()).toEqual(['nosuch2 failed UNKNOWN_STREAM']);
   });
 
+  test('a real Synapse that a stream is too far behind for: it fails, others go on, and whoever asked for all hears why', () => {
+    const text = "ERROR failed to handle replicate: Exception('stream events has fallen behind')";
+    const end = new FollowerEnd();
+    end.subscribe('events', 5);
+    end.subscribe('typing', 'now');
+    end.greetedBy(SYNAPSE);
+    end.hear(text);
+    expect(end.takeRows()).toEqual(['events failed TOO_FAR_BEHIND']);
+    end.close();
+    expect(end.disconnected).toMatchObject({ code: 'TOO_FAR_BEHIND' });
+    end.wait();
+    end.open();
+    expect(end.hear('SERVER example.com', `PING ${SYNAPSE}`)).toEqual(['REPLICATE typing NOW']);
+
+    const all = new FollowerEnd();
+    all.subscribeAll('start');
+    all.greetedBy(SYNAPSE);
+    const waits: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      all.hear(text);
+      all.close();
+      expect(all.disconnected.code).toBe('TOO_FAR_BEHIND');
+      waits.push(all.disconnected.retryInMs);
+      all.wait();
+      all.open();
+      all.hear('SERVER example.com', `PING ${SYNAPSE}`);
+    }
+    expect(waits.at(-1), 'it backs off').toBeGreaterThan(waits[0]!);
+  });
+
   test('a primary that names no streams says so by ERROR', () => {
     const end = new FollowerEnd();
     end.subscribe('nosuch', 'now');

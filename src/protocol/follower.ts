@@ -15,11 +15,14 @@ import { encodeCommand } from './codec.ts';
 import type { UpstreamCommand } from './command.ts';
 import { type AllSpec, type InterestOutput, Interests, type SubscriptionSpec } from './interests.ts';
 import type { WorkerLimits } from './limits.ts';
+import { parseRefusal, tooFarBehind } from './refusals.ts';
 import { type WorkerOutput, WorkerSession } from './worker-session.ts';
 
 export interface FollowerOptions {
   readonly workerName: string;
   readonly serverName?: string;
+  /** Sends nothing but NAME, PING and REPLICATE, whatever happens. */
+  readonly isObserver?: boolean;
   readonly limits: WorkerLimits;
   readonly random: Random;
 }
@@ -124,9 +127,12 @@ export class Follower {
 
   /**
    * Sends a command, or keeps it until there is a connection that takes it.
-   * @throws UsageError INVALID_COMMAND
+   * @throws UsageError INVALID_COMMAND, OBSERVER
    */
   handleSend(now: Millis, command: UpstreamCommand): void {
+    if (this.#options.isObserver === true) {
+      throw new UsageError('OBSERVER', `an observer sends nothing but NAME, PING and REPLICATE: ${command.name} needs a worker without the option observer`);
+    }
     const line = encodeCommand(command);
     const { maxLineBytes, maxQueuedCommands } = this.#options.limits;
     if (Buffer.byteLength(line) > maxLineBytes) {
@@ -139,9 +145,9 @@ export class Follower {
 
   handleOpen(now: Millis): void {
     if (this.#state.kind !== 'connecting' || this.#state.isAborted) return;
-    const { workerName, serverName } = this.#options;
+    const { workerName, serverName, isObserver = false } = this.#options;
     const limits = { ...this.#options.limits, greetingTimeoutMs: this.#greetingTimeoutMs };
-    const session = new WorkerSession({ workerName, limits, ...(serverName !== undefined && { serverName }) });
+    const session = new WorkerSession({ workerName, isObserver, limits, ...(serverName !== undefined && { serverName }) });
     this.#state = { kind: 'following', session, isGreeted: false };
     this.#isBlocked = false;
     session.handleOpen(now);
@@ -362,7 +368,11 @@ export class Follower {
 
   #explainEnd(error: Error | undefined): RowcastError {
     if (this.#endReason !== undefined) return this.#endReason;
-    if (this.#lastPeerError !== undefined) return new PeerError('PEER_ERROR', `the primary ended the connection: ${this.#lastPeerError}`);
+    if (this.#lastPeerError !== undefined) {
+      const refusal = parseRefusal(this.#lastPeerError);
+      if (refusal?.kind === 'too-far-behind') return tooFarBehind(refusal.stream);
+      return new PeerError('PEER_ERROR', `the primary ended the connection: ${this.#lastPeerError}`);
+    }
     if (error instanceof ConnectionError) return error;
     return new ConnectionError('CONNECTION_LOST', error?.message ?? 'the primary ended the connection', { cause: error });
   }

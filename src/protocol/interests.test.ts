@@ -269,6 +269,26 @@ describe('a gap', () => {
   );
 });
 
+describe('a real Synapse that a stream is too far behind for', () => {
+  const text = "failed to handle replicate: Exception('stream a has fallen behind')";
+
+  test.each([
+    ['fail', 'a failed TOO_FAR_BEHIND', []],
+    ['earliest', 'a failed TOO_FAR_BEHIND', []],
+    ['now', 'a reset', ['a NOW']],
+  ] as const)('is not asked the same again: onReset %s', (onReset, output, asked) => {
+    const interests = following({ a: at(7), b: 'now' }, onReset);
+    interests.handleGreeted(undefined);
+    requests(interests);
+    const outputs = interests.handlePeerError(text);
+    expect(told(outputs)).toEqual([output]);
+    expect(outputs[0]).toMatchObject({ error: { name: 'PeerError', code: 'TOO_FAR_BEHIND', message: expect.stringContaining('start at now') as unknown } });
+    interests.handleClosed();
+    interests.handleGreeted(undefined);
+    expect(requests(interests).filter((request) => request.startsWith('a'))).toEqual(asked);
+  });
+});
+
 describe('a stream that the primary does not have', () => {
   test('fails by the greeting, and the others go on', () => {
     const interests = following({ a: 'now', b: 'now' });
@@ -285,6 +305,14 @@ describe('a stream that the primary does not have', () => {
     expect(told(interests.handlePeerError('unknown stream a'))).toEqual(['a failed UNKNOWN_STREAM']);
     interests.handleClosed();
     expect(requests(interests)).toEqual(['b NOW']);
+  });
+
+  test("fails by a real Synapse's ERROR too", () => {
+    const interests = following({ a: 'now', b: 'now' });
+    interests.handleGreeted(undefined);
+    requests(interests);
+    const text = "failed to handle replicate: Exception('unknown stream %s', 'a')";
+    expect(told(interests.handlePeerError(text))).toEqual(['a failed UNKNOWN_STREAM']);
   });
 });
 

@@ -7,9 +7,10 @@ import { assertNever } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
 import { PeerError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
-import { parseToken, type Token } from '../model/token.ts';
+import type { Token } from '../model/token.ts';
 import { type Greeting, logIdOf } from './greeting.ts';
 import type { RowsOutput } from './incoming.ts';
+import { parseRefusal, tooFarBehind } from './refusals.ts';
 
 /** Where a subscriber stands: a token, and the history that it is of as far as the primary told. */
 export interface Position {
@@ -209,15 +210,24 @@ export class Interests {
     }
   }
 
-  /** A Rowcast primary refuses a subscription by an ERROR line of a fixed form, then closes the connection. */
+  /** ERROR: a subscription may have been refused. */
   handlePeerError(text: string): InterestOutput[] {
-    const gap = GAP.exec(text);
-    const unknown = UNKNOWN.exec(text);
-    const interest = this.#interests.get(gap?.[1] ?? unknown?.[1] ?? '');
-    if (interest === undefined) return [];
-    if (unknown !== null) return [this.#failUnknown(interest)];
-    const earliest = parseToken(gap![2]!);
-    if (earliest === undefined) return [];
+    const refusal = parseRefusal(text);
+    const interest = this.#interests.get(refusal?.stream ?? '');
+    if (refusal === undefined || interest === undefined) return [];
+    switch (refusal.kind) {
+      case 'unknown-stream':
+        return [this.#failUnknown(interest)];
+      case 'too-far-behind':
+        return [this.#handleFarBehind(interest)];
+      case 'gap':
+        return this.#handleGap(interest, refusal.earliest);
+      default:
+        return assertNever(refusal);
+    }
+  }
+
+  #handleGap(interest: Interest, earliest: Token): InterestOutput[] {
     const position = this.#position(interest.stream, Math.max(earliest - 1, 0));
     if (interest.next === 'start') {
       // Whoever wants everything that is kept has missed nothing, however often the start moves before the first row came.
@@ -228,6 +238,14 @@ export class Interests {
     return [
       this.#reset(interest, new PeerError('GAP', `rows of stream ${interest.stream} after ${asked} are no longer kept: it starts at ${earliest}`), position),
     ];
+  }
+
+  /** Nothing earlier than now can be asked for, so a subscription that does not go on with new rows ends: asked again, it would fail for ever. */
+  #handleFarBehind(interest: Interest): InterestOutput {
+    const error = tooFarBehind(interest.stream);
+    if (interest.onReset === 'now') return this.#reset(interest, error, undefined);
+    this.remove(interest.stream);
+    return { kind: 'failed', stream: interest.stream, error };
   }
 
   #checkHistory(interest: Interest, greeting: Greeting): InterestOutput[] {
@@ -280,9 +298,6 @@ export class Interests {
     return logId === undefined ? { token } : { token, logId };
   }
 }
-
-const GAP = /^stream (\S+) starts at ([0-9]{1,16}), asked for [0-9]{1,16}$/;
-const UNKNOWN = /^unknown stream (\S+)$/;
 
 function requestOf(next: Position | 'start' | 'now'): Token | 'NOW' {
   if (next === 'now') return 'NOW';

@@ -191,6 +191,11 @@ export class PrimarySession {
     }
   }
 
+  /** Wakes whoever waits for this text at the other end. @throws UsageError INVALID_COMMAND */
+  handleSync(now: Millis, text: string): void {
+    if (this.#state.kind === 'established') this.#send(now, { name: 'SYNC', text });
+  }
+
   /** The primary stops: says so and ends the connection. */
   handleStop(now: Millis): void {
     if (this.#state.kind === 'established') this.#drain(now, 'server stopping', undefined);

@@ -24,6 +24,8 @@ export interface WorkerSessionOptions {
   readonly workerName: string;
   /** The name that SERVER must give; any where it is left out. */
   readonly serverName?: string;
+  /** Sends nothing but NAME, PING and REPLICATE: what is wrong is told to the application, not to the primary. */
+  readonly isObserver?: boolean;
   readonly limits: WorkerLimits;
 }
 
@@ -258,7 +260,7 @@ export class WorkerSession {
   }
 
   #fail(error: PeerError, text: string = error.message): void {
-    this.handleSend(this.#now, { name: 'ERROR', text });
+    if (this.#options.isObserver !== true) this.handleSend(this.#now, { name: 'ERROR', text });
     this.#drain(this.#now, error);
   }
 

@@ -16,6 +16,11 @@ export interface WorkerOptions {
   /** The name that the primary must have; any where it is left out. */
   readonly server?: string;
   readonly connect: Address;
+  /**
+   * True: the worker provably sends nothing but NAME, PING and REPLICATE, not even an ERROR to a primary that breaks the protocol.
+   * For those who watch a homeserver in production.
+   */
+  readonly observer?: boolean;
   /** Where positions are kept across restarts. */
   readonly checkpoint?: Checkpoint;
   readonly limits?: Partial<WorkerLimits>;

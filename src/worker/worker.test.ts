@@ -309,3 +309,18 @@ test('slow handlers hold a stream that must be read in time up no longer than th
   await Promise.all([slow.reached(20), urgent.reached(1)]);
   expect(slow.tokens).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
 });
+
+test('an observer has nothing to send: neither its type nor the worker lets it', async () => {
+  const { primary, transport } = deploy();
+  const server = await primary({ streams });
+  const observer = createWorker({ name: 'watcher', connect: ADDRESS, transport, observer: true });
+  const seen = new Collector();
+  observer.subscribe(events, { from: 'now' }, seen.handler);
+  await observer.start();
+  await server.append(events, [1]);
+  await seen.reached(1);
+  // @ts-expect-error -- an observer has no send
+  const send = observer.send.bind(observer) as (command: object) => void;
+  expect(() => send({ name: 'FEDERATION_ACK', token: 1 })).toThrow(expect.objectContaining({ name: 'UsageError', code: 'OBSERVER' }));
+  await observer.stop();
+});

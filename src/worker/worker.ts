@@ -30,9 +30,14 @@ const DEFAULT_WAIT_TIMEOUT_MS = 5_000;
  * Makes a worker; `start` connects it.
  * @throws UsageError INVALID_OPTION
  */
+export function createWorker(options: WorkerOptions & { readonly observer: true }): ObserverWorker;
+export function createWorker(options: WorkerOptions): Worker;
 export function createWorker(options: WorkerOptions): Worker {
   return new Worker(options);
 }
+
+/** A worker that has nothing to send. */
+export type ObserverWorker = Omit<Worker, 'send'>;
 
 export class Worker extends EventEmitter<WorkerEvents> {
   readonly name: string;
@@ -81,6 +86,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#follower = new Follower({
       workerName: options.name,
       ...(options.server !== undefined && { serverName: options.server }),
+      ...(options.observer !== undefined && { isObserver: options.observer }),
       limits: this.limits,
       random: options.random ?? systemRandom,
     });
@@ -193,7 +199,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
 
   /**
    * Sends a command to the primary, or keeps it until connected. Unreliable: lost with the connection, and when too many wait.
-   * @throws UsageError INVALID_COMMAND, CLOSED
+   * @throws UsageError INVALID_COMMAND, OBSERVER, CLOSED
    */
   send(command: UpstreamCommand): void {
     this.#checkOpen();

@@ -184,3 +184,41 @@ describe.each(['fail', 'earliest', 'now'] as const)('a follower with the policy 
     );
   });
 });
+
+describe('an observer', () => {
+  const greetings = ['', 'SERVER example.com\nPING 1\n', 'SERVER other.org\n', 'SERVER example.com\nPING 1 rowcast/1 log=abc streams=events,typing\n'];
+
+  test('sends nothing but NAME, PING and REPLICATE, whatever primaries send and whatever time passes', () => {
+    let broken = 0;
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(anyBytes, fc.constantFrom(...greetings)), { minLength: 1, maxLength: 3 }),
+        anyPieces,
+        steps([]),
+        (connections, lengths, happenings) => {
+          const end = new FollowerEnd({ limits, isObserver: true, serverName: 'example.com' });
+          end.subscribe('events', 53, 'earliest');
+          end.subscribe('typing', 'start', 'now');
+          end.start();
+          for (const [bytes, greeting] of connections) {
+            end.open();
+            end.hearBytes(Buffer.from(greeting));
+            const pieces = cutAt(bytes, lengths);
+            for (const step of happenings) {
+              if (step.kind === 'time') end.passTime(step.ms);
+              else end.hearBytes(pieces.shift() ?? new Uint8Array());
+            }
+            for (const piece of pieces) end.hearBytes(piece);
+            end.close();
+            end.wait();
+          }
+          for (const line of end.outputs.story.filter((said) => /^[A-Z]/.test(said))) expect(line).toMatch(/^(NAME|PING|REPLICATE) /);
+          broken += end.outputs.of('close').length;
+        },
+      ),
+      RUNS,
+    );
+    // Where another worker would have said ERROR.
+    expect(broken).toBeGreaterThan(RUNS.numRuns / 10);
+  });
+});

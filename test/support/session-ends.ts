@@ -277,6 +277,7 @@ export class WorkerEnd {
 }
 
 export interface FollowerEndOptions extends WorkerEndOptions {
+  readonly isObserver?: boolean;
   readonly seed?: number;
 }
 
@@ -287,9 +288,10 @@ export class FollowerEnd {
   /** False: what is transmitted waits until the test calls handleDrained. */
   isWriting = true;
 
-  constructor({ workerName = 'reader-1', serverName, limits, seed = 1 }: FollowerEndOptions = {}) {
+  constructor({ workerName = 'reader-1', serverName, isObserver = false, limits, seed = 1 }: FollowerEndOptions = {}) {
     this.follower = new Follower({
       workerName,
+      isObserver,
       limits: { ...defaultWorkerLimits, ...limits },
       random: seededRandom(seed),
       ...(serverName !== undefined && { serverName }),
