@@ -10,7 +10,9 @@ import { formatAddress } from '../transport/transport.ts';
 import { type HostAndPort, parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
 import { append, type AppendOptions } from './append.ts';
 import { defaults } from './defaults.ts';
+import { doctor, type DoctorOptions } from './doctor.ts';
 import { follow, type FollowOptions } from './follow.ts';
+import { send, type SendOptions } from './send.ts';
 import { serve, type ServeOptions } from './serve.ts';
 import { status, type StatusOptions } from './status.ts';
 import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
@@ -42,6 +44,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 /** Errors that another spelling of the command avoids. */
 const usageCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'INVALID_OPTION',
+  'INVALID_COMMAND',
   'INVALID_STREAM_NAME',
   'INVALID_TOKEN',
   'DUPLICATE_STREAM',
@@ -96,11 +99,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .command('follow')
     .description('Print the rows of streams as they come, until SIGINT or SIGTERM; goes on by itself when the connection is lost.')
     .argument('[streams...]', 'the streams (default: all)', many(checked(streamName)))
-    .addOption(
-      new Option('--connect <address>', 'where the primary listens: HOST:PORT or unix:/path')
-        .argParser(checked(parseAddress))
-        .default(defaults.listen, formatAddress(defaults.listen)),
-    )
+    .addOption(connectOption())
     .option('--server <name>', 'the name that the primary must have (default: any)')
     .addOption(
       new Option('--from <place>', 'where to begin: now, start, or the token after which; with a checkpoint, for streams that it does not know')
@@ -129,7 +128,33 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .addHelpText('after', examples('status', "status --json | jq '.connections[].subscriptions'"))
     .action(async (options: StatusOptions) => onEnd(await status(options, terminal)));
 
+  program
+    .command('send')
+    .description('Send one command to a primary, as a worker does: USER_SYNC, FEDERATION_ACK, REMOVE_PUSHER, INVALIDATE_CACHE, USER_IP or SYNC.')
+    .argument('<words...>', 'the command and its arguments, as on the wire')
+    .addOption(connectOption())
+    .option('--server <name>', 'the name that the primary must have (default: any)')
+    .option('--name <name>', 'what the primary calls this worker', 'rowcast-send')
+    .addHelpText('after', examples('send USER_SYNC @a:example.com start 1490197665618', `send INVALIDATE_CACHE get_user_by_id '["@bob:example.com"]'`))
+    .action(async (words: readonly string[], options: SendOptions) => onEnd(await send(words, options, terminal)));
+
+  program
+    .command('doctor')
+    .description('Say what listens at an address: server name, dialect, streams with positions; and what to do when it is no primary.')
+    .addOption(connectOption())
+    .option('--server <name>', 'the name that the primary must have (default: any)')
+    .option('--json', 'as one line of JSON')
+    .option('--name <name>', 'what the primary calls this worker', 'rowcast-doctor')
+    .addHelpText('after', examples('doctor', 'doctor --connect 127.0.0.1:9092 --server example.com'))
+    .action(async (options: DoctorOptions) => onEnd(await doctor(options, terminal)));
+
   return program.addHelpText('after', examples('serve', 'follow events --from start', 'append events < rows.ndjson', 'status'));
+}
+
+function connectOption(): Option {
+  return new Option('--connect <address>', 'where the primary listens: HOST:PORT or unix:/path')
+    .argParser(checked(parseAddress))
+    .default(defaults.listen, formatAddress(defaults.listen));
 }
 
 function adminOption(description: string, parse: (text: string) => HostAndPort | 'none' = (text) => parseHostAndPort(text)): Option {

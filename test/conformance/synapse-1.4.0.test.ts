@@ -211,12 +211,12 @@ describe.each(titled)('%s: a worker of ours that is cut off', (_name, capture) =
   const { greeting, rest } = divide(capture);
   const isAll = capture.requests[0]!.stream === 'ALL';
 
-  /** Rows of the recording that were not delivered by `end`, each with the token that it belongs to. */
-  function undelivered(end: FollowerEnd): { stream: StreamName; token: Token }[] {
-    const delivered = new Map<string, number>();
+  /** Rows of the recording that were not seen by `end`, each with the token that it belongs to. */
+  function unseen(end: FollowerEnd): { stream: StreamName; token: Token }[] {
+    const seen = new Map<string, number>();
     const count = (key: string, by: number): number => {
-      delivered.set(key, (delivered.get(key) ?? 0) + by);
-      return delivered.get(key)!;
+      seen.set(key, (seen.get(key) ?? 0) + by);
+      return seen.get(key)!;
     };
     for (const { stream, token, rows } of end.outputs.of('batch')) for (const row of rows) count(`${stream} ${token} ${JSON.stringify(row)}`, 1);
     return capture.expected.flatMap((output) => {
@@ -237,7 +237,7 @@ describe.each(titled)('%s: a worker of ours that is cut off', (_name, capture) =
       end.start().open();
       end.hearBytes(greeting);
       end.hearBytes(rest.subarray(0, at));
-      const missing = undelivered(end);
+      const missing = unseen(end);
       end.reconnect();
       const before = end.outputs.story.length;
       end.hearBytes(greeting);

@@ -1,0 +1,21 @@
+/** The generations of the protocol, by what a primary's POSITION looks like. */
+
+export interface Dialect {
+  readonly name: string;
+  /** Rows can be followed from it. */
+  readonly isSupported: boolean;
+}
+
+/** By the number of arguments that POSITION has: stream and token; then with the instance; then with two tokens. */
+const byFields: Readonly<Record<number, Dialect>> = {
+  2: { name: 'Synapse 1.3 to 1.12, or another primary that speaks like it', isSupported: true },
+  3: { name: 'Synapse 1.13 to 1.21', isSupported: false },
+  4: { name: 'Synapse 1.22 to 1.66', isSupported: false },
+};
+
+/** @param fields of POSITION; undefined when none came */
+export function dialectOf(fields: number | undefined, isRowcast: boolean): Dialect {
+  if (isRowcast) return { name: 'Rowcast (rowcast/1)', isSupported: true };
+  if (fields === undefined) return { name: 'not known: it has told no position', isSupported: true };
+  return byFields[fields] ?? { name: `not known: its POSITION has ${fields} arguments`, isSupported: false };
+}

@@ -1,0 +1,166 @@
+/**
+ * Finds out what listens at an address, by saying no more than an observer may: NAME, PING and `REPLICATE ALL NOW`, which primaries of
+ * every generation answer (docs/guides/synapse.md). Knows no socket and no clock.
+ *
+ *   opening ──handleOpen──▶ listening ──SERVER──▶ greeted ──PING, or a moment later──▶ asked ──POSITIONs, then a quiet moment──▶ over
+ */
+
+import type { Millis } from '../base/clock.ts';
+import { PeerError } from '../model/errors.ts';
+import { parseGreeting, type Greeting } from '../protocol/greeting.ts';
+import { LineCutter } from '../protocol/lines.ts';
+import { type Dialect, dialectOf } from './dialect.ts';
+import { recogniseService, type Service } from './services.ts';
+
+export interface Finding {
+  /** The replication protocol, something else that is known by its first words, or nothing that we know. */
+  readonly kind: 'primary' | Service | 'silent' | 'closed' | 'unknown';
+  /** What came first, where it is no primary. */
+  readonly said: string;
+  readonly serverName: string | undefined;
+  readonly greeting: Greeting | undefined;
+  readonly dialect: Dialect | undefined;
+  readonly positions: readonly StreamPosition[];
+  readonly errors: readonly string[];
+  /** From the connection to the first line, and from REPLICATE to the first answer. */
+  readonly greetingMs: Millis | undefined;
+  readonly answerMs: Millis | undefined;
+}
+
+export interface StreamPosition {
+  readonly stream: string;
+  /** The process that writes the stream; primaries before 1.13 do not say. */
+  readonly instance: string | undefined;
+  readonly token: number;
+}
+
+export type ExaminationOutput = { readonly kind: 'transmit'; readonly text: string } | { readonly kind: 'over'; readonly finding: Finding };
+
+const MAX_LINE_BYTES = 1024 * 1024;
+/** How long a service may take to say its first word. */
+const FIRST_WORD_MS = 2_000;
+/** A primary that is not Rowcast says so by saying nothing more. */
+const SECOND_WORD_MS = 1_000;
+/** How long after the last POSITION another one may come. */
+const QUIET_MS = 500;
+const LONGEST_FIRST_WORDS = 4_096;
+
+export class Examination {
+  readonly #workerName: string;
+  readonly #lines = new LineCutter(MAX_LINE_BYTES);
+  readonly #outputs: ExaminationOutput[] = [];
+  readonly #positions: StreamPosition[] = [];
+  readonly #errors: string[] = [];
+  #state: 'opening' | 'listening' | 'greeted' | 'asked' | 'over' = 'opening';
+  #first = '';
+  #openedAt: Millis = 0;
+  #askedAt: Millis = 0;
+  #until: Millis | undefined;
+  #serverName: string | undefined;
+  #greeting: Greeting | undefined;
+  #dialect: Dialect | undefined;
+  #greetingMs: Millis | undefined;
+  #answerMs: Millis | undefined;
+
+  constructor(workerName: string) {
+    this.#workerName = workerName;
+  }
+
+  handleOpen(now: Millis): void {
+    this.#state = 'listening';
+    this.#openedAt = now;
+    this.#until = now + FIRST_WORD_MS;
+    this.#outputs.push({ kind: 'transmit', text: `NAME ${this.#workerName}\nPING ${Math.floor(now)}\n` });
+  }
+
+  handleBytes(now: Millis, chunk: Uint8Array): void {
+    if (this.#state === 'over') return;
+    if (this.#first.length < LONGEST_FIRST_WORDS) this.#first += Buffer.from(chunk).toString('latin1');
+    if (this.#state === 'listening' && recogniseService(this.#first) !== undefined) return this.#end(recogniseService(this.#first)!);
+    this.#lines.push(chunk);
+    try {
+      for (let line = this.#lines.next(); line !== undefined; line = this.#lines.next()) this.#takeLine(now, line);
+    } catch (thrown) {
+      if (!(thrown instanceof PeerError)) throw thrown;
+      this.#end(this.#state === 'listening' ? 'unknown' : 'primary');
+    }
+  }
+
+  handleTimeout(now: Millis): void {
+    if (this.#until === undefined || now < this.#until) return;
+    if (this.#state === 'listening') this.#end(this.#first === '' ? 'silent' : 'unknown');
+    else if (this.#state === 'greeted') this.#ask(now);
+    else this.#end('primary');
+  }
+
+  /** The other side ended the connection. */
+  handleClosed(): void {
+    if (this.#state === 'over') return;
+    if (this.#serverName !== undefined) this.#end('primary');
+    else this.#end(this.#first === '' ? 'closed' : 'unknown');
+  }
+
+  pollOutput(): ExaminationOutput | undefined {
+    return this.#outputs.shift();
+  }
+
+  nextTimeout(): Millis | undefined {
+    return this.#until;
+  }
+
+  #takeLine(now: Millis, line: string): void {
+    if (this.#state === 'over') return;
+    const space = line.indexOf(' ');
+    const [name, rest] = space < 0 ? [line, ''] : [line.slice(0, space), line.slice(space + 1)];
+    if (this.#state === 'listening') {
+      if (name !== 'SERVER') return;
+      this.#state = 'greeted';
+      this.#serverName = rest;
+      this.#greetingMs = now - this.#openedAt;
+      this.#until = now + SECOND_WORD_MS;
+      return;
+    }
+    if (name === 'PING' && this.#state === 'greeted') {
+      this.#greeting = parseGreeting(rest);
+      this.#ask(now);
+    } else if (name === 'POSITION') this.#takePosition(now, rest.split(' '));
+    else if (name === 'ERROR') this.#errors.push(rest);
+  }
+
+  #ask(now: Millis): void {
+    this.#state = 'asked';
+    this.#askedAt = now;
+    this.#until = now + FIRST_WORD_MS;
+    this.#outputs.push({ kind: 'transmit', text: 'REPLICATE ALL NOW\n' });
+  }
+
+  #takePosition(now: Millis, fields: readonly string[]): void {
+    this.#answerMs ??= now - this.#askedAt;
+    this.#until = now + QUIET_MS;
+    this.#dialect ??= dialectOf(fields.length, this.#greeting !== undefined);
+    const [stream, instance] = fields;
+    this.#positions.push({ stream: stream ?? '', instance: fields.length > 2 ? instance : undefined, token: Number(fields.at(-1)) });
+    const known = this.#greeting?.streams?.size;
+    if (known !== undefined && this.#positions.length >= known) this.#end('primary');
+  }
+
+  #end(kind: Finding['kind']): void {
+    this.#state = 'over';
+    this.#until = undefined;
+    const isPrimary = kind === 'primary';
+    this.#outputs.push({
+      kind: 'over',
+      finding: {
+        kind,
+        said: isPrimary ? '' : this.#first,
+        serverName: this.#serverName,
+        greeting: this.#greeting,
+        dialect: this.#dialect ?? (isPrimary ? dialectOf(undefined, this.#greeting !== undefined) : undefined),
+        positions: this.#positions,
+        errors: this.#errors,
+        greetingMs: this.#greetingMs,
+        answerMs: this.#answerMs,
+      },
+    });
+  }
+}

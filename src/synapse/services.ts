@@ -1,0 +1,19 @@
+/** Services that people connect to in place of a primary, by the first bytes that they say to our NAME and PING. */
+
+export type Service = 'http' | 'tls' | 'redis' | 'nats' | 'ssh' | 'mail';
+
+const signs: readonly (readonly [Service, RegExp])[] = [
+  // Old servers answer what is no HTTP with the page alone.
+  ['http', /^(HTTP\/\d|<!doctype html|<html)/i],
+  // An alert record, of any version: what TLS says to plain text.
+  ['tls', /^\x15\x03[\x00-\x04]/],
+  ['redis', /^-(ERR|NOAUTH|DENIED|WRONGPASS|LOADING|MASTERDOWN)\b/],
+  ['nats', /^INFO \{/],
+  ['ssh', /^SSH-\d/],
+  ['mail', /^(220[ -]|\* OK|\+OK )/],
+];
+
+/** @param first what came first, one character a byte */
+export function recogniseService(first: string): Service | undefined {
+  return signs.find(([, sign]) => sign.test(first))?.[0];
+}
