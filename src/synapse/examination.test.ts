@@ -39,7 +39,7 @@ class Bench {
     for (let output = this.examination.pollOutput(); output !== undefined; output = this.examination.pollOutput()) {
       if (output.kind === 'transmit') this.sent.push(...output.text.split('\n').slice(0, -1));
       else {
-        expect(this.finding, 'it ends once').toBeUndefined();
+        if (this.finding !== undefined) throw new Error('it ends twice');
         this.finding = output.finding;
       }
     }

@@ -6,6 +6,7 @@ const signs: readonly (readonly [Service, RegExp])[] = [
   // Old servers answer what is no HTTP with the page alone.
   ['http', /^(HTTP\/\d|<!doctype html|<html)/i],
   // An alert record, of any version: what TLS says to plain text.
+  // oxlint-disable-next-line no-control-regex -- its bytes are control characters
   ['tls', /^\x15\x03[\x00-\x04]/],
   ['redis', /^-(ERR|NOAUTH|DENIED|WRONGPASS|LOADING|MASTERDOWN)\b/],
   ['nats', /^INFO \{/],
