@@ -2,9 +2,12 @@
 
 import type { Millis } from '../base/clock.ts';
 import type { Batch } from '../model/batch.ts';
-import { escapeControl, messageOf, type RowcastError } from '../model/errors.ts';
+import { escapeControl, messageOf, PeerError, type RowcastError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
+import { describeRow } from '../synapse/describe.ts';
+import { synapseLimits } from '../synapse/profile.ts';
+import { synapseStream } from '../synapse/streams.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
 import { type Checkpoint, fileCheckpoint } from '../worker/checkpoint.ts';
 import type { SubscribeOptions } from '../worker/options.ts';
@@ -19,6 +22,8 @@ export interface FollowOptions {
   readonly from: Token | 'start' | 'now';
   readonly checkpoint?: string;
   readonly json?: true;
+  readonly synapse?: true;
+  readonly observer?: true;
   readonly name: string;
 }
 
@@ -37,6 +42,8 @@ export async function follow(streams: readonly StreamName[], options: FollowOpti
     connect: options.connect,
     clock: terminal.clock,
     ...(options.server !== undefined && { server: options.server }),
+    ...(options.synapse && { limits: synapseLimits }),
+    ...(options.observer && { observer: true }),
     ...(options.checkpoint !== undefined && { checkpoint: flushedCheckpoint(fileCheckpoint(options.checkpoint), output) }),
   });
   let failure: RowcastError | Error | undefined;
@@ -47,7 +54,9 @@ export async function follow(streams: readonly StreamName[], options: FollowOpti
   };
   worker.on('error', fail);
   tellEvents(worker, options.connect, terminal);
-  subscribe(worker, streams, options, (batch) => output.write(options.json === true ? formatJson(batch) : formatRows(batch)));
+  const named = options.synapse && namedRows(terminal);
+  const describe = options.synapse ? describeRow : (_stream: StreamName, row: unknown): string => JSON.stringify(row);
+  subscribe(worker, streams, options, (batch) => output.write(options.json ? formatJson(named ? named(batch) : batch) : formatRows(batch, describe)));
   const { signal } = terminal;
   signal.addEventListener('abort', end, { once: true });
   if (signal.aborted) end();
@@ -105,10 +114,30 @@ function formatJson({ stream, token, rows }: Batch): string {
   return `${JSON.stringify({ stream, token, rows })}\n`;
 }
 
-function formatRows({ stream, token, rows }: Batch): string {
+function formatRows({ stream, token, rows }: Batch, describe: (stream: StreamName, row: unknown) => string): string {
   let text = '';
-  for (const row of rows) text += `${stream} ${token} ${escapeControl(JSON.stringify(row))}\n`;
+  for (const row of rows) text += `${stream} ${token} ${escapeControl(describe(stream, row))}\n`;
   return text;
+}
+
+/** Rows of Synapse's streams with named fields. One that does not fit its stream is printed as it came, and told once for each stream. */
+function namedRows(terminal: Terminal): (batch: Batch) => Batch {
+  const told = new Set<StreamName>();
+  return (batch) => {
+    const known = synapseStream(batch.stream);
+    if (known === undefined) return batch;
+    const rows = batch.rows.map((row) => {
+      try {
+        return known.parse(row);
+      } catch (error) {
+        if (!(error instanceof PeerError)) throw error;
+        if (!told.has(batch.stream)) say(terminal, `${error.message}; such rows are printed as they came`);
+        told.add(batch.stream);
+        return row;
+      }
+    });
+    return { ...batch, rows };
+  };
 }
 
 function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void {

@@ -74,7 +74,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
         .default(defaults.log, 'sqlite:data/rowcast.db'),
     )
     .option('--stream <name>', 'a stream to offer; may be given more than once (default: the streams of Synapse, but federation)', many(checked(streamName)))
-    .option('--synapse', 'be a primary for Synapse workers: lines of at most 16,384 bytes, idle time-out 25 s')
+    .option('--synapse', 'be a primary for Synapse workers: its streams and their types, INVALIDATE_CACHE, lines of at most 16,384 bytes, idle time-out 25 s')
     .addOption(adminOption('where append and status find it, on loopback; or none', (text) => (text === 'none' ? text : parseHostAndPort(text))))
     .option('--allow-plaintext', 'listen off loopback without encryption, in a network that is trusted')
     .addHelpText(
@@ -108,6 +108,8 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     )
     .option('--checkpoint <file>', 'keep in this file how far rows were printed, and go on from there')
     .option('--json', 'one batch a line: {"stream":"events","token":14,"rows":[...]}')
+    .option('--synapse', "follow a real Synapse: rows in words, or with named fields as JSON; lines and time-outs are Synapse's")
+    .option('--observer', 'send nothing but NAME, PING and REPLICATE, whatever happens')
     .option('--name <name>', 'what the primary calls this worker', 'rowcast-follow')
     .addHelpText(
       'after',
@@ -116,6 +118,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
         'follow --json | jq .',
         'follow events --from start --checkpoint reader.json',
         'follow --connect unix:/run/rowcast.sock',
+        'follow --synapse --observer events receipts',
       ),
     )
     .action(async (streams: readonly StreamName[], options: FollowOptions) => onEnd(await follow(streams, options, terminal)));

@@ -11,6 +11,7 @@ import { type Address, formatAddress } from '../transport/transport.ts';
 import type { HostAndPort, LogAddress } from './addresses.ts';
 import { synapseLimits } from '../synapse/profile.ts';
 import { defaults } from './defaults.ts';
+import { beSynapse, synapseStreamsOf } from './serve-synapse.ts';
 import { terminalLogger } from './terminal-logger.ts';
 import { aborted, type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 
@@ -37,6 +38,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     }
     if (options.admin !== 'none') admin = await listenAdmin({ primary, logger, ...options.admin });
     isServing = true;
+    if (options.synapse) beSynapse(primary, terminal);
     tellWhereAndWhatNext(terminal, { primary, options, addresses, admin: admin?.address });
     await aborted(terminal.signal);
     say(terminal, 'stopping');
@@ -50,7 +52,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
 }
 
 async function openPrimary({ name, log, stream, synapse }: ServeOptions, logger: Logger): Promise<Primary> {
-  const streams = (stream ?? defaults.streams).map((streamName) => defineStream(streamName));
+  const streams = synapse ? synapseStreamsOf(stream) : (stream ?? defaults.streams).map((streamName) => defineStream(streamName));
   return createPrimary({ name, log: openLog(log), streams, logger, ...(synapse && { limits: synapseLimits }) });
 }
 

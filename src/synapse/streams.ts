@@ -1,0 +1,42 @@
+/** The 15 streams of Synapse 1.4.0. */
+
+import type { Stream } from '../model/stream.ts';
+import { accountData, tagAccountData } from './account-data.ts';
+import { events } from './events.ts';
+import { federation } from './federation.ts';
+import type { SynapseStream } from './named-stream.ts';
+import { backfill, caches, deviceLists, groups, presence, publicRooms, pushers, pushRules, receipts, toDevice, typing } from './plain-streams.ts';
+
+export { accountData, tagAccountData } from './account-data.ts';
+export { events } from './events.ts';
+export { federation } from './federation.ts';
+export { backfill, caches, deviceLists, groups, presence, publicRooms, pushers, pushRules, receipts, toDevice, typing } from './plain-streams.ts';
+
+const always: readonly SynapseStream[] = [
+  events,
+  backfill,
+  presence,
+  typing,
+  receipts,
+  pushRules,
+  pushers,
+  caches,
+  publicRooms,
+  deviceLists,
+  toDevice,
+  tagAccountData,
+  accountData,
+  groups,
+];
+
+const byName = new Map([...always, federation as SynapseStream].map((stream) => [stream.name, stream]));
+
+/** What a primary offers, for `createPrimary`. `federation` exists only where it is asked for: where another process sends to other servers. */
+export function synapseStreams({ federation: isOffered = false }: { readonly federation?: boolean } = {}): readonly Stream[] {
+  return isOffered ? [...always, federation] : [...always];
+}
+
+/** @param name as on the wire: `push_rules` */
+export function synapseStream(name: string): SynapseStream | undefined {
+  return byName.get(name);
+}

@@ -1,0 +1,189 @@
+/** The command line beside recorded Synapse processes: real sockets, the recorded bytes. */
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect as connectSocket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { randomInteger, seededRandom } from '../../src/base/random.ts';
+import type { StreamName } from '../../src/model/stream.ts';
+import type { Token } from '../../src/model/token.ts';
+import { synapseStream } from '../../src/synapse/streams.ts';
+import { fileCheckpoint } from '../../src/worker/checkpoint.ts';
+import { type Capture, readCapture } from '../support/captures.ts';
+import { RunningCommand, servePrimary } from '../support/fake-terminal.ts';
+import { ReplayedSynapse } from '../support/replayed-synapse.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'rowcast-synapse-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Printed {
+  readonly stream: StreamName;
+  readonly token: Token;
+  readonly rows: readonly unknown[];
+}
+
+/** What the recording holds, in order, with named fields as `follow` prints them. */
+function namedBatches({ expected }: Capture): Printed[] {
+  return expected.flatMap((output) => {
+    if (!('stream' in output)) return [];
+    const rows = output.rows.map((row) => JSON.parse(JSON.stringify(synapseStream(output.stream)!.parse(row))) as unknown);
+    return [{ stream: output.stream, token: output.token, rows }];
+  });
+}
+
+/** `follow --synapse --json` of the recorded primary, until it has printed every row of the recording. */
+async function follow(capture: Capture, synapse: ReplayedSynapse): Promise<{ printed: Printed[]; err: string }> {
+  const connect = await synapse.listen();
+  onTestFinished(() => synapse.close());
+  const args = ['follow', '--synapse', '--json', '--observer', '--connect', connect, '--server', 'localhost:8823'];
+  if (capture.requests[0]!.stream !== 'ALL') {
+    const path = join(folder, `${capture.name}-${randomInteger({ next: Math.random }, 0, 1e9)}.json`);
+    await fileCheckpoint(path).save(new Map(capture.requests.map(({ stream, from }) => [stream, { token: from as Token }])));
+    args.push('--checkpoint', path, ...capture.requests.map(({ stream }) => stream));
+  }
+  const command = new RunningCommand(args);
+  const printed = (): Printed[] =>
+    command.out
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Printed);
+  const missing = new Set(namedBatches(capture).flatMap((batch) => rowsOf(batch)));
+  let seen = 0;
+  const allSeen = new Promise<void>((resolve) => {
+    const check = (): void => {
+      const batches = printed();
+      for (const batch of batches.slice(seen)) for (const row of rowsOf(batch)) missing.delete(row);
+      seen = batches.length;
+      if (missing.size === 0) resolve();
+    };
+    command.stdout.on('data', check);
+  });
+  await Promise.race([allSeen, command.ended.then(() => Promise.reject(new Error(`follow ended: ${command.err}`)))]);
+  expect(await command.stop()).toBe(0);
+  return { printed: printed(), err: command.err };
+}
+
+function rowsOf({ stream, token, rows }: Printed): string[] {
+  return rows.map((row) => `${stream} ${token} ${JSON.stringify(row)}`);
+}
+
+describe.each(['live_all_now', 'catchup_from_positions'] as const)('follow --synapse --json of the recorded primary: %s', (name) => {
+  const capture = readCapture(name);
+
+  test('prints every row with named fields, in order and none twice', async () => {
+    const { printed, err } = await follow(capture, new ReplayedSynapse(capture));
+    expect(printed).toEqual(namedBatches(capture));
+    expect(err).not.toContain('does not fit');
+  });
+
+  test.each([1, 2, 3, 4])('loses no row across three cuts at random bytes, SEED=%i', async (seed) => {
+    const random = seededRandom(seed);
+    const { length } = new ReplayedSynapse(capture);
+    // Behind the POSITIONs of ALL NOW: who has not been told where a stream stands has nothing to resume from.
+    const earliest = name === 'live_all_now' ? 600 : 1;
+    const synapse = new ReplayedSynapse(
+      capture,
+      Array.from({ length: 3 }, () => randomInteger(random, earliest, length - 1)),
+    );
+    const { printed } = await follow(capture, synapse);
+    expect(synapse.connections).toBe(4);
+    expect(printed.length).toBeGreaterThanOrEqual(namedBatches(capture).length);
+  });
+});
+
+test('follow --synapse tells rows in words', async () => {
+  const capture = readCapture('live_all_now');
+  const synapse = new ReplayedSynapse(capture);
+  const connect = await synapse.listen();
+  onTestFinished(() => synapse.close());
+  const command = new RunningCommand(['follow', '--synapse', '--observer', '--connect', connect]);
+  await command.saw(/^backfill 52 /m);
+  expect(command.out).toContain('events 76 ev $qxTtiTGe_xfKC-13aNp5d2yXoP0nZwX-KLRt5tDO084: m.room.create in !qRmwbomekNHXhnXrim:localhost:8823\n');
+  expect(command.out).toContain('device_lists 16 of @uosqkr0_a:localhost:8823 changed\n');
+});
+
+describe('serve --synapse for the recorded synchrotron', () => {
+  /** What it said, in the groups and at the places in the conversation in which it said it; rows that came in between. */
+  function conversation(): { readonly lines: string[]; readonly rows: { stream: StreamName; row: unknown }[] }[] {
+    const turns: { lines: string[]; rows: { stream: StreamName; row: unknown }[] }[] = [{ lines: [], rows: [] }];
+    const log = readFileSync(new URL('../fixtures/synapse-1.4.0/worker_rec.conn1.log', import.meta.url), 'utf8');
+    const live = new Set<StreamName>();
+    for (const entry of log.split('\n')) {
+      const [, direction, line] = /^\d+ +[\d.]+ ([<>]) (.*)$/.exec(entry) ?? [];
+      if (direction === '>') {
+        if (turns.at(-1)!.rows.length > 0) turns.push({ lines: [], rows: [] });
+        turns.at(-1)!.lines.push(line!);
+      }
+      const [, position] = /^POSITION (\S+)/.exec(line ?? '') ?? [];
+      if (direction === '<' && position !== undefined) live.add(position);
+      const [, stream, json] = /^RDATA (\S+) \S+ (.*)$/.exec(line ?? '') ?? [];
+      if (direction === '<' && stream !== undefined && live.has(stream)) turns.at(-1)!.rows.push({ stream, row: JSON.parse(json!) });
+    }
+    return turns;
+  }
+
+  test('it gets every row, and no ERROR', async () => {
+    const capture = readCapture('worker_rec.conn1');
+    const { command, connect, admin } = await servePrimary('--synapse', '--name', 'localhost:8823');
+    const append = async (stream: StreamName, rows: readonly unknown[]): Promise<void> => {
+      const answer = await fetch(`http://${admin}/streams/${stream}/rows`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-ndjson' },
+        body: rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
+      });
+      expect(answer.status, await answer.text()).toBe(200);
+    };
+    const turns = conversation();
+    const live = turns.flatMap(({ rows }) => rows);
+    const rowsIn = (stream: StreamName): unknown[] => capture.expected.flatMap((output) => ('stream' in output && output.stream === stream ? output.rows : []));
+    // Our tokens count from 1: the streams stand where the worker left off, then come the rows that it caught up on.
+    const wanted = new Map<StreamName, unknown[]>();
+    for (const { stream, from } of capture.requests) {
+      const all = rowsIn(stream);
+      const caughtUp = all.slice(0, all.length - live.filter((row) => row.stream === stream).length);
+      const [any] = all;
+      if (any !== undefined) await append(stream, [...Array.from({ length: from as number }, () => any), ...caughtUp]);
+      wanted.set(stream, all);
+    }
+    const [host, port] = connect.split(':');
+    const socket = connectSocket(Number(port), host);
+    onTestFinished(() => void socket.destroy());
+    let heard = '';
+    let handleHeard = (): void => {};
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      heard += text;
+      handleHeard();
+    });
+    const hears = async (isEnough: () => boolean): Promise<void> =>
+      new Promise((resolve) => {
+        handleHeard = () => {
+          if (isEnough()) resolve();
+        };
+        handleHeard();
+      });
+    const heardRows = (stream: StreamName): unknown[] =>
+      heard
+        .split('\n')
+        .slice(0, -1)
+        .filter((line) => line.startsWith(`RDATA ${stream} `))
+        .map((line) => JSON.parse(line.slice(line.indexOf(' ', `RDATA ${stream} `.length) + 1)) as unknown);
+    let expectedLive = 0;
+    const total = (): number => [...wanted.keys()].reduce((sum, stream) => sum + heardRows(stream).length, 0);
+    const caughtUpTotal = [...wanted.values()].reduce((sum, rows) => sum + rows.length, 0) - live.length;
+    for (const { lines, rows } of turns) {
+      socket.write(lines.map((line) => `${line}\n`).join(''));
+      for (const { stream, row } of rows) await append(stream, [row]);
+      expectedLive += rows.length;
+      await hears(() => total() >= caughtUpTotal + expectedLive);
+    }
+    expect(heard).not.toContain('ERROR');
+    for (const [stream, rows] of wanted) expect(heardRows(stream), stream).toEqual(rows);
+    expect(heard.split('\n').filter((line) => line.startsWith('POSITION '))).toHaveLength(capture.requests.length);
+    // What it said was understood.
+    await command.saw(/@\S+ started to sync/);
+    expect(command.err).toMatch(/worker 1 \(\S+\): USER_SYNC @\S+ start/);
+    expect(command.err).not.toMatch(/syt_|access_token/i);
+    expect(await command.stop()).toBe(0);
+  });
+});
