@@ -2,10 +2,11 @@
 
 import type { Millis } from '../base/clock.ts';
 import type { Batch } from '../model/batch.ts';
-import { escapeControl, messageOf, PeerError, type RowcastError } from '../model/errors.ts';
+import { escapeControl, messageOf, PeerError, quote, type RowcastError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import { describeRow } from '../synapse/describe.ts';
+import type { UnknownKind } from '../synapse/fields.ts';
 import { synapseLimits } from '../synapse/profile.ts';
 import { synapseStream } from '../synapse/streams.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
@@ -120,24 +121,34 @@ function formatRows({ stream, token, rows }: Batch, describe: (stream: StreamNam
   return text;
 }
 
-/** Rows of Synapse's streams with named fields. One that does not fit its stream is printed as it came, and told once for each stream. */
+/** Rows of Synapse's streams with named fields. What is not known is printed as it came, and told once. */
 function namedRows(terminal: Terminal): (batch: Batch) => Batch {
-  const told = new Set<StreamName>();
+  const told = new Set<string>();
+  const tellOnce = (about: string, text: string): void => {
+    if (!told.has(about)) say(terminal, `${text}; such rows are printed as they came`);
+    told.add(about);
+  };
   return (batch) => {
-    const known = synapseStream(batch.stream);
+    const { stream } = batch;
+    const known = synapseStream(stream);
     if (known === undefined) return batch;
     const rows = batch.rows.map((row) => {
       try {
-        return known.parse(row);
+        const named = known.parse(row);
+        if (isUnknown(named)) tellOnce(`${stream} ${named.type}`, `stream ${stream} has rows of type ${quote(named.type)}, which is not known here`);
+        return named;
       } catch (error) {
         if (!(error instanceof PeerError)) throw error;
-        if (!told.has(batch.stream)) say(terminal, `${error.message}; such rows are printed as they came`);
-        told.add(batch.stream);
+        tellOnce(stream, error.message);
         return row;
       }
     });
     return { ...batch, rows };
   };
+}
+
+function isUnknown(named: unknown): named is UnknownKind {
+  return typeof named === 'object' && named !== null && 'kind' in named && named.kind === 'unknown';
 }
 
 function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void {

@@ -5,7 +5,10 @@ import { defineStream, type Stream, type StreamName } from '../model/stream.ts';
 import type { ConnectedWorker, Primary } from '../primary/primary.ts';
 import type { UpstreamCommand } from '../protocol/command.ts';
 import { csCacheFake } from '../synapse/cache-names.ts';
+import { trackFederationAcks } from '../synapse/federation-acks.ts';
 import { caches, federation, synapseStream, synapseStreams } from '../synapse/streams.ts';
+
+import { trackSyncingUsers } from '../synapse/syncing-users.ts';
 import { say, type Terminal } from './terminal.ts';
 
 /** Synapse's streams with their types where they are known; by default all but federation, which a deployment must ask for. */
@@ -16,6 +19,10 @@ export function synapseStreamsOf(names: readonly StreamName[] | undefined): read
 /** INVALIDATE_CACHE becomes a row for all, acknowledged rows of federation are dropped, and what workers say is told. */
 export function beSynapse(primary: Primary, terminal: Terminal): void {
   if (primary.stream(caches.name) !== undefined) csCacheFake(createCaches(primary));
+  if (primary.stream(federation.name) !== undefined) trackFederationAcks(primary);
+  const syncing = trackSyncingUsers(primary);
+  syncing.on('started', ({ userId }) => say(terminal, `${userId} started to sync`));
+  syncing.on('stopped', ({ userId }) => say(terminal, `${userId} stopped to sync`));
   primary.on('command', ({ command, worker }) => say(terminal, `${nameOf(worker)}: ${describeCommand(command)}`));
 }
 

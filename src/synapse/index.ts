@@ -48,3 +48,7 @@ export {
   toDevice,
   typing,
 } from './streams.ts';
+export { type FederationAcksOptions, trackFederationAcks } from './federation-acks.ts';
+export { type CommandCallbacks, handleCommands } from './primary-commands.ts';
+export { type SyncingUser, type SyncingUsers, type SyncingUsersEvents, trackSyncingUsers } from './syncing-users.ts';
+export { type SynapseCommands, synapseCommands, type SyncOptions } from './worker-commands.ts';

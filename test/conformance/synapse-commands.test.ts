@@ -103,6 +103,56 @@ test('follow --synapse tells rows in words', async () => {
   expect(command.out).toContain('device_lists 16 of @uosqkr0_a:localhost:8823 changed\n');
 });
 
+test('follow --synapse --json keeps rows that it does not know as they came, and says so once', async () => {
+  const { connect, admin } = await servePrimary('--stream', 'events', '--stream', 'orders');
+  const command = new RunningCommand(['follow', '--synapse', '--json', '--connect', connect]);
+  await command.saw(/live: /);
+  const append = async (stream: string, ...rows: unknown[]): Promise<void> => {
+    const body = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+    await fetch(`http://${admin}/streams/${stream}/rows`, { method: 'POST', headers: { 'content-type': 'application/x-ndjson' }, body });
+  };
+  await append('events', ['xyz', { a: 1 }], ['xyz', { a: 2 }], ['ev', 'no event'], 5);
+  await append('orders', ['tea', 3]);
+  await command.saw(/"orders"/);
+  expect(
+    command.out
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => (JSON.parse(line) as Printed).rows[0]),
+  ).toEqual([{ kind: 'unknown', type: 'xyz', data: { a: 1 } }, { kind: 'unknown', type: 'xyz', data: { a: 2 } }, ['ev', 'no event'], 5, ['tea', 3]]);
+  expect(command.err.match(/stream events has rows of type xyz, which is not known here; such rows are printed as they came/g)).toHaveLength(1);
+  expect(command.err.match(/a row of stream events does not fit: .*; such rows are printed as they came/g)).toHaveLength(1);
+});
+
+describe('serve --synapse', () => {
+  test('offers 14 streams of Synapse, federation where it is asked for, and refuses rows that are none', async () => {
+    const { command } = await servePrimary('--synapse');
+    expect(command.err).toMatch(/with 14 streams: events, backfill, presence, .*, typing$/m);
+    expect(command.err).not.toContain('federation');
+    const federated = await servePrimary('--synapse', '--stream', 'federation', '--stream', 'events');
+    expect(federated.command.err).toContain('with 2 streams: ');
+    const answer = await fetch(`http://${federated.admin}/streams/events/rows`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-ndjson' },
+      body: '["ev",["$1"]]\n',
+    });
+    expect(answer.status).toBe(400);
+    expect(await answer.text()).toContain('INVALID_ROW');
+  });
+
+  test('makes a row of INVALIDATE_CACHE, and shows no access token', async () => {
+    const { command, connect } = await servePrimary('--synapse');
+    const follower = new RunningCommand(['follow', 'caches', '--connect', connect, '--synapse']);
+    await follower.saw(/live: caches/);
+    await new RunningCommand(['send', 'INVALIDATE_CACHE', 'get_user_by_id', '["@bob:x"]', '--connect', connect]).ended;
+    await new RunningCommand(['send', 'USER_IP', '@bob:x', '["secret","127.0.0.1","curl",null,5]', '--connect', connect]).ended;
+    await follower.saw(/^caches 1 get_user_by_id \[@bob:x\] at /m);
+    await command.saw(/worker \d+ \(rowcast-send\): INVALIDATE_CACHE get_user_by_id \["@bob:x"\]/);
+    await command.saw(/worker \d+ \(rowcast-send\): USER_IP @bob:x 127\.0\.0\.1/);
+    expect(command.err).not.toContain('secret');
+  });
+});
+
 describe('serve --synapse for the recorded synchrotron', () => {
   /** What it said, in the groups and at the places in the conversation in which it said it; rows that came in between. */
   function conversation(): { readonly lines: string[]; readonly rows: { stream: StreamName; row: unknown }[] }[] {

@@ -1,0 +1,45 @@
+/** What workers tell a primary, each command with a callback of its own. */
+
+import { HandlerError, messageOf } from '../model/errors.ts';
+import type { ConnectedWorker, Primary, PrimaryEvents } from '../primary/primary.ts';
+import type { UpstreamCommand } from '../protocol/command.ts';
+
+type CommandOf<Name extends UpstreamCommand['name']> = Extract<UpstreamCommand, { name: Name }>;
+type Callback<Name extends UpstreamCommand['name']> = (command: CommandOf<Name>, worker: ConnectedWorker) => void | Promise<void>;
+
+export interface CommandCallbacks {
+  readonly userSync?: Callback<'USER_SYNC'>;
+  readonly federationAck?: Callback<'FEDERATION_ACK'>;
+  readonly removePusher?: Callback<'REMOVE_PUSHER'>;
+  /** `createCaches(primary)` answers it by itself. */
+  readonly invalidateCache?: Callback<'INVALIDATE_CACHE'>;
+  readonly userIp?: Callback<'USER_IP'>;
+  readonly sync?: Callback<'SYNC'>;
+}
+
+const callbackNames = {
+  USER_SYNC: 'userSync',
+  FEDERATION_ACK: 'federationAck',
+  REMOVE_PUSHER: 'removePusher',
+  INVALIDATE_CACHE: 'invalidateCache',
+  USER_IP: 'userIp',
+  SYNC: 'sync',
+} as const satisfies Record<UpstreamCommand['name'], keyof CommandCallbacks>;
+
+/**
+ * Calls back for each command of each worker. One that throws or rejects is an `error` of the primary (HandlerError HANDLER_FAILED, with the
+ * command's name); the others, and the connection, go on.
+ * @returns what ends it
+ */
+export function handleCommands(primary: Primary, callbacks: CommandCallbacks): () => void {
+  const call = async (command: UpstreamCommand, worker: ConnectedWorker): Promise<void> => {
+    try {
+      await (callbacks[callbackNames[command.name]] as Callback<UpstreamCommand['name']> | undefined)?.(command, worker);
+    } catch (cause) {
+      primary.emit('error', new HandlerError('HANDLER_FAILED', `the callback for ${command.name} failed: ${messageOf(cause)}`, { cause }));
+    }
+  };
+  const handleCommand = ({ command, worker }: PrimaryEvents['command'][0]): void => void call(command, worker);
+  primary.on('command', handleCommand);
+  return () => void primary.off('command', handleCommand);
+}

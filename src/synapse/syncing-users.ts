@@ -1,0 +1,104 @@
+/** Who syncs: USER_SYNC of all workers put together, as presence needs it. A lost connection ends what its worker had said. */
+
+import { EventEmitter } from 'node:events';
+import type { Millis } from '../base/clock.ts';
+import type { Primary, PrimaryEvents } from '../primary/primary.ts';
+
+export interface SyncingUsersEvents {
+  /** The first worker said so. */
+  started: [SyncingUser];
+  /** No worker says so any more: the last one said end, or is gone. */
+  stopped: [SyncingUser];
+}
+
+export interface SyncingUser {
+  readonly userId: string;
+  /** The newest that was heard of this user. */
+  readonly lastSyncMs: Millis;
+}
+
+/**
+ * Follows USER_SYNC from now on. What it keeps of a worker is what that worker said, a user a line, and goes with its connection.
+ */
+export function trackSyncingUsers(primary: Primary): SyncingUsers {
+  return new SyncingUsers(primary);
+}
+
+interface Syncing {
+  readonly connections: Set<number>;
+  lastSyncMs: Millis;
+}
+
+export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
+  readonly #primary: Primary;
+  readonly #users = new Map<string, Syncing>();
+  /** By connection: its users. */
+  readonly #byConnection = new Map<number, Set<string>>();
+
+  /** @internal Use trackSyncingUsers. */
+  constructor(primary: Primary) {
+    super();
+    this.#primary = primary;
+    primary.on('command', this.#handleCommand);
+    primary.on('disconnected', this.#handleDisconnected);
+  }
+
+  /** Those who sync on any worker. */
+  users(): SyncingUser[] {
+    return [...this.#users].map(([userId, { lastSyncMs }]) => ({ userId, lastSyncMs }));
+  }
+
+  /** Those who sync on one connection, by its id. */
+  usersOf(connectionId: number): string[] {
+    return [...(this.#byConnection.get(connectionId) ?? [])];
+  }
+
+  isSyncing(userId: string): boolean {
+    return this.#users.has(userId);
+  }
+
+  /** Follows no more, and forgets. */
+  close(): void {
+    this.#primary.off('command', this.#handleCommand);
+    this.#primary.off('disconnected', this.#handleDisconnected);
+    this.#users.clear();
+    this.#byConnection.clear();
+  }
+
+  readonly #handleCommand = ({ command, worker }: PrimaryEvents['command'][0]): void => {
+    if (command.name !== 'USER_SYNC') return;
+    const { userId, state, lastSyncMs } = command;
+    if (state === 'start') this.#start(worker.id, userId, lastSyncMs);
+    else this.#end(worker.id, userId, lastSyncMs);
+  };
+
+  readonly #handleDisconnected = ({ worker }: PrimaryEvents['disconnected'][0]): void => {
+    for (const userId of this.usersOf(worker.id)) this.#end(worker.id, userId, 0);
+  };
+
+  #start(connection: number, userId: string, lastSyncMs: Millis): void {
+    const users = this.#byConnection.get(connection) ?? new Set();
+    this.#byConnection.set(connection, users.add(userId));
+    const syncing = this.#users.get(userId);
+    if (syncing !== undefined) {
+      syncing.connections.add(connection);
+      syncing.lastSyncMs = Math.max(syncing.lastSyncMs, lastSyncMs);
+      return;
+    }
+    this.#users.set(userId, { connections: new Set([connection]), lastSyncMs });
+    this.emit('started', { userId, lastSyncMs });
+  }
+
+  #end(connection: number, userId: string, lastSyncMs: Millis): void {
+    const users = this.#byConnection.get(connection);
+    // An end without a start says nothing.
+    if (users?.delete(userId) !== true) return;
+    if (users.size === 0) this.#byConnection.delete(connection);
+    const syncing = this.#users.get(userId)!;
+    syncing.connections.delete(connection);
+    syncing.lastSyncMs = Math.max(syncing.lastSyncMs, lastSyncMs);
+    if (syncing.connections.size > 0) return;
+    this.#users.delete(userId);
+    this.emit('stopped', { userId, lastSyncMs: syncing.lastSyncMs });
+  }
+}

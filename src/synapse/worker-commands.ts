@@ -1,0 +1,105 @@
+/** What a worker tells a primary, each command with a function of its own. Unreliable, as commands are: lost with the connection. */
+
+import { type Clock, type Millis, systemClock } from '../base/clock.ts';
+import { UsageError } from '../model/errors.ts';
+import type { Token } from '../model/token.ts';
+import type { UpstreamCommand } from '../protocol/command.ts';
+import type { Worker } from '../worker/worker.ts';
+
+type FieldsOf<Name extends UpstreamCommand['name']> = Omit<Extract<UpstreamCommand, { name: Name }>, 'name'>;
+
+export interface SyncOptions {
+  /** Default 5,000. */
+  readonly timeoutMs?: Millis;
+  readonly signal?: AbortSignal;
+}
+
+const DEFAULT_SYNC_TIMEOUT_MS = 5_000;
+
+/** @throws UsageError INVALID_COMMAND, CLOSED: each function, as `worker.send` */
+export function synapseCommands(worker: Worker, { clock = systemClock }: { readonly clock?: Clock } = {}): SynapseCommands {
+  return new SynapseCommands(worker, clock);
+}
+
+export class SynapseCommands {
+  readonly #worker: Worker;
+  readonly #clock: Clock;
+  /** Who syncs here, since when as the primary was told last. A primary forgets them with the connection. */
+  readonly #syncing = new Map<string, Millis>();
+  #isConnected = false;
+
+  /** @internal Use synapseCommands. */
+  constructor(worker: Worker, clock: Clock) {
+    this.#worker = worker;
+    this.#clock = clock;
+    worker.on('connected', () => {
+      this.#isConnected = true;
+      for (const [userId, lastSyncMs] of this.#syncing) this.#sendSync(userId, 'start', lastSyncMs);
+    });
+    worker.on('disconnected', () => {
+      this.#isConnected = false;
+    });
+  }
+
+  /** A user began to sync here. Told again after every reconnect until `endSync`. */
+  startSync(userId: string): void {
+    const now = this.#now;
+    this.#syncing.set(userId, now);
+    // Otherwise it is told with all the others, once there is a connection.
+    if (this.#isConnected) this.#sendSync(userId, 'start', now);
+  }
+
+  endSync(userId: string): void {
+    if (this.#syncing.delete(userId) && this.#isConnected) this.#sendSync(userId, 'end', this.#now);
+  }
+
+  federationAck(token: Token): void {
+    this.#worker.send({ name: 'FEDERATION_ACK', token });
+  }
+
+  removePusher(fields: FieldsOf<'REMOVE_PUSHER'>): void {
+    this.#worker.send({ name: 'REMOVE_PUSHER', ...fields });
+  }
+
+  /** `null`: all of the cache. */
+  invalidateCache(cacheName: string, keys: readonly string[] | null): void {
+    this.#worker.send({ name: 'INVALIDATE_CACHE', cacheName, keys });
+  }
+
+  userIp(fields: FieldsOf<'USER_IP'>): void {
+    this.#worker.send({ name: 'USER_IP', ...fields });
+  }
+
+  /**
+   * Resolves when the primary sends SYNC with this text: everything that it sent before has come.
+   * @throws UsageError WAIT_TIMEOUT; the signal's reason
+   */
+  async sync(text: string, { timeoutMs = DEFAULT_SYNC_TIMEOUT_MS, signal }: SyncOptions = {}): Promise<void> {
+    signal?.throwIfAborted();
+    await new Promise<void>((resolve, reject) => {
+      const settle = (how: () => void): void => {
+        timer.cancel();
+        this.#worker.off('sync', handleSync);
+        signal?.removeEventListener('abort', handleAbort);
+        how();
+      };
+      const handleSync = (heard: { readonly text: string }): void => {
+        if (heard.text === text) settle(resolve);
+      };
+      const handleAbort = (): void => settle(() => reject(signal!.reason as Error));
+      const timer = this.#clock.wakeIn(timeoutMs, () =>
+        settle(() => reject(new UsageError('WAIT_TIMEOUT', `the primary did not send SYNC ${JSON.stringify(text)} within ${timeoutMs} ms`))),
+      );
+      this.#worker.on('sync', handleSync);
+      signal?.addEventListener('abort', handleAbort, { once: true });
+    });
+  }
+
+  get #now(): Millis {
+    return Math.floor(this.#clock.now());
+  }
+
+  #sendSync(userId: string, state: 'start' | 'end', lastSyncMs: Millis): void {
+    this.#worker.send({ name: 'USER_SYNC', userId, state, lastSyncMs });
+  }
+}
