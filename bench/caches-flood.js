@@ -6,7 +6,8 @@ import { createCaches, defineCachesStream } from 'rowcast/cache';
 const RATE = 100_000;
 const SECONDS = 5;
 const TICK_MS = 5;
-const ENTRIES = 100_000;
+// One for each invalidation: all of them find an entry to drop.
+const ENTRIES = RATE * SECONDS;
 
 const [role, port] = process.argv.slice(2);
 const keyOf = (i) => `@user-${(i * 7_919) % ENTRIES}:example.com`;
