@@ -51,6 +51,10 @@ export interface ConnectedWorker {
 export interface PrimaryEvents {
   command: [{ readonly command: UpstreamCommand; readonly worker: ConnectedWorker }];
   connected: [{ readonly worker: ConnectedWorker }];
+  /** NAME came: the worker has a name now, or another one. */
+  named: [{ readonly worker: ConnectedWorker; readonly name: string }];
+  /** The worker sent ERROR. Most close the connection then. */
+  'peer-error': [{ readonly worker: ConnectedWorker; readonly text: string }];
   /** `error` says why, unless the worker left in good order or the primary stops. */
   disconnected: [{ readonly worker: ConnectedWorker; readonly error: Error | undefined }];
   /** A batch became durable, whoever appended it through this primary. */
@@ -304,8 +308,12 @@ export class Primary extends EventEmitter<PrimaryEvents> {
         return;
       case 'peer-error':
         this.#logger.warn(fields, `the worker sent ERROR ${event.text}`);
+        this.emit('peer-error', { worker, text: event.text });
         return;
       case 'named':
+        this.#logger.debug({ ...fields, ...event }, event.kind);
+        this.emit('named', { worker, name: event.workerName });
+        return;
       case 'subscribed':
       case 'live':
         this.#logger.debug({ ...fields, ...event }, event.kind);

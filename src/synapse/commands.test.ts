@@ -3,7 +3,8 @@
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { readCapture } from '../../test/support/captures.ts';
-import { deploy, settle } from '../../test/support/deployment.ts';
+import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
+import { Netcat } from '../../test/support/netcat.ts';
 import { ScriptedPrimary } from '../../test/support/scripted-primary.ts';
 import { defineStream } from '../model/stream.ts';
 import { decodeCommand } from '../protocol/codec.ts';
@@ -146,6 +147,21 @@ describe('on a primary', () => {
     worker.send({ name: 'FEDERATION_ACK', token: 2 });
     await settle();
     expect(told).toHaveLength(recorded.length + 3);
+  });
+
+  test('NAME and ERROR have theirs too', async () => {
+    const { primary: start, transport } = deploy();
+    const primary = await start({ streams: [defineStream('events')] });
+    const told: string[] = [];
+    handleCommands(primary, {
+      name: (name, worker) => void told.push(`${worker.id} is called ${name}`),
+      error: (text, worker) => void told.push(`${worker.name} says ${text}`),
+    });
+    const hand = new Netcat(transport, ADDRESS);
+    await settle();
+    hand.send('NAME by hand', 'ERROR out of sorts');
+    await settle();
+    expect(told).toEqual(['1 is called by hand', 'by hand says out of sorts']);
   });
 
   test.each([

@@ -15,6 +15,10 @@ export interface CommandCallbacks {
   readonly invalidateCache?: Callback<'INVALIDATE_CACHE'>;
   readonly userIp?: Callback<'USER_IP'>;
   readonly sync?: Callback<'SYNC'>;
+  /** NAME. */
+  readonly name?: (name: string, worker: ConnectedWorker) => void | Promise<void>;
+  /** ERROR. */
+  readonly error?: (text: string, worker: ConnectedWorker) => void | Promise<void>;
 }
 
 const callbackNames = {
@@ -32,14 +36,25 @@ const callbackNames = {
  * @returns what ends it
  */
 export function handleCommands(primary: Primary, callbacks: CommandCallbacks): () => void {
-  const call = async (command: UpstreamCommand, worker: ConnectedWorker): Promise<void> => {
+  const call = async (command: string, callback: () => void | Promise<void> | undefined): Promise<void> => {
     try {
-      await (callbacks[callbackNames[command.name]] as Callback<UpstreamCommand['name']> | undefined)?.(command, worker);
+      await callback();
     } catch (cause) {
-      primary.emit('error', new HandlerError('HANDLER_FAILED', `the callback for ${command.name} failed: ${messageOf(cause)}`, { cause }));
+      primary.emit('error', new HandlerError('HANDLER_FAILED', `the callback for ${command} failed: ${messageOf(cause)}`, { cause }));
     }
   };
-  const handleCommand = ({ command, worker }: PrimaryEvents['command'][0]): void => void call(command, worker);
+  const handleCommand = ({ command, worker }: PrimaryEvents['command'][0]): void => {
+    const callback = callbacks[callbackNames[command.name]] as Callback<UpstreamCommand['name']> | undefined;
+    void call(command.name, () => callback?.(command, worker));
+  };
+  const handleNamed = ({ name, worker }: PrimaryEvents['named'][0]): void => void call('NAME', () => callbacks.name?.(name, worker));
+  const handlePeerError = ({ text, worker }: PrimaryEvents['peer-error'][0]): void => void call('ERROR', () => callbacks.error?.(text, worker));
   primary.on('command', handleCommand);
-  return () => void primary.off('command', handleCommand);
+  primary.on('named', handleNamed);
+  primary.on('peer-error', handlePeerError);
+  return () => {
+    primary.off('command', handleCommand);
+    primary.off('named', handleNamed);
+    primary.off('peer-error', handlePeerError);
+  };
 }

@@ -8,7 +8,7 @@ import { decodeCommand, encodeCommand } from '../../src/protocol/codec.ts';
 import type { Command, Side } from '../../src/protocol/command.ts';
 import { type Capture, captureNames, type Expected, readCapture } from '../support/captures.ts';
 import { MemoryStreams } from '../support/memory-streams.ts';
-import { FollowerEnd, PrimaryEnd, T0, WorkerEnd } from '../support/session-ends.ts';
+import { bytesOf, FollowerEnd, PrimaryEnd, T0, WorkerEnd } from '../support/session-ends.ts';
 
 const SYNAPSE_LINE_BYTES = 16_384;
 const captures = captureNames.map((name) => readCapture(name));
@@ -322,5 +322,67 @@ describe.each(titled)('%s: a primary of ours in the place of the recorded one', 
       const next = end.streams.get(stream)!.latest + 1;
       expect(end.append(stream, ['@a:b', 'x'], null)).toEqual([`RDATA ${stream} batch ["@a:b","x"]`, `RDATA ${stream} ${next} null`]);
     }
+  });
+});
+
+describe('what a real primary does with bad input, and ours, which is at least as kind', () => {
+  const opened = (): PrimaryEnd => PrimaryEnd.opened({ streams: new MemoryStreams('events'), limits: { maxLineBytes: SYNAPSE_LINE_BYTES } });
+  const line = (bytes: number): string => `NAME ${'x'.repeat(bytes - 'NAME '.length)}`;
+
+  test.each<[real: string, input: string | Buffer]>([
+    ['drops the connection without a word on a blank line', '\n'],
+    ['drops the connection without a word on a bare word', 'PING\n'],
+    ['refuses a CR before the line end', 'REPLICATE events NOW\r\n'],
+    ['fails at a subscription that is in the future by answering a lower POSITION', 'REPLICATE events 99\n'],
+    ['takes a line of 16,384 bytes', `${line(16_384)}\n`],
+    ['takes -1 as a token', 'REPLICATE events -1\n'],
+    ['takes NAME twice', 'NAME a\nNAME b\n'],
+  ])('the real one %s; ours goes on', (_real, input) => {
+    const end = opened();
+    end.hearBytes(Buffer.from(input as string));
+    expect(end.isClosing).toBe(false);
+    expect(end.hear('REPLICATE events NOW').at(-1)).toBe('POSITION events 0');
+  });
+
+  test.each<[real: string, input: Buffer, ours: string]>([
+    ['says `invalid command: FOO`', bytesOf('FOO bar'), 'ERROR invalid command: FOO'],
+    [
+      "says a Python exception: `failed to parse line for  'REPLICATE': ValueError(…)`",
+      bytesOf('REPLICATE events abc'),
+      'ERROR failed to parse line for REPLICATE: expected a token (0 to 2^53-1), not abc',
+    ],
+    ["says `failed to handle replicate: Exception('unknown stream %s', 'nosuch')`", bytesOf('REPLICATE nosuch NOW'), 'ERROR unknown stream nosuch'],
+    ['says `Line length exceeded` at 16,385 bytes', bytesOf(line(16_385)), 'ERROR Line length exceeded'],
+    ['hangs up without a word on what is not UTF-8', Buffer.from([0xff, 0x0a]), 'ERROR invalid UTF-8'],
+  ])('the real one %s, and closes; ours says why, and closes', (_real, input, ours) => {
+    const end = opened();
+    expect(end.hearBytes(input)).toEqual([ours]);
+    expect(end.isClosing).toBe(true);
+  });
+
+  test('the real worker hangs up at a wrong SERVER and says `Wrong remote`; ours too', () => {
+    const end = new WorkerEnd({ serverName: 'localhost:8823' });
+    end.open();
+    expect(end.hear('SERVER example.com')).toEqual(['ERROR Wrong remote']);
+  });
+
+  test('the real worker takes no SERVER at all; ours too, after a second', () => {
+    const end = new WorkerEnd({ serverName: 'localhost:8823' });
+    end.open();
+    end.passTime(1_000);
+    expect(end.outputs.of('greeted')).toEqual([{ kind: 'greeted', greeting: undefined }]);
+  });
+
+  test('the real worker goes on at a stream and a row that it does not know; ours too', () => {
+    const end = WorkerEnd.following({ events: 'NOW' }, {}, '1');
+    end.hear('POSITION events 5', 'RDATA nosuch 1 ["x"]', 'RDATA events 6 []', 'POSITION nosuch 7');
+    expect(end.takeRows()).toEqual(['events @5 live', 'events 6 [[]]', 'events @6']);
+    expect(end.outputs.of('close')).toEqual([]);
+  });
+
+  test('the real worker answers an unknown command by ERROR, and closes; ours too', () => {
+    const end = WorkerEnd.following({ events: 'NOW' }, {}, '1');
+    expect(end.hear('FOO bar')).toEqual(['ERROR invalid command: FOO']);
+    expect(end.outputs.of('close')).toHaveLength(1);
   });
 });
