@@ -105,8 +105,22 @@ describe('a read', () => {
     const { cache } = new Bench({ arity: 2 });
     const refused = expect.objectContaining({ name: 'UsageError', code: 'INVALID_KEY' }) as Error;
     await expect(cache.read(['a'])).rejects.toEqual(refused);
-    await expect(cache.read(['a', 'b', 'c'])).rejects.toThrow('cache c has 2 keys, and was asked with 3: the option arity says how many');
+    await expect(cache.read(['a', 'b', 'c'])).rejects.toThrow('cache c takes 2 key(s), and was asked with 3');
   });
+
+  test.each<unknown>([{ id: 2 }, null, undefined, Symbol('x'), ['a']])(
+    'with %o as a key is refused: it would be found by a text that is another key too',
+    async (key) => {
+      const bench = new Bench();
+      const two = new Bench({ arity: 2 });
+      await Promise.all([bench.fill(String({})), bench.fill('null'), two.fill('', 'x')]);
+      const refused = { name: 'UsageError', code: 'INVALID_KEY' };
+      await expect(bench.cache.readOne(key as CacheKey)).rejects.toMatchObject(refused);
+      await expect(bench.cache.read([key as CacheKey])).rejects.toMatchObject(refused);
+      await expect(two.cache.read([key as CacheKey, 'x'])).rejects.toMatchObject(refused);
+      await expect(bench.cache.prefill(() => [[[key as CacheKey], 'A']])).rejects.toMatchObject(refused);
+    },
+  );
 
   test('of keys that cannot be invalidated loads each time, and never answers for other keys', async () => {
     const bench = new Bench({ arity: 2 });

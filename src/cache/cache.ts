@@ -13,7 +13,7 @@ import type { Millis } from '../base/clock.ts';
 import { UsageError } from '../model/errors.ts';
 import { Drops } from './drops.ts';
 import type { Freshness } from './freshness.ts';
-import { type CacheKey, canBeInvalidated, joinKeys, SEPARATOR } from './keys.ts';
+import { areKeys, type CacheKey, canBeInvalidated, joinKeys, SEPARATOR } from './keys.ts';
 import { PrefixIndex } from './prefix-index.ts';
 import { type CacheStats, zeroCounts } from './stats.ts';
 
@@ -69,6 +69,7 @@ export class Cache<Args extends readonly CacheKey[], Value> {
   /** The entry's value, or what a load gives. Rejects as the load does, and with UsageError INVALID_KEY for another number of keys. */
   read(keys: Args): Promise<Value> {
     if (keys.length !== this.#settings.arity) return Promise.reject(this.#wrongArity(keys));
+    if (!areKeys(keys)) return Promise.reject(this.#wrongKeys());
     const key = joinKeys(keys);
     const hit = this.#hit(key);
     if (hit !== undefined) return hit;
@@ -77,7 +78,7 @@ export class Cache<Args extends readonly CacheKey[], Value> {
 
   /** The same where an entry has one key, as most have: a hit makes no list. */
   readOne(key: CacheKey): Promise<Value> {
-    return this.#hit(typeof key === 'string' ? key : String(key)) ?? this.read([key] as unknown as Args);
+    return (typeof key === 'string' ? this.#hit(key) : undefined) ?? this.read([key] as unknown as Args);
   }
 
   /** The value that a read would find, without a load; it does not count as a read. */
@@ -99,6 +100,7 @@ export class Cache<Args extends readonly CacheKey[], Value> {
       let kept = 0;
       for (const [keys, value] of await load()) {
         if (keys.length !== this.#settings.arity) throw this.#wrongArity(keys);
+        if (!areKeys(keys)) throw this.#wrongKeys();
         if (!isKept || !canBeInvalidated(keys)) continue;
         const key = joinKeys(keys);
         if (drops.has(key)) {
@@ -264,9 +266,16 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     });
   }
 
+  #wrongKeys(): UsageError {
+    return new UsageError('INVALID_KEY', `cache ${this.#settings.name} was asked with a key that is neither a string nor a number, a bigint or a boolean`);
+  }
+
   #wrongArity({ length }: Args): UsageError {
     const { name, arity } = this.#settings;
-    return new UsageError('INVALID_KEY', `cache ${name} has ${arity} keys, and was asked with ${length}: the option arity says how many`);
+    return new UsageError(
+      'INVALID_KEY',
+      `cache ${name} takes ${arity} key(s), and was asked with ${length}: the option arity says how many where parameters are optional or rest`,
+    );
   }
 }
 

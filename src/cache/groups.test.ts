@@ -61,7 +61,12 @@ describe('a row of a group', () => {
       'group g failed at keys ["a"]: oops',
     ],
     ['whose function gives no list', () => 5 as unknown as [], ['a'], 'group g failed at keys ["a"]:'],
-    ['whose function gives no keys', () => [['c', [undefined as unknown as string]]], ['a'], 'a key is a string, a number or a boolean, not undefined'],
+    [
+      'whose function gives no keys',
+      () => [['c', [undefined as unknown as string]]],
+      ['a'],
+      'a key is a string, a number, a bigint or a boolean, not undefined',
+    ],
     ['without a key', () => [], [], 'group g came without a key, expected at least one'],
   ])('%s fails with the name of the group', (_what, expand, keys, text) => {
     expect(() => expandGroup(group(expand), keys)).toThrow(expect.objectContaining({ name: 'HandlerError', code: 'GROUP_FAILED' }));

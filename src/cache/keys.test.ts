@@ -16,9 +16,9 @@ describe('a key is refused', () => {
   test.each<[string, unknown, string]>([
     ['with a NUL', 'a\0b', '"c" is refused: a\\u0000b has a NUL character'],
     ['with half a character', 'a\ud800', '"c" is refused: a\ufffd has half a character (a lone surrogate)'],
-    ['that is null', null, 'a key is a string, a number or a boolean, not null'],
-    ['that is none', undefined, 'a key is a string, a number or a boolean, not undefined'],
-    ['that is an object', {}, 'a key is a string, a number or a boolean, not object'],
+    ['that is null', null, 'a key is a string, a number, a bigint or a boolean, not null'],
+    ['that is none', undefined, 'a key is a string, a number, a bigint or a boolean, not undefined'],
+    ['that is an object', {}, 'a key is a string, a number, a bigint or a boolean, not object'],
   ])('%s', (_what, key, text) => {
     expect(() => keyTexts('c', ['fine', key])).toThrow(expect.objectContaining({ name: 'UsageError', code: 'INVALID_KEY' }));
     expect(() => keyTexts('c', ['fine', key])).toThrow(text.replace('"c"', 'c'));

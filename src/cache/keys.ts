@@ -24,12 +24,18 @@ export function canBeInvalidated(keys: readonly CacheKey[]): boolean {
 export function keyTexts(cacheName: string, keys: readonly unknown[]): string[] {
   if (!Array.isArray(keys)) throw refuse(cacheName, 'keys are a list');
   return keys.map((key) => {
-    if (!isKey(key)) throw refuse(cacheName, `a key is a string, a number or a boolean, not ${key === null ? 'null' : typeof key}`);
+    if (!isKey(key)) throw refuse(cacheName, `a key is a string, a number, a bigint or a boolean, not ${key === null ? 'null' : typeof key}`);
     const text = String(key);
     const fault = faultOf(text);
     if (fault !== undefined) throw refuse(cacheName, `${quote(text)} ${fault}`);
     return text;
   });
+}
+
+/** What JavaScript may give beside: an object would be found by the text that all objects have. */
+export function areKeys(keys: readonly unknown[]): boolean {
+  for (let i = 0; i < keys.length; i++) if (!isKey(keys[i])) return false;
+  return true;
 }
 
 function isKey(key: unknown): key is CacheKey {

@@ -44,9 +44,10 @@ export function trackFederationAcks(primary: Primary, { stream = federation }: F
   };
   const handleCommand = ({ command, worker }: PrimaryEvents['command'][0]): void => {
     if (command.name !== 'FEDERATION_ACK') return;
-    // Nobody has handled what was not sent. A sender that starts over acks less than before: that moves nothing back.
-    const ack = Math.min(command.token, primary.position(name));
-    acks.set(worker.id, Math.max(ack, acks.get(worker.id) ?? 0));
+    // Nobody has handled what was not sent: such an ack is of an earlier life of the stream, and says nothing of this one.
+    if (command.token > primary.position(name)) return;
+    // A sender that starts over acks less than before: that moves nothing back.
+    acks.set(worker.id, Math.max(command.token, acks.get(worker.id) ?? 0));
     void trim();
   };
   const handleDisconnected = ({ worker }: PrimaryEvents['disconnected'][0]): void => {

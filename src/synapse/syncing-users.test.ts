@@ -45,9 +45,11 @@ test('a user syncs from the first start to the last end, whichever workers say s
   a.send(sync('@u:x', 'end', 15));
   await settle();
   expect(syncing.isSyncing('@u:x')).toBe(true);
+  expect(syncing.lastSyncMs('@u:x'), 'the highest that was heard').toBe(20);
   b.send(sync('@u:x', 'end', 30));
   await settle();
   expect(syncing.isSyncing('@u:x')).toBe(false);
+  expect(syncing.lastSyncMs('@u:x')).toBeUndefined();
   expect(story).toEqual(['@u:x started 10', '@u:x stopped 30']);
 });
 

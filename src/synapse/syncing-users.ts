@@ -57,6 +57,11 @@ export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
     return this.#users.has(userId);
   }
 
+  /** The newest that was heard of a user who syncs on any worker; undefined for one who does not. */
+  lastSyncMs(userId: string): Millis | undefined {
+    return this.#users.get(userId)?.lastSyncMs;
+  }
+
   /** Follows no more, and forgets. */
   close(): void {
     this.#primary.off('command', this.#handleCommand);

@@ -3,6 +3,7 @@
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { UsageError } from '../model/errors.ts';
 import type { Token } from '../model/token.ts';
+import { encodeCommand } from '../protocol/codec.ts';
 import type { UpstreamCommand } from '../protocol/command.ts';
 import type { Worker } from '../worker/worker.ts';
 
@@ -16,7 +17,10 @@ export interface SyncOptions {
 
 const DEFAULT_SYNC_TIMEOUT_MS = 5_000;
 
-/** @throws UsageError INVALID_COMMAND, CLOSED: each function, as `worker.send` */
+/**
+ * Functions that send. Make them before `worker.start()`: they hear there that it is connected, and until then only remember who syncs.
+ * @throws UsageError INVALID_COMMAND, CLOSED: each function, as `worker.send`
+ */
 export function synapseCommands(worker: Worker, { clock = systemClock }: { readonly clock?: Clock } = {}): SynapseCommands {
   return new SynapseCommands(worker, clock);
 }
@@ -26,6 +30,8 @@ export class SynapseCommands {
   readonly #clock: Clock;
   /** Who syncs here, since when as the primary was told last. A primary forgets them with the connection. */
   readonly #syncing = new Map<string, Millis>();
+  /** Those who wait for a SYNC: they share one listener of the worker, however many they are. */
+  readonly #waits = new Set<(text: string) => void>();
   #isConnected = false;
 
   /** @internal Use synapseCommands. */
@@ -44,6 +50,8 @@ export class SynapseCommands {
   /** A user began to sync here. Told again after every reconnect until `endSync`. */
   startSync(userId: string): void {
     const now = this.#now;
+    // Before it is remembered: what fits on no line would fail at every reconnect, where there is no caller to tell.
+    this.#checkFits({ name: 'USER_SYNC', userId, state: 'start', lastSyncMs: now });
     this.#syncing.set(userId, now);
     // Otherwise it is told with all the others, once there is a connection.
     if (this.#isConnected) this.#sendSync(userId, 'start', now);
@@ -79,20 +87,34 @@ export class SynapseCommands {
     await new Promise<void>((resolve, reject) => {
       const settle = (how: () => void): void => {
         timer.cancel();
-        this.#worker.off('sync', handleSync);
+        this.#waits.delete(hear);
+        if (this.#waits.size === 0) this.#worker.off('sync', this.#handleSync);
         signal?.removeEventListener('abort', handleAbort);
         how();
       };
-      const handleSync = (heard: { readonly text: string }): void => {
-        if (heard.text === text) settle(resolve);
+      const hear = (heard: string): void => {
+        if (heard === text) settle(resolve);
       };
       const handleAbort = (): void => settle(() => reject(signal!.reason as Error));
       const timer = this.#clock.wakeIn(timeoutMs, () =>
         settle(() => reject(new UsageError('WAIT_TIMEOUT', `the primary did not send SYNC ${JSON.stringify(text)} within ${timeoutMs} ms`))),
       );
-      this.#worker.on('sync', handleSync);
+      if (this.#waits.size === 0) this.#worker.on('sync', this.#handleSync);
+      this.#waits.add(hear);
       signal?.addEventListener('abort', handleAbort, { once: true });
     });
+  }
+
+  readonly #handleSync = ({ text }: { readonly text: string }): void => {
+    for (const hear of this.#waits) hear(text);
+  };
+
+  /** Refuses what `worker.send` would refuse. */
+  #checkFits(command: UpstreamCommand): void {
+    const { maxLineBytes } = this.#worker.limits;
+    if (Buffer.byteLength(encodeCommand(command)) > maxLineBytes) {
+      throw new UsageError('INVALID_COMMAND', `${command.name} makes a line over maxLineBytes ${maxLineBytes}`);
+    }
   }
 
   get #now(): Millis {
