@@ -563,6 +563,27 @@ describe('back-pressure', () => {
       expect(end.follower.isStreamLive('typing')).toBe(true);
     });
 
+    test('is held up by many handlers in turn as by one: time runs until a read has emptied the socket', () => {
+      const end = urgent({ typing: 15_000 });
+      let applied = 0;
+      const apply = (): void => {
+        for (const { bytes } of end.outputs.of('batch').slice(applied)) end.follower.handleApplied(end.now, bytes);
+        applied = end.outputs.of('batch').length;
+        end.drain();
+      };
+      let token = 9;
+      const more = (lines: number): Buffer => bytesOf(...Array.from({ length: lines }, () => row(token++)));
+      for (let s = 0; s < 5; s++) {
+        end.passTime(2_900);
+        apply();
+        end.hearBytes(more(200));
+      }
+      expect(more(200).length, 'a full read').toBeGreaterThan(64 * 1024);
+      expect(end.outputs.of('close')).toEqual([]);
+      end.passTime(600);
+      expect(end.outputs.of('close')).toHaveLength(1);
+    });
+
     test('is no matter when handlers are through before', () => {
       const end = urgent({ typing: 15_000 });
       end.passTime(14_000);

@@ -52,6 +52,9 @@ export type FollowerEvent =
   | { readonly kind: 'sync'; readonly text: string }
   | { readonly kind: 'command-dropped'; readonly line: string };
 
+/** What one read of a socket brings when there is at least that much. */
+const FULL_READ_BYTES = 64 * 1024;
+
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'waiting'; readonly until: Millis }
@@ -71,6 +74,8 @@ export class Follower {
   #queuedBytes = 0;
   /** Since when nothing is read, because too many rows wait for their handlers. */
   #pausedAt: Millis | undefined;
+  /** Since when more may wait in the socket than was read: a pause between two reads does not tell that all of it came. */
+  #unreadSince: Millis | undefined;
   /** The socket is full: commands wait here, where they are counted. */
   #isBlocked = false;
   /** Why the present connection ends, when we know better than the socket. */
@@ -159,6 +164,8 @@ export class Follower {
   }
 
   handleBytes(now: Millis, chunk: Uint8Array): void {
+    // A short read has emptied the socket. What it brings may still be too much: then a pause begins anew.
+    if (this.#pausedAt === undefined && chunk.length < FULL_READ_BYTES) this.#unreadSince = undefined;
     this.#session?.handleBytes(now, chunk);
   }
 
@@ -181,6 +188,7 @@ export class Follower {
       this.#stop();
       return;
     }
+    this.#unreadSince = undefined;
     this.#interests.handleClosed();
     const delayMs = this.#backoff.nextDelayMs();
     this.#state = { kind: 'waiting', until: now + delayMs };
@@ -333,6 +341,7 @@ export class Follower {
     this.#queuedBytes += bytes;
     if (this.#pausedAt !== undefined || this.#queuedBytes <= this.#options.limits.maxQueuedBytes) return;
     this.#pausedAt = now;
+    this.#unreadSince ??= now;
     this.#session?.handlePaused();
     this.#outputs.push({ kind: 'pause' });
   }
@@ -341,7 +350,7 @@ export class Follower {
   get #unread(): { readonly stream: StreamName; readonly readWithinMs: Millis; readonly until: Millis } | undefined {
     if (this.#pausedAt === undefined || this.#state.kind !== 'following' || !this.#state.session.isEstablished) return undefined;
     const urgent = this.#interests.mostUrgent;
-    return urgent && { ...urgent, until: this.#pausedAt + urgent.readWithinMs };
+    return urgent && { ...urgent, until: (this.#unreadSince ?? this.#pausedAt) + urgent.readWithinMs };
   }
 
   /**

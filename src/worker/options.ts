@@ -45,7 +45,7 @@ export interface SubscribeOptions {
   readonly onReset?: 'fail' | 'earliest' | 'now';
   /**
    * For a subscriber that must know when it is late: handlers of other streams that are slow may hold the connection up no longer than
-   * this at a stretch; then it is given up, the stream is not live, and everything resumes once they are through. Default: as long as they take.
+   * this, alone or in turn; then it is given up, the stream is not live, and everything resumes once they are through. Default: as long as they take.
    */
   readonly readWithinMs?: Millis;
 }
