@@ -15,6 +15,8 @@ import { sendTokens } from 'rowcast/cache/hono';
 import { sqliteLog } from 'rowcast/log/sqlite';
 import { openUsers } from './users.js';
 
+const USER_ID = /^[\w.:@-]{1,100}$/;
+
 const [folder = 'data/user-directory'] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
 
@@ -32,7 +34,10 @@ app.put('/users/:id', async (c) => {
   const body = await c.req.json().catch(() => undefined);
   if (typeof body?.name !== 'string') return c.json({ error: 'expected a JSON object with a name' }, 400);
   const user = { id: c.req.param('id'), name: body.name };
-  // First the commit, then the invalidation: whoever loads because of it must find the new row.
+  // Before the commit: some text is no key of an invalidation (a NUL character), and what cannot be invalidated must not be written.
+  if (!USER_ID.test(user.id)) return c.json({ error: 'a user id is up to 100 letters, digits, and any of _ . : @ -' }, 400);
+  // First the commit, then the invalidation: whoever loads because of it must find the new row. When it rejects, as with a full disk,
+  // the write stands and the workers have not heard of it: the answer is a 500, and a client that repeats its PUT repeats both.
   users.write(user);
   await caches.invalidate('get_user_by_id', [user.id]);
   return c.json(user);
@@ -47,7 +52,8 @@ const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, ({ po
   console.log(JSON.stringify({ http: port, replication: replication.port }));
 });
 
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop());
+// Disconnected: run.js started this process and is gone, whatever ended it.
+for (const reason of ['SIGINT', 'SIGTERM', 'disconnect']) process.once(reason, () => void stop());
 
 async function stop() {
   server.close();

@@ -13,8 +13,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const [writes = '10000'] = process.argv.slice(2);
-const USERS = 500;
+const writes = Number(process.argv[2] ?? 10_000);
+if (!Number.isSafeInteger(writes) || writes < 1) throw new Error(`writes are a number from 1, not ${process.argv[2]}`);
+/** Of each writer; few, so that most are in a cache already when they are read before a write. */
+const USERS = 50;
 const AT_A_TIME = 8;
 
 const folder = mkdtempSync(join(tmpdir(), 'rowcast-user-directory-'));
@@ -22,18 +24,20 @@ const agent = new Agent({ keepAlive: true });
 const children = [];
 process.once('exit', () => {
   for (const child of children) child.kill('SIGKILL');
-  rmSync(folder, { recursive: true, force: true });
+  // With retries: a process that is being killed may still make a file.
+  rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 });
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 const primary = await start('primary.js', folder);
+let written = 0;
 const isEveryReadFresh = [];
 for (const options of [[], ['--read-your-writes']]) {
   const workers = await Promise.all(['reader-1', 'reader-2'].map((name) => start('worker.js', name, primary.replication, folder, ...options)));
   const { stale, seconds } = await measure(
     primary.http,
     workers.map(({ http }) => http),
-    Number(writes),
+    writes,
   );
   const stats = await Promise.all(workers.map(async ({ http }) => JSON.parse((await ask(http, 'GET', '/stats')).body)));
   const hits = stats.reduce((sum, worker) => sum + worker.hits, 0);
@@ -58,9 +62,11 @@ async function measure(primaryPort, workerPorts, count) {
       const port = workerPorts[n % workerPorts.length];
       // It is in the worker's cache when it is written.
       await ask(port, 'GET', path);
-      const { token } = await ask(primaryPort, 'PUT', path, { name: String(n) });
+      // A name that was never there before, not even in the run without the middleware.
+      const name = `name-${written++}`;
+      const { token } = await ask(primaryPort, 'PUT', path, { name });
       const { body } = await ask(port, 'GET', path, undefined, token);
-      if (JSON.parse(body).name !== String(n)) stale++;
+      if (JSON.parse(body).name !== name) stale++;
     }
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, (_, writer) => write(writer)));
@@ -78,9 +84,11 @@ async function ask(port, method, path, body, token) {
   return { body: text, token: answer.headers['rowcast-token'] };
 }
 
-/** Starts a process, and reads the line in which it says its ports. */
+/** Starts a process, and reads the line in which it says its ports. Its channel to us (ipc) breaks when we end, and so it ends too. */
 async function start(script, ...args) {
-  const child = spawn(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), ...args.map(String)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), ...args.map(String)], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
   children.push(child);
   for await (const line of createInterface({ input: child.stdout })) return { child, ...JSON.parse(line) };
   throw new Error(`${script} ended without a line`);

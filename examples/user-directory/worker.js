@@ -38,7 +38,8 @@ const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, (addr
   console.log(JSON.stringify({ http: address.port }));
 });
 
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop());
+// Disconnected: run.js started this process and is gone, whatever ended it.
+for (const reason of ['SIGINT', 'SIGTERM', 'disconnect']) process.once(reason, () => void stop());
 
 async function stop() {
   server.close();
