@@ -224,6 +224,24 @@ describe('an invalidation', () => {
     expect(bench.cache.stats().invalidationsOfAll).toBe(1);
   });
 
+  test('of loads alone leaves no key behind in the index', async () => {
+    const bench = new Bench({ arity: 2, prefixes: 1 });
+    const running = bench.cache.read(['a', '1']);
+    bench.cache.dropLoads();
+    bench.pending[0]!.resolve('A');
+    await running;
+    bench.cache.drop(['a']);
+    expect(bench.cache.stats()).toMatchObject({ size: 0, discardedFills: 1 });
+  });
+
+  test('of all in a cache that is mostly empty drops every entry too', async () => {
+    const bench = new Bench({ max: 1_000 });
+    await bench.fill('a');
+    bench.cache.drop(null);
+    await expect(bench.fill('a')).resolves.toBe('a#2');
+    expect(bench.cache.stats()).toMatchObject({ size: 1, evictions: 0 });
+  });
+
   test('by more keys than an entry has drops what is under those that count', async () => {
     const bench = new Bench({ arity: 1 });
     await bench.fill('a');

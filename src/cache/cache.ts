@@ -142,14 +142,19 @@ export class Cache<Args extends readonly CacheKey[], Value> {
   clear(): void {
     for (const drops of this.#prefills) drops.addAll();
     this.dropLoads();
-    // A new one: clearing the old one would call back for every entry.
-    this.#entries = this.#makeEntries();
+    // A new one costs what it has room for, dropping each costs what there is.
+    const keys = this.#entries.size > this.#settings.max / 8 ? undefined : [...this.#entries.keys()];
+    if (keys === undefined) this.#entries = this.#makeEntries();
+    else for (const key of keys) this.#entries.delete(key);
     this.#index?.clear();
   }
 
   /** Nobody joins the loads that run, and nothing is kept of them. */
   dropLoads(): void {
-    for (const key of this.#loads.keys()) this.#dropLoad(key);
+    for (const key of this.#loads.keys()) {
+      this.#dropLoad(key);
+      if (!this.#entries.has(key)) this.#index?.delete(key);
+    }
   }
 
   stats(): CacheStats {

@@ -20,7 +20,7 @@ export const alwaysFresh: Freshness = Object.freeze({ isLive: true, isAnchored: 
 /** The parts of a subscription that count. */
 interface Followed {
   readonly isLive: boolean;
-  readonly error: Error | undefined;
+  readonly isEnded: boolean;
 }
 
 /** A worker's: live as long as its subscription is. */
@@ -41,7 +41,7 @@ export class FollowedFreshness implements Freshness {
   }
 
   get isAnchored(): boolean {
-    return this.#isPositionKnown && this.#subscription.error === undefined;
+    return this.#isPositionKnown && !this.#subscription.isEnded;
   }
 
   get suspectForMs(): Millis {

@@ -116,6 +116,13 @@ describe('a batch', () => {
     expect(rows.rows).toEqual([['c', ['b'], NOW]]);
   });
 
+  test('of an asynchronous function that rejects leaves no rejection behind', async () => {
+    const { caches } = await setUp();
+    const fill: () => unknown = async () => Promise.reject(new Error('oops'));
+    await expect(caches.batch(fill)).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+    await settle();
+  });
+
   test('does not wait for a function that is asynchronous, and says so', async () => {
     const { caches } = await setUp();
     const fill: () => unknown = async () => {};
@@ -184,6 +191,16 @@ describe('rows that somebody else appends', () => {
     expect(getUser.stats().invalidationsByKey).toBe(1);
   });
 
+  test('drop entries here also when the caller uses its list again at once', async () => {
+    const { primary, caches } = await setUp();
+    const getUser = await filled(caches);
+    const rows: unknown[] = [['get_user', ['a'], NOW]];
+    const appended = primary.append('caches', rows);
+    rows.length = 0;
+    await appended;
+    expect(getUser.peek('a')).toBeUndefined();
+  });
+
   test('are refused when they are no invalidations', async () => {
     const { primary } = await setUp();
     await expect(primary.append('caches', [['get_user', [5], NOW]])).rejects.toMatchObject({ name: 'UsageError', code: 'INVALID_ROW' });
@@ -219,6 +236,17 @@ describe('INVALIDATE_CACHE of a worker', () => {
     expect(getUser.peek('a')).toBeUndefined();
     await rows.reached(1);
     expect(rows.rows).toEqual([['get_user', ['a', '5'], NOW]]);
+  });
+
+  test('of a group that fails is a warning, and no row that would clear all workers', async () => {
+    const { primary, caches, reader } = await setUp();
+    caches.group('broken', () => {
+      throw new Error('oops');
+    });
+    const warned = once(primary, 'warning');
+    reader.send({ name: 'INVALIDATE_CACHE', cacheName: 'broken', keys: ['x'] });
+    expect((await warned)[0]).toMatchObject({ worker: { name: 'reader-1' }, error: { code: 'GROUP_FAILED' } });
+    expect(primary.position(caches.stream)).toBe(0);
   });
 
   test('of keys that are none is a warning about that worker', async () => {

@@ -28,8 +28,8 @@ export class PrimaryCaches extends Caches<Token> {
   protected override readonly freshness: Freshness = alwaysFresh;
   readonly #primary: Primary;
   readonly #clock: Clock;
-  /** Batches of rows that were applied here before they were appended. */
-  readonly #own = new WeakSet<readonly unknown[]>();
+  /** Rows that were applied here before they were appended. */
+  readonly #own = new WeakSet<object>();
   #batch: OpenBatch | undefined;
 
   /** @internal Use createCaches. */
@@ -48,7 +48,7 @@ export class PrimaryCaches extends Caches<Token> {
       );
     }
     primary.on('appended', ({ stream, rows }) => {
-      if (stream === this.stream && !this.#own.has(rows)) this.#applyForeign(rows);
+      if (stream === this.stream) this.#applyForeign(rows);
     });
     primary.on('command', ({ command, worker }) => {
       if (command.name === 'INVALIDATE_CACHE') void this.#invalidateFor(worker, command.cacheName, command.keys);
@@ -100,7 +100,7 @@ export class PrimaryCaches extends Caches<Token> {
     return token;
   }
 
-  #invalidate(name: string, keys: readonly unknown[] | null): Promise<Token> {
+  #invalidate(name: string, keys: readonly unknown[] | null, isOfWorker = false): Promise<Token> {
     const batch = this.#batch;
     try {
       const { keys: texts, rows: keysOfRows } = this.cutForRows(name, keys, this.#maxKeysBytes(name));
@@ -110,6 +110,8 @@ export class PrimaryCaches extends Caches<Token> {
       try {
         this.registry.apply([name, texts]);
       } catch (thrown) {
+        // What a worker says must not clear the caches of all others.
+        if (isOfWorker) throw thrown;
         // The workers are told first: their group function may be a better one, and if not, they clear everything too.
         failure = thrown;
       }
@@ -130,13 +132,14 @@ export class PrimaryCaches extends Caches<Token> {
   }
 
   #append(rows: readonly InvalidationRow[]): Promise<Token> {
-    this.#own.add(rows);
+    for (const row of rows) this.#own.add(row);
     return this.#primary.append(this.stream, rows);
   }
 
-  /** Rows that somebody else appended: the command line, or the application itself. */
+  /** Rows that somebody else appended through this primary. */
   #applyForeign(rows: readonly unknown[]): void {
     for (const row of rows) {
+      if (this.#own.has(row as object)) continue;
       try {
         this.registry.apply({ stream: this.stream, row });
       } catch (thrown) {
@@ -149,7 +152,7 @@ export class PrimaryCaches extends Caches<Token> {
   /** INVALIDATE_CACHE: nobody waits for it, so what goes wrong is a warning about that worker. */
   async #invalidateFor(worker: ConnectedWorker, name: string, keys: readonly unknown[] | null): Promise<void> {
     try {
-      await this.#invalidate(name, keys);
+      await this.#invalidate(name, keys, true);
     } catch (thrown) {
       if (!(thrown instanceof RowcastError)) throw thrown;
       this.#primary.emit('warning', { worker, error: thrown });
@@ -166,6 +169,8 @@ export class PrimaryCaches extends Caches<Token> {
 function run(fill: () => void): void {
   const result: unknown = fill();
   if (typeof result === 'object' && result !== null && 'then' in result) {
+    // Its own failure is no other one: the caller hears of this.
+    void Promise.resolve(result).catch(() => {});
     throw new UsageError('INVALID_OPTION', 'what batch() is given does its work before it returns: wait for writes first, then invalidate in one go');
   }
 }

@@ -217,6 +217,22 @@ describe('when the connection is lost', () => {
   });
 });
 
+test('when its subscription is ended from outside, nothing is served or kept, also when the stream is subscribed anew', async () => {
+  const setup = await Setup.live({ whenSuspect: 'serve' });
+  const getUser = setup.cached();
+  await getUser('@bob');
+  await setup.worker.unsubscribe('caches');
+  const live = once(setup.worker, 'live');
+  setup.worker.subscribe('caches', { from: 'now' }, () => {});
+  await live;
+  setup.value = 'second';
+  await setup.append('get_user', ['@bob'], 1);
+  await expect(getUser('@bob')).resolves.toBe('second');
+  setup.value = 'third';
+  await expect(getUser('@bob')).resolves.toBe('third');
+  expect(setup.caches.stats().isLive).toBe(false);
+});
+
 describe('when the history ends', () => {
   test.each<WhenSuspect>(['load', 'serve'])('everything is dropped before a read is answered by it: another log, with %s', async (whenSuspect) => {
     const setup = await Setup.live({ whenSuspect });

@@ -124,7 +124,7 @@ function problemsOf(finding: Finding, { server }: DoctorOptions): string[] {
       `its dialect is ${dialect.name}: from 1.13 on a worker fetches old rows over HTTP, which Rowcast does not do; rows that it sends cannot be followed`,
     );
   }
-  for (const error of errors) problems.push(`the primary said ERROR ${quote(error)}`);
+  for (const error of errors) problems.push(`the primary said ${quote(error)}`);
   if (positions.length === 0 && problems.length === 0) problems.push('the primary told no position of any stream: it has none, or does not answer REPLICATE');
   return problems;
 }

@@ -38,6 +38,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     }
     if (options.admin !== 'none') admin = await listenAdmin({ primary, logger, ...options.admin });
     isServing = true;
+    // What nobody waits for: a row that caches here cannot understand, rows that cannot be trimmed. The primary goes on.
+    primary.on('error', (error) => say(terminal, error.message));
     if (options.synapse) beSynapse(primary, terminal);
     tellWhereAndWhatNext(terminal, { primary, options, addresses, admin: admin?.address });
     await aborted(terminal.signal);

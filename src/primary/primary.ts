@@ -216,8 +216,10 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     const appended = this.#publisher.append(name, rows);
     // The caller hears of a failure; a listener that throws is no failure of the append.
     if (this.listenerCount('appended') > 0) {
+      // The caller may use its list again at once.
+      const asGiven = [...rows];
       void appended.then(
-        (at) => this.emit('appended', { stream: name, token: at, rows }),
+        (at) => this.emit('appended', { stream: name, token: at, rows: asGiven }),
         () => {},
       );
     }

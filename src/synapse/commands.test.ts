@@ -55,10 +55,20 @@ describe('on a worker', () => {
     expect(setup.sent()).toEqual([`USER_SYNC @c:x start ${later}`]);
     setup.primary.cut();
     setup.commands.endSync('@c:x');
+    const ended = setup.clock.now();
     await setup.connect();
-    expect(setup.sent()).toEqual([`USER_SYNC @a:x start ${since}`]);
+    expect(setup.sent().toSorted(), 'a start may have waited, so the end does').toEqual([`USER_SYNC @a:x start ${since}`, `USER_SYNC @c:x end ${ended}`]);
     setup.commands.endSync('@a:x');
     expect(setup.sent()).toEqual([`USER_SYNC @a:x end ${setup.clock.now()}`]);
+  });
+
+  test('made after the worker connected, they are sent at once', async () => {
+    const setup = new Setup();
+    void setup.worker.start();
+    await setup.connect();
+    const late = synapseCommands(setup.worker, { clock: setup.clock });
+    late.startSync('@a:x');
+    expect(setup.sent()).toEqual([`USER_SYNC @a:x start ${setup.clock.now()}`]);
   });
 
   test('each command has its function', async () => {

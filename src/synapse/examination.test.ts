@@ -101,7 +101,12 @@ test('a primary that does not PING is asked a second later, and one that answers
 
 test('what a primary says by ERROR is kept, also when it closes then', () => {
   const { finding } = new Bench().hear('SERVER example.com\nPING 1\nERROR server shutting down\n').close();
-  expect(finding).toMatchObject({ kind: 'primary', errors: ['server shutting down'] });
+  expect(finding).toMatchObject({ kind: 'primary', errors: ['ERROR server shutting down'] });
+});
+
+test.each(['POSITION events abc', 'POSITION', 'POSITION events'])('%s is no position, and is told as an error', (line) => {
+  const { finding } = new Bench().hear('SERVER example.com\nPING 1\n').hear(`${line}\n`).wait(2_000);
+  expect(finding).toMatchObject({ kind: 'primary', positions: [], errors: [expect.stringMatching(/^POSITION/)] });
 });
 
 describe('what is no primary is known by what it says first:', () => {

@@ -7,6 +7,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import { PeerError } from '../model/errors.ts';
+import { parseToken } from '../model/token.ts';
 import { parseGreeting, type Greeting } from '../protocol/greeting.ts';
 import { LineCutter } from '../protocol/lines.ts';
 import { type Dialect, dialectOf } from './dialect.ts';
@@ -21,6 +22,7 @@ export interface Finding {
   readonly greeting: Greeting | undefined;
   readonly dialect: Dialect | undefined;
   readonly positions: readonly StreamPosition[];
+  /** What ERROR said, and lines that are no POSITION. */
   readonly errors: readonly string[];
   /** From the connection to the first line, and from REPLICATE to the first answer. */
   readonly greetingMs: Millis | undefined;
@@ -124,7 +126,7 @@ export class Examination {
       this.#greeting = parseGreeting(rest);
       this.#ask(now);
     } else if (name === 'POSITION') this.#takePosition(now, rest.split(' '));
-    else if (name === 'ERROR') this.#errors.push(rest);
+    else if (name === 'ERROR') this.#errors.push(`ERROR ${rest}`);
   }
 
   #ask(now: Millis): void {
@@ -135,11 +137,16 @@ export class Examination {
   }
 
   #takePosition(now: Millis, fields: readonly string[]): void {
+    const token = parseToken(fields.at(-1) ?? '');
+    if (token === undefined || fields.length < 2) {
+      this.#errors.push(`POSITION ${fields.join(' ')}`);
+      return;
+    }
     this.#answerMs ??= now - this.#askedAt;
     this.#until = now + QUIET_MS;
     this.#dialect ??= dialectOf(fields.length, this.#greeting !== undefined);
     const [stream, instance] = fields;
-    this.#positions.push({ stream: stream ?? '', instance: fields.length > 2 ? instance : undefined, token: Number(fields.at(-1)) });
+    this.#positions.push({ stream: stream ?? '', instance: fields.length > 2 ? instance : undefined, token });
     const known = this.#greeting?.streams?.size;
     if (known !== undefined && this.#positions.length >= known) this.#end('primary');
   }

@@ -32,18 +32,15 @@ export class SynapseCommands {
   readonly #syncing = new Map<string, Millis>();
   /** Those who wait for a SYNC: they share one listener of the worker, however many they are. */
   readonly #waits = new Set<(text: string) => void>();
-  #isConnected = false;
+  /** Users of whom a start was given to the worker, to be sent at once or after a reconnect: an end must follow it. */
+  readonly #told = new Set<string>();
 
   /** @internal Use synapseCommands. */
   constructor(worker: Worker, clock: Clock) {
     this.#worker = worker;
     this.#clock = clock;
     worker.on('connected', () => {
-      this.#isConnected = true;
       for (const [userId, lastSyncMs] of this.#syncing) this.#sendSync(userId, 'start', lastSyncMs);
-    });
-    worker.on('disconnected', () => {
-      this.#isConnected = false;
     });
   }
 
@@ -54,11 +51,13 @@ export class SynapseCommands {
     this.#checkFits({ name: 'USER_SYNC', userId, state: 'start', lastSyncMs: now });
     this.#syncing.set(userId, now);
     // Otherwise it is told with all the others, once there is a connection.
-    if (this.#isConnected) this.#sendSync(userId, 'start', now);
+    if (this.#worker.isConnected) this.#sendSync(userId, 'start', now);
   }
 
   endSync(userId: string): void {
-    if (this.#syncing.delete(userId) && this.#isConnected) this.#sendSync(userId, 'end', this.#now);
+    this.#syncing.delete(userId);
+    // Also while disconnected: the start may wait in a queue that outlives the connection.
+    if (this.#told.delete(userId)) this.#sendSync(userId, 'end', this.#now);
   }
 
   federationAck(token: Token): void {
@@ -122,6 +121,7 @@ export class SynapseCommands {
   }
 
   #sendSync(userId: string, state: 'start' | 'end', lastSyncMs: Millis): void {
+    if (state === 'start') this.#told.add(userId);
     this.#worker.send({ name: 'USER_SYNC', userId, state, lastSyncMs });
   }
 }

@@ -17,7 +17,9 @@ export interface Subscription {
   readonly position: Token | undefined;
   /** It has reached the primary's position since the last connect. */
   readonly isLive: boolean;
-  /** Why it ended; undefined while it goes on. */
+  /** It ended, by itself or from outside. */
+  readonly isEnded: boolean;
+  /** Why it ended by itself; undefined while it goes on. */
   readonly error: RowcastError | undefined;
 }
 
@@ -90,6 +92,10 @@ export class LiveSubscription implements Subscription {
   /** The handler has not finished what came: it is what a wait waits for. */
   get isBusy(): boolean {
     return this.#busy !== undefined;
+  }
+
+  get isEnded(): boolean {
+    return this.#isStopped;
   }
 
   get error(): RowcastError | undefined {

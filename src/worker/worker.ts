@@ -192,6 +192,11 @@ export class Worker extends EventEmitter<WorkerEvents> {
     return this.#subscriptions.get(nameOf(stream))?.position;
   }
 
+  /** The primary has said who it is: commands are sent, and not kept until then. */
+  get isConnected(): boolean {
+    return this.#follower.isConnected;
+  }
+
   /** Every subscription has reached the primary's position since the last connect. */
   get isLive(): boolean {
     return this.#follower.isLive && [...this.#subscriptions].every(({ isLive }) => isLive);

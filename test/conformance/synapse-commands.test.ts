@@ -140,6 +140,21 @@ describe('serve --synapse', () => {
     expect(await answer.text()).toContain('INVALID_ROW');
   });
 
+  test('outlives a row of a group that fails, and says so', async () => {
+    const { command, admin } = await servePrimary('--synapse');
+    for (const row of ['["cs_cache_fake",["!r:x","bob"],1]', '["cs_cache_fake",null,1]']) {
+      const answer = await fetch(`http://${admin}/streams/caches/rows`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-ndjson' },
+        body: `${row}\n`,
+      });
+      expect(answer.status).toBe(200);
+    }
+    await command.saw(/group cs_cache_fake failed at keys/);
+    await command.saw(/group cs_cache_fake came without keys/);
+    expect(await command.stop()).toBe(0);
+  });
+
   test('makes a row of INVALIDATE_CACHE, and shows no access token', async () => {
     const { command, connect } = await servePrimary('--synapse');
     const follower = new RunningCommand(['follow', 'caches', '--connect', connect, '--synapse']);
