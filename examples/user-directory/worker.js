@@ -20,12 +20,13 @@ const [name, port, folder = 'data/user-directory'] = positionals;
 const users = openUsers(join(folder, 'users.db'), { readonly: true });
 const worker = createWorker({ name, server: 'users.example.com', connect: { host: '127.0.0.1', port: Number(port) } });
 worker.on('error', (error) => console.error(error.message));
+worker.on('disconnected', ({ error, retryInMs }) => console.error(`${error.message}; next try in ${Math.round(retryInMs)} ms`));
 const caches = createCaches(worker);
 const getUser = caches.cached('get_user_by_id', { max: 10_000 }, async (id) => users.read(id));
 await worker.start();
 
 const app = new Hono();
-if (values['read-your-writes']) app.use(awaitTokens(worker));
+if (values['read-your-writes']) app.use(awaitTokens(worker, { timeoutMs: 5_000 }));
 
 app.get('/users/:id', async (c) => {
   const user = await getUser(c.req.param('id'));
