@@ -10,6 +10,7 @@
 
 import { LRUCache } from 'lru-cache';
 import type { Millis } from '../base/clock.ts';
+import { resolvable } from '../base/resolvable.ts';
 import { UsageError } from '../model/errors.ts';
 import { Drops } from './drops.ts';
 import type { Freshness } from './freshness.ts';
@@ -282,12 +283,4 @@ export class Cache<Args extends readonly CacheKey[], Value> {
       `cache ${name} takes ${arity} key(s), and was asked with ${length}: the option arity says how many where parameters are optional or rest`,
     );
   }
-}
-
-function resolvable<Value>(): { promise: Promise<Value>; resolve: (value: Value | PromiseLike<Value>) => void } {
-  let resolve!: (value: Value | PromiseLike<Value>) => void;
-  const promise = new Promise<Value>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
 }

@@ -1,7 +1,7 @@
 /** Invalidations as rows of a stream: `[cache_name, keys, invalidation_ts]`. Knows no cache. */
 
 import type { Millis } from '../base/clock.ts';
-import { messageOf, PeerError, quote } from '../model/errors.ts';
+import { PeerError, quoteValue } from '../model/errors.ts';
 import type { RowValidator } from '../model/row.ts';
 import { defineStream, type Stream, type StreamName, type StreamOptions } from '../model/stream.ts';
 
@@ -34,7 +34,7 @@ export function defineCachesStream({ name = DEFAULT_STREAM, ...options }: Caches
  * @throws PeerError INVALID_ROW
  */
 export function parseInvalidation(stream: StreamName, row: unknown): Invalidation {
-  if (!isInvalidationRow(row)) throw new PeerError('INVALID_ROW', `a row of stream ${stream} is ${describe(row)}, expected ${EXPECTED}`);
+  if (!isInvalidationRow(row)) throw new PeerError('INVALID_ROW', `a row of stream ${stream} is ${quoteValue(row)}, expected ${EXPECTED}`);
   return [row[0], row[1]];
 }
 
@@ -53,12 +53,4 @@ function isInvalidationRow(row: unknown): row is InvalidationRow {
   const [cacheName, keys, invalidationTs] = row as unknown[];
   if (typeof cacheName !== 'string' || !Number.isSafeInteger(invalidationTs)) return false;
   return keys === null || (Array.isArray(keys) && keys.every((key) => typeof key === 'string'));
-}
-
-function describe(row: unknown): string {
-  try {
-    return quote(JSON.stringify(row) ?? typeof row);
-  } catch (thrown) {
-    return messageOf(thrown);
-  }
 }

@@ -1,6 +1,7 @@
 /** Caches in the process that owns the writes: an invalidation drops what is here, then becomes a row that tells every worker. */
 
 import { type Clock, systemClock } from '../base/clock.ts';
+import { resolvable } from '../base/resolvable.ts';
 import { RowcastError, UsageError } from '../model/errors.ts';
 import { rowLine } from '../model/batch.ts';
 import type { Token } from '../model/token.ts';
@@ -80,10 +81,7 @@ export class PrimaryCaches extends Caches<Token> {
       run(fill);
       return this.#batch.token;
     }
-    let append!: (token: Promise<Token> | Token) => void;
-    const token = new Promise<Token>((resolve) => {
-      append = resolve;
-    });
+    const { promise: token, resolve: append } = resolvable<Token>();
     // Whoever called batch hears of a failure; those who invalidated inside need not listen.
     token.catch(() => {});
     const batch: OpenBatch = { rows: [], token, failure: undefined };

@@ -1,6 +1,6 @@
 /** The caches and groups that a process knows by name, and what a row of the stream does to them. Knows no stream's source. */
 
-import { HandlerError, PeerError, quote, UsageError } from '../model/errors.ts';
+import { HandlerError, PeerError, quote, quoteValue, UsageError } from '../model/errors.ts';
 import { type Chunking, checkChunking, cutKeys, type Expand, expandGroup, type Group } from './groups.ts';
 import { type Invalidation, parseInvalidation } from './invalidation.ts';
 import type { StreamName } from '../model/stream.ts';
@@ -108,8 +108,5 @@ const FORBIDDEN = /[\s\u0000-\u0020\u007f-\u009f]/u;
  */
 export function checkCacheName(name: unknown): asserts name is string {
   if (typeof name === 'string' && name !== '' && !FORBIDDEN.test(name) && name.isWellFormed()) return;
-  throw new UsageError(
-    'INVALID_OPTION',
-    `the name of a cache is a word without spaces or control characters, not ${quote(JSON.stringify(name) ?? typeof name)}`,
-  );
+  throw new UsageError('INVALID_OPTION', `the name of a cache is a word without spaces or control characters, not ${quoteValue(name)}`);
 }

@@ -7,7 +7,6 @@ import type { UpstreamCommand } from '../protocol/command.ts';
 import { csCacheFake } from '../synapse/cache-names.ts';
 import { trackFederationAcks } from '../synapse/federation-acks.ts';
 import { caches, federation, synapseStream, synapseStreams } from '../synapse/streams.ts';
-
 import { trackSyncingUsers } from '../synapse/syncing-users.ts';
 import { say, type Terminal } from './terminal.ts';
 

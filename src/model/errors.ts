@@ -99,6 +99,15 @@ export function quote(text: string): string {
   return escapeControl(cut.toWellFormed());
 }
 
+/** Any value of the peer's as we repeat it: as JSON where JSON can say it. */
+export function quoteValue(value: unknown): string {
+  try {
+    return quote(JSON.stringify(value) ?? typeof value);
+  } catch (thrown) {
+    return messageOf(thrown);
+  }
+}
+
 /** Control characters and line ends as JSON escapes them: text from elsewhere makes no lines and moves no cursor of ours. */
 export function escapeControl(text: string): string {
   return text.replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);

@@ -38,6 +38,18 @@ export function encodeCommand(command: Command): string {
   return line;
 }
 
+/**
+ * The same for a peer that takes lines of so many bytes.
+ * @throws UsageError INVALID_COMMAND
+ */
+export function encodeCommandWithin(maxLineBytes: number, command: Command): string {
+  const line = encodeCommand(command);
+  if (Buffer.byteLength(line) > maxLineBytes) {
+    throw new UsageError('INVALID_COMMAND', `${command.name} makes a line over maxLineBytes ${maxLineBytes}`);
+  }
+  return line;
+}
+
 /** One RDATA line taken apart, reused from row to row: the hot path makes no object for a row. */
 export interface RowLine {
   stream: string;

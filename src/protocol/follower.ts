@@ -11,7 +11,8 @@ import type { Random } from '../base/random.ts';
 import { ConnectionError, PeerError, type RowcastError, UsageError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
 import { Backoff } from './backoff.ts';
-import { encodeCommand } from './codec.ts';
+import { BackPressure } from './back-pressure.ts';
+import { encodeCommandWithin } from './codec.ts';
 import type { UpstreamCommand } from './command.ts';
 import { type AllSpec, type InterestOutput, Interests, type SubscriptionSpec } from './interests.ts';
 import type { WorkerLimits } from './limits.ts';
@@ -52,9 +53,6 @@ export type FollowerEvent =
   | { readonly kind: 'sync'; readonly text: string }
   | { readonly kind: 'command-dropped'; readonly line: string };
 
-/** What one read of a socket brings when there is at least that much. */
-const FULL_READ_BYTES = 64 * 1024;
-
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'waiting'; readonly until: Millis }
@@ -66,16 +64,12 @@ type State =
 export class Follower {
   readonly #options: FollowerOptions;
   readonly #backoff: Backoff;
+  readonly #backPressure: BackPressure;
   readonly #interests = new Interests();
   readonly #outputs: FollowerOutput[] = [];
   /** Lines that wait for a connection that takes them. */
   readonly #unsent: string[] = [];
   #state: State = { kind: 'idle' };
-  #queuedBytes = 0;
-  /** Since when nothing is read, because too many rows wait for their handlers. */
-  #pausedAt: Millis | undefined;
-  /** Since when more may wait in the socket than was read: a pause between two reads does not tell that all of it came. */
-  #unreadSince: Millis | undefined;
   /** The socket is full: commands wait here, where they are counted. */
   #isBlocked = false;
   /** Why the present connection ends, when we know better than the socket. */
@@ -87,6 +81,7 @@ export class Follower {
     this.#options = options;
     this.#greetingTimeoutMs = options.limits.greetingTimeoutMs;
     this.#backoff = new Backoff(options.limits, options.random);
+    this.#backPressure = new BackPressure(options.limits.maxQueuedBytes);
   }
 
   get isStopped(): boolean {
@@ -138,12 +133,8 @@ export class Follower {
     if (this.#options.isObserver === true) {
       throw new UsageError('OBSERVER', `an observer sends nothing but NAME, PING and REPLICATE: ${command.name} needs a worker without the option observer`);
     }
-    const line = encodeCommand(command);
     const { maxLineBytes, maxQueuedCommands } = this.#options.limits;
-    if (Buffer.byteLength(line) > maxLineBytes) {
-      throw new UsageError('INVALID_COMMAND', `${command.name} makes a line over maxLineBytes ${maxLineBytes}`);
-    }
-    this.#unsent.push(line);
+    this.#unsent.push(encodeCommandWithin(maxLineBytes, command));
     this.#sendWaiting(now);
     if (this.#unsent.length > maxQueuedCommands) this.#emit({ kind: 'command-dropped', line: this.#unsent.shift()! });
   }
@@ -157,15 +148,14 @@ export class Follower {
     this.#isBlocked = false;
     session.handleOpen(now);
     // What came before the cut still waits for the application: the new connection is held back just the same.
-    if (this.#pausedAt !== undefined) {
+    if (this.#backPressure.isPaused) {
       session.handlePaused();
       this.#outputs.push({ kind: 'pause' });
     }
   }
 
   handleBytes(now: Millis, chunk: Uint8Array): void {
-    // A short read has emptied the socket. What it brings may still be too much: then a pause begins anew.
-    if (this.#pausedAt === undefined && chunk.length < FULL_READ_BYTES) this.#unreadSince = undefined;
+    this.#backPressure.handleRead(chunk.length);
     this.#session?.handleBytes(now, chunk);
   }
 
@@ -188,7 +178,7 @@ export class Follower {
       this.#stop();
       return;
     }
-    this.#unreadSince = undefined;
+    this.#backPressure.handleClosed();
     this.#interests.handleClosed();
     const delayMs = this.#backoff.nextDelayMs();
     this.#state = { kind: 'waiting', until: now + delayMs };
@@ -199,10 +189,7 @@ export class Follower {
 
   /** The application is through with rows of this size. */
   handleApplied(now: Millis, bytes: number): void {
-    this.#queuedBytes -= bytes;
-    if (this.#pausedAt === undefined || this.#queuedBytes > this.#options.limits.maxQueuedBytes / 2) return;
-    this.#pausedAt = undefined;
-    if (this.#state.kind !== 'following') return;
+    if (!this.#backPressure.handleApplied(bytes) || this.#state.kind !== 'following') return;
     this.#state.session.handleResumed(now);
     this.#outputs.push({ kind: 'resume' });
   }
@@ -338,19 +325,17 @@ export class Follower {
   }
 
   #count(now: Millis, bytes: number): void {
-    this.#queuedBytes += bytes;
-    if (this.#pausedAt !== undefined || this.#queuedBytes <= this.#options.limits.maxQueuedBytes) return;
-    this.#pausedAt = now;
-    this.#unreadSince ??= now;
+    if (!this.#backPressure.handleQueued(now, bytes)) return;
     this.#session?.handlePaused();
     this.#outputs.push({ kind: 'pause' });
   }
 
   /** A live subscription that must not be late unnoticed, while nothing is read. */
   get #unread(): { readonly stream: StreamName; readonly readWithinMs: Millis; readonly until: Millis } | undefined {
-    if (this.#pausedAt === undefined || this.#state.kind !== 'following' || !this.#state.session.isEstablished) return undefined;
+    const since = this.#backPressure.heldUpSince;
+    if (since === undefined || this.#state.kind !== 'following' || !this.#state.session.isEstablished) return undefined;
     const urgent = this.#interests.mostUrgent;
-    return urgent && { ...urgent, until: (this.#unreadSince ?? this.#pausedAt) + urgent.readWithinMs };
+    return urgent && { ...urgent, until: since + urgent.readWithinMs };
   }
 
   /**

@@ -27,7 +27,7 @@ export interface SubscriptionSpec {
    */
   readonly onReset: 'fail' | 'earliest' | 'now' | 'by-durability';
   /** The longest that a live subscription may go unread because handlers are slow; endless where it is left out. */
-  readonly readWithinMs?: Millis;
+  readonly readWithinMs?: Millis | undefined;
 }
 
 /** What is known of every stream that is not followed by name. */

@@ -1,8 +1,8 @@
 /** The streams `account_data` and `tag_account_data`: their data are JSON text inside a string, as it stands in Synapse's database. */
 
-import { messageOf, PeerError } from '../model/errors.ts';
+import { messageOf, PeerError, quoteValue } from '../model/errors.ts';
 import { defineStream, type Stream, type StreamName } from '../model/stream.ts';
-import { type Codec, type Fields, quoteValue, rowOf, text, textOrNull } from './fields.ts';
+import { type Codec, type Fields, rowOf, text, textOrNull } from './fields.ts';
 import { namedStream, type SynapseStream } from './named-stream.ts';
 
 /** What the JSON text says. */

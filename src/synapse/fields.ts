@@ -1,6 +1,6 @@
 /** What a row is made of, as tables of fields: one table checks a row, names its fields, and puts them back in their places. Knows no stream. */
 
-import { messageOf, quote, UsageError } from '../model/errors.ts';
+import { quoteValue, UsageError } from '../model/errors.ts';
 
 /** Databases of SQLite give 0 and 1 where PostgreSQL gives false and true; each is kept as it came. */
 export type SynapseBoolean = boolean | 0 | 1;
@@ -150,15 +150,6 @@ export function typedRow<Row extends readonly [type: string, data: unknown], Nam
       return [type, data] as unknown as Row;
     },
   };
-}
-
-/** Text of a value from elsewhere, for an error. */
-export function quoteValue(value: unknown): string {
-  try {
-    return quote(JSON.stringify(value) ?? typeof value);
-  } catch (thrown) {
-    return messageOf(thrown);
-  }
 }
 
 function leaf<T>(expected: string, accepts: (value: unknown) => boolean): Codec<T> {

@@ -3,7 +3,7 @@
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { UsageError } from '../model/errors.ts';
 import type { Token } from '../model/token.ts';
-import { encodeCommand } from '../protocol/codec.ts';
+import { encodeCommandWithin } from '../protocol/codec.ts';
 import type { UpstreamCommand } from '../protocol/command.ts';
 import type { Worker } from '../worker/worker.ts';
 
@@ -18,7 +18,7 @@ export interface SyncOptions {
 const DEFAULT_SYNC_TIMEOUT_MS = 5_000;
 
 /**
- * Functions that send. Make them before `worker.start()`: they hear there that it is connected, and until then only remember who syncs.
+ * Functions that send. Who syncs is remembered, and told whenever the worker connects.
  * @throws UsageError INVALID_COMMAND, CLOSED: each function, as `worker.send`
  */
 export function synapseCommands(worker: Worker, { clock = systemClock }: { readonly clock?: Clock } = {}): SynapseCommands {
@@ -48,7 +48,7 @@ export class SynapseCommands {
   startSync(userId: string): void {
     const now = this.#now;
     // Before it is remembered: what fits on no line would fail at every reconnect, where there is no caller to tell.
-    this.#checkFits({ name: 'USER_SYNC', userId, state: 'start', lastSyncMs: now });
+    encodeCommandWithin(this.#worker.limits.maxLineBytes, { name: 'USER_SYNC', userId, state: 'start', lastSyncMs: now });
     this.#syncing.set(userId, now);
     // Otherwise it is told with all the others, once there is a connection.
     if (this.#worker.isConnected) this.#sendSync(userId, 'start', now);
@@ -107,14 +107,6 @@ export class SynapseCommands {
   readonly #handleSync = ({ text }: { readonly text: string }): void => {
     for (const hear of this.#waits) hear(text);
   };
-
-  /** Refuses what `worker.send` would refuse. */
-  #checkFits(command: UpstreamCommand): void {
-    const { maxLineBytes } = this.#worker.limits;
-    if (Buffer.byteLength(encodeCommand(command)) > maxLineBytes) {
-      throw new UsageError('INVALID_COMMAND', `${command.name} makes a line over maxLineBytes ${maxLineBytes}`);
-    }
-  }
 
   get #now(): Millis {
     return Math.floor(this.#clock.now());

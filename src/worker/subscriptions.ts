@@ -137,7 +137,7 @@ export class Subscriptions {
       stream: name,
       from,
       onReset: options.onReset ?? (durable ? 'by-durability' : 'earliest'),
-      ...(options.readWithinMs !== undefined && { readWithinMs: options.readWithinMs }),
+      readWithinMs: options.readWithinMs,
     });
   }
 
@@ -155,7 +155,7 @@ export class Subscriptions {
     this.#options.follower.handleSubscribeAll(this.#options.now(), {
       from,
       onReset: options.onReset ?? 'by-durability',
-      ...(options.readWithinMs !== undefined && { readWithinMs: options.readWithinMs }),
+      readWithinMs: options.readWithinMs,
       positions,
     });
   }
