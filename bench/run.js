@@ -1,30 +1,49 @@
 /**
  * Measures, and prints a table for each part.
  *
- *   npm run bench                       everything
- *   npm run bench -- caches             one part
- *   npm run bench -- caches --json FILE also writes the results, with the machine
+ *   npm run bench                          everything
+ *   npm run bench -- fanout --n 1,4,8      one part, with an option of its own
+ *   npm run bench -- caches --json FILE    also writes the results, with the machine
  */
 import { writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
-import * as caches from './caches.js';
-import { formatTable } from './table.js';
+import * as caches from './parts/caches.js';
+import * as fanout from './parts/fanout.js';
+import { formatTable, isMet } from './table.js';
 
-/** Each part gives tables: `{ title, unit, rows: [{ name, values }] }`, a value for each round. */
-const parts = { caches };
+/** Each part has `measure(options)`, which yields lists of tables (table.js), and may have `options` of its own. */
+const parts = { fanout, caches };
 
-const { positionals, values } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' } } });
-const unknown = positionals.filter((name) => !Object.hasOwn(parts, name));
-if (unknown.length > 0) {
-  console.error(`bench: there is no part ${unknown.join(', ')}; there are ${Object.keys(parts).join(', ')}`);
-  process.exit(2);
-}
-
-const machine = { node: process.version, cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length };
+const { positionals, values } = parse();
+const machine = { node: process.version, cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30) };
 console.log(`node ${machine.node}, ${machine.cores} cores of ${machine.cpu}\n`);
 const results = {};
 for (const name of positionals.length > 0 ? positionals : Object.keys(parts)) {
-  results[name] = await parts[name].run((table) => console.log(formatTable(table)));
+  results[name] = [];
+  for await (const tables of parts[name].measure(values)) {
+    for (const table of tables) console.log(formatTable(table));
+    results[name].push(...tables);
+  }
 }
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine, date: new Date().toISOString(), results }, null, 2)}\n`);
+const missed = Object.values(results).flatMap((tables) => tables.flatMap(({ title, rows }) => rows.filter((row) => isMet(row) === false).map(({ name }) => `${title}: ${name}`)));
+console.log(missed.length === 0 ? 'Everything that was wanted is met.' : `Missed:\n${missed.map((what) => `  ${what}`).join('\n')}`);
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine, date: new Date().toISOString(), results: withoutCycles(results) }, null, 2)}\n`);
+
+function parse() {
+  const own = Object.assign({}, ...Object.values(parts).map(({ options = {} }) => options));
+  try {
+    const parsed = parseArgs({ allowPositionals: true, options: { json: { type: 'string' }, ...own } });
+    const unknown = parsed.positionals.filter((name) => !Object.hasOwn(parts, name));
+    if (unknown.length > 0) throw new Error(`there is no part ${unknown.join(', ')}; there are ${Object.keys(parts).join(', ')}`);
+    return parsed;
+  } catch (error) {
+    console.error(`bench: ${error.message}`);
+    process.exit(2);
+  }
+}
+
+/** In the file a base is named, not repeated. */
+function withoutCycles(value) {
+  return JSON.parse(JSON.stringify(value, (key, inner) => (key === 'base' ? inner.name : inner)));
+}

@@ -35,6 +35,14 @@ export function encodeRow(stream: StreamName, row: unknown): RowText {
 }
 
 /**
+ * The rows of one batch.
+ * @throws UsageError INVALID_ROW
+ */
+export function encodeRows(stream: StreamName, rows: readonly unknown[]): RowText[] {
+  return rows.map((row) => encodeRow(stream, row));
+}
+
+/**
  * Runs the rows of one batch through a validator. Answers at once unless the validator is asynchronous.
  * @returns the validator's values, which may differ from the rows (defaults, coercions)
  * @throws UsageError INVALID_ROW naming stream, row and path

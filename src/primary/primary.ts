@@ -210,8 +210,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
    * Appends rows as one batch; resolves to its token when it is durable. Workers get all of it or nothing.
    * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
    */
-  async append<Row>(stream: Stream<Row> | StreamName, rows: readonly Row[]): Promise<Token> {
-    this.#checkOpen();
+  append<Row>(stream: Stream<Row> | StreamName, rows: readonly Row[]): Promise<Token> {
+    if (this.#closing !== undefined) return Promise.reject(this.#closedError());
     const name = nameOf(stream);
     const appended = this.#publisher.append(name, rows);
     // The caller hears of a failure; a listener that throws is no failure of the append.
@@ -295,7 +295,11 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   #checkOpen(): void {
-    if (this.#closing !== undefined) throw new UsageError('CLOSED', `primary ${this.name} is closed`);
+    if (this.#closing !== undefined) throw this.#closedError();
+  }
+
+  #closedError(): UsageError {
+    return new UsageError('CLOSED', `primary ${this.name} is closed`);
   }
 
   #handleEvent(worker: OpenConnection, event: PrimarySessionEvent): void {

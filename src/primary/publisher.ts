@@ -8,7 +8,7 @@ import { Tail } from '../log/tail.ts';
 import type { BatchLimits } from '../model/batch.ts';
 import { UsageError } from '../model/errors.ts';
 import type { Page } from '../model/page.ts';
-import { encodeRow, validateRows } from '../model/row.ts';
+import { encodeRows, validateRows } from '../model/row.ts';
 import type { Stream, StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import type { Histories } from '../protocol/greeting.ts';
@@ -91,16 +91,19 @@ export class Publisher implements StreamTable {
    * stream's validator is asynchronous.
    * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
    */
-  async append(stream: StreamName, rows: readonly unknown[]): Promise<Token> {
-    const { definition, log } = this.find(stream);
-    // Before anything is awaited: what the caller does to the rows afterwards is none of the batch's.
-    const texts = rows.map((row) => encodeRow(stream, row));
-    if (definition.row !== undefined) {
-      const verdict = validateRows(stream, definition.row, rows);
-      // Awaited only where it must be: an await lets later calls overtake this one.
-      if (verdict instanceof Promise) await verdict;
+  append(stream: StreamName, rows: readonly unknown[]): Promise<Token> {
+    try {
+      const { definition, log } = this.find(stream);
+      // Before anything is awaited: what the caller does to the rows afterwards is none of the batch's.
+      const texts = encodeRows(stream, rows);
+      const verdict = definition.row === undefined ? undefined : validateRows(stream, definition.row, rows);
+      // Waited for only where it must be: later calls overtake this one meanwhile.
+      if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts));
+      // As it is: a promise around it would cost as much as the append itself.
+      return log.append(stream, texts);
+    } catch (error) {
+      return Promise.reject(error as Error);
     }
-    return log.append(stream, texts);
   }
 
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {

@@ -20,8 +20,7 @@ export function decodeCommand(line: string, from: Side): Command {
   try {
     return readArguments(name, text);
   } catch (thrown) {
-    if (thrown instanceof Fault) throw new PeerError('INVALID_ARGUMENTS', `failed to parse line for ${name}: ${thrown.message}`);
-    throw thrown;
+    throw asPeerError(name, thrown);
   }
 }
 
@@ -50,31 +49,83 @@ export function encodeCommandWithin(maxLineBytes: number, command: Command): str
   return line;
 }
 
-/** One RDATA line taken apart, reused from row to row: the hot path makes no object for a row. */
-export interface RowLine {
-  stream: string;
+const RDATA = 'RDATA ';
+const BATCH = 'batch ';
+const SPACE = 0x20;
+const DIGIT_0 = 0x30;
+/** So many digits are a safe integer whatever they are. */
+const SAFE_DIGITS = 15;
+
+/**
+ * Reads RDATA lines where they stand in a longer text, one after the other: the row's JSON is the only string made of a line, and the
+ * decoder is what is reused from line to line.
+ */
+export class RowDecoder {
+  /** Of the row that was read last. */
+  stream: StreamName = '';
   /** Undefined where the line says `batch`. */
   token: Token | undefined;
   row: unknown;
-}
+  /** The characters of `RDATA <stream> `: nearly always the next row is of the same stream, whose name is then neither copied nor checked again. */
+  #head = new Uint16Array();
 
-const RDATA = 'RDATA ';
-
-export function isRowLine(line: string): boolean {
-  return line.startsWith(RDATA);
-}
-
-/**
- * Reads a line that begins with `RDATA ` into `into`.
- * @throws PeerError INVALID_ARGUMENTS
- */
-export function decodeRowLine(line: string, into: RowLine): void {
-  try {
-    readRow(line, RDATA.length, into);
-  } catch (thrown) {
-    if (thrown instanceof Fault) throw new PeerError('INVALID_ARGUMENTS', `failed to parse line for RDATA: ${thrown.message}`);
-    throw thrown;
+  /**
+   * Reads the line from `start` to `end`. False when it is not an RDATA line; nothing is read then.
+   * @throws PeerError INVALID_ARGUMENTS
+   */
+  decode(text: string, start: number, end: number): boolean {
+    const isSameStream = this.#isHeadAt(text, start);
+    if (!isSameStream && !text.startsWith(RDATA, start)) return false;
+    try {
+      const rowAt = isSameStream ? this.#readToken(text, start + this.#head.length, end) : this.#readStreamAndToken(text, start, end);
+      this.row = readJson(text.slice(rowAt, end));
+    } catch (thrown) {
+      throw asPeerError('RDATA', thrown);
+    }
+    return true;
   }
+
+  #isHeadAt(text: string, at: number): boolean {
+    const head = this.#head;
+    for (let i = 0; i < head.length; i++) if (text.charCodeAt(at + i) !== head[i]) return false;
+    return head.length > 0;
+  }
+
+  #readStreamAndToken(text: string, start: number, end: number): number {
+    const at = start + RDATA.length;
+    const streamEnd = indexOfSpace(text, at, end);
+    const tokenEnd = indexOfSpace(text, streamEnd + 1, end);
+    if (streamEnd === end || tokenEnd === end) throw new Fault('expected <stream> <token|batch> <row_json>');
+    this.stream = readStream(text.slice(at, streamEnd));
+    this.#head = Uint16Array.from({ length: streamEnd + 1 - start }, (_, i) => text.charCodeAt(start + i));
+    return this.#readToken(text, streamEnd + 1, end);
+  }
+
+  /** @returns where the row starts */
+  #readToken(text: string, at: number, end: number): number {
+    let tokenEnd = at;
+    let value = 0;
+    for (let digit = text.charCodeAt(at) - DIGIT_0; digit >= 0 && digit <= 9; digit = text.charCodeAt(++tokenEnd) - DIGIT_0) value = value * 10 + digit;
+    const digits = tokenEnd - at;
+    if (digits > 0 && digits <= SAFE_DIGITS && text.charCodeAt(tokenEnd) === SPACE) {
+      this.token = value;
+      return tokenEnd + 1;
+    }
+    if (text.startsWith(BATCH, at)) {
+      this.token = undefined;
+      return at + BATCH.length;
+    }
+    // Whatever else it is: negative, very large, or wrong.
+    tokenEnd = indexOfSpace(text, at, end);
+    if (tokenEnd === end) throw new Fault('expected <stream> <token|batch> <row_json>');
+    this.token = readToken(text.slice(at, tokenEnd));
+    return tokenEnd + 1;
+  }
+}
+
+function indexOfSpace(text: string, at: number, end: number): number {
+  const space = text.indexOf(' ', at);
+  return space < 0 || space > end ? end : space;
 }
 
 /** Why arguments do not parse. Never leaves this file. */
@@ -84,15 +135,8 @@ function isSentBy(name: string, side: Side): name is CommandName {
   return Object.hasOwn(senders, name) && senders[name as CommandName].includes(side);
 }
 
-function readRow(line: string, at: number, into: RowLine): void {
-  const streamEnd = line.indexOf(' ', at);
-  const tokenEnd = streamEnd < 0 ? -1 : line.indexOf(' ', streamEnd + 1);
-  if (tokenEnd < 0) throw new Fault('expected <stream> <token|batch> <row_json>');
-  const stream = line.slice(at, streamEnd);
-  if (stream === '' || stream !== into.stream) into.stream = readStream(stream);
-  const tokenText = line.slice(streamEnd + 1, tokenEnd);
-  into.token = tokenText === 'batch' ? undefined : readToken(tokenText);
-  into.row = readJson(line.slice(tokenEnd + 1));
+function asPeerError(name: CommandName, thrown: unknown): unknown {
+  return thrown instanceof Fault ? new PeerError('INVALID_ARGUMENTS', `failed to parse line for ${name}: ${thrown.message}`) : thrown;
 }
 
 function readArguments(name: CommandName, text: string): Command {
@@ -107,9 +151,10 @@ function readArguments(name: CommandName, text: string): Command {
     case 'NAME':
       return { name, workerName: text };
     case 'RDATA': {
-      const into: RowLine = { stream: '', token: undefined, row: undefined };
-      readRow(text, 0, into);
-      return { name, stream: into.stream, token: into.token ?? 'batch', row: into.row };
+      const decoder = new RowDecoder();
+      const line = `${RDATA}${text}`;
+      decoder.decode(line, 0, line.length);
+      return { name, stream: decoder.stream, token: decoder.token ?? 'batch', row: decoder.row };
     }
     case 'POSITION': {
       const [stream, token] = split(text, ['stream', 'token']);
@@ -196,7 +241,7 @@ function readInteger(text: string): number {
 
 function readJson(text: string): unknown {
   // JSON allows leading space, the protocol does not: it is a doubled space (docs/protocol.md, "Commands").
-  if (text.startsWith(' ')) throw new Fault('expected one space before the JSON');
+  if (text.charCodeAt(0) === SPACE) throw new Fault('expected one space before the JSON');
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {

@@ -7,6 +7,7 @@
 
 import { assertNever } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
+import { Queue } from '../base/queue.ts';
 import type { Random } from '../base/random.ts';
 import { ConnectionError, PeerError, type RowcastError, UsageError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
@@ -66,9 +67,9 @@ export class Follower {
   readonly #backoff: Backoff;
   readonly #backPressure: BackPressure;
   readonly #interests = new Interests();
-  readonly #outputs: FollowerOutput[] = [];
+  readonly #outputs = new Queue<FollowerOutput>();
   /** Lines that wait for a connection that takes them. */
-  readonly #unsent: string[] = [];
+  readonly #unsent = new Queue<string>();
   #state: State = { kind: 'idle' };
   /** The socket is full: commands wait here, where they are counted. */
   #isBlocked = false;
@@ -110,7 +111,7 @@ export class Follower {
     this.#interests.add(spec);
     if (this.#state.kind !== 'following' || !this.#state.isGreeted) return;
     if (this.#interests.wasAsked(spec.stream)) return this.#reconnect(now, ` to ask for stream ${spec.stream} anew`);
-    this.#outputs.push(...this.#interests.checkAdded(spec.stream));
+    this.#push(this.#interests.checkAdded(spec.stream));
     this.#ask(now, this.#state.session);
   }
 
@@ -281,7 +282,7 @@ export class Follower {
         return this.#handleRows(now, output);
       case 'peer-error':
         this.#lastPeerError = output.text;
-        this.#outputs.push(...this.#interests.handlePeerError(output.text));
+        this.#push(this.#interests.handlePeerError(output.text));
         this.#emit({ kind: 'peer-error', text: output.text });
         return undefined;
       case 'sync':
@@ -296,7 +297,7 @@ export class Follower {
     this.#state.isGreeted = true;
     this.#emit({ kind: 'connected', isRowcast: greeting !== undefined });
     const { results, isReconnectNeeded } = this.#interests.handleGreeted(greeting);
-    this.#outputs.push(...results);
+    this.#push(results);
     if (isReconnectNeeded) {
       // Asked again as early, it would be as late again.
       this.#greetingTimeoutMs = Math.min(this.#greetingTimeoutMs * 2, this.#options.limits.idleTimeoutMs);
@@ -369,6 +370,10 @@ export class Follower {
     }
     if (error instanceof ConnectionError) return error;
     return new ConnectionError('CONNECTION_LOST', error?.message ?? 'the primary ended the connection', { cause: error });
+  }
+
+  #push(results: readonly InterestOutput[]): void {
+    for (const result of results) this.#outputs.push(result);
   }
 
   #emit(event: FollowerEvent): void {

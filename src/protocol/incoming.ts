@@ -47,7 +47,9 @@ interface Collecting {
 }
 
 function collect(batch: Collecting, row: unknown, lineBytes: number, maxBatchBytes: number): void {
-  batch.rows.push(row);
+  // Most batches are one row: no room is made for more.
+  if (batch.rows.length === 0) batch.rows = [row];
+  else batch.rows.push(row);
   batch.bytes += lineBytes;
   if (batch.bytes > maxBatchBytes) throw new PeerError('BATCH_TOO_LARGE', `a batch of stream ${batch.stream} is over ${maxBatchBytes} bytes`);
 }

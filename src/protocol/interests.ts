@@ -183,7 +183,8 @@ export class Interests {
       case 'batch': {
         const position = output.position === undefined ? undefined : this.#position(output.stream, output.position);
         if (position !== undefined) interest.next = position;
-        return { result: { ...output, position } };
+        const { kind, stream, token, rows, bytes } = output;
+        return { result: { kind, stream, token, rows, bytes, position } };
       }
       case 'position': {
         const position = this.#position(output.stream, output.token);

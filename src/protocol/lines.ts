@@ -4,6 +4,8 @@ import { Carry } from '../base/carry.ts';
 import { PeerError } from '../model/errors.ts';
 
 const LF = 0x0a;
+const CR = 0x0d;
+const SPACE = 0x20;
 const LONGEST_UTF8_BYTES_PER_UNIT = 3;
 const BLANK = /^ *$/;
 
@@ -12,11 +14,16 @@ export class LineCutter {
   // Fatal: bytes that are not UTF-8 throw. A byte order mark is a character like any other.
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   readonly #carry: Carry;
-  /** Whole lines that came and were not taken. */
+  /** Whole lines that came, behind those of `text`. */
   #blocks: string[] = [];
-  #at = 0;
+  /** Where the line after the present one starts in `text`. */
+  #next = 0;
   /** What ends the input after the lines in #blocks; nothing is taken in any more. */
   #fault: PeerError | undefined;
+  /** The present line stands in `text` from `start` to `end`: whoever reads it there makes no string of it. */
+  text = '';
+  start = 0;
+  end = 0;
 
   constructor(maxLineBytes: number) {
     this.#maxLineBytes = maxLineBytes;
@@ -32,33 +39,46 @@ export class LineCutter {
   }
 
   /**
-   * The next line without its line end, blank ones left out; undefined when no whole line is there.
+   * Goes to the next line, without its line end; blank ones are left out. False when no whole line is there.
    * @throws PeerError INVALID_UTF8, LINE_TOO_LONG, in the place of the line that is at fault
    */
-  next(): string | undefined {
-    for (;;) {
-      const block = this.#blocks[0];
-      if (block === undefined) {
-        if (this.#fault !== undefined) throw this.#fault;
-        return undefined;
-      }
-      const lf = block.indexOf('\n', this.#at);
-      const cr = block.charCodeAt(lf - 1) === 0x0d && lf > this.#at ? 1 : 0;
-      const line = block.slice(this.#at, lf - cr);
-      this.#at = lf + 1;
-      if (this.#at === block.length) {
-        this.#blocks.shift();
-        this.#at = 0;
-      }
-      this.#checkLength(line);
-      if (!BLANK.test(line)) return line;
-    }
+  advance(): boolean {
+    do {
+      if (this.#next === this.text.length && !this.#takeBlock()) return false;
+      const { text } = this;
+      const start = this.#next;
+      const lf = text.indexOf('\n', start);
+      this.#next = lf + 1;
+      this.start = start;
+      this.end = lf > start && text.charCodeAt(lf - 1) === CR ? lf - 1 : lf;
+      if ((this.end - start) * LONGEST_UTF8_BYTES_PER_UNIT > this.#maxLineBytes) this.#checkLength();
+    } while (this.#isBlank());
+    return true;
   }
 
-  #checkLength(line: string): void {
-    if (line.length * LONGEST_UTF8_BYTES_PER_UNIT <= this.#maxLineBytes) return;
-    if (Buffer.byteLength(line) <= this.#maxLineBytes) return;
+  /** The next line as a string of its own; undefined where `advance` says false, and throws what it throws. */
+  next(): string | undefined {
+    return this.advance() ? this.text.slice(this.start, this.end) : undefined;
+  }
+
+  #takeBlock(): boolean {
+    this.text = this.#blocks.shift() ?? '';
+    this.#next = 0;
+    if (this.text !== '') return true;
+    if (this.#fault !== undefined) throw this.#fault;
+    return false;
+  }
+
+  #isBlank(): boolean {
+    if (this.start === this.end) return true;
+    return this.text.charCodeAt(this.start) === SPACE && BLANK.test(this.text.slice(this.start, this.end));
+  }
+
+  #checkLength(): void {
+    if (Buffer.byteLength(this.text.slice(this.start, this.end)) <= this.#maxLineBytes) return;
     this.#blocks = [];
+    this.text = '';
+    this.#next = 0;
     this.#fault = tooLong();
     throw this.#fault;
   }

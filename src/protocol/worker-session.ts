@@ -9,10 +9,11 @@
 
 import { assert } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
+import { Queue } from '../base/queue.ts';
 import { PeerError, quote, type RowcastError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
-import { decodeCommand, decodeRowLine, encodeCommand, isRowLine, type RowLine } from './codec.ts';
+import { decodeCommand, encodeCommand, RowDecoder } from './codec.ts';
 import type { Command } from './command.ts';
 import { formatWorkerGreeting, type Greeting, parseGreeting } from './greeting.ts';
 import { KeepAlive } from './keep-alive.ts';
@@ -52,8 +53,8 @@ type State =
 export class WorkerSession {
   readonly #options: WorkerSessionOptions;
   readonly #lines: LineCutter;
-  readonly #outputs: WorkerOutput[] = [];
-  readonly #row: RowLine = { stream: '', token: undefined, row: undefined };
+  readonly #outputs = new Queue<WorkerOutput>();
+  readonly #row = new RowDecoder();
   #incoming: Incoming;
   #state: State = { kind: 'opening' };
   #keepAlive: KeepAlive | undefined;
@@ -162,18 +163,20 @@ export class WorkerSession {
 
   handleClosed(): void {
     this.#state = { kind: 'closed' };
-    this.#outputs.length = 0;
+    this.#outputs.clear();
   }
 
   pollOutput(): WorkerOutput | undefined {
     for (;;) {
-      const output = this.#outputs.shift();
-      if (output !== undefined || this.#isPaused || !this.#isReading) return output;
+      if (this.#outputs.length > 0) return this.#outputs.shift();
+      if (this.#isPaused || !this.#isReading) return undefined;
       try {
-        const line = this.#lines.next();
-        if (line === undefined) return undefined;
-        if (isRowLine(line)) this.#takeRow(line);
-        else this.#takeCommand(decodeCommand(line, 'primary'));
+        const lines = this.#lines;
+        if (!lines.advance()) return undefined;
+        const { text, start, end } = lines;
+        const row = this.#row;
+        if (row.decode(text, start, end)) this.#incoming.takeRow(row.stream, row.token, row.row, end - start);
+        else this.#takeCommand(decodeCommand(text.slice(start, end), 'primary'));
       } catch (thrown) {
         if (!(thrown instanceof PeerError)) throw thrown;
         this.#fail(thrown);
@@ -197,11 +200,6 @@ export class WorkerSession {
 
   get #isReading(): boolean {
     return this.#state.kind === 'greeting' || this.#state.kind === 'established';
-  }
-
-  #takeRow(line: string): void {
-    decodeRowLine(line, this.#row);
-    this.#incoming.takeRow(this.#row.stream, this.#row.token, this.#row.row, line.length);
   }
 
   #takeCommand(command: Command): void {

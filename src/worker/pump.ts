@@ -20,7 +20,8 @@ export class Pump {
   readonly #options: PumpOptions;
   #connection: Connection | undefined;
   readonly #alarm: Alarm;
-  #isDraining = false;
+  /** While outputs are performed: when that began. */
+  #drainingAt: Millis | undefined;
   #isPaused = false;
 
   constructor(options: PumpOptions) {
@@ -31,8 +32,9 @@ export class Pump {
     });
   }
 
+  /** All that one input leads to happens at one time: the clock is not asked for each batch. */
   get now(): Millis {
-    return this.#options.clock.now();
+    return this.#drainingAt ?? this.#options.clock.now();
   }
 
   /** Nothing is read: too many rows wait for their handlers. */
@@ -42,13 +44,14 @@ export class Pump {
 
   /** Performs what the follower wants, after every input to it. Called from within itself it leaves the work to the call that runs. */
   drain(): void {
-    if (this.#isDraining) return;
-    this.#isDraining = true;
+    if (this.#drainingAt !== undefined) return;
+    const { now } = this;
+    this.#drainingAt = now;
     const { follower } = this.#options;
     try {
-      for (let output = follower.pollOutput(this.now); output !== undefined; output = follower.pollOutput(this.now)) this.#perform(output);
+      for (let output = follower.pollOutput(now); output !== undefined; output = follower.pollOutput(now)) this.#perform(output);
     } finally {
-      this.#isDraining = false;
+      this.#drainingAt = undefined;
     }
     this.#alarm.setBy(follower.nextTimeout());
   }

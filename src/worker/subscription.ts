@@ -1,5 +1,6 @@
 /** One stream's rows on their way to the application: one batch at a time, positions, those who wait for one. Knows no connection. */
 
+import { Queue } from '../base/queue.ts';
 import type { Batch } from '../model/batch.ts';
 import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../model/errors.ts';
 import { type RowValidator, validateRows } from '../model/row.ts';
@@ -48,8 +49,6 @@ export interface SubscriptionOptions {
 type Item = Exclude<InterestOutput, { kind: 'failed' }>;
 type BatchItem = Extract<Item, { kind: 'batch' }>;
 
-const SLOTS_WORTH_MOVING = 1_024;
-
 interface Waiter {
   readonly token: Token;
   readonly resolve: () => void;
@@ -59,9 +58,8 @@ interface Waiter {
 export class LiveSubscription implements Subscription {
   readonly stream: StreamName;
   readonly #options: SubscriptionOptions;
-  /** Those before #next are through. */
-  #items: (Item | undefined)[] = [];
-  #next = 0;
+  /** What came and was not begun. */
+  #items = new Queue<Item>();
   /** Settles when the batch that the handler is at is through. */
   #busy: Promise<void> | undefined;
   #isRunning = false;
@@ -118,7 +116,9 @@ export class LiveSubscription implements Subscription {
 
   handleDisconnected(): void {
     // A POSITION that still waits behind rows was of the connection that ended.
-    this.#items = this.#items.map((item) => (item?.kind === 'position' ? { ...item, isLive: false } : item));
+    const items = new Queue<Item>();
+    for (const item of this.#items) items.push(item.kind === 'position' ? { ...item, isLive: false } : item);
+    this.#items = items;
     this.#leaveLive();
   }
 
@@ -156,9 +156,9 @@ export class LiveSubscription implements Subscription {
   #end(error: RowcastError): void {
     this.#isStopped = true;
     this.#leaveLive();
-    for (const item of this.#items.slice(this.#next)) if (item?.kind === 'batch') this.#options.hooks.onApplied(item.bytes);
-    this.#items = [];
-    this.#next = 0;
+    const given = this.#items;
+    this.#items = new Queue();
+    for (const item of given) if (item.kind === 'batch') this.#options.hooks.onApplied(item.bytes);
     this.#rejectWaiters(error);
   }
 
@@ -174,7 +174,7 @@ export class LiveSubscription implements Subscription {
     if (this.#busy !== undefined || this.#isRunning) return;
     this.#isRunning = true;
     try {
-      for (let item = this.#take(); item !== undefined; item = this.#take()) {
+      for (let item = this.#items.shift(); item !== undefined; item = this.#items.shift()) {
         const current = item;
         const isApplied = current.kind === 'batch' ? this.#apply(current) : true;
         if (typeof isApplied !== 'boolean') {
@@ -190,20 +190,6 @@ export class LiveSubscription implements Subscription {
     } finally {
       this.#isRunning = false;
     }
-  }
-
-  /** What is taken is let go of: a queue that never empties must not keep all that went through it. */
-  #take(): Item | undefined {
-    const item = this.#items[this.#next];
-    this.#items[this.#next++] = undefined;
-    if (this.#next >= this.#items.length) {
-      this.#items = [];
-      this.#next = 0;
-    } else if (this.#next >= SLOTS_WORTH_MOVING && this.#next * 2 >= this.#items.length) {
-      this.#items = this.#items.slice(this.#next);
-      this.#next = 0;
-    }
-    return item;
   }
 
   /** Whether the batch was applied; a promise only where the validator or the handler gives one. */
@@ -265,6 +251,7 @@ export class LiveSubscription implements Subscription {
   #move(position: Position): void {
     this.#position = position;
     this.#options.hooks.onPosition();
+    if (this.#waiters.size === 0) return;
     for (const waiter of this.#waiters) {
       if (waiter.token > position.token) continue;
       this.#waiters.delete(waiter);

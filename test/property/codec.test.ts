@@ -4,10 +4,11 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { PeerError, UsageError } from '../../src/model/errors.ts';
 import { streamNameFault } from '../../src/model/stream.ts';
-import { decodeCommand, decodeRowLine, encodeCommand, isRowLine, type RowLine } from '../../src/protocol/codec.ts';
+import { decodeCommand, encodeCommand, RowDecoder } from '../../src/protocol/codec.ts';
 import { type Command, type CommandName, type Side, senders } from '../../src/protocol/command.ts';
 import { LineCutter } from '../../src/protocol/lines.ts';
 import { anyBytes, anyPieces, cutAt } from '../support/any-bytes.ts';
+import { decodeRow } from '../support/row-lines.ts';
 
 const token = fc.maxSafeNat();
 const text = fc.string({ unit: 'grapheme', minLength: 1 }).filter((value) => !value.includes('\n') && !value.endsWith('\r'));
@@ -61,9 +62,13 @@ describe('a command and its line', () => {
   test('a row line is read as a command is', () => {
     fc.assert(
       fc.property(commands.RDATA, (written) => {
-        const into: RowLine = { stream: 'events', token: undefined, row: undefined };
-        decodeRowLine(encodeCommand(written), into);
-        expect(into).toEqual({ stream: written.stream, token: written.token === 'batch' ? undefined : written.token, row: written.row });
+        const decoder = new RowDecoder();
+        // The second time it is of the same stream as the row before.
+        for (let i = 0; i < 2; i++) {
+          expect(decodeRow(encodeCommand(written), decoder)).toBe(true);
+          const { stream, token = 'batch', row } = decoder;
+          expect({ name: 'RDATA', stream, token, row }).toEqual(written);
+        }
       }),
     );
   });
@@ -98,13 +103,14 @@ describe('a command and its line', () => {
 /** Reads everything that comes; the commands, and the error that ended it. */
 function readAll(chunks: readonly Uint8Array[], from: Side, maxLineBytes: number): { commands: Command[]; error: PeerError | undefined } {
   const cutter = new LineCutter(maxLineBytes);
+  const decoder = new RowDecoder();
   const read: Command[] = [];
   try {
     for (const chunk of chunks) {
       cutter.push(chunk);
       for (let line = cutter.next(); line !== undefined; line = cutter.next()) {
         read.push(decodeCommand(line, from));
-        if (isRowLine(line)) decodeRowLine(line, { stream: '', token: undefined, row: undefined });
+        decodeRow(line, decoder);
       }
     }
   } catch (thrown) {

@@ -5,21 +5,15 @@ import { fileURLToPath } from 'node:url';
 import { LRUCache } from 'lru-cache';
 import { createMemoryTransport, createPrimary, createWorker, memoryLog } from 'rowcast';
 import { createCaches, defineCachesStream } from 'rowcast/cache';
-import { median } from './table.js';
+import { median } from '../table.js';
 
 const ROUNDS = 7;
 const ENTRIES = 10_000;
 const READS = 1_000_000;
 const FLOOD_ROUNDS = 3;
 
-export async function run(print) {
-  const tables = [];
-  for (const part of [hits, prefixes, flood]) {
-    const table = await part();
-    print(table);
-    tables.push(table);
-  }
-  return tables;
+export async function* measure() {
+  for (const part of [hits, prefixes, flood]) yield [await part()];
 }
 
 /** A primary and a worker in this process, both with caches, live. */
@@ -76,13 +70,13 @@ async function hits() {
       for (const key of order) await onWorker(key);
     },
   };
-  const rows = await measure(subjects, READS, 1e6);
+  const rows = await time(subjects, READS, 1e6);
   await close();
   return { title: `A hit among ${ENTRIES.toLocaleString('en-US')} entries`, unit: 'ns a read', rows };
 }
 
 /** Rounds interleaved: what disturbs the machine for a while disturbs all alike. */
-async function measure(subjects, count, perMs) {
+async function time(subjects, count, perMs) {
   const rows = Object.keys(subjects).map((name) => ({ name, values: [] }));
   for (let round = -1; round < ROUNDS; round++) {
     for (const row of rows) {
@@ -160,7 +154,7 @@ async function flood() {
 async function floodOnce() {
   const children = [];
   const start = async (role, ...args) => {
-    const child = fork(fileURLToPath(new URL('caches-flood.js', import.meta.url)), [role, ...args]);
+    const child = fork(fileURLToPath(new URL('../roles/caches-flood.js', import.meta.url)), [role, ...args]);
     children.push(child);
     const [ready] = await Promise.race([once(child, 'message'), once(child, 'exit').then(() => Promise.reject(new Error(`${role} ended early`)))]);
     return { child, ready };

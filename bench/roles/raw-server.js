@@ -1,0 +1,57 @@
+/** The raw limit's server: writes bytes that were prepared before, to everyone who is connected. */
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { makeLines, rows as differentRows } from '../rows.js';
+import { cpuMs, nowMs, rssMiB, serveCalls } from './role.js';
+
+const sockets = new Set();
+const server = createServer({ noDelay: true }, (socket) => {
+  sockets.add(socket);
+  socket.on('close', () => sockets.delete(socket)).on('error', () => {});
+});
+let prepared = [];
+let sent = 0;
+
+serveCalls({
+  async open() {
+    server.listen({ host: '127.0.0.1', port: 0 });
+    await once(server, 'listening');
+    return { port: server.address().port };
+  },
+
+  prepare({ rows }) {
+    prepared = makeLines(sent, sent + rows);
+    sent += rows;
+  },
+
+  async send() {
+    const started = { at: nowMs(), cpu: cpuMs() };
+    await Promise.all(
+      [...sockets].map(async (socket) => {
+        for (const chunk of prepared) if (!socket.write(chunk)) await once(socket, 'drain');
+      }),
+    );
+    return { startedAt: started.at, cpuMs: cpuMs() - started.cpu };
+  },
+
+  /** A line a row at a fixed rate, with the time of its write in the place of the state key. */
+  async sendPaced({ rowsPerSecond, seconds }) {
+    const startedAt = nowMs();
+    const rows = rowsPerSecond * seconds;
+    await new Promise((resolve) => {
+      let done = 0;
+      const timer = setInterval(() => {
+        const due = Math.min(rows, ((nowMs() - startedAt) * rowsPerSecond) / 1_000);
+        for (; done < due; done++) {
+          const line = `RDATA events ${++sent} ${JSON.stringify(differentRows[done % differentRows.length].with(3, nowMs()))}\n`;
+          for (const socket of sockets) socket.write(line);
+        }
+        if (done < rows) return;
+        clearInterval(timer);
+        resolve();
+      }, 1);
+    });
+  },
+
+  usage: () => ({ at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB() }),
+});

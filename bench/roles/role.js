@@ -1,0 +1,53 @@
+/** The other end of processes.js: answers calls with what `methods` return. */
+
+export function serveCalls(methods) {
+  process.on('message', async ({ id, method, argument }) => {
+    try {
+      process.send({ id, result: await methods[method](argument) });
+    } catch (error) {
+      process.send({ id, error: error?.stack ?? String(error) });
+    }
+  });
+  process.once('disconnect', () => process.exit(0));
+}
+
+/** Milliseconds by the system's monotonic clock: the same in every process of the machine. */
+export function nowMs() {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+/** CPU time of this process, all threads, in ms. */
+export function cpuMs() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
+}
+
+export function rssMiB() {
+  return process.memoryUsage.rss() / 1024 / 1024;
+}
+
+/** Checks that tokens rise with none missing, counts rows, and tells when a count is reached. */
+export class RowCounter {
+  count = 0;
+  #lastToken;
+  #awaited = Infinity;
+  #handleReached;
+
+  take(token, rows) {
+    if (this.#lastToken !== undefined && token !== this.#lastToken + 1) throw new Error(`token ${token} came after ${this.#lastToken}`);
+    this.#lastToken = token;
+    this.count += rows;
+    if (this.count < this.#awaited) return;
+    this.#awaited = Infinity;
+    this.#handleReached(nowMs());
+  }
+
+  /** @returns when the count was reached, by nowMs */
+  async reach(count) {
+    if (this.count >= count) return nowMs();
+    return new Promise((resolve) => {
+      this.#handleReached = resolve;
+      this.#awaited = count;
+    });
+  }
+}

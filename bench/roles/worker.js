@@ -1,0 +1,60 @@
+/** One or more real workers in a process: each counts and checks every row that it gets. */
+import { createWorker } from 'rowcast';
+import { cpuMs, nowMs, rssMiB, RowCounter, serveCalls } from './role.js';
+
+const counters = [];
+const latencies = [];
+let peakRssMiB = 0;
+
+serveCalls({
+  /** Resolves when all of them are live. `isTimed`: rows carry the time of their append. */
+  async follow({ port, connections = 1, from = 'now', isTimed = false, delayMs = 0 }) {
+    const started = Array.from({ length: connections }, async () => {
+      const counter = new RowCounter();
+      counters.push(counter);
+      const worker = createWorker({ name: 'bench', connect: { host: '127.0.0.1', port } });
+      worker.on('error', (error) => {
+        throw error;
+      });
+      worker.subscribe('events', { from }, handlerOf(counter, { isTimed, delayMs }));
+      await worker.start();
+    });
+    await Promise.all(started);
+  },
+
+  /** When each of them has got so many rows; the latest time of all. */
+  async reach(count) {
+    const times = await Promise.all(counters.map(async (counter) => counter.reach(count)));
+    return { at: Math.max(...times) };
+  },
+
+  usage() {
+    const usage = { at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: Math.max(peakRssMiB, rssMiB()) };
+    peakRssMiB = 0;
+    return usage;
+  },
+
+  /** Latencies in ms since the last call. */
+  takeLatencies() {
+    return latencies.splice(0);
+  },
+});
+
+setInterval(() => {
+  peakRssMiB = Math.max(peakRssMiB, rssMiB());
+}, 20).unref();
+
+function handlerOf(counter, { isTimed, delayMs }) {
+  if (delayMs > 0) {
+    return async ({ token, rows }) => {
+      counter.take(token, rows.length);
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+    };
+  }
+  if (!isTimed) return ({ token, rows }) => counter.take(token, rows.length);
+  return ({ token, rows }) => {
+    const now = nowMs();
+    for (const row of rows) latencies.push(now - row[3]);
+    counter.take(token, rows.length);
+  };
+}

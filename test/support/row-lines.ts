@@ -1,0 +1,7 @@
+/** Row lines are read where they stand in a longer text: what is around them must not matter. */
+import type { RowDecoder } from '../../src/protocol/codec.ts';
+
+export function decodeRow(line: string, decoder: RowDecoder): boolean {
+  const before = 'RDATA events 1 [0]\n';
+  return decoder.decode(`${before}${line}\nRDATA batch 7 [1]\n`, before.length, before.length + line.length);
+}
