@@ -8,12 +8,18 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import * as append from './parts/append.js';
 import * as caches from './parts/caches.js';
+import * as catchUp from './parts/catch-up.js';
+import * as codec from './parts/codec.js';
 import * as fanout from './parts/fanout.js';
+import * as latency from './parts/latency.js';
+import * as scale from './parts/scale.js';
+import * as slowReader from './parts/slow-reader.js';
 import { formatTable, isMet } from './table.js';
 
 /** Each part has `measure(options)`, which yields lists of tables (table.js), and may have `options` of its own. */
-const parts = { fanout, caches };
+const parts = { fanout, 'catch-up': catchUp, latency, append, scale, 'slow-reader': slowReader, codec, caches };
 
 const { positionals, values } = parse();
 const machine = { node: process.version, cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30) };

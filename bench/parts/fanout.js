@@ -1,10 +1,10 @@
 /** Live fan-out: rows a second that reach N workers in other processes, from a durable log, against prepared bytes that are written and parsed. */
 import { withProcesses } from '../processes.js';
+import { rounds } from '../rounds.js';
 
 export const options = { n: { type: 'string', default: '1,4,8' } };
 
 const WARM_UP_ROWS = 200_000;
-const ROUNDS = 3;
 const IN_FLIGHT_ROWS = 10_000;
 
 /** For N consumers, so that each takes about a second. */
@@ -34,7 +34,7 @@ async function measureN(n) {
     base: rawCpu,
     ...(n === 8 && { wanted: { ratioAtMost: 1.5 } }),
   }));
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds; round++) {
     const limit = await rawLimit(n);
     raw.values.push(limit.rate / 1e6);
     rawCpu.values.push(limit.cpuUs);

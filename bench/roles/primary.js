@@ -1,23 +1,20 @@
 /** A primary with one stream: appends as it is told. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createPrimary, defineStream, memoryLog } from 'rowcast';
 import { sqliteLog } from 'rowcast/log/sqlite';
 import { rows as differentRows } from '../rows.js';
-import { cpuMs, nowMs, rssMiB, serveCalls } from './role.js';
+import { cpuMs, nowMs, peakRssMiB, rssMiB, serveCalls, temporaryFile } from './role.js';
 
 const events = defineStream('events');
 let primary;
 let appended = 0;
-let peakRssMiB = 0;
+let isPaceEnded = false;
 const delays = monitorEventLoopDelay({ resolution: 1 });
 
 serveCalls({
-  /** @param log 'memory' or 'sqlite', which is durable as by default */
-  async open({ log }) {
-    primary = await createPrimary({ name: 'bench', log: log === 'memory' ? memoryLog() : sqliteLog({ path: temporaryFile() }), streams: [events] });
+  /** @param log 'memory' or 'sqlite', which is durable as by default; `file` where it is there already */
+  async open({ log, file = temporaryFile() }) {
+    primary = await createPrimary({ name: 'bench', log: log === 'memory' ? memoryLog() : sqliteLog({ path: file }), streams: [events] });
     const { port } = await primary.listen({ host: '127.0.0.1', port: 0 });
     return { port };
   },
@@ -38,12 +35,14 @@ serveCalls({
 
   /** Appends single rows at a fixed rate, each with the time of its append, by nowMs, in the place of its state key. */
   async appendPaced({ rowsPerSecond, seconds }) {
+    isPaceEnded = false;
     const startedAt = nowMs();
     const rows = rowsPerSecond * seconds;
     const pending = new Set();
     await new Promise((resolve) => {
       let done = 0;
       const timer = setInterval(() => {
+        if (isPaceEnded) done = rows;
         const due = Math.min(rows, ((nowMs() - startedAt) * rowsPerSecond) / 1_000);
         for (; done < due; done++) {
           const row = differentRows[done % differentRows.length].with(3, nowMs());
@@ -58,28 +57,26 @@ serveCalls({
     await Promise.all(pending);
   },
 
+  /** Ends appendPaced before its time. */
+  endPace() {
+    isPaceEnded = true;
+  },
+
+  async close() {
+    await primary.close();
+  },
+
   /** CPU, memory and the longest pause of the event loop since the last call. */
   usage() {
     delays.enable();
-    const usage = { at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: Math.max(peakRssMiB, rssMiB()), longestPauseMs: delays.max / 1e6 };
+    const usage = { at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: peakRssMiB(), longestPauseMs: delays.max / 1e6 };
     delays.reset();
-    peakRssMiB = 0;
     return usage;
   },
 });
-
-setInterval(() => {
-  peakRssMiB = Math.max(peakRssMiB, rssMiB());
-}, 20).unref();
 
 function nextBatch(perBatch) {
   const from = appended % differentRows.length;
   appended += perBatch;
   return differentRows.slice(from, from + perBatch);
-}
-
-function temporaryFile() {
-  const directory = mkdtempSync(path.join(tmpdir(), 'rowcast-bench-'));
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
-  return path.join(directory, 'bench.db');
 }

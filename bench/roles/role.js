@@ -1,5 +1,9 @@
 /** The other end of processes.js: answers calls with what `methods` return. */
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
 export function serveCalls(methods) {
   process.on('message', async ({ id, method, argument }) => {
     try {
@@ -26,6 +30,11 @@ export function rssMiB() {
   return process.memoryUsage.rss() / 1024 / 1024;
 }
 
+/** The most since the process started. */
+export function peakRssMiB() {
+  return process.resourceUsage().maxRSS / 1024;
+}
+
 /** Checks that tokens rise with none missing, counts rows, and tells when a count is reached. */
 export class RowCounter {
   count = 0;
@@ -50,4 +59,11 @@ export class RowCounter {
       this.#awaited = count;
     });
   }
+}
+
+/** A file in a directory of its own, which goes with the process; parent and child share the fate, see processes.js. */
+export function temporaryFile() {
+  const directory = mkdtempSync(path.join(tmpdir(), 'rowcast-bench-'));
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  return path.join(directory, 'bench.db');
 }

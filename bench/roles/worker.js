@@ -1,14 +1,14 @@
 /** One or more real workers in a process: each counts and checks every row that it gets. */
 import { createWorker } from 'rowcast';
-import { cpuMs, nowMs, rssMiB, RowCounter, serveCalls } from './role.js';
+import { cpuMs, nowMs, rssMiB, peakRssMiB, RowCounter, serveCalls } from './role.js';
 
 const counters = [];
 const latencies = [];
-let peakRssMiB = 0;
 
 serveCalls({
   /** Resolves when all of them are live. `isTimed`: rows carry the time of their append. */
   async follow({ port, connections = 1, from = 'now', isTimed = false, delayMs = 0 }) {
+    const startedAt = nowMs();
     const started = Array.from({ length: connections }, async () => {
       const counter = new RowCounter();
       counters.push(counter);
@@ -20,6 +20,7 @@ serveCalls({
       await worker.start();
     });
     await Promise.all(started);
+    return { startedAt };
   },
 
   /** When each of them has got so many rows; the latest time of all. */
@@ -29,8 +30,7 @@ serveCalls({
   },
 
   usage() {
-    const usage = { at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: Math.max(peakRssMiB, rssMiB()) };
-    peakRssMiB = 0;
+    const usage = { at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: peakRssMiB() };
     return usage;
   },
 
@@ -39,10 +39,6 @@ serveCalls({
     return latencies.splice(0);
   },
 });
-
-setInterval(() => {
-  peakRssMiB = Math.max(peakRssMiB, rssMiB());
-}, 20).unref();
 
 function handlerOf(counter, { isTimed, delayMs }) {
   if (delayMs > 0) {

@@ -72,18 +72,25 @@ export class Appends {
     });
   }
 
-  /** Commits all that waits. */
+  /** Commits all that waits now; what those who hear of it append is not of it. */
   flush(): void {
-    while (this.#waiting.length > 0) this.#flushGroup();
+    for (let waiting = this.#waiting.length; waiting > 0; ) waiting -= this.#flushGroup(waiting);
   }
 
   readonly #flushSome = (): void => {
-    this.#flushGroup();
-    if (this.#waiting.length > 0) this.#soon(this.#flushSome);
+    const waiting = this.#waiting.length;
+    // What came meanwhile has seen to its own flush where it was the first to wait.
+    if (waiting > this.#flushGroup(waiting)) this.#soon(this.#flushSome);
   };
 
-  #flushGroup(): void {
-    const group = this.#takeGroup();
+  /** @returns how many appends were committed, or rejected, together */
+  #flushGroup(most: number): number {
+    const group = this.#takeGroup(most);
+    this.#commitGroup(group);
+    return group.length;
+  }
+
+  #commitGroup(group: readonly Waiting[]): void {
     if (group.length === 0) return;
     let committed: readonly Committed[];
     try {
@@ -99,11 +106,10 @@ export class Appends {
     }
   }
 
-  #takeGroup(): Waiting[] {
+  #takeGroup(most: number): Waiting[] {
     const group: Waiting[] = [];
-    for (let units = 0; units < MAX_COMMIT_UNITS; ) {
-      const waiting = this.#waiting.shift();
-      if (waiting === undefined) break;
+    for (let units = 0; units < MAX_COMMIT_UNITS && group.length < most; ) {
+      const waiting = this.#waiting.shift()!;
       group.push(waiting);
       for (let i = 0; i < waiting.rows.length; i++) units += waiting.rows[i]!.length;
     }

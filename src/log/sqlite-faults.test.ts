@@ -94,8 +94,20 @@ test('the database of another application is LOG_DAMAGED and stays as it is', as
 
 test('a log of a newer format is LOG_UNAVAILABLE, with the advice to upgrade', async () => {
   await writeLog();
-  edit('PRAGMA user_version = 2');
-  expect(await refusal(opened())).toMatchObject({ code: 'LOG_UNAVAILABLE', message: expect.stringMatching(/format 2.*upgrade Rowcast/) as string });
+  edit('PRAGMA user_version = 3');
+  expect(await refusal(opened())).toMatchObject({ code: 'LOG_UNAVAILABLE', message: expect.stringMatching(/format 3.*upgrade Rowcast/) as string });
+});
+
+test('a log of format 1, which counted rows with each append, is opened with all its rows', async () => {
+  await writeLog();
+  edit('ALTER TABLE streams ADD COLUMN rows INTEGER NOT NULL DEFAULT 3');
+  edit('PRAGMA user_version = 1');
+  for (let time = 0; time < 2; time++) {
+    const log = await opened();
+    expect(log.bounds('events')).toEqual({ earliest: 1, latest: 3 + time });
+    expect(await log.append('events', ['"more"'])).toBe(4 + time);
+    await log.close();
+  }
 });
 
 test('a truncated file is LOG_DAMAGED, at once or when it is read, wherever it was cut', async () => {

@@ -15,16 +15,22 @@ import { mayDropOldest } from './retention.ts';
 /** A stream that got its retention late sheds its surplus over several commits, so that none of them takes long. */
 const MAX_DROPS_PER_COMMIT = 1_000;
 
-/** What the table `streams` says of one; kept in memory too. */
+/** How far a stream reaches, in memory. */
 export interface Extent {
   readonly latest: Token;
   readonly earliest: Token;
-  /** Of all chunks kept, also those that a trim took from the oldest one. */
+  /** Of all chunks kept, also those that a trim took from the oldest one; counted only for a stream that retains a number of rows. */
   readonly rows: number;
 }
 
-interface StreamRecord extends Extent {
+/**
+ * What the table `streams` says of one. Not written with each append, which would cost a page each time: `latest` is that of the last trim
+ * or close, and the chunks behind it say the rest.
+ */
+interface StreamRecord {
   readonly rows_table: string;
+  readonly latest: Token;
+  readonly earliest: Token;
 }
 
 type ChunkRecord = [after: unknown, upTo: unknown, rows: unknown, atMs: unknown, crc: unknown, lines: unknown];
@@ -43,7 +49,7 @@ interface Statements {
   readonly newest: Database.Statement<[], Edge>;
   readonly rowsUpTo: Database.Statement<[Token], number>;
   readonly deleteUpTo: Database.Statement<[Token]>;
-  readonly saveExtent: Database.Statement<[Token, Token, number, StreamName]>;
+  readonly saveExtent: Database.Statement<[Token, Token, StreamName]>;
 }
 
 export class SqliteStream {
@@ -59,10 +65,9 @@ export class SqliteStream {
     this.#name = name;
     this.#retain = retain;
     this.#damaged = (what) => damaged(`stream ${name}: ${what}`);
-    const { rows_table: table, ...extent } = findRecord(database, name) ?? createRecord(database, name);
-    this.#statements = prepareStatements(database, quoteName(table));
-    this.extent = extent;
-    this.#checkEdges();
+    const record = findRecord(database, name) ?? createRecord(database, name);
+    this.#statements = prepareStatements(database, quoteName(record.rows_table));
+    this.extent = this.#readExtent(record);
   }
 
   append(chunks: readonly Chunk[], now: Millis): Extent {
@@ -72,14 +77,21 @@ export class SqliteStream {
       latest = chunk.upTo;
       rows += chunk.rows;
     }
-    for (let drops = 0; drops < MAX_DROPS_PER_COMMIT; drops++) {
+    let drops = 0;
+    for (; drops < MAX_DROPS_PER_COMMIT; drops++) {
       const oldest = this.#oldestUnderRetention();
       if (oldest === undefined || !mayDropOldest(this.#retain, { rows, oldest, now })) break;
       this.#statements.deleteUpTo.run(oldest.upTo);
       rows -= oldest.rows;
       earliest = Math.max(earliest, oldest.upTo + 1);
     }
-    return this.#save({ latest, earliest, rows });
+    const extent = { latest, earliest, rows };
+    return drops === 0 ? extent : this.#save(extent);
+  }
+
+  /** For the last time: what is missing when the file is opened again shows then. */
+  saveExtent(): void {
+    this.#save(this.extent);
   }
 
   trim(upTo: Token): Extent {
@@ -115,7 +127,7 @@ export class SqliteStream {
   }
 
   #save(extent: Extent): Extent {
-    this.#statements.saveExtent.run(extent.latest, extent.earliest, extent.rows, this.#name);
+    this.#statements.saveExtent.run(extent.latest, extent.earliest, this.#name);
     return extent;
   }
 
@@ -127,22 +139,23 @@ export class SqliteStream {
   }
 
   /** What is missing at the edges shows at once; what is damaged between them shows when it is read. */
-  #checkEdges(): void {
-    const { latest, earliest } = this.extent;
+  #readExtent({ latest, earliest }: StreamRecord): Extent {
     const oldest = this.#statements.oldest.get();
     const newest = this.#statements.newest.get();
     const isWhole =
-      oldest === undefined || newest === undefined ? earliest === latest + 1 : oldest.after < earliest && earliest <= oldest.upTo && newest.upTo === latest;
+      oldest === undefined || newest === undefined ? earliest === latest + 1 : oldest.after < earliest && earliest <= oldest.upTo && newest.upTo >= latest;
     if (!isWhole) throw this.#damaged(`the rows from ${earliest} to ${latest} are not all there`);
+    const reached = newest?.upTo ?? latest;
+    return { latest: reached, earliest, rows: this.#retain.rows === undefined ? 0 : this.#statements.rowsUpTo.get(reached)! };
   }
 }
 
 function findRecord(database: Database.Database, name: StreamName): StreamRecord | undefined {
-  return database.prepare<[StreamName], StreamRecord>('SELECT rows_table, latest, earliest, rows FROM streams WHERE name = ?').get(name);
+  return database.prepare<[StreamName], StreamRecord>('SELECT rows_table, latest, earliest FROM streams WHERE name = ?').get(name);
 }
 
 function createRecord(database: Database.Database, name: StreamName): StreamRecord {
-  const record: StreamRecord = { rows_table: freeTableName(database, name), latest: 0, earliest: 1, rows: 0 };
+  const record: StreamRecord = { rows_table: freeTableName(database, name), latest: 0, earliest: 1 };
   database.exec(`CREATE TABLE ${quoteName(record.rows_table)} (
     up_to INTEGER PRIMARY KEY,
     after INTEGER NOT NULL,
@@ -152,8 +165,8 @@ function createRecord(database: Database.Database, name: StreamName): StreamReco
     lines BLOB NOT NULL
   )`);
   database
-    .prepare('INSERT INTO streams (name, rows_table, latest, earliest, rows) VALUES (?, ?, ?, ?, ?)')
-    .run(name, record.rows_table, record.latest, record.earliest, record.rows);
+    .prepare('INSERT INTO streams (name, rows_table, latest, earliest) VALUES (?, ?, ?, ?)')
+    .run(name, record.rows_table, record.latest, record.earliest);
   return record;
 }
 
@@ -175,7 +188,7 @@ function prepareStatements(database: Database.Database, table: string): Statemen
     newest: database.prepare(`${edge} DESC LIMIT 1`),
     rowsUpTo: database.prepare<[Token], number>(`SELECT coalesce(sum(rows), 0) FROM ${table} WHERE up_to <= ?`).pluck(),
     deleteUpTo: database.prepare(`DELETE FROM ${table} WHERE up_to <= ?`),
-    saveExtent: database.prepare('UPDATE streams SET latest = ?, earliest = ?, rows = ? WHERE name = ?'),
+    saveExtent: database.prepare('UPDATE streams SET latest = ?, earliest = ? WHERE name = ?'),
   };
 }
 

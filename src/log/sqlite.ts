@@ -50,6 +50,14 @@ export function sqliteLog(options: SqliteLogOptions): Log {
 interface Opened extends LogOptions {
   readonly file: LogFile;
   readonly kept: ReadonlyMap<StreamName, SqliteStream>;
+  /** Made once: better-sqlite3 makes a transaction in about the time in which an append is encoded. */
+  readonly appendAll: Database.Transaction<(batches: WaitingBatches, now: number) => Appended[]>;
+}
+
+interface Appended {
+  readonly kept: SqliteStream;
+  readonly extent: Extent;
+  readonly committed: Committed;
 }
 
 class SqliteLog implements Log {
@@ -80,7 +88,10 @@ class SqliteLog implements Log {
     const file = this.#attempt('open', () => openLogFile(this.#fileOptions));
     try {
       const kept = this.#attempt('open', () => this.#openStreams(file.database, options));
-      this.#opened = { ...options, file, kept };
+      const appendAll = file.database.transaction((batches: WaitingBatches, now: number) =>
+        Array.from(batches, ([stream, ofStream]) => this.#appendTo(stream, ofStream, now)),
+      );
+      this.#opened = { ...options, file, kept, appendAll };
       this.#id = file.id;
     } catch (error) {
       file.release();
@@ -124,8 +135,12 @@ class SqliteLog implements Log {
     this.#appends.flush();
     const opened = this.#opened;
     if (opened === undefined) return;
-    this.#opened = undefined;
-    this.#attempt('close', () => opened.file.close());
+    try {
+      this.#attempt('close', () => this.#transact(() => opened.kept.forEach((stream) => stream.saveExtent())));
+    } finally {
+      this.#opened = undefined;
+      this.#attempt('close', () => opened.file.close());
+    }
   }
 
   #openStreams(database: Database.Database, { streams }: LogOptions): Map<StreamName, SqliteStream> {
@@ -139,7 +154,9 @@ class SqliteLog implements Log {
   #commit(batches: WaitingBatches): Committed[] {
     // Whole milliseconds, for the person at the shell.
     const now = Math.floor(this.#clock.now());
-    const appended = this.#attempt('append to', () => this.#transact(() => Array.from(batches, ([stream, ofStream]) => this.#appendTo(stream, ofStream, now))));
+    const { appendAll } = this.#requireOpen();
+    // A commit that fails is rolled back as a whole.
+    const appended = this.#attempt('append to', () => appendAll.immediate(batches, now));
     // Only now, when all of it is durable, does the log reach further.
     return appended.map(({ kept, extent, committed }) => {
       kept.extent = extent;
@@ -147,7 +164,7 @@ class SqliteLog implements Log {
     });
   }
 
-  #appendTo(stream: StreamName, batches: readonly (readonly RowText[])[], now: number): { kept: SqliteStream; extent: Extent; committed: Committed } {
+  #appendTo(stream: StreamName, batches: readonly (readonly RowText[])[], now: number): Appended {
     const kept = this.#stream(stream);
     const chunks = encodeChunks({ stream, latest: kept.extent.latest, batches, now });
     const extent = kept.append(chunks, now);
@@ -155,7 +172,6 @@ class SqliteLog implements Log {
   }
 
   #transact<T>(work: () => T): T {
-    // A commit that fails is rolled back as a whole.
     return this.#requireOpen().file.database.transaction(work).immediate();
   }
 

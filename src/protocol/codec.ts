@@ -50,7 +50,7 @@ export function encodeCommandWithin(maxLineBytes: number, command: Command): str
 }
 
 const RDATA = 'RDATA ';
-const BATCH = 'batch ';
+const BATCH = codesOf('batch ');
 const SPACE = 0x20;
 const DIGIT_0 = 0x30;
 /** So many digits are a safe integer whatever they are. */
@@ -74,21 +74,15 @@ export class RowDecoder {
    * @throws PeerError INVALID_ARGUMENTS
    */
   decode(text: string, start: number, end: number): boolean {
-    const isSameStream = this.#isHeadAt(text, start);
+    const isSameStream = this.#head.length > 0 && isAt(text, start, this.#head);
     if (!isSameStream && !text.startsWith(RDATA, start)) return false;
     try {
       const rowAt = isSameStream ? this.#readToken(text, start + this.#head.length, end) : this.#readStreamAndToken(text, start, end);
-      this.row = readJson(text.slice(rowAt, end));
+      this.row = readJsonAt(text, rowAt, end);
     } catch (thrown) {
       throw asPeerError('RDATA', thrown);
     }
     return true;
-  }
-
-  #isHeadAt(text: string, at: number): boolean {
-    const head = this.#head;
-    for (let i = 0; i < head.length; i++) if (text.charCodeAt(at + i) !== head[i]) return false;
-    return head.length > 0;
   }
 
   #readStreamAndToken(text: string, start: number, end: number): number {
@@ -97,7 +91,7 @@ export class RowDecoder {
     const tokenEnd = indexOfSpace(text, streamEnd + 1, end);
     if (streamEnd === end || tokenEnd === end) throw new Fault('expected <stream> <token|batch> <row_json>');
     this.stream = readStream(text.slice(at, streamEnd));
-    this.#head = Uint16Array.from({ length: streamEnd + 1 - start }, (_, i) => text.charCodeAt(start + i));
+    this.#head = codesOf(text.slice(start, streamEnd + 1));
     return this.#readToken(text, streamEnd + 1, end);
   }
 
@@ -111,7 +105,7 @@ export class RowDecoder {
       this.token = value;
       return tokenEnd + 1;
     }
-    if (text.startsWith(BATCH, at)) {
+    if (isAt(text, at, BATCH)) {
       this.token = undefined;
       return at + BATCH.length;
     }
@@ -121,6 +115,16 @@ export class RowDecoder {
     this.token = readToken(text.slice(at, tokenEnd));
     return tokenEnd + 1;
   }
+}
+
+function codesOf(text: string): Uint16Array<ArrayBuffer> {
+  return Uint16Array.from({ length: text.length }, (_, i) => text.charCodeAt(i));
+}
+
+/** As `text.startsWith` would say, in half the time. */
+function isAt(text: string, at: number, codes: Uint16Array): boolean {
+  for (let i = 0; i < codes.length; i++) if (text.charCodeAt(at + i) !== codes[i]) return false;
+  return true;
 }
 
 function indexOfSpace(text: string, at: number, end: number): number {
@@ -240,8 +244,13 @@ function readInteger(text: string): number {
 }
 
 function readJson(text: string): unknown {
+  return readJsonAt(text, 0, text.length);
+}
+
+function readJsonAt(line: string, start: number, end: number): unknown {
   // JSON allows leading space, the protocol does not: it is a doubled space (docs/protocol.md, "Commands").
-  if (text.charCodeAt(0) === SPACE) throw new Fault('expected one space before the JSON');
+  if (line.charCodeAt(start) === SPACE) throw new Fault('expected one space before the JSON');
+  const text = line.slice(start, end);
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {

@@ -34,7 +34,10 @@ export class LineCutter {
   push(chunk: Uint8Array): void {
     if (this.#fault !== undefined) return;
     const end = chunk.lastIndexOf(LF) + 1;
-    if (end > 0) this.#decode(this.#carry.takeWith(chunk.subarray(0, end)));
+    // Only the line that was cut is put together: to copy the whole chunk for it would cost more than to cut all its lines.
+    const start = end === 0 || this.#carry.isEmpty ? 0 : chunk.indexOf(LF) + 1;
+    if (start > 0) this.#decode(this.#carry.takeWith(chunk.subarray(0, start)));
+    if (end > start && this.#fault === undefined) this.#decode(chunk.subarray(start, end));
     if (!this.#carry.append(chunk.subarray(end))) this.#fault ??= tooLong();
   }
 

@@ -1,0 +1,58 @@
+/** The codec alone: lines from bytes and bytes from rows, in one process. */
+import { Bench } from 'tinybench';
+import { encodeChunks } from '../../dist/log/appends.js';
+import { encodeRows } from '../../dist/model/row.js';
+import { RowDecoder } from '../../dist/protocol/codec.js';
+import { LineCutter } from '../../dist/protocol/lines.js';
+import { makeLines, rows as differentRows } from '../rows.js';
+import { rounds } from '../rounds.js';
+
+const ROWS = 10_000;
+const ROUND_MS = 400;
+const MAX_LINE_BYTES = 1024 * 1024;
+
+export async function* measure() {
+  const chunks = makeLines(0, ROWS);
+  const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  const texts = differentRows.slice(0, ROWS).map((row) => JSON.stringify(row));
+  const batches = Array.from({ length: ROWS / 100 }, (_, i) => differentRows.slice(i * 100, (i + 1) * 100));
+  const singles = differentRows.slice(0, ROWS).map((row) => [row]);
+  const encode = (given) => encodeChunks({ stream: 'events', latest: 0, batches: given.map((batch) => encodeRows('events', batch)), now: 0 });
+  const subjects = {
+    'JSON.parse of lines split before': () => {
+      for (const text of texts) JSON.parse(text);
+    },
+    'decode: bytes to stream, token and row': () => {
+      const lines = new LineCutter(MAX_LINE_BYTES);
+      const row = new RowDecoder();
+      let count = 0;
+      for (const chunk of chunks) {
+        lines.push(chunk);
+        while (lines.advance()) if (row.decode(lines.text, lines.start, lines.end)) count++;
+      }
+      if (count !== ROWS) throw new Error(`decoded ${count} rows of ${ROWS}`);
+    },
+    'JSON.stringify of each row': () => {
+      for (const row of differentRows) JSON.stringify(row);
+    },
+    'encode: batches of 100 rows to chunks of bytes': () => encode(batches),
+    'encode: single rows to chunks of bytes': () => encode(singles),
+  };
+  const table = Object.keys(subjects).map((name) => ({ name, values: [] }));
+  const [parse, decode, stringify, encodeBatches, encodeSingles] = table;
+  Object.assign(decode, { base: parse, wanted: { ratioAtLeast: 1 / 1.3 } });
+  Object.assign(encodeBatches, { base: stringify });
+  Object.assign(encodeSingles, { base: stringify });
+  for (let round = 0; round < rounds; round++) {
+    const bench = new Bench({ time: ROUND_MS, warmupTime: ROUND_MS / 2 });
+    for (const [name, subject] of Object.entries(subjects)) bench.add(name, subject);
+    await bench.run();
+    // The median of the calls: one that was disturbed does not count for a hundred.
+    for (const [i, { result }] of bench.tasks.entries()) table[i].values.push(ROWS / 1_000 / result.latency.p50);
+  }
+  const inBytes = table.map(({ name, values }) => ({ name, values: values.map((rate) => (rate * bytes) / ROWS) }));
+  yield [
+    { title: 'Codec', unit: 'million rows a second', rows: table },
+    { title: 'Codec', unit: 'MB of wire a second', rows: inBytes },
+  ];
+}
