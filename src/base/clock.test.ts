@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { systemClock } from './clock.ts';
 
 test('now is ms since 1970', () => {
@@ -38,3 +38,22 @@ test('a delay that is longer than the system can wait does not become none', () 
     setTimeoutSpy.mockRestore();
   }
 });
+
+test('timers that are due at about the same time wake together, late by at most a thirtieth of their delay', () => {
+  const dues: number[] = [];
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+  vi.spyOn(globalThis, 'setTimeout').mockImplementation(((_: unknown, delayMs: number) => void dues.push(now + delayMs)) as unknown as typeof setTimeout);
+  let now = 1_234.567;
+  for (let i = 0; i < 100; i++) {
+    now += 1.01;
+    for (const delayMs of [0, 1, 63, 64, 1_000, 5_000, 60_000]) {
+      systemClock.wakeIn(delayMs, () => {});
+      expect(dues.at(-1)).toBeGreaterThanOrEqual(now + delayMs - 1e-6);
+      expect(dues.at(-1)).toBeLessThanOrEqual(now + delayMs * (1 + 1 / 32) + 1e-6);
+    }
+  }
+  const dueAfter5s = new Set(dues.filter((_, i) => i % 7 === 5).map(Math.round));
+  expect(dueAfter5s.size).toBeLessThanOrEqual(2);
+});
+
+afterEach(() => void vi.restoreAllMocks());
