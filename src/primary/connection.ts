@@ -20,12 +20,17 @@ export interface PrimaryConnectionOptions {
   readonly onClosed: (end: { reason: RowcastError | undefined; error: Error | undefined }) => void;
 }
 
+/** What a live peer may be given before everyone else has had a turn: enough that workers do not wait while the next commit is made. */
+const MAX_BURST_BYTES = 512 * 1024;
+
 export class PrimaryConnection implements ConnectionHandler {
   readonly connection: Connection;
   readonly session: PrimarySession;
   readonly #options: PrimaryConnectionOptions;
   readonly #alarm: Alarm;
   #isDraining = false;
+  /** Since others had their turn. */
+  #burstBytes = 0;
   #reason: RowcastError | undefined;
 
   constructor(options: PrimaryConnectionOptions) {
@@ -46,6 +51,16 @@ export class PrimaryConnection implements ConnectionHandler {
   }
 
   handleDrained(): void {
+    if (!this.session.isCatchingUp && this.#burstBytes < MAX_BURST_BYTES) return this.#goOn();
+    // A peer that reads as fast as we write would be served without end, and nobody else in the process meanwhile. A page of old rows
+    // is read from the disk, too: there one is a turn.
+    setImmediate(() => {
+      this.#burstBytes = 0;
+      this.#goOn();
+    });
+  }
+
+  #goOn(): void {
     this.session.handleDrained(this.#now);
     this.#drain();
   }
@@ -102,6 +117,7 @@ export class PrimaryConnection implements ConnectionHandler {
   #perform(output: PrimaryOutput): void {
     switch (output.kind) {
       case 'transmit':
+        this.#burstBytes += output.bytes.length;
         if (this.connection.write(output.bytes)) this.session.handleDrained(this.#now);
         return;
       case 'read':

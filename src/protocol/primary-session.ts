@@ -97,6 +97,12 @@ export class PrimarySession {
     return [...this.#subscriptions.values()].map(({ stream, sent, isLive }) => ({ stream, position: sent, state: isLive ? 'live' : 'catching-up' }));
   }
 
+  /** It reads old rows: there is no end of them in sight. */
+  get isCatchingUp(): boolean {
+    for (const { isLive } of this.#subscriptions.values()) if (!isLive) return true;
+    return false;
+  }
+
   handleOpen(now: Millis): void {
     // The primary may have stopped since the connection was accepted.
     if (this.#state.kind === 'draining') return;

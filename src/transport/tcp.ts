@@ -123,10 +123,7 @@ class SocketConnection implements Connection {
         if (!this.#isLeaving) handler.handleBytes(chunk);
       })
       .on('drain', () => {
-        // Not at once: a peer that reads as fast as we write would be served without end, and nobody else in the process meanwhile.
-        setImmediate(() => {
-          if (!this.#isLeaving) handler.handleDrained();
-        });
+        if (!this.#isLeaving) handler.handleDrained();
       })
       .on('error', (error) => {
         this.#error ??= connectionError(this.peer, this.#wasOpen, error);
