@@ -7,7 +7,7 @@ const running = new Set();
 
 /** @param role the name of a file in roles/ */
 export async function startProcess(role) {
-  const child = fork(fileURLToPath(new URL(`roles/${role}.js`, import.meta.url)), { serialization: 'advanced', execArgv: ['--expose-gc', ...(process.env.BENCH_PROF === role ? (process.env.BENCH_ARGS ?? '--cpu-prof --cpu-prof-dir=/tmp/q/prof').split(' ') : [])] });
+  const child = fork(fileURLToPath(new URL(`roles/${role}.js`, import.meta.url)), { serialization: 'advanced' });
   running.add(child);
   const calls = new Map();
   let lastId = 0;
@@ -31,7 +31,6 @@ export async function startProcess(role) {
         child.send({ id, method, argument });
       });
     },
-    disconnect: () => child.disconnect(),
     async stop() {
       isStopping = true;
       if (child.exitCode !== null || child.signalCode !== null) return;

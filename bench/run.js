@@ -3,6 +3,7 @@
  *
  *   npm run bench                          everything
  *   npm run bench -- fanout --n 1,4,8      one part, with an option of its own
+ *   npm run bench -- fanout --peers redis  beside other buses
  *   npm run bench -- caches --json FILE    also writes the results, with the machine
  */
 import { writeFileSync } from 'node:fs';
@@ -32,9 +33,12 @@ for (const name of positionals.length > 0 ? positionals : Object.keys(parts)) {
     results[name].push(...tables);
   }
 }
-const missed = Object.values(results).flatMap((tables) => tables.flatMap(({ title, rows }) => rows.filter((row) => isMet(row) === false).map(({ name }) => `${title}: ${name}`)));
+const missed = Object.values(results).flatMap((tables) =>
+  tables.flatMap(({ title, rows }) => rows.filter((row) => isMet(row) === false).map(({ name }) => `${title}: ${name}`)),
+);
 console.log(missed.length === 0 ? 'Everything that was wanted is met.' : `Missed:\n${missed.map((what) => `  ${what}`).join('\n')}`);
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine, date: new Date().toISOString(), results: withoutCycles(results) }, null, 2)}\n`);
+if (values.json !== undefined)
+  writeFileSync(values.json, `${JSON.stringify({ machine, date: new Date().toISOString(), results: withoutCycles(results) }, null, 2)}\n`);
 
 function parse() {
   const own = Object.assign({}, ...Object.values(parts).map(({ options = {} }) => options));
@@ -42,6 +46,7 @@ function parse() {
     const parsed = parseArgs({ allowPositionals: true, options: { json: { type: 'string' }, ...own } });
     const unknown = parsed.positionals.filter((name) => !Object.hasOwn(parts, name));
     if (unknown.length > 0) throw new Error(`there is no part ${unknown.join(', ')}; there are ${Object.keys(parts).join(', ')}`);
+    for (const { check } of Object.values(parts)) check?.(parsed.values);
     return parsed;
   } catch (error) {
     console.error(`bench: ${error.message}`);

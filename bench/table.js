@@ -39,13 +39,22 @@ export function formatTable({ title, unit, rows }) {
 /** The same for Markdown. */
 export function formatMarkdown({ title, unit, rows }) {
   const line = (cells) => `| ${cells.join(' | ')} |`;
-  return [`**${title}** (${unit})`, '', line(HEAD), line(HEAD.map((_, i) => (i === 0 || i >= 6 ? '---' : '--:'))), ...rows.map((row) => line(cellsOf(row))), ''].join('\n');
+  return [
+    `**${title}** (${unit})`,
+    '',
+    line(HEAD),
+    line(HEAD.map((_, i) => (i === 0 || i >= 6 ? '---' : '--:'))),
+    ...rows.map((row) => line(cellsOf(row))),
+    '',
+  ].join('\n');
 }
 
 function cellsOf(row) {
   const { name, values, wanted = {}, note = '' } = row;
   const of = ratios(row);
-  const bounds = Object.entries(wanted).map(([bound, value]) => `${bound.endsWith('Least') ? '>=' : '<='} ${formatNumber(value)}${bound.startsWith('ratio') ? ' x' : ''}`);
+  const bounds = Object.entries(wanted).map(
+    ([bound, value]) => `${bound.endsWith('Least') ? '>=' : '<='} ${formatNumber(value)}${bound.startsWith('ratio') ? ' x' : ''}`,
+  );
   const met = isMet(row);
   return [
     name,

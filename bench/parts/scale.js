@@ -15,7 +15,8 @@ export async function* measure() {
   const memory = { name: 'memory of the primary for 1,000 idle connections (RSS beyond none), MiB', values: [], wanted: { atMost: 100 } };
   const slope = { name: 'fitted: a further connection costs a row, µs', values: [] };
   const offset = { name: 'fitted: a row costs by itself, µs', values: [] };
-  const idleWorker = { name: `CPU of a worker at ${SLOW_RATE} rows/s, % of a core`, values: [], wanted: { atMost: 1 } };
+  const rawReader = { name: `CPU of the raw reader at ${SLOW_RATE} rows/s, % of a core`, values: [] };
+  const idleWorker = { name: `CPU of a worker at ${SLOW_RATE} rows/s, % of a core`, values: [], base: rawReader, wanted: { atMost: 1 } };
   for (let round = 0; round < rounds; round++) {
     for (const row of perRow) {
       const cost = await connections(row.n);
@@ -27,11 +28,12 @@ export async function* measure() {
     const fit = fitLine(perRow.map(({ n, values }) => [n, values.at(-1)]));
     slope.values.push(fit.slope);
     offset.values.push(fit.offset);
-    idleWorker.values.push(await slowWorker());
+    rawReader.values.push(await atSlowRate('raw-server', 'sendPaced', 'raw-reader'));
+    idleWorker.values.push(await atSlowRate('primary', 'appendPaced', 'worker'));
   }
   yield [
     { title: `Connections, at ${RATE} rows/s`, unit: 'as named', rows: [...perRow, offset, slope] },
-    { title: 'At rest', unit: 'as named', rows: [idle, memory, idleWorker] },
+    { title: 'At rest', unit: 'as named', rows: [idle, memory, rawReader, idleWorker] },
   ];
 }
 
@@ -65,13 +67,14 @@ async function during(process, seconds) {
   return ((end.cpuMs - start.cpuMs) * 100) / (end.at - start.at);
 }
 
-async function slowWorker() {
-  return withProcesses(['primary', 'worker'], async (primary, worker) => {
-    const { port } = await primary.call('open', { log: 'memory' });
-    await worker.call('follow', { port });
-    const pacing = primary.call('appendPaced', { rowsPerSecond: SLOW_RATE, seconds: IDLE_SECONDS + 1 });
-    await worker.call('reach', SLOW_RATE);
-    const percent = await during(worker, IDLE_SECONDS - 1);
+/** CPU of a consumer that gets few rows. */
+async function atSlowRate(sourceRole, method, sinkRole) {
+  return withProcesses([sourceRole, sinkRole], async (source, sink) => {
+    const { port } = await source.call('open', { log: 'memory' });
+    await sink.call('follow', { port });
+    const pacing = source.call(method, { rowsPerSecond: SLOW_RATE, seconds: IDLE_SECONDS + 1 });
+    await sink.call('reach', SLOW_RATE);
+    const percent = await during(sink, IDLE_SECONDS - 1);
     await pacing;
     return percent;
   });

@@ -67,7 +67,6 @@ serveCalls({
   },
 
   /** CPU, memory and the longest pause of the event loop since the last call. */
-  usage0: () => ({ at: nowMs(), cpuMs: cpuMs() }),
   usage() {
     delays.enable();
     const usage = { at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: peakRssMiB(), longestPauseMs: delays.max / 1e6 };

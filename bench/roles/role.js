@@ -5,13 +5,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 export function serveCalls(methods) {
-  process.on('message', async ({ id, method, argument }) => {
+  const answer = async ({ id, method, argument }) => {
     try {
       process.send({ id, result: await methods[method](argument) });
     } catch (error) {
       process.send({ id, error: error?.stack ?? String(error) });
     }
-  });
+  };
+  process.on('message', (call) => void answer(call));
   process.once('disconnect', () => process.exit(0));
 }
 

@@ -10,7 +10,7 @@ export interface Timer {
 export interface Clock {
   /** Ms since 1970. Never runs backwards within a process, even when the system's clock is set. */
   now(): Millis;
-  /** Calls `wake` once, after `delayMs` and at most about a thirtieth of it later. It keeps the process alive: a worker that waits to connect again has not ended. */
+  /** Calls `wake` once, after `delayMs` and at most about a thirtieth of it later; with 0, when everyone else has had a turn. It keeps the process alive: a worker that waits to connect again has not ended. */
   wakeIn(delayMs: Millis, wake: () => void): Timer;
 }
 
@@ -23,7 +23,11 @@ const DELAY_PER_SLACK = 32;
 export const systemClock: Clock = {
   now: () => performance.timeOrigin + performance.now(),
   wakeIn(delayMs, wake) {
-    const bounded = Math.min(Math.max(delayMs, 0), LONGEST_DELAY_MS);
+    if (delayMs <= 0) {
+      const handle = setImmediate(wake);
+      return { cancel: () => clearImmediate(handle) };
+    }
+    const bounded = Math.min(delayMs, LONGEST_DELAY_MS);
     const handle = setTimeout(wake, Math.min(withSlack(bounded, performance.now()), LONGEST_DELAY_MS));
     return { cancel: () => clearTimeout(handle) };
   },

@@ -16,7 +16,7 @@ import type { Chunk } from './chunk.ts';
 import type { Hint, HintListener } from './log.ts';
 
 /** Large enough that catch-up moves few records, small enough that a page of a few hundred KiB is not far exceeded. A larger batch is one chunk. */
-const MAX_CHUNK_BYTES = 128 * 1024;
+const MAX_CHUNK_BYTES = 256 * 1024;
 
 /**
  * What waits beyond this (in characters) has the next commit: a flood of appends must not keep the event loop from everyone else.

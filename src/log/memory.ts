@@ -67,7 +67,7 @@ class MemoryLog implements Log {
       this.#stream(stream);
       checkBatch(stream, rows, this.#requireOpen().limits);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     // As it is: a promise around it would cost as much as the append itself.
     return this.#appends.append(stream, rows);

@@ -20,6 +20,8 @@ const advice: Record<LogErrorCode, string> = {
 const codesOfCauses: ReadonlyArray<readonly [prefix: string, code: LogErrorCode]> = [
   ['SQLITE_CORRUPT', 'LOG_DAMAGED'],
   ['SQLITE_NOTADB', 'LOG_DAMAGED'],
+  // The file ends before its last page does.
+  ['SQLITE_IOERR_SHORT_READ', 'LOG_DAMAGED'],
   // A missing table or column, and a chunk or stream that is there twice: not the tables that we made.
   ['SQLITE_ERROR', 'LOG_DAMAGED'],
   ['SQLITE_CONSTRAINT', 'LOG_DAMAGED'],

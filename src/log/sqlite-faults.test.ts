@@ -235,7 +235,7 @@ test('appends while someone else writes to the file are LOG_LOCKED, and those af
 });
 
 test('a log whose disk is full says LOG_FULL, keeps nothing of what it refused, and goes on when there is room', async () => {
-  const log = await opened({ maxPages: 40 });
+  const log = await opened({ maxPages: 80 });
   const row = `"${'x'.repeat(50_000)}"`;
   let hints = 0;
   log.watch(() => void hints++);

@@ -164,9 +164,7 @@ function createRecord(database: Database.Database, name: StreamName): StreamReco
     crc32 INTEGER NOT NULL,
     lines BLOB NOT NULL
   )`);
-  database
-    .prepare('INSERT INTO streams (name, rows_table, latest, earliest) VALUES (?, ?, ?, ?)')
-    .run(name, record.rows_table, record.latest, record.earliest);
+  database.prepare('INSERT INTO streams (name, rows_table, latest, earliest) VALUES (?, ?, ?, ?)').run(name, record.rows_table, record.latest, record.earliest);
   return record;
 }
 

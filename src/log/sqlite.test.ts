@@ -168,3 +168,20 @@ test('a page that is one chunk is not copied, and several chunks are joined in o
   const all = await log.read('events', { after: 1, maxBytes: 1_000 });
   expect(Buffer.from(all.lines).toString()).toBe('RDATA events 2 2\nRDATA events 3 3\n');
 });
+
+test('a flood of appends is several commits, between which everyone else has a turn; all come, in order', async () => {
+  const log = await opened();
+  const row = JSON.stringify('x'.repeat(1_000));
+  const commits: number[] = [];
+  let turns = 0;
+  log.watch(({ latest }) => {
+    commits.push(latest);
+    setImmediate(() => turns++);
+  });
+  const count = 5_000;
+  const tokens = await Promise.all(Array.from({ length: count }, () => log.append('events', [row])));
+  expect(tokens).toEqual(Array.from({ length: count }, (_, i) => i + 1));
+  expect(commits.length).toBeGreaterThan(5);
+  expect(turns).toBeGreaterThanOrEqual(commits.length - 1);
+  expect(commits.at(-1)).toBe(count);
+});

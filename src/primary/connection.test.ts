@@ -88,6 +88,41 @@ test('the next page is asked for only when the socket has taken the last one', a
   expect(connection.text).toBe('POSITION events 0\nRDATA events 1 "a"\nRDATA events 2 "b"\n');
 });
 
+test('while it catches up, one page is a turn of the event loop, so that a fast reader does not keep it from others', async () => {
+  const { clock, publisher, connection, pump, send } = await setUp();
+  connection.takesMore = false;
+  await publisher.append('events', ['a']);
+  await publisher.append('events', ['b'.repeat(defaultPrimaryLimits.pageBytes)]);
+  await publisher.append('events', ['c']);
+  send('REPLICATE events 0');
+  const pages = (): number => connection.text.split('RDATA').length - 1;
+  const before = pages();
+  expect(before).toBeLessThan(3);
+  connection.unsentBytes = 0;
+  pump.handleDrained();
+  expect(pages()).toBe(before);
+  clock.step(clock.now());
+  expect(pages()).toBeGreaterThan(before);
+});
+
+test('a live one is served at once, up to a burst; then others have a turn', async () => {
+  const { clock, publisher, connection, pump, send } = await setUp();
+  send('REPLICATE events NOW');
+  connection.takesMore = false;
+  const count = 80;
+  for (let i = 0; i < count; i++) await publisher.append('events', ['x'.repeat(defaultPrimaryLimits.pageBytes)]);
+  const pages = (): number => connection.text.split('RDATA').length - 1;
+  expect(pages()).toBe(1);
+  pump.handleDrained();
+  expect(pages()).toBe(2);
+  for (let i = 0; i < count; i++) pump.handleDrained();
+  const burst = pages();
+  expect(burst).toBeGreaterThan(4);
+  expect(burst).toBeLessThan(count);
+  clock.step(clock.now());
+  expect(pages()).toBeGreaterThan(burst);
+});
+
 test('a page that is read in the background is sent when it comes, and dropped when the connection is gone by then', async () => {
   const { publisher, connection, pump, ends, send } = await setUp();
   await publisher.append('events', ['a']);

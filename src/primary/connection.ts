@@ -21,7 +21,7 @@ export interface PrimaryConnectionOptions {
 }
 
 /** What a live peer may be given before everyone else has had a turn: enough that workers do not wait while the next commit is made. */
-const MAX_BURST_BYTES = 512 * 1024;
+const MAX_BURST_BYTES = 2 * 1024 * 1024;
 
 export class PrimaryConnection implements ConnectionHandler {
   readonly connection: Connection;
@@ -54,7 +54,7 @@ export class PrimaryConnection implements ConnectionHandler {
     if (!this.session.isCatchingUp && this.#burstBytes < MAX_BURST_BYTES) return this.#goOn();
     // A peer that reads as fast as we write would be served without end, and nobody else in the process meanwhile. A page of old rows
     // is read from the disk, too: there one is a turn.
-    setImmediate(() => {
+    this.#options.clock.wakeIn(0, () => {
       this.#burstBytes = 0;
       this.#goOn();
     });

@@ -102,7 +102,7 @@ export class Publisher implements StreamTable {
       // As it is: a promise around it would cost as much as the append itself.
       return log.append(stream, texts);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 

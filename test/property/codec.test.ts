@@ -66,8 +66,7 @@ describe('a command and its line', () => {
         // The second time it is of the same stream as the row before.
         for (let i = 0; i < 2; i++) {
           expect(decodeRow(encodeCommand(written), decoder)).toBe(true);
-          const { stream, token = 'batch', row } = decoder;
-          expect({ name: 'RDATA', stream, token, row }).toEqual(written);
+          expect({ name: 'RDATA', stream: decoder.stream, token: decoder.token ?? 'batch', row: decoder.row }).toEqual(written);
         }
       }),
     );

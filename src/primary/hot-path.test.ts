@@ -1,0 +1,121 @@
+/** What a row may cost, counted: no test here looks at a watch. */
+
+import { expect, test, vi } from 'vitest';
+import { Collector } from '../../test/support/collector.ts';
+import { deploy, settle } from '../../test/support/deployment.ts';
+import { type Clock, type Millis, systemClock, type Timer } from '../base/clock.ts';
+import { defineStream } from '../model/stream.ts';
+import { createMemoryTransport, type MemoryTransport } from '../transport/memory.ts';
+
+const WORKERS = 5;
+const ROWS = 1_000;
+
+interface Fact {
+  readonly id: number;
+}
+
+const events = defineStream<Fact>('events');
+
+class CountingClock implements Clock {
+  reads = 0;
+  timers = 0;
+
+  now(): Millis {
+    this.reads++;
+    return systemClock.now();
+  }
+
+  wakeIn(delayMs: Millis, wake: () => void): Timer {
+    this.timers++;
+    return systemClock.wakeIn(delayMs, wake);
+  }
+}
+
+/** What the primary writes, by connection. */
+function recordWrites(inner: MemoryTransport): { transport: MemoryTransport; written: Uint8Array[][] } {
+  const written: Uint8Array[][] = [];
+  const transport: MemoryTransport = {
+    ...inner,
+    connect: (address, handler) => inner.connect(address, handler),
+    listen: (address, accept) =>
+      inner.listen(address, (connection) => {
+        const ofConnection: Uint8Array[] = [];
+        written.push(ofConnection);
+        const { write } = connection;
+        connection.write = (bytes) => {
+          ofConnection.push(bytes);
+          return write.call(connection, bytes);
+        };
+        return accept(connection);
+      }),
+  };
+  return { transport, written };
+}
+
+async function liveDeployment() {
+  const { transport, written } = recordWrites(createMemoryTransport());
+  const { primary, worker } = deploy(transport);
+  const clocks = { primary: new CountingClock(), worker: new CountingClock() };
+  const server = await primary({ streams: [events], clock: clocks.primary });
+  const collectors: Collector<Fact>[] = [];
+  for (let i = 0; i < WORKERS; i++) {
+    const reader = worker({ clock: clocks.worker });
+    const seen = new Collector<Fact>();
+    reader.subscribe(events, { from: 'now' }, seen.handler);
+    await reader.start();
+    collectors.push(seen);
+  }
+  await settle();
+  for (const ofConnection of written) ofConnection.length = 0;
+  return { server, clocks, written, collectors };
+}
+
+test('a row is made JSON once and a commit made bytes once, however many workers follow: all get the same buffer', async () => {
+  const { server, written, collectors } = await liveDeployment();
+  let encoded = 0;
+  const row = (id: number): Fact => ({
+    id,
+    // @ts-expect-error What JSON.stringify calls is not part of a fact.
+    toJSON: () => {
+      encoded++;
+      return { id };
+    },
+  });
+  await Promise.all(Array.from({ length: ROWS }, (_, id) => server.append(events, [row(id)])));
+  for (const seen of collectors) await seen.reached(ROWS);
+  expect(encoded).toBe(ROWS);
+  const pages = written.map((ofConnection) => ofConnection.filter((bytes) => Buffer.from(bytes).includes('RDATA')));
+  expect(pages[0]!.length).toBeGreaterThan(0);
+  for (const ofConnection of pages) {
+    expect(ofConnection.length).toBe(pages[0]!.length);
+    for (const [i, page] of ofConnection.entries()) expect(page).toBe(pages[0]![i]);
+  }
+});
+
+test('rows set no timer and do not ask for the time, at either end', async () => {
+  const { server, clocks, collectors } = await liveDeployment();
+  const count = (): number[] => [clocks.primary.timers, clocks.worker.timers, clocks.primary.reads, clocks.worker.reads];
+  const before = count();
+  await Promise.all(Array.from({ length: ROWS }, (_, id) => server.append(events, [{ id }])));
+  for (const seen of collectors) await seen.reached(ROWS);
+  const [primaryTimers, workerTimers, primaryReads, workerReads] = count().map((value, i) => value - before[i]!);
+  // Some for each page or chunk of bytes; a thousand rows are one or two.
+  expect(primaryTimers).toBeLessThanOrEqual(WORKERS);
+  expect(workerTimers).toBeLessThanOrEqual(WORKERS);
+  expect(primaryReads).toBeLessThan(ROWS / 5);
+  expect(workerReads).toBeLessThan(ROWS / 5);
+});
+
+test('a row is parsed once at each worker, and a handler that returns nothing costs no promise', async () => {
+  const { server, collectors } = await liveDeployment();
+  await server.append(events, [{ id: -1 }]);
+  for (const seen of collectors) await seen.reached(1);
+  const parse = vi.spyOn(JSON, 'parse');
+  try {
+    await Promise.all(Array.from({ length: ROWS }, (_, id) => server.append(events, [{ id }])));
+    for (const seen of collectors) await seen.reached(1 + ROWS);
+    expect(parse).toHaveBeenCalledTimes(WORKERS * ROWS);
+  } finally {
+    parse.mockRestore();
+  }
+});
