@@ -2,7 +2,7 @@
 import { Bench } from 'tinybench';
 import { encodeChunks } from '../../dist/log/appends.js';
 import { encodeRows } from '../../dist/model/row.js';
-import { RowDecoder } from '../../dist/protocol/codec.js';
+import { RowDecoder } from '../../dist/protocol/row-decoder.js';
 import { LineCutter } from '../../dist/protocol/lines.js';
 import { makeLines, rows as differentRows } from '../rows.js';
 import { rounds } from '../rounds.js';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { PeerError, UsageError } from '../model/errors.ts';
-import { decodeCommand, encodeCommand, RowDecoder } from './codec.ts';
+import { decodeCommand, encodeCommand } from './codec.ts';
+import { RowDecoder } from './row-decoder.ts';
 import { type Command, type CommandName, type Side, senders } from './command.ts';
 import { decodeRow } from '../../test/support/row-lines.ts';
 

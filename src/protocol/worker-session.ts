@@ -13,12 +13,13 @@ import { Queue } from '../base/queue.ts';
 import { PeerError, quote, type RowcastError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
-import { decodeCommand, encodeCommand, RowDecoder } from './codec.ts';
+import { decodeCommand, encodeCommand } from './codec.ts';
 import type { Command } from './command.ts';
 import { formatWorkerGreeting, type Greeting, parseGreeting } from './greeting.ts';
 import { KeepAlive } from './keep-alive.ts';
 import type { WorkerLimits } from './limits.ts';
 import { LineCutter } from './lines.ts';
+import { RowDecoder } from './row-decoder.ts';
 import { type Incoming, LenientIncoming, type RowsOutput, StrictIncoming } from './incoming.ts';
 
 export interface WorkerSessionOptions {

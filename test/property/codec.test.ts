@@ -4,9 +4,10 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { PeerError, UsageError } from '../../src/model/errors.ts';
 import { streamNameFault } from '../../src/model/stream.ts';
-import { decodeCommand, encodeCommand, RowDecoder } from '../../src/protocol/codec.ts';
+import { decodeCommand, encodeCommand } from '../../src/protocol/codec.ts';
 import { type Command, type CommandName, type Side, senders } from '../../src/protocol/command.ts';
 import { LineCutter } from '../../src/protocol/lines.ts';
+import { RowDecoder } from '../../src/protocol/row-decoder.ts';
 import { anyBytes, anyPieces, cutAt } from '../support/any-bytes.ts';
 import { decodeRow } from '../support/row-lines.ts';
 
