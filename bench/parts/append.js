@@ -9,19 +9,21 @@ export async function* measure() {
   const rowcastHundred = { name: 'Rowcast, batches of 100, one at a time', values: [], base: hundred, wanted: { ratioAtLeast: 0.8 } };
   const inFlight = { name: 'Rowcast, single rows, 1,000 in flight', values: [], wanted: { atLeast: 150 } };
   const many = { name: 'Rowcast, batches of 100, 100 in flight', values: [] };
+  const plainPauses = { name: 'better-sqlite3, a row a transaction', values: [] };
   const pauses = { name: 'one row at a time', values: [], wanted: { atMost: 20 } };
   const pausesMany = { name: 'single rows, 1,000 in flight', values: [], wanted: { atMost: 20 } };
   const pausesBatches = { name: 'batches of 100, 100 in flight', values: [], wanted: { atMost: 20 } };
   for (let round = 0; round < rounds; round++) {
     const plain = await plainSqlite();
-    one.values.push(plain.one / 1_000);
-    hundred.values.push(plain.hundred / 1_000);
+    one.values.push(plain.one.rate / 1_000);
+    hundred.values.push(plain.hundred.rate / 1_000);
+    plainPauses.values.push(plain.one.longestMs);
     await withProcesses(['primary'], async (primary) => {
       await primary.call('open', { log: 'sqlite' });
       const append = async (way) => {
-        await primary.call('usage');
+        await primary.call('takeLongestPauseMs');
         const { startedAt, durableAt } = await primary.call('append', way);
-        const { longestPauseMs } = await primary.call('usage');
+        const longestPauseMs = await primary.call('takeLongestPauseMs');
         return { rate: way.rows / (durableAt - startedAt), longestPauseMs };
       };
       const warmUp = { rows: 200_000, perBatch: 1, inFlight: 1_000 };
@@ -40,7 +42,7 @@ export async function* measure() {
   }
   yield [
     { title: 'Durable appends', unit: 'thousand rows a second', rows: [one, rowcastOne, hundred, rowcastHundred, inFlight, many] },
-    { title: 'The longest that the event loop stood still meanwhile', unit: 'ms', rows: [pauses, pausesMany, pausesBatches] },
+    { title: 'The longest that the event loop stood still meanwhile', unit: 'ms', rows: [plainPauses, pauses, pausesMany, pausesBatches] },
   ];
 }
 

@@ -8,6 +8,8 @@ const RATE = 100;
 const SECONDS = 3;
 const IDLE_SECONDS = 6;
 const SLOW_RATE = 40;
+/** Lines until the compiler has settled. */
+const WARM_UP_LINES = 100_000;
 
 export async function* measure() {
   const perRow = CONNECTIONS.map((n) => ({ name: `CPU of the primary for a row to ${n.toLocaleString('en-US')}, µs`, values: [], n }));
@@ -28,8 +30,8 @@ export async function* measure() {
     const fit = fitLine(perRow.map(({ n, values }) => [n, values.at(-1)]));
     slope.values.push(fit.slope);
     offset.values.push(fit.offset);
-    rawReader.values.push(await atSlowRate('raw-server', 'sendPaced', 'raw-reader'));
-    idleWorker.values.push(await atSlowRate('primary', 'appendPaced', 'worker'));
+    rawReader.values.push(await atSlowRate(raw));
+    idleWorker.values.push(await atSlowRate(rowcast));
   }
   yield [
     { title: `Connections, at ${RATE} rows/s`, unit: 'as named', rows: [...perRow, offset, slope] },
@@ -40,18 +42,17 @@ export async function* measure() {
 async function connections(n) {
   return withProcesses(['primary', ...Array(Math.min(n, PROCESSES)).fill('worker')], async (primary, ...workers) => {
     const { port } = await primary.call('open', { log: 'memory' });
-    await primary.call('appendPaced', { rowsPerSecond: RATE, seconds: 1 });
+    await primary.call('append', { rows: WARM_UP_LINES, perBatch: 1, inFlight: 100 });
     const { rssMiB: before } = await primary.call('usage');
     await Promise.all(workers.map((worker) => worker.call('follow', { port, connections: n / workers.length })));
     const { rssMiB: after } = await primary.call('usage');
+    const received = async (rows) => Promise.all(workers.map((worker) => worker.call('reach', rows)));
+    await primary.call('append', { rows: WARM_UP_LINES / n, perBatch: 1, inFlight: 1 });
+    await received(WARM_UP_LINES / n);
     const rest = n === 1_000 ? await during(primary, IDLE_SECONDS) : undefined;
-    const run = async (seconds, total) => {
-      await primary.call('appendPaced', { rowsPerSecond: RATE, seconds });
-      await Promise.all(workers.map((worker) => worker.call('reach', total)));
-    };
-    await run(1, RATE);
     const { cpuMs: start } = await primary.call('usage');
-    await run(SECONDS, RATE * (1 + SECONDS));
+    await primary.call('appendPaced', { rowsPerSecond: RATE, seconds: SECONDS });
+    await received(WARM_UP_LINES / n + RATE * SECONDS);
     const { cpuMs: end } = await primary.call('usage');
     return { memoryMiB: after - before, idleCpuPercent: rest, cpuUsPerRow: ((end - start) * 1_000) / (RATE * SECONDS) };
   });
@@ -67,13 +68,30 @@ async function during(process, seconds) {
   return ((end.cpuMs - start.cpuMs) * 100) / (end.at - start.at);
 }
 
+const raw = {
+  roles: ['raw-server', 'raw-reader'],
+  async warmUp(source) {
+    await source.call('prepare', { rows: WARM_UP_LINES });
+    await source.call('send');
+  },
+  paced: 'sendPaced',
+};
+
+const rowcast = {
+  roles: ['primary', 'worker'],
+  warmUp: async (source) => source.call('append', { rows: WARM_UP_LINES, perBatch: 1, inFlight: 10 }),
+  paced: 'appendPaced',
+};
+
 /** CPU of a consumer that gets few rows. */
-async function atSlowRate(sourceRole, method, sinkRole) {
-  return withProcesses([sourceRole, sinkRole], async (source, sink) => {
+async function atSlowRate({ roles, warmUp, paced }) {
+  return withProcesses(roles, async (source, sink) => {
     const { port } = await source.call('open', { log: 'memory' });
     await sink.call('follow', { port });
-    const pacing = source.call(method, { rowsPerSecond: SLOW_RATE, seconds: IDLE_SECONDS + 1 });
-    await sink.call('reach', SLOW_RATE);
+    await warmUp(source);
+    await sink.call('reach', WARM_UP_LINES);
+    const pacing = source.call(paced, { rowsPerSecond: SLOW_RATE, seconds: IDLE_SECONDS + 1 });
+    await sink.call('reach', WARM_UP_LINES + SLOW_RATE);
     const percent = await during(sink, IDLE_SECONDS - 1);
     await pacing;
     return percent;

@@ -3,7 +3,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createPrimary, defineStream, memoryLog } from 'rowcast';
 import { sqliteLog } from 'rowcast/log/sqlite';
 import { rows as differentRows } from '../rows.js';
-import { cpuMs, nowMs, peakRssMiB, rssMiB, serveCalls, temporaryFile } from './role.js';
+import { cpuMs, nowMs, pace, peakRssMiB, rssMiB, serveCalls, temporaryFile } from './role.js';
 
 const events = defineStream('events');
 let primary;
@@ -34,26 +34,14 @@ serveCalls({
   },
 
   /** Appends single rows at a fixed rate, each with the time of its append, by nowMs, in the place of its state key. */
-  async appendPaced({ rowsPerSecond, seconds }) {
+  async appendPaced(rate) {
     isPaceEnded = false;
-    const startedAt = nowMs();
-    const rows = rowsPerSecond * seconds;
     const pending = new Set();
-    await new Promise((resolve) => {
-      let done = 0;
-      const timer = setInterval(() => {
-        if (isPaceEnded) done = rows;
-        const due = Math.min(rows, ((nowMs() - startedAt) * rowsPerSecond) / 1_000);
-        for (; done < due; done++) {
-          const row = differentRows[done % differentRows.length].with(3, nowMs());
-          const append = primary.append(events, [row]).then(() => pending.delete(append));
-          pending.add(append);
-        }
-        if (done < rows) return;
-        clearInterval(timer);
-        resolve();
-      }, 1);
-    });
+    const append = (i) => {
+      const promise = primary.append(events, [differentRows[i % differentRows.length].with(3, nowMs())]).then(() => pending.delete(promise));
+      pending.add(promise);
+    };
+    await pace(rate, append, () => isPaceEnded);
     await Promise.all(pending);
   },
 
@@ -66,12 +54,14 @@ serveCalls({
     await primary.close();
   },
 
-  /** CPU, memory and the longest pause of the event loop since the last call. */
-  usage() {
+  usage: () => ({ at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: peakRssMiB() }),
+
+  /** The longest pause of the event loop since the last call. To watch it costs CPU: not before it is asked for. */
+  takeLongestPauseMs() {
+    const longest = delays.max / 1e6;
     delays.enable();
-    const usage = { at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: peakRssMiB(), longestPauseMs: delays.max / 1e6 };
     delays.reset();
-    return usage;
+    return longest;
   },
 });
 

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { makeLines, rows as differentRows } from '../rows.js';
-import { cpuMs, nowMs, rssMiB, serveCalls } from './role.js';
+import { cpuMs, nowMs, pace, rssMiB, serveCalls } from './role.js';
 
 const sockets = new Set();
 const server = createServer({ noDelay: true }, (socket) => {
@@ -35,21 +35,10 @@ serveCalls({
   },
 
   /** A line a row at a fixed rate, with the time of its write in the place of the state key. */
-  async sendPaced({ rowsPerSecond, seconds }) {
-    const startedAt = nowMs();
-    const rows = rowsPerSecond * seconds;
-    await new Promise((resolve) => {
-      let done = 0;
-      const timer = setInterval(() => {
-        const due = Math.min(rows, ((nowMs() - startedAt) * rowsPerSecond) / 1_000);
-        for (; done < due; done++) {
-          const line = `RDATA events ${++sent} ${JSON.stringify(differentRows[done % differentRows.length].with(3, nowMs()))}\n`;
-          for (const socket of sockets) socket.write(line);
-        }
-        if (done < rows) return;
-        clearInterval(timer);
-        resolve();
-      }, 1);
+  async sendPaced(rate) {
+    await pace(rate, (i) => {
+      const line = `RDATA events ${++sent} ${JSON.stringify(differentRows[i % differentRows.length].with(3, nowMs()))}\n`;
+      for (const socket of sockets) socket.write(line);
     });
   },
 

@@ -36,6 +36,25 @@ export function peakRssMiB() {
   return process.resourceUsage().maxRSS / 1024;
 }
 
+/** Calls `send` with 0, 1, 2, … at a fixed rate, at most every ms, until it was called for all `seconds` or `isEnded` says so. */
+export async function pace({ rowsPerSecond, seconds }, send, isEnded = () => false) {
+  const startedAt = nowMs();
+  const rows = rowsPerSecond * seconds;
+  let sent = 0;
+  await new Promise((resolve) => {
+    const timer = setInterval(
+      () => {
+        const due = Math.min(rows, ((nowMs() - startedAt) * rowsPerSecond) / 1_000);
+        while (sent < due && !isEnded()) send(sent++);
+        if (sent < rows && !isEnded()) return;
+        clearInterval(timer);
+        resolve();
+      },
+      Math.max(1, 1_000 / rowsPerSecond),
+    );
+  });
+}
+
 /** Checks that tokens rise with none missing, counts rows, and tells when a count is reached. */
 export class RowCounter {
   count = 0;

@@ -29,10 +29,7 @@ serveCalls({
     return { at: Math.max(...times) };
   },
 
-  usage() {
-    const usage = { at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: peakRssMiB() };
-    return usage;
-  },
+  usage: () => ({ at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: peakRssMiB() }),
 
   /** Latencies in ms since the last call. */
   takeLatencies() {
