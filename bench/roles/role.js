@@ -36,23 +36,37 @@ export function peakRssMiB() {
   return process.resourceUsage().maxRSS / 1024;
 }
 
-/** Calls `send` with 0, 1, 2, … at a fixed rate, at most every ms, until it was called for all `seconds` or `isEnded` says so. */
+/** Calls `send` with 0, 1, 2, … at even distances, until it was called for all `seconds` or `isEnded` says so. */
 export async function pace({ rowsPerSecond, seconds }, send, isEnded = () => false) {
-  const startedAt = nowMs();
+  const everyMs = 1_000 / rowsPerSecond;
   const rows = rowsPerSecond * seconds;
-  let sent = 0;
+  const startedAt = nowMs();
+  for (let i = 0; i < rows && !isEnded(); i++) {
+    await (everyMs < 1 ? sleepUntil : wakeAt)(startedAt + i * everyMs);
+    send(i);
+  }
+}
+
+async function wakeAt(at) {
+  const early = at - nowMs();
+  if (early <= 0) return;
   await new Promise((resolve) => {
-    const timer = setInterval(
-      () => {
-        const due = Math.min(rows, ((nowMs() - startedAt) * rowsPerSecond) / 1_000);
-        while (sent < due && !isEnded()) send(sent++);
-        if (sent < rows && !isEnded()) return;
-        clearInterval(timer);
-        resolve();
-      },
-      Math.max(1, 1_000 / rowsPerSecond),
-    );
+    setTimeout(resolve, early);
   });
+}
+
+const asleep = new Int32Array(new SharedArrayBuffer(4));
+
+/** Timers have steps of a ms, and rows in pairs would be none at a rate: the second finds everyone awake. So the whole process sleeps, once it has done what there was to do. */
+async function sleepUntil(at) {
+  // Two turns: what one began, the next may end.
+  for (let i = 0; i < 2; i++) {
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+  const early = at - nowMs();
+  if (early > 0) Atomics.wait(asleep, 0, 0, early);
 }
 
 /** Checks that tokens rise with none missing, counts rows, and tells when a count is reached. */
