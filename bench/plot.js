@@ -15,6 +15,18 @@ const [file = path.join(ours, 'results.json'), directory = ours] = process.argv.
 const { machine, date, results } = JSON.parse(readFileSync(file, 'utf8'));
 const under = `node ${machine.node}, ${machine.cores} cores of ${machine.cpu}, ${date.slice(0, 10)}; median, whiskers from least to most`;
 
+/** One hue for each system; the stronger one for what is durable, or for many rows at a time. */
+const colors = [
+  [/^raw/, '#999'],
+  [/^Rowcast, (batches|durable)/, '#1f5fbf'],
+  [/^Rowcast/, '#7fb2f0'],
+  [/^Redis.*100/, '#c0392b'],
+  [/^Redis/, '#eba59d'],
+  [/^NATS.*100/, '#2e8b57'],
+  [/^NATS/, '#a3d3b6'],
+];
+const colorOf = (name) => colors.find(([pattern]) => pattern.test(name))?.[1];
+
 // A base is named in the file; here it is the row itself again.
 for (const table of Object.values(results).flat()) {
   for (const row of table.rows) if (row.base !== undefined) row.base = table.rows.find(({ name }) => name === row.base);
@@ -60,15 +72,26 @@ function latency() {
 }
 
 function costByConnections() {
-  const rows = results.scale?.flatMap((table) => table.rows).filter(({ n }) => n !== undefined);
-  if (rows === undefined || rows.length === 0) return undefined;
+  const all = results.scale?.flatMap((table) => table.rows) ?? [];
+  const rows = all.filter(({ n }) => n !== undefined);
+  if (rows.length === 0) return undefined;
+  const fitted = (start) => median(all.find(({ name }) => name.startsWith(`fitted: ${start}`)).values);
+  const byItself = fitted('a row');
+  const eachMore = fitted('a further connection');
   return {
-    ...frame({ title: 'What a row costs the primary, by connections', unit: 'µs of CPU a row' }),
-    legend: { show: false },
+    ...frame('What a row costs the primary, by connections'),
     xAxis: { type: 'log', name: 'connections', nameLocation: 'middle', nameGap: 30 },
-    yAxis: { type: 'log', name: 'µs of CPU a row' },
+    yAxis: { type: 'log', name: 'µs of CPU a row', nameLocation: 'middle', nameGap: 50 },
     series: [
-      { type: 'line', data: rows.map(({ n, values }) => [n, median(values)]), symbolSize: 8 },
+      { name: 'measured', type: 'line', data: rows.map(({ n, values }) => [n, median(values)]), symbolSize: 8, color: '#1f5fbf' },
+      {
+        name: `fitted: ${Math.round(byItself)} µs + ${eachMore.toFixed(1)} µs a connection`,
+        type: 'line',
+        data: rows.map(({ n }) => [n, byItself + eachMore * n]),
+        showSymbol: false,
+        lineStyle: { type: 'dashed' },
+        color: '#888',
+      },
       whiskers(rows.map(({ n, values }) => [n, Math.min(...values), Math.max(...values)])),
     ],
   };
@@ -76,11 +99,11 @@ function costByConnections() {
 
 function bars({ title, unit, groups, series }) {
   return {
-    ...frame({ title, unit }),
+    ...frame(title),
     xAxis: { type: 'category', data: groups },
     yAxis: { type: 'value', name: unit, nameLocation: 'middle', nameGap: 40 },
     series: series.flatMap(({ name, values }, i) => [
-      { name, type: 'bar', data: values.map(median) },
+      { name, type: 'bar', data: values.map(median), color: colorOf(name) },
       whiskers(
         values.map((ofGroup, group) => [group, Math.min(...ofGroup), Math.max(...ofGroup)]),
         { index: i, of: series.length },
@@ -95,6 +118,7 @@ function whiskers(data, { index, of } = { index: 0, of: 1 }) {
     type: 'custom',
     silent: true,
     data,
+    encode: { x: 0, y: [1, 2] },
     z: 10,
     renderItem: (_parameters, api) => {
       const layouts = of === 1 ? undefined : api.barLayout({ count: of });
@@ -106,13 +130,22 @@ function whiskers(data, { index, of } = { index: 0, of: 1 }) {
   };
 }
 
-function frame({ title }) {
+function frame(title) {
   return {
     animation: false,
     backgroundColor: '#fff',
+    textStyle: { fontFamily: 'Helvetica, Arial, sans-serif' },
     title: { text: title, subtext: under, left: 10, textStyle: { fontSize: 16 } },
-    legend: { bottom: 5, type: 'plain' },
-    grid: { left: 70, right: 30, top: 80, bottom: 90 },
+    // Fonts differ from machine to machine: spaces make room for a wider one than is reckoned with.
+    legend: {
+      bottom: 5,
+      left: 10,
+      right: 10,
+      itemWidth: 14,
+      textStyle: { fontSize: 11 },
+      formatter: (name) => name.padEnd(Math.ceil(name.length * 1.15), '\u00a0'),
+    },
+    grid: { left: 70, right: 30, top: 80, bottom: 110 },
   };
 }
 
