@@ -13,7 +13,7 @@ export class Alarm {
     this.#wake = wake;
   }
 
-  /** Wakes at `at` or before; undefined wants nothing. A timer that is set is left to run early rather than set anew at every row: waking early is harmless. */
+  /** Wakes at `at`, later only by the slack of the clock; undefined wants nothing. A timer that is set is left to run early rather than set anew at every row: waking early is harmless. */
   setBy(at: Millis = Infinity): void {
     if (at >= this.#wakesAt) return;
     this.#timer?.cancel();

@@ -8,7 +8,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import { Queue } from '../base/queue.ts';
-import { encodeBatch } from '../model/batch.ts';
+import { encodeBatch, LONGEST_UTF8_BYTES_PER_UNIT } from '../model/batch.ts';
 import type { RowText } from '../model/row.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
@@ -19,10 +19,12 @@ import type { Hint, HintListener } from './log.ts';
 const MAX_CHUNK_BYTES = 256 * 1024;
 
 /**
- * What waits beyond this (in characters) has the next commit: a flood of appends must not keep the event loop from everyone else.
- * Measured with sqlite: 5 ms for encoding and commit together.
+ * What waits beyond this (in characters) has the next commit, after a turn of the event loop: a flood of appends must not keep it from everyone
+ * else. Measured with sqlite: 5 to 10 ms for encoding and commit together.
  */
-const MAX_COMMIT_UNITS = 512 * 1024;
+const MAX_COMMIT_UNITS = 768 * 1024;
+/** What a row costs beside its characters, counted in characters. */
+const ROW_UNITS = 64;
 
 /** The rows of each batch that waits, in order. */
 export type WaitingBatches = ReadonlyMap<StreamName, readonly (readonly RowText[])[]>;
@@ -30,7 +32,7 @@ export type WaitingBatches = ReadonlyMap<StreamName, readonly (readonly RowText[
 export interface AppendsOptions {
   /** Makes all of it durable or none, and says what became of it; each batch has taken the next token of its stream. */
   readonly commit: (batches: WaitingBatches) => readonly Committed[];
-  /** Calls back soon: what is appended until then shares a commit. */
+  /** Calls back soon: what is appended until then shares the first commit. */
   readonly soon: (flush: () => void) => void;
 }
 
@@ -52,6 +54,7 @@ export class Appends {
   readonly #soon: AppendsOptions['soon'];
   readonly #watches = new Set<{ readonly listener: HintListener }>();
   readonly #waiting = new Queue<Waiting>();
+  #isScheduled = false;
 
   constructor({ commit, soon }: AppendsOptions) {
     this.#commit = commit;
@@ -68,30 +71,45 @@ export class Appends {
   append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ stream, rows, resolve, reject });
-      if (this.#waiting.length === 1) this.#soon(this.#flushSome);
+      this.#schedule(this.#soon);
     });
   }
 
-  /** Commits all that waits now; what those who hear of it append is not of it. */
+  /** Commits all that waits now; what those who hear of it append is not of it. What a listener throws is thrown once all is done. */
   flush(): void {
-    for (let waiting = this.#waiting.length; waiting > 0; ) waiting -= this.#flushGroup(waiting);
+    const thrown: unknown[] = [];
+    for (let waiting = this.#waiting.length; waiting > 0; ) {
+      const group = this.#takeGroup(waiting);
+      // A listener may have flushed.
+      if (group.length === 0) break;
+      waiting -= group.length;
+      try {
+        this.#commitGroup(group);
+      } catch (error) {
+        thrown.push(error);
+      }
+    }
+    if (thrown.length > 0) throw thrown[0];
+  }
+
+  #schedule(soon: AppendsOptions['soon']): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    soon(this.#flushSome);
   }
 
   readonly #flushSome = (): void => {
-    const waiting = this.#waiting.length;
-    // What came meanwhile has seen to its own flush where it was the first to wait.
-    if (waiting > this.#flushGroup(waiting)) this.#soon(this.#flushSome);
+    this.#isScheduled = false;
+    try {
+      const group = this.#takeGroup(Infinity);
+      if (group.length > 0) this.#commitGroup(group);
+    } finally {
+      // Whatever a listener throws, those who still wait must not wait for ever.
+      if (this.#waiting.length > 0) this.#schedule(setImmediate);
+    }
   };
 
-  /** @returns how many appends were committed, or rejected, together */
-  #flushGroup(most: number): number {
-    const group = this.#takeGroup(most);
-    this.#commitGroup(group);
-    return group.length;
-  }
-
   #commitGroup(group: readonly Waiting[]): void {
-    if (group.length === 0) return;
     let committed: readonly Committed[];
     try {
       committed = this.#commit(byStream(group));
@@ -109,9 +127,10 @@ export class Appends {
   #takeGroup(most: number): Waiting[] {
     const group: Waiting[] = [];
     for (let units = 0; units < MAX_COMMIT_UNITS && group.length < most; ) {
-      const waiting = this.#waiting.shift()!;
+      const waiting = this.#waiting.shift();
+      if (waiting === undefined) break;
       group.push(waiting);
-      for (let i = 0; i < waiting.rows.length; i++) units += waiting.rows[i]!.length;
+      for (let i = 0; i < waiting.rows.length; i++) units += waiting.rows[i]!.length + ROW_UNITS;
     }
     return group;
   }
@@ -142,8 +161,6 @@ export interface EncodeOptions {
   readonly batches: readonly (readonly RowText[])[];
   readonly now: Millis;
 }
-
-const LONGEST_UTF8_BYTES_PER_UNIT = 3;
 
 /** Where the lines of a chunk are written before its size is known; a chunk gets bytes of its own. */
 const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_BYTES);

@@ -110,6 +110,32 @@ test('a log of format 1, which counted rows with each append, is opened with all
   }
 });
 
+test('in a file of format 1, whose pages are larger, the WAL is moved as early as in any other', async () => {
+  const older = new Database(path);
+  older.pragma('page_size = 16384');
+  older.exec('VACUUM');
+  older.close();
+  const log = await opened();
+  const row = `"${'x'.repeat(200_000)}"`;
+  let largest = 0;
+  for (let i = 0; i < 40; i++) {
+    await log.append('events', [row]);
+    largest = Math.max(largest, statSync(`${path}-wal`).size);
+  }
+  expect(largest).toBeLessThan(5 * 1024 * 1024);
+});
+
+test('a log is closed in good order while someone else writes: all rows are there the next time', async () => {
+  const log = await opened();
+  await log.append('events', ['"one"']);
+  const other = new Database(path);
+  other.exec('BEGIN IMMEDIATE');
+  await log.close();
+  other.exec('ROLLBACK');
+  other.close();
+  expect((await opened()).bounds('events')).toEqual({ earliest: 1, latest: 1 });
+});
+
 test('a truncated file is LOG_DAMAGED, at once or when it is read, wherever it was cut', async () => {
   await writeLog(Array.from({ length: 50 }, () => `"${'x'.repeat(10_000)}"`));
   const { size } = statSync(path);

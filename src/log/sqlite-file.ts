@@ -123,7 +123,9 @@ function prepareDatabase(database: Database.Database, { path, synchronous, maxPa
   // macOS: there fsync alone leaves the rows in the disk's own cache.
   database.pragma('fullfsync = ON');
   database.pragma('cell_size_check = ON');
-  database.pragma(`wal_autocheckpoint = ${CHECKPOINT_BYTES / PAGE_BYTES}`);
+  // Files of format 1 have larger pages.
+  const pageBytes = database.pragma('page_size', { simple: true }) as number;
+  database.pragma(`wal_autocheckpoint = ${CHECKPOINT_BYTES / pageBytes}`);
   if (maxPages !== undefined) database.pragma(`max_page_count = ${maxPages}`);
   if (isNew) createTables(database, newId());
   else if (database.pragma('user_version', { simple: true }) === 1) database.transaction(() => database.exec(FROM_FORMAT_1)).immediate();

@@ -59,6 +59,7 @@ export class SqliteStream {
   readonly #damaged: (what: string) => LogError;
   /** As last committed: set by the caller, once what `append` or `trim` returned is durable. */
   extent: Extent;
+  #saved: Pick<Extent, 'latest' | 'earliest'>;
 
   /** Makes the stream's table when it has none. Call it within a transaction. */
   constructor(database: Database.Database, { name, retain }: Stream, damaged: (what: string) => LogError) {
@@ -66,6 +67,7 @@ export class SqliteStream {
     this.#retain = retain;
     this.#damaged = (what) => damaged(`stream ${name}: ${what}`);
     const record = findRecord(database, name) ?? createRecord(database, name);
+    this.#saved = record;
     this.#statements = prepareStatements(database, quoteName(record.rows_table));
     this.extent = this.#readExtent(record);
   }
@@ -87,6 +89,11 @@ export class SqliteStream {
     }
     const extent = { latest, earliest, rows };
     return drops === 0 ? extent : this.#save(extent);
+  }
+
+  /** Something was appended since the extent was saved. */
+  get isUnsaved(): boolean {
+    return this.extent.latest !== this.#saved.latest || this.extent.earliest !== this.#saved.earliest;
   }
 
   /** For the last time: what is missing when the file is opened again shows then. */
@@ -128,6 +135,7 @@ export class SqliteStream {
 
   #save(extent: Extent): Extent {
     this.#statements.saveExtent.run(extent.latest, extent.earliest, this.#name);
+    this.#saved = extent;
     return extent;
   }
 

@@ -10,7 +10,7 @@ import type Database from 'better-sqlite3';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
 import { checkBatch } from '../model/batch.ts';
-import { type LogError, UsageError } from '../model/errors.ts';
+import { LogError, UsageError } from '../model/errors.ts';
 import type { Bounds, Page } from '../model/page.ts';
 import type { RowText } from '../model/row.ts';
 import type { StreamName } from '../model/stream.ts';
@@ -132,14 +132,24 @@ class SqliteLog implements Log {
   }
 
   async close(): Promise<void> {
-    this.#appends.flush();
-    const opened = this.#opened;
-    if (opened === undefined) return;
     try {
-      this.#attempt('close', () => this.#transact(() => opened.kept.forEach((stream) => stream.saveExtent())));
+      this.#appends.flush();
+      this.#saveExtents();
     } finally {
+      const opened = this.#opened;
       this.#opened = undefined;
-      this.#attempt('close', () => opened.file.close());
+      if (opened !== undefined) this.#attempt('close', () => opened.file.close());
+    }
+  }
+
+  /** It only helps to see what is missing when the file is opened again: where there is no room for it, or someone else writes, it is left out. */
+  #saveExtents(): void {
+    const unsaved = [...(this.#opened?.kept.values() ?? [])].filter(({ isUnsaved }) => isUnsaved);
+    if (unsaved.length === 0) return;
+    try {
+      this.#attempt('close', () => this.#transact(() => unsaved.forEach((stream) => stream.saveExtent())));
+    } catch (error) {
+      if (!(error instanceof LogError && (error.code === 'LOG_LOCKED' || error.code === 'LOG_FULL'))) throw error;
     }
   }
 

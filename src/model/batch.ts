@@ -37,7 +37,7 @@ export function encodeBatch(stream: StreamName, token: Token, rows: readonly Row
 }
 
 const LONGEST_TOKEN_DIGITS = 16;
-const LONGEST_UTF8_BYTES_PER_UNIT = 3;
+export const LONGEST_UTF8_BYTES_PER_UNIT = 3;
 
 /**
  * Checks that a batch can be sent whatever its token will be; nothing of a refused batch is kept.

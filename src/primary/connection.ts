@@ -29,7 +29,7 @@ export class PrimaryConnection implements ConnectionHandler {
   readonly #options: PrimaryConnectionOptions;
   readonly #alarm: Alarm;
   #isDraining = false;
-  /** Since others had their turn. */
+  /** Written since it last gave way to others. */
   #burstBytes = 0;
   #reason: RowcastError | undefined;
 
@@ -52,8 +52,8 @@ export class PrimaryConnection implements ConnectionHandler {
 
   handleDrained(): void {
     if (!this.session.isCatchingUp && this.#burstBytes < MAX_BURST_BYTES) return this.#goOn();
-    // A peer that reads as fast as we write would be served without end, and nobody else in the process meanwhile. A page of old rows
-    // is read from the disk, too: there one is a turn.
+    // A peer that reads as fast as we write would be served without end, and nobody else in the process meanwhile. What a catch-up reads comes
+    // from the disk, too: there one page is a turn.
     this.#options.clock.wakeIn(0, () => {
       this.#burstBytes = 0;
       this.#goOn();

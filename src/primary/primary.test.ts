@@ -88,6 +88,14 @@ test('sync reaches every worker that is connected', async () => {
   expect(() => server.sync('')).toThrow(expect.objectContaining({ name: 'UsageError', code: 'INVALID_COMMAND' }));
 });
 
+test('append never throws: whatever it is given, it rejects', async () => {
+  const { primary } = deploy();
+  const server = await primary({ streams: [events] });
+  server.on('appended', () => {});
+  const results = [server.append(undefined as never, []), server.append(events, undefined as never), server.append(events, 5 as never)];
+  for (const { status } of await Promise.allSettled(results)) expect(status).toBe('rejected');
+});
+
 test('close tells the workers, finishes what was appended, and resolves', async () => {
   const { primary, worker, transport } = deploy();
   const server = await primary({ streams });

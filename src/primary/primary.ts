@@ -211,19 +211,22 @@ export class Primary extends EventEmitter<PrimaryEvents> {
    * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
    */
   append<Row>(stream: Stream<Row> | StreamName, rows: readonly Row[]): Promise<Token> {
-    if (this.#closing !== undefined) return Promise.reject(this.#closedError());
-    const name = nameOf(stream);
-    const appended = this.#publisher.append(name, rows);
-    // The caller hears of a failure; a listener that throws is no failure of the append.
-    if (this.listenerCount('appended') > 0) {
+    try {
+      this.#checkOpen();
+      const name = nameOf(stream);
       // The caller may use its list again at once.
-      const asGiven = [...rows];
+      const asGiven = this.listenerCount('appended') > 0 ? [...rows] : undefined;
+      const appended = this.#publisher.append(name, rows);
+      if (asGiven === undefined) return appended;
+      // The caller hears of a failure; a listener that throws is no failure of the append.
       void appended.then(
         (at) => this.emit('appended', { stream: name, token: at, rows: asGiven }),
         () => {},
       );
+      return appended;
+    } catch (error) {
+      return Promise.reject(error);
     }
-    return appended;
   }
 
   /**

@@ -188,7 +188,12 @@ export class Follower {
     this.#lastPeerError = undefined;
   }
 
-  /** The application is through with rows of this size. */
+  /** Nothing is read: too many rows wait for their handlers. */
+  get isPaused(): boolean {
+    return this.#backPressure.isPaused;
+  }
+
+  /** The application is through with rows of this size. `now` counts only where that ends a pause. */
   handleApplied(now: Millis, bytes: number): void {
     if (!this.#backPressure.handleApplied(bytes) || this.#state.kind !== 'following') return;
     this.#state.session.handleResumed(now);

@@ -1,12 +1,12 @@
 /** Lines cut from chunks of bytes that end anywhere (docs/protocol.md, "Lines"). Knows no command. */
 
 import { Carry } from '../base/carry.ts';
+import { LONGEST_UTF8_BYTES_PER_UNIT } from '../model/batch.ts';
 import { PeerError } from '../model/errors.ts';
 
 const LF = 0x0a;
 const CR = 0x0d;
 const SPACE = 0x20;
-const LONGEST_UTF8_BYTES_PER_UNIT = 3;
 const BLANK = /^ *$/;
 
 export class LineCutter {

@@ -169,7 +169,8 @@ export class WorkerSession {
 
   pollOutput(): WorkerOutput | undefined {
     for (;;) {
-      if (this.#outputs.length > 0) return this.#outputs.shift();
+      const output = this.#outputs.shift();
+      if (output !== undefined) return output;
       if (this.#isPaused || !this.#isReading) return undefined;
       try {
         const lines = this.#lines;

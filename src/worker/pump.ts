@@ -20,9 +20,8 @@ export class Pump {
   readonly #options: PumpOptions;
   #connection: Connection | undefined;
   readonly #alarm: Alarm;
-  /** While outputs are performed: when that began. */
-  #drainingAt: Millis | undefined;
-  #isPaused = false;
+  /** While outputs are performed: when that began. What the machine does meanwhile happens at that time, so the clock is not asked for each batch. */
+  #drainingSince: Millis | undefined;
 
   constructor(options: PumpOptions) {
     this.#options = options;
@@ -32,26 +31,25 @@ export class Pump {
     });
   }
 
-  /** All that one input leads to happens at one time: the clock is not asked for each batch. */
   get now(): Millis {
-    return this.#drainingAt ?? this.#options.clock.now();
+    return this.#options.clock.now();
   }
 
-  /** Nothing is read: too many rows wait for their handlers. */
-  get isPaused(): boolean {
-    return this.#isPaused;
+  /** For an input that hardly ever looks at the time: a handler may have taken long since. */
+  get roughlyNow(): Millis {
+    return this.#drainingSince ?? this.now;
   }
 
   /** Performs what the follower wants, after every input to it. Called from within itself it leaves the work to the call that runs. */
   drain(): void {
-    if (this.#drainingAt !== undefined) return;
+    if (this.#drainingSince !== undefined) return;
     const { now } = this;
-    this.#drainingAt = now;
+    this.#drainingSince = now;
     const { follower } = this.#options;
     try {
       for (let output = follower.pollOutput(now); output !== undefined; output = follower.pollOutput(now)) this.#perform(output);
     } finally {
-      this.#drainingAt = undefined;
+      this.#drainingSince = undefined;
     }
     this.#alarm.setBy(follower.nextTimeout());
   }
@@ -68,10 +66,8 @@ export class Pump {
       case 'abort':
         return this.#connection?.abort();
       case 'pause':
-        this.#isPaused = true;
         return this.#connection?.pause();
       case 'resume':
-        this.#isPaused = false;
         return this.#connection?.resume();
       default:
         return this.#options.onOutput(output);
@@ -80,7 +76,6 @@ export class Pump {
 
   #connect(): void {
     const { follower, transport, address } = this.#options;
-    this.#isPaused = false;
     this.#connection = transport.connect(address, {
       handleOpen: () => {
         follower.handleOpen(this.now);

@@ -268,7 +268,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
   #hooks(stream: StreamName): Omit<SubscriptionHooks, 'onFailed'> {
     return {
       onApplied: (bytes) => {
-        this.#follower.handleApplied(this.#pump.now, bytes);
+        // The time counts only where reading goes on: how long the handler took must not be taken for the primary's silence.
+        this.#follower.handleApplied(this.#follower.isPaused ? this.#pump.now : this.#pump.roughlyNow, bytes);
         this.#pump.drain();
       },
       onPosition: () => this.#checkpoint?.handlePosition(),
@@ -346,7 +347,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     if (!this.#follower.isConnected) return `the worker is not connected${this.#lastEnd === undefined ? '' : `: ${this.#lastEnd.message}`}`;
     if (subscription.isBusy) return 'the handler is busy with an earlier batch';
     const busy = [...this.#subscriptions].filter(({ isBusy }) => isBusy).map(({ stream }) => stream);
-    if (this.#pump.isPaused) return `handlers of other streams (${busy.join(', ')}) are busy, and too many rows wait for them to read on`;
+    if (this.#follower.isPaused) return `handlers of other streams (${busy.join(', ')}) are busy, and too many rows wait for them to read on`;
     return subscription.isLive ? 'the primary has not sent it; is the token of this stream?' : 'the stream is catching up';
   }
 
