@@ -2,6 +2,8 @@
 import { withProcesses } from '../processes.js';
 import { rounds } from '../rounds.js';
 
+const WARM_UP_ROWS = 50_000;
+
 export async function* measure() {
   const one = { name: 'better-sqlite3, a row a transaction', values: [] };
   const hundred = { name: 'better-sqlite3, 100 rows a transaction', values: [] };
@@ -26,7 +28,8 @@ export async function* measure() {
         const longestPauseMs = await primary.call('takeLongestPauseMs');
         return { rate: way.rows / (durableAt - startedAt), longestPauseMs };
       };
-      const warmUp = { rows: 200_000, perBatch: 1, inFlight: 1_000 };
+      // As much as the other: what the system has still to write slows each fsync down.
+      const warmUp = { rows: WARM_UP_ROWS, perBatch: 1, inFlight: 1_000 };
       await append(warmUp);
       const alone = await append({ rows: 5_000, perBatch: 1, inFlight: 1 });
       rowcastOne.values.push(alone.rate);
@@ -48,7 +51,7 @@ export async function* measure() {
 
 async function plainSqlite() {
   return withProcesses(['plain-sqlite'], async (sqlite) => {
-    await sqlite.call('append', { rows: 50_000, perBatch: 100 });
+    await sqlite.call('append', { rows: WARM_UP_ROWS, perBatch: 100 });
     return { one: await sqlite.call('append', { rows: 5_000, perBatch: 1 }), hundred: await sqlite.call('append', { rows: 200_000, perBatch: 100 }) };
   });
 }
