@@ -20,9 +20,9 @@ const MAX_CHUNK_BYTES = 256 * 1024;
 
 /**
  * What waits beyond this (in characters) has the next commit, after a turn of the event loop: a flood of appends must not keep it from everyone
- * else. Measured with sqlite: 5 to 10 ms for encoding and commit together.
+ * else. Measured with sqlite: about 5 ms for encoding and commit together.
  */
-const MAX_COMMIT_UNITS = 768 * 1024;
+const MAX_COMMIT_UNITS = 512 * 1024;
 /** What a row costs beside its characters, counted in characters. */
 const ROW_UNITS = 64;
 
