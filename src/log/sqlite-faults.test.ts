@@ -122,7 +122,7 @@ test('in a file of format 1, whose pages are larger, the WAL is moved as early a
     await log.append('events', [row]);
     largest = Math.max(largest, statSync(`${path}-wal`).size);
   }
-  expect(largest).toBeLessThan(5 * 1024 * 1024);
+  expect(largest).toBeLessThan(3 * 1024 * 1024);
 });
 
 test('a log is closed in good order while someone else writes: all rows are there the next time', async () => {

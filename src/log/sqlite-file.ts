@@ -19,7 +19,7 @@ const BUSY_TIMEOUT_MS: Millis = 250;
 /** Measured with commits of one row and of thousands, and with reads: 4 KiB is best for the first, 16 KiB for the others, and this is near both. */
 const PAGE_BYTES = 8 * 1024;
 /** What the WAL may grow to before it is moved into the database: the longest pause that a commit makes. */
-const CHECKPOINT_BYTES = 4 * 1024 * 1024;
+const CHECKPOINT_BYTES = 2 * 1024 * 1024;
 
 const TABLES = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
