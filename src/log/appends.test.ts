@@ -16,6 +16,7 @@ function setUp(): { appends: Appends; commits: number[] } {
   const commits: number[] = [];
   let latest = 0;
   const appends = new Appends({
+    check: () => {},
     commit: (batches) =>
       Array.from(batches, ([stream, ofStream]) => {
         const chunks = encodeChunks({ stream, latest, batches: ofStream, now: 0 });

@@ -30,6 +30,8 @@ const ROW_UNITS = 64;
 export type WaitingBatches = ReadonlyMap<StreamName, readonly (readonly RowText[])[]>;
 
 export interface AppendsOptions {
+  /** Throws what is wrong with a batch. */
+  readonly check: (stream: StreamName, rows: readonly RowText[]) => void;
   /** Makes all of it durable or none, and says what became of it; each batch has taken the next token of its stream. */
   readonly commit: (batches: WaitingBatches) => readonly Committed[];
   /** Calls back soon: what is appended until then shares the first commit. */
@@ -50,13 +52,15 @@ interface Waiting {
 }
 
 export class Appends {
+  readonly #check: AppendsOptions['check'];
   readonly #commit: AppendsOptions['commit'];
   readonly #soon: AppendsOptions['soon'];
   readonly #watches = new Set<{ readonly listener: HintListener }>();
   readonly #waiting = new Queue<Waiting>();
   #isScheduled = false;
 
-  constructor({ commit, soon }: AppendsOptions) {
+  constructor({ check, commit, soon }: AppendsOptions) {
+    this.#check = check;
     this.#commit = commit;
     this.#soon = soon;
   }
@@ -70,6 +74,8 @@ export class Appends {
 
   append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
     return new Promise((resolve, reject) => {
+      // What it throws here rejects the promise.
+      this.#check(stream, rows);
       this.#waiting.push({ stream, rows, resolve, reject });
       this.#schedule(this.#soon);
     });

@@ -41,7 +41,11 @@ class MemoryLog implements Log {
   readonly #clock: Clock;
   readonly #random: Random;
   // A microtask: appends of one turn share a chunk, and nothing waits longer than its caller's turn.
-  readonly #appends = new Appends({ commit: (batches) => this.#commit(batches), soon: queueMicrotask });
+  readonly #appends = new Appends({
+    check: (stream, rows) => this.#check(stream, rows),
+    commit: (batches) => this.#commit(batches),
+    soon: queueMicrotask,
+  });
   #id: string | undefined;
   #opened: Opened | undefined;
 
@@ -63,13 +67,6 @@ class MemoryLog implements Log {
   }
 
   append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
-    try {
-      this.#stream(stream);
-      checkBatch(stream, rows, this.#requireOpen().limits);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    // As it is: a promise around it would cost as much as the append itself.
     return this.#appends.append(stream, rows);
   }
 
@@ -95,8 +92,16 @@ class MemoryLog implements Log {
   }
 
   async close(): Promise<void> {
-    this.#appends.flush();
-    this.#opened = undefined;
+    try {
+      this.#appends.flush();
+    } finally {
+      this.#opened = undefined;
+    }
+  }
+
+  #check(stream: StreamName, rows: readonly RowText[]): void {
+    this.#stream(stream);
+    checkBatch(stream, rows, this.#requireOpen().limits);
   }
 
   #commit(batches: WaitingBatches): Committed[] {

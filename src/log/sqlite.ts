@@ -67,7 +67,11 @@ class SqliteLog implements Log {
   readonly #clock: Clock;
   readonly #fileOptions: FileOptions;
   // setImmediate: everything that this turn of the event loop brings, from all connections, shares the fsync.
-  readonly #appends = new Appends({ commit: (batches) => this.#commit(batches), soon: setImmediate });
+  readonly #appends = new Appends({
+    check: (stream, rows) => this.#check(stream, rows),
+    commit: (batches) => this.#commit(batches),
+    soon: setImmediate,
+  });
   #id: string | undefined;
   #opened: Opened | undefined;
 
@@ -100,13 +104,6 @@ class SqliteLog implements Log {
   }
 
   append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
-    try {
-      this.#stream(stream);
-      checkBatch(stream, rows, this.#requireOpen().limits);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    // As it is: a promise around it would cost as much as the append itself.
     return this.#appends.append(stream, rows);
   }
 
@@ -159,6 +156,11 @@ class SqliteLog implements Log {
       streams.map((stream): [StreamName, SqliteStream] => [stream.name, new SqliteStream(database, stream, damagedFile)]),
     );
     return new Map(open.immediate());
+  }
+
+  #check(stream: StreamName, rows: readonly RowText[]): void {
+    this.#stream(stream);
+    checkBatch(stream, rows, this.#requireOpen().limits);
   }
 
   #commit(batches: WaitingBatches): Committed[] {
