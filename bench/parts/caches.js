@@ -162,14 +162,15 @@ async function floodOnce() {
   try {
     const primary = await start('primary');
     const worker = await start('worker', String(primary.ready.port));
-    const done = once(primary.child, 'message');
-    const counted = once(worker.child, 'message');
-    worker.child.send('begin');
-    primary.child.send('begin');
-    const [primaryResult] = await done;
-    worker.child.send('end');
-    const [workerResult] = await counted;
-    return { primary: primaryResult, worker: workerResult };
+    const ask = async ({ child }, message) => {
+      const answer = once(child, 'message');
+      child.send(message);
+      return (await answer)[0];
+    };
+    const warm = await ask(primary, 'warm up');
+    await ask(worker, warm);
+    const primaryResult = await ask(primary, 'begin');
+    return { primary: primaryResult, worker: await ask(worker, 'end') };
   } finally {
     for (const child of children) child.kill('SIGKILL');
   }
