@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { deliver } from './delivery.js';
 import { withProcesses } from './processes.js';
 
 const START_TIMEOUT_MS = 10_000;
@@ -45,14 +46,9 @@ export async function fanOutByPeer(kind, { n, rows, warmUpRows, perMessage }) {
   return withServer(kind, (port) =>
     withProcesses(Array(n + 1).fill('peer'), async (publisher, ...subscribers) => {
       await Promise.all([publisher.call('publishTo', { kind, port }), ...subscribers.map((subscriber) => subscriber.call('subscribeTo', { kind, port }))]);
-      const deliver = async (before, count) => {
-        const reached = subscribers.map((subscriber) => subscriber.call('reach', before + count));
-        const { startedAt } = await publisher.call('publishRows', { rows: count, perMessage });
-        const ends = await Promise.all(reached);
-        return (n * count * 1_000) / (Math.max(...ends.map(({ at }) => at)) - startedAt);
-      };
-      await deliver(0, warmUpRows);
-      return deliver(warmUpRows, rows);
+      const publish = async (before, count) => deliver(subscribers, { before, rows: count }, () => publisher.call('publishRows', { rows: count, perMessage }));
+      await publish(0, warmUpRows);
+      return (await publish(warmUpRows, rows)).rate;
     }),
   );
 }

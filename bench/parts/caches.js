@@ -1,10 +1,8 @@
 /** Caches: what a hit costs, what dropping a prefix costs, and whether a worker keeps up with 100,000 invalidations a second. */
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { LRUCache } from 'lru-cache';
 import { createMemoryTransport, createPrimary, createWorker, memoryLog } from 'rowcast';
 import { createCaches, defineCachesStream } from 'rowcast/cache';
+import { withProcesses } from '../processes.js';
 
 const ROUNDS = 7;
 const ENTRIES = 10_000;
@@ -152,26 +150,10 @@ async function flood() {
 }
 
 async function floodOnce() {
-  const children = [];
-  const start = async (role, ...args) => {
-    const child = fork(fileURLToPath(new URL('../roles/caches-flood.js', import.meta.url)), [role, ...args]);
-    children.push(child);
-    const [ready] = await Promise.race([once(child, 'message'), once(child, 'exit').then(() => Promise.reject(new Error(`${role} ended early`)))]);
-    return { child, ready };
-  };
-  try {
-    const primary = await start('primary');
-    const worker = await start('worker', String(primary.ready.port));
-    const ask = async ({ child }, message) => {
-      const answer = once(child, 'message');
-      child.send(message);
-      return (await answer)[0];
-    };
-    const warm = await ask(primary, 'warm up');
-    await ask(worker, warm);
-    const primaryResult = await ask(primary, 'begin');
-    return { primary: primaryResult, worker: await ask(worker, 'end') };
-  } finally {
-    for (const child of children) child.kill('SIGKILL');
-  }
+  return withProcesses(['caches-flood', 'caches-flood'], async (primary, worker) => {
+    await worker.call('follow', await primary.call('open'));
+    await worker.call('begin', await primary.call('warmUp'));
+    const appended = await primary.call('flood');
+    return { primary: appended, worker: await worker.call('end') };
+  });
 }

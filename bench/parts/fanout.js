@@ -1,4 +1,5 @@
 /** Live fan-out: rows a second that reach N workers in other processes, from a durable log, against prepared bytes that are written and parsed. */
+import { deliver } from '../delivery.js';
 import { checkPeers, fanOutByPeer, peerLabel } from '../peers.js';
 import { withProcesses } from '../processes.js';
 import { rounds } from '../rounds.js';
@@ -71,15 +72,13 @@ async function rawLimit(n) {
   return withProcesses(['raw-server', ...Array(n).fill('raw-reader')], async (server, ...readers) => {
     const { port } = await server.call('open');
     await Promise.all(readers.map((reader) => reader.call('follow', { port })));
-    const deliver = async (before, rows) => {
+    const send = async (before, rows) => {
       await server.call('prepare', { rows });
-      const reached = readers.map((reader) => reader.call('reach', before + rows));
-      const { startedAt, cpuMs } = await server.call('send');
-      const ends = await Promise.all(reached);
-      return { rate: (n * rows * 1_000) / (Math.max(...ends.map(({ at }) => at)) - startedAt), cpuUs: (cpuMs * 1_000) / (n * rows) };
+      return deliver(readers, { before, rows }, () => server.call('send'));
     };
-    await deliver(0, WARM_UP_ROWS);
-    return deliver(WARM_UP_ROWS, rowsFor(n));
+    await send(0, WARM_UP_ROWS);
+    const { rate, cpuMs } = await send(WARM_UP_ROWS, rowsFor(n));
+    return { rate, cpuUs: (cpuMs * 1_000) / (n * rowsFor(n)) };
   });
 }
 
@@ -87,14 +86,9 @@ async function fanOut(n, { perBatch, inFlight }, rows) {
   return withProcesses(['primary', ...Array(n).fill('worker')], async (primary, ...workers) => {
     const { port } = await primary.call('open', { log: 'sqlite' });
     await Promise.all(workers.map((worker) => worker.call('follow', { port })));
-    const deliver = async (before, count) => {
-      const reached = workers.map((worker) => worker.call('reach', before + count));
-      const { startedAt, cpuMs } = await primary.call('append', { rows: count, perBatch, inFlight });
-      const ends = await Promise.all(reached);
-      return { rate: (n * count * 1_000) / (Math.max(...ends.map(({ at }) => at)) - startedAt), cpuMs };
-    };
-    await deliver(0, WARM_UP_ROWS);
-    return deliver(WARM_UP_ROWS, rows);
+    const append = async (before, count) => deliver(workers, { before, rows: count }, () => primary.call('append', { rows: count, perBatch, inFlight }));
+    await append(0, WARM_UP_ROWS);
+    return append(WARM_UP_ROWS, rows);
   });
 }
 

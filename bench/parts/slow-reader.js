@@ -1,4 +1,5 @@
 /** One slow reader among eight: what the others lose, and what it costs in memory. */
+import { deliver } from '../delivery.js';
 import { withProcesses } from '../processes.js';
 import { rounds } from '../rounds.js';
 
@@ -34,14 +35,9 @@ async function fanOut(eighth) {
     const { port } = await primary.call('open', { log: 'sqlite' });
     const others = workers.slice(0, OTHERS);
     await Promise.all(workers.map((worker, i) => worker.call('follow', { port, ...(i === OTHERS && eighth[0]) })));
-    const deliver = async (before, rows) => {
-      const reached = others.map((worker) => worker.call('reach', before + rows));
-      const { startedAt } = await primary.call('append', { rows, perBatch: 100, inFlight: 100 });
-      const ends = await Promise.all(reached);
-      return (OTHERS * rows) / 1_000 / (Math.max(...ends.map(({ at }) => at)) - startedAt);
-    };
-    await deliver(0, WARM_UP_ROWS);
-    const rate = await deliver(WARM_UP_ROWS, ROWS);
-    return { rate, primaryRssMiB: (await primary.call('usage')).peakRssMiB, eighthRssMiB: (await workers.at(-1).call('usage')).peakRssMiB };
+    const append = async (before, rows) => deliver(others, { before, rows }, () => primary.call('append', { rows, perBatch: 100, inFlight: 100 }));
+    await append(0, WARM_UP_ROWS);
+    const { rate } = await append(WARM_UP_ROWS, ROWS);
+    return { rate: rate / 1e6, primaryRssMiB: (await primary.call('usage')).peakRssMiB, eighthRssMiB: (await workers.at(-1).call('usage')).peakRssMiB };
   });
 }

@@ -1,7 +1,7 @@
-/** One end of the flood: `primary` invalidates at a fixed rate, `worker PORT` applies it to a full cache. Driven by messages from caches.js. */
-import { once } from 'node:events';
+/** One end of the flood: the primary's invalidates at a fixed rate, the worker's applies it to a full cache. */
 import { createPrimary, createWorker, memoryLog } from 'rowcast';
 import { createCaches, defineCachesStream } from 'rowcast/cache';
+import { cpuMs, nowMs, serveCalls } from './role.js';
 
 const RATE = 100_000;
 const SECONDS = 5;
@@ -11,58 +11,69 @@ const WARM_UP = { groups: 200, each: 500 };
 // One for each invalidation: all of them find an entry to drop.
 const ENTRIES = RATE * SECONDS;
 
-const [role, port] = process.argv.slice(2);
 const keyOf = (i) => `@user-${(i * 7_919) % ENTRIES}:example.com`;
-process.once('disconnect', () => process.exit(0));
-await (role === 'primary' ? runPrimary() : runWorker());
+let caches;
+let worker;
+let getUser;
+let begun;
 
-async function runPrimary() {
-  const primary = await createPrimary({ name: 'bench', log: memoryLog(), streams: [defineCachesStream()] });
-  const caches = createCaches(primary);
-  const address = await primary.listen({ host: '127.0.0.1', port: 0 });
-  process.send({ port: address.port });
-  await once(process, 'message');
-  let token;
-  for (let group = 0; group < WARM_UP.groups; group++) {
-    const tokens = await Promise.all(Array.from({ length: WARM_UP.each }, (_, i) => caches.invalidate('get_user', [`@nobody-${i}:example.com`])));
-    token = tokens.at(-1);
-  }
-  process.send({ token });
-  await once(process, 'message');
-  const cpu = process.cpuUsage();
-  const started = performance.now();
-  let appended = 0;
-  await new Promise((resolve) => {
-    const timer = setInterval(() => {
-      const due = Math.min(((performance.now() - started) / 1_000) * RATE, RATE * SECONDS);
-      // Each is a batch of its own: one row, one token.
-      while (appended < due) void caches.invalidate('get_user', [keyOf(appended++)]);
-      if (appended < RATE * SECONDS) return;
-      clearInterval(timer);
-      resolve();
-    }, TICK_MS);
-  });
-  process.send({ appended, cpu: share(cpu, started) });
+serveCalls({
+  async open() {
+    const primary = await createPrimary({ name: 'bench', log: memoryLog(), streams: [defineCachesStream()] });
+    caches = createCaches(primary);
+    const { port } = await primary.listen({ host: '127.0.0.1', port: 0 });
+    return { port };
+  },
+
+  async warmUp() {
+    let token;
+    for (let group = 0; group < WARM_UP.groups; group++) {
+      const tokens = await Promise.all(Array.from({ length: WARM_UP.each }, (_, i) => caches.invalidate('get_user', [`@nobody-${i}:example.com`])));
+      token = tokens.at(-1);
+    }
+    return { token };
+  },
+
+  async flood() {
+    begin();
+    let appended = 0;
+    await new Promise((resolve) => {
+      const timer = setInterval(() => {
+        const due = Math.min(((nowMs() - begun.at) / 1_000) * RATE, RATE * SECONDS);
+        // Each is a batch of its own: one row, one token.
+        while (appended < due) void caches.invalidate('get_user', [keyOf(appended++)]);
+        if (appended < RATE * SECONDS) return;
+        clearInterval(timer);
+        resolve();
+      }, TICK_MS);
+    });
+    return { appended, cpu: share() };
+  },
+
+  async follow({ port }) {
+    worker = createWorker({ name: 'bench', connect: { host: '127.0.0.1', port } });
+    getUser = createCaches(worker).cached('get_user', { max: ENTRIES }, async (id) => ({ id }));
+    await worker.start();
+    await getUser.prefill(() => Array.from({ length: ENTRIES }, (_, i) => [[`@user-${i}:example.com`], i]));
+  },
+
+  /** Counts from here, once what the token is of has come. */
+  async begin({ token }) {
+    await worker.waitFor(defineCachesStream(), token);
+    begin(getUser.stats().invalidationsByKey);
+  },
+
+  end() {
+    const applied = getUser.stats().invalidationsByKey - begun.applied;
+    return { applied, rate: (applied * 1_000) / (nowMs() - begun.at), cpu: share() };
+  },
+});
+
+function begin(applied) {
+  begun = { at: nowMs(), cpuMs: cpuMs(), applied };
 }
 
-async function runWorker() {
-  const worker = createWorker({ name: 'bench', connect: { host: '127.0.0.1', port: Number(port) } });
-  const getUser = createCaches(worker).cached('get_user', { max: ENTRIES }, async (id) => ({ id }));
-  await worker.start();
-  await getUser.prefill(() => Array.from({ length: ENTRIES }, (_, i) => [[`@user-${i}:example.com`], i]));
-  process.send({ ready: true });
-  const [{ token }] = await once(process, 'message');
-  await worker.waitFor(defineCachesStream(), token);
-  const { invalidationsByKey: before } = getUser.stats();
-  process.send({ ready: true });
-  const cpu = process.cpuUsage();
-  const started = performance.now();
-  await once(process, 'message');
-  const applied = getUser.stats().invalidationsByKey - before;
-  process.send({ applied, rate: applied / ((performance.now() - started) / 1_000), cpu: share(cpu, started) });
-}
-
-function share(since, started) {
-  const { user, system } = process.cpuUsage(since);
-  return (user + system) / 1_000 / (performance.now() - started);
+/** Of a core, since it was begun. */
+function share() {
+  return (cpuMs() - begun.cpuMs) / (nowMs() - begun.at);
 }

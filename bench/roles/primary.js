@@ -3,7 +3,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createPrimary, defineStream, memoryLog } from 'rowcast';
 import { sqliteLog } from 'rowcast/log/sqlite';
 import { rows as differentRows } from '../rows.js';
-import { cpuMs, nowMs, pace, peakRssMiB, rssMiB, serveCalls, temporaryFile } from './role.js';
+import { cpuMs, nowMs, pace, serveCalls, temporaryFile, usage } from './role.js';
 
 const events = defineStream('events');
 let primary;
@@ -54,7 +54,7 @@ serveCalls({
     await primary.close();
   },
 
-  usage: () => ({ at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: peakRssMiB() }),
+  usage,
 
   /** The longest pause of the event loop since the last call. To watch it costs CPU: not before it is asked for. */
   takeLongestPauseMs() {

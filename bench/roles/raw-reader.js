@@ -1,7 +1,7 @@
 /** The raw limit's consumer: splits lines, parses every row, checks the tokens. Knows no more of the protocol than that. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { cpuMs, nowMs, rssMiB, RowCounter, serveCalls } from './role.js';
+import { nowMs, RowCounter, serveCalls, usage } from './role.js';
 
 const TOKEN_AT = 'RDATA events '.length;
 const counters = [];
@@ -38,7 +38,7 @@ serveCalls({
     return { at: Math.max(...times) };
   },
 
-  usage: () => ({ at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB() }),
+  usage,
 
   takeLatencies: () => latencies.splice(0),
 });

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { makeLines, rows as differentRows } from '../rows.js';
-import { cpuMs, nowMs, pace, rssMiB, serveCalls } from './role.js';
+import { cpuMs, nowMs, pace, serveCalls, usage } from './role.js';
 
 const sockets = new Set();
 const server = createServer({ noDelay: true }, (socket) => {
@@ -42,5 +42,5 @@ serveCalls({
     });
   },
 
-  usage: () => ({ at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB() }),
+  usage,
 });

@@ -27,13 +27,9 @@ export function cpuMs() {
   return (user + system) / 1_000;
 }
 
-export function rssMiB() {
-  return process.memoryUsage.rss() / 1024 / 1024;
-}
-
-/** The most since the process started. */
-export function peakRssMiB() {
-  return process.resourceUsage().maxRSS / 1024;
+/** `peakRssMiB`: the most since the process started. */
+export function usage() {
+  return { at: nowMs(), cpuMs: cpuMs(), rssMiB: process.memoryUsage.rss() / 1024 / 1024, peakRssMiB: process.resourceUsage().maxRSS / 1024 };
 }
 
 /** Calls `send` with 0, 1, 2, … at even distances, until it was called for all `seconds` or `isEnded` says so. */

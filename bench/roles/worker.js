@@ -1,6 +1,6 @@
 /** One or more real workers in a process: each counts and checks every row that it gets. */
 import { createWorker } from 'rowcast';
-import { cpuMs, nowMs, rssMiB, peakRssMiB, RowCounter, serveCalls } from './role.js';
+import { nowMs, RowCounter, serveCalls, usage } from './role.js';
 
 const counters = [];
 const latencies = [];
@@ -29,7 +29,7 @@ serveCalls({
     return { at: Math.max(...times) };
   },
 
-  usage: () => ({ at: nowMs(), cpuMs: cpuMs(), rssMiB: rssMiB(), peakRssMiB: peakRssMiB() }),
+  usage,
 
   /** Latencies in ms since the last call. */
   takeLatencies() {

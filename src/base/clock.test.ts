@@ -30,13 +30,17 @@ test('a timer wakes once; one that is cancelled does not', async () => {
 test('a timer without a delay wakes when everyone else has had a turn, not after a millisecond', async () => {
   const wakes: string[] = [];
   const setTimeoutSpy = vi.spyOn(globalThis, 'setTimeout');
-  await new Promise<void>((resolve) => {
-    systemClock.wakeIn(0, () => wakes.push('cancelled')).cancel();
-    queueMicrotask(() => wakes.push('a turn'));
-    systemClock.wakeIn(0, resolve);
-  });
-  expect(wakes).toEqual(['a turn']);
-  expect(setTimeoutSpy).not.toHaveBeenCalled();
+  try {
+    await new Promise<void>((resolve) => {
+      systemClock.wakeIn(0, () => wakes.push('cancelled')).cancel();
+      queueMicrotask(() => wakes.push('a turn'));
+      systemClock.wakeIn(0, resolve);
+    });
+    expect(wakes).toEqual(['a turn']);
+    expect(setTimeoutSpy).not.toHaveBeenCalled();
+  } finally {
+    setTimeoutSpy.mockRestore();
+  }
 });
 
 test('a delay that is longer than the system can wait does not become none', () => {
