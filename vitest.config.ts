@@ -40,7 +40,7 @@ const config: ViteUserConfig = defineConfig({
       exclude: ['src/**/*.test.ts', 'src/cli/**', 'src/testing/**'],
       reporter: ['text', 'html'],
       thresholds: {
-        'src/protocol/**': { branches: 95 },
+        'src/core/**': { branches: 95 },
         'src/log/**': { branches: 95 },
       },
     },

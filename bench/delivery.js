@@ -6,5 +6,8 @@ export async function deliver(consumers, { before, rows }, send) {
   const reached = consumers.map((consumer) => consumer.call('reach', before + rows));
   const sent = await send();
   const ends = await Promise.all(reached);
-  return { ...sent, rate: (consumers.length * rows * 1_000) / (Math.max(...ends.map(({ at }) => at)) - sent.startedAt) };
+  return {
+    ...sent,
+    rate: (consumers.length * rows * 1_000) / (Math.max(...ends.map(({ at }) => at)) - sent.startedAt),
+  };
 }

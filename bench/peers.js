@@ -35,9 +35,11 @@ const servers = {
 /** @throws Error for a peer that is unknown or whose server is not on the PATH */
 export function checkPeers(names) {
   for (const name of names) {
-    if (!Object.hasOwn(servers, name)) throw new Error(`there is no peer ${name}; there are ${Object.keys(servers).join(', ')}`);
+    if (!Object.hasOwn(servers, name))
+      throw new Error(`there is no peer ${name}; there are ${Object.keys(servers).join(', ')}`);
     const { program } = servers[name];
-    if (spawnSync(program, ['--version']).error !== undefined) throw new Error(`the peer ${name} needs ${program} on the PATH`);
+    if (spawnSync(program, ['--version']).error !== undefined)
+      throw new Error(`the peer ${name} needs ${program} on the PATH`);
   }
 }
 
@@ -45,8 +47,12 @@ export function checkPeers(names) {
 export async function fanOutByPeer(kind, { n, rows, warmUpRows, perMessage }) {
   return withServer(kind, (port) =>
     withProcesses(Array(n + 1).fill('peer'), async (publisher, ...subscribers) => {
-      await Promise.all([publisher.call('publishTo', { kind, port }), ...subscribers.map((subscriber) => subscriber.call('subscribeTo', { kind, port }))]);
-      const publish = async (before, count) => deliver(subscribers, { before, rows: count }, () => publisher.call('publishRows', { rows: count, perMessage }));
+      await Promise.all([
+        publisher.call('publishTo', { kind, port }),
+        ...subscribers.map((subscriber) => subscriber.call('subscribeTo', { kind, port })),
+      ]);
+      const publish = async (before, count) =>
+        deliver(subscribers, { before, rows: count }, () => publisher.call('publishRows', { rows: count, perMessage }));
       await publish(0, warmUpRows);
       return (await publish(warmUpRows, rows)).rate;
     }),

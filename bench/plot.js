@@ -45,7 +45,10 @@ for (const [name, draw] of Object.entries(charts)) {
 }
 
 const note = `Made by \`npm run bench:plot\`: node ${machine.node}, ${machine.cores} cores of ${machine.cpu}, ${machine.memoryGiB} GiB, ${date.slice(0, 16).replace('T', ' ')} UTC.`;
-writeFileSync(path.join(directory, 'tables.md'), ['# Tables', '', note, '', ...Object.values(results).flat().map(formatMarkdown)].join('\n'));
+writeFileSync(
+  path.join(directory, 'tables.md'),
+  ['# Tables', '', note, '', ...Object.values(results).flat().map(formatMarkdown)].join('\n'),
+);
 
 function throughputByN() {
   const tables = (results.fanout ?? []).filter(({ title }) => title.startsWith('Fan-out'));
@@ -54,7 +57,10 @@ function throughputByN() {
     title: 'Rows a second that reach N workers',
     unit: 'million rows/s, all workers together',
     groups: tables.map(({ n }) => `N = ${n}`),
-    series: tables[0].rows.map(({ name }) => ({ name, values: tables.map(({ rows }) => rows.find((row) => row.name === name).values) })),
+    series: tables[0].rows.map(({ name }) => ({
+      name,
+      values: tables.map(({ rows }) => rows.find((row) => row.name === name).values),
+    })),
   });
 }
 
@@ -67,7 +73,10 @@ function latency() {
     title: table.title,
     unit: 'ms from append to handler',
     groups: percentiles,
-    series: subjects.map((name) => ({ name, values: percentiles.map((percentile) => table.rows.find((row) => row.name === `${name}: ${percentile}`).values) })),
+    series: subjects.map((name) => ({
+      name,
+      values: percentiles.map((percentile) => table.rows.find((row) => row.name === `${name}: ${percentile}`).values),
+    })),
   });
 }
 
@@ -83,7 +92,13 @@ function costByConnections() {
     xAxis: { type: 'log', name: 'connections', nameLocation: 'middle', nameGap: 30 },
     yAxis: { type: 'log', name: 'µs of CPU a row', nameLocation: 'middle', nameGap: 50 },
     series: [
-      { name: 'measured', type: 'line', data: rows.map(({ n, values }) => [n, median(values)]), symbolSize: 8, color: '#1f5fbf' },
+      {
+        name: 'measured',
+        type: 'line',
+        data: rows.map(({ n, values }) => [n, median(values)]),
+        symbolSize: 8,
+        color: '#1f5fbf',
+      },
       {
         name: `fitted: ${Math.round(byItself)} µs + ${eachMore.toFixed(1)} µs a connection`,
         type: 'line',
@@ -125,7 +140,11 @@ function whiskers(data, { index, of } = { index: 0, of: 1 }) {
       const shift = layouts === undefined ? 0 : layouts[index].offsetCenter;
       const [x, low] = api.coord([api.value(0), api.value(1)]);
       const [, high] = api.coord([api.value(0), api.value(2)]);
-      return { type: 'line', shape: { x1: x + shift, y1: low, x2: x + shift, y2: high }, style: { stroke: '#222', lineWidth: 1.5 } };
+      return {
+        type: 'line',
+        shape: { x1: x + shift, y1: low, x2: x + shift, y2: high },
+        style: { stroke: '#222', lineWidth: 1.5 },
+      };
     },
   };
 }

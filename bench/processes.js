@@ -20,8 +20,10 @@ export async function startProcess(role) {
   });
   child.once('exit', (code, signal) => {
     running.delete(child);
-    for (const { reject } of calls.values()) reject(new Error(`the process ${role} ended (${signal ?? `exit code ${code}`})`));
-    if (!isStopping && calls.size === 0) console.error(`bench: the process ${role} ended by itself (${signal ?? `exit code ${code}`})`);
+    for (const { reject } of calls.values())
+      reject(new Error(`the process ${role} ended (${signal ?? `exit code ${code}`})`));
+    if (!isStopping && calls.size === 0)
+      console.error(`bench: the process ${role} ended by itself (${signal ?? `exit code ${code}`})`);
   });
   return {
     call(method, argument) {

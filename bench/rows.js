@@ -3,7 +3,13 @@
 const FIRST_ID = 149_019_767_112;
 
 export function makeRow(id) {
-  return [`$${FIRST_ID + id}vOHxz:localhost:8823`, '!AFDCvgApUmpdfVjIXm:localhost:8823', 'm.room.guest_access', '', null];
+  return [
+    `$${FIRST_ID + id}vOHxz:localhost:8823`,
+    '!AFDCvgApUmpdfVjIXm:localhost:8823',
+    'm.room.guest_access',
+    '',
+    null,
+  ];
 }
 
 /** Ids repeat after these: what is measured is appending rows, not making them. */

@@ -23,7 +23,12 @@ import { formatTable, isMet } from './table.js';
 const parts = { fanout, 'catch-up': catchUp, latency, append, scale, 'slow-reader': slowReader, codec, caches };
 
 const { positionals, values } = parse();
-const machine = { node: process.version, cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30) };
+const machine = {
+  node: process.version,
+  cpu: cpus()[0]?.model ?? 'unknown',
+  cores: cpus().length,
+  memoryGiB: Math.round(totalmem() / 2 ** 30),
+};
 console.log(`node ${machine.node}, ${machine.cores} cores of ${machine.cpu}\n`);
 const results = {};
 for (const name of positionals.length > 0 ? positionals : Object.keys(parts)) {
@@ -34,18 +39,28 @@ for (const name of positionals.length > 0 ? positionals : Object.keys(parts)) {
   }
 }
 const missed = Object.values(results).flatMap((tables) =>
-  tables.flatMap(({ title, rows }) => rows.filter((row) => isMet(row) === false).map(({ name }) => `${title}: ${name}`)),
+  tables.flatMap(({ title, rows }) =>
+    rows.filter((row) => isMet(row) === false).map(({ name }) => `${title}: ${name}`),
+  ),
 );
-console.log(missed.length === 0 ? 'Everything that was wanted is met.' : `Missed:\n${missed.map((what) => `  ${what}`).join('\n')}`);
+console.log(
+  missed.length === 0
+    ? 'Everything that was wanted is met.'
+    : `Missed:\n${missed.map((what) => `  ${what}`).join('\n')}`,
+);
 if (values.json !== undefined)
-  writeFileSync(values.json, `${JSON.stringify({ machine, date: new Date().toISOString(), results: withoutCycles(results) }, null, 2)}\n`);
+  writeFileSync(
+    values.json,
+    `${JSON.stringify({ machine, date: new Date().toISOString(), results: withoutCycles(results) }, null, 2)}\n`,
+  );
 
 function parse() {
   const own = Object.assign({}, ...Object.values(parts).map(({ options = {} }) => options));
   try {
     const parsed = parseArgs({ allowPositionals: true, options: { json: { type: 'string' }, ...own } });
     const unknown = parsed.positionals.filter((name) => !Object.hasOwn(parts, name));
-    if (unknown.length > 0) throw new Error(`there is no part ${unknown.join(', ')}; there are ${Object.keys(parts).join(', ')}`);
+    if (unknown.length > 0)
+      throw new Error(`there is no part ${unknown.join(', ')}; there are ${Object.keys(parts).join(', ')}`);
     for (const { check } of Object.values(parts)) check?.(parsed.values);
     return parsed;
   } catch (error) {

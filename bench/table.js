@@ -53,7 +53,8 @@ function cellsOf(row) {
   const { name, values, wanted = {}, note = '' } = row;
   const of = ratios(row);
   const bounds = Object.entries(wanted).map(
-    ([bound, value]) => `${bound.endsWith('Least') ? '>=' : '<='} ${formatNumber(value)}${bound.startsWith('ratio') ? ' x' : ''}`,
+    ([bound, value]) =>
+      `${bound.endsWith('Least') ? '>=' : '<='} ${formatNumber(value)}${bound.startsWith('ratio') ? ' x' : ''}`,
   );
   const met = isMet(row);
   return [

@@ -14,7 +14,9 @@ const worker = createWorker({
   connect: { host: '127.0.0.1', port: Number(port) },
   checkpoint: fileCheckpoint(file),
 });
-worker.on('disconnected', ({ error, retryInMs }) => console.error(`${error.message}; next try in ${Math.round(retryInMs)} ms`));
+worker.on('disconnected', ({ error, retryInMs }) =>
+  console.error(`${error.message}; next try in ${Math.round(retryInMs)} ms`),
+);
 
 // The next batch comes after this returns; a promise is waited for.
 worker.subscribe(notes, { from: 'checkpoint', fallback: 'start' }, ({ token, rows }) => {

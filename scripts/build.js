@@ -14,7 +14,10 @@ const hash = sourcesHash(root);
 const fresh = mkdtempSync(path.join(root, '.build-'));
 try {
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
-  const { status, error } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', fresh], { cwd: root, stdio: 'inherit' });
+  const { status, error } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', fresh], {
+    cwd: root,
+    stdio: 'inherit',
+  });
   if (error !== undefined) throw error;
   if (status !== 0) {
     console.error('rowcast: the build failed (the compiler says why above); dist is as it was before.');

@@ -23,13 +23,17 @@ for (const { rule, from, to, cycle } of output.summary.violations) {
 const cruised = new Set(output.modules.map((module) => module.source));
 const unseen = sources.filter((file) => !cruised.has(file));
 if (sources.length === 0) console.error('No source file found under src.');
-for (const file of unseen) console.error(`${file} was not examined: is the dependency-cruiser of package.json able to read this TypeScript?`);
+for (const file of unseen)
+  console.error(`${file} was not examined: is the dependency-cruiser of package.json able to read this TypeScript?`);
 
 const withImports = output.modules.filter((module) => module.dependencies.length > 0).length;
-if (withImports === 0) console.error('No import was seen in any file: the installed typescript and dependency-cruiser do not fit together.');
+if (withImports === 0)
+  console.error('No import was seen in any file: the installed typescript and dependency-cruiser do not fit together.');
 
 const failed = output.summary.violations.length > 0 || sources.length === 0 || unseen.length > 0 || withImports === 0;
-console.log(`${sources.length} files of src, ${output.summary.totalDependenciesCruised} imports, ${output.summary.violations.length} violations.`);
+console.log(
+  `${sources.length} files of src, ${output.summary.totalDependenciesCruised} imports, ${output.summary.violations.length} violations.`,
+);
 process.exitCode = failed ? 1 : 0;
 
 function commentOf(name) {

@@ -52,7 +52,9 @@ function isInstalled() {
 /** What node_modules must have been made from: the lock file, and the Node that better-sqlite3's binary fits. */
 function installation() {
   const lock = readText(lockfile) ?? 'no lock file';
-  return createHash('sha256').update(`${lock}\0${process.versions.modules} ${process.platform} ${process.arch}`).digest('hex');
+  return createHash('sha256')
+    .update(`${lock}\0${process.versions.modules} ${process.platform} ${process.arch}`)
+    .digest('hex');
 }
 
 function install() {
@@ -108,7 +110,8 @@ function npm(args) {
   });
   if (status === 0) return;
   process.stderr.write(`${stdout ?? ''}${stderr ?? ''}`);
-  const why = error === undefined ? `ended with ${signal ?? `exit code ${status}`}` : `could not be started: ${error.message}`;
+  const why =
+    error === undefined ? `ended with ${signal ?? `exit code ${status}`}` : `could not be started: ${error.message}`;
   throw new Failure(
     `\`npm ${args.join(' ')}\` ${why}. It needs the npm registry, and better-sqlite3 needs its prebuilt binary from GitHub or else a C++ compiler, ` +
       'make and python3. Put right what npm says above, then run the same command again.',
@@ -130,8 +133,14 @@ function isBuilt() {
 
 function build() {
   say('building dist (npm run build) …');
-  const { status } = spawnSync(process.execPath, [path.join(root, 'scripts', 'build.js')], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
-  if (status !== 0) throw new Failure('dist could not be built. Correct what the compiler says above, then run the same command again.');
+  const { status } = spawnSync(process.execPath, [path.join(root, 'scripts', 'build.js')], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  if (status !== 0)
+    throw new Failure(
+      'dist could not be built. Correct what the compiler says above, then run the same command again.',
+    );
 }
 
 // --- one at a time ---
@@ -145,7 +154,10 @@ function acquire(file) {
       writeFileSync(file, String(process.pid), { flag: 'wx' });
       return () => rmSync(file, { force: true });
     } catch (error) {
-      if (error.code !== 'EEXIST') throw new Failure(`${file} cannot be written (${error.code}): make the checkout writable, then run the same command again.`);
+      if (error.code !== 'EEXIST')
+        throw new Failure(
+          `${file} cannot be written (${error.code}): make the checkout writable, then run the same command again.`,
+        );
     }
     const holder = Number(readText(file));
     // An empty file is one that its owner is about to write, or could not: it is given five seconds.
@@ -153,7 +165,8 @@ function acquire(file) {
       rmSync(file, { force: true });
       continue;
     }
-    if (!told) say(`waiting for another process that is installing or building (${holder > 0 ? `process ${holder}` : file}) …`);
+    if (!told)
+      say(`waiting for another process that is installing or building (${holder > 0 ? `process ${holder}` : file}) …`);
     told = true;
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
   }

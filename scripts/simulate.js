@@ -18,7 +18,9 @@ async function replay(seed) {
     process.exitCode = 1;
     return;
   }
-  console.log(`Seed ${seed}: ${result.appliedBatches} batches applied in ${Math.round(result.elapsedMs)} ms of virtual time, all is well. What befell it:`);
+  console.log(
+    `Seed ${seed}: ${result.appliedBatches} batches applied in ${Math.round(result.elapsedMs)} ms of virtual time, all is well. What befell it:`,
+  );
   for (const fault of result.faults) console.log(`  ${fault}`);
 }
 
@@ -38,7 +40,9 @@ async function runMany(count) {
   }
   clearProgress();
   const seconds = (performance.now() - startedAt) / 1_000;
-  console.log(`${count} worlds in ${seconds.toFixed(1)} s, ${failed.length} failed${failed.length > 0 ? `: seeds ${failed.join(', ')}` : '.'}`);
+  console.log(
+    `${count} worlds in ${seconds.toFixed(1)} s, ${failed.length} failed${failed.length > 0 ? `: seeds ${failed.join(', ')}` : '.'}`,
+  );
   if (failed.length > 0) process.exitCode = 1;
 }
 

@@ -5,13 +5,22 @@ export { type Random, seededRandom, systemRandom } from './base/random.ts';
 export type { Chunk } from './log/chunk.ts';
 export type { Hint, HintListener, Log, LogOptions, ReadOptions } from './log/log.ts';
 export { memoryLog } from './log/memory.ts';
-export type { Batch, BatchLimits } from './model/batch.ts';
-export { ConnectionError, type ErrorCode, errorCodes, HandlerError, LogError, PeerError, RowcastError, UsageError } from './model/errors.ts';
-export type { Logger } from './model/logger.ts';
-export type { Bounds, Page } from './model/page.ts';
-export type { RowText, RowValidator, RowVerdict } from './model/row.ts';
-export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './model/stream.ts';
-export type { Token } from './model/token.ts';
+export type { Batch, BatchLimits } from './core/model/batch.ts';
+export {
+  ConnectionError,
+  type ErrorCode,
+  errorCodes,
+  HandlerError,
+  LogError,
+  PeerError,
+  RowcastError,
+  UsageError,
+} from './core/model/errors.ts';
+export type { Logger } from './core/model/logger.ts';
+export type { Bounds, Page } from './core/model/page.ts';
+export type { RowText, RowValidator, RowVerdict } from './core/model/row.ts';
+export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './core/model/stream.ts';
+export type { Token } from './core/model/token.ts';
 export {
   type ConnectedWorker,
   type ConnectionStatus,
@@ -22,13 +31,25 @@ export {
   type PrimaryStatus,
   type StreamStatus,
 } from './primary/primary.ts';
-export type { UpstreamCommand } from './protocol/command.ts';
-export type { Position } from './protocol/interests.ts';
-export { defaultPrimaryLimits, defaultWorkerLimits, type PrimaryLimits, type WorkerLimits } from './protocol/limits.ts';
-export type { SubscriptionStatus } from './protocol/primary-session.ts';
+export type { UpstreamCommand } from './core/wire/command.ts';
+export type { Position } from './core/follow/interests.ts';
+export {
+  defaultPrimaryLimits,
+  defaultWorkerLimits,
+  type PrimaryLimits,
+  type WorkerLimits,
+} from './core/wire/limits.ts';
+export type { SubscriptionStatus } from './core/sessions/primary-session.ts';
 export { createMemoryTransport } from './transport/memory.ts';
 export { tcpTransport } from './transport/tcp.ts';
-export type { Address, Connection, ConnectionHandler, ListenAddress, Listener, Transport } from './transport/transport.ts';
+export type {
+  Address,
+  Connection,
+  ConnectionHandler,
+  ListenAddress,
+  Listener,
+  Transport,
+} from './transport/transport.ts';
 export { type Checkpoint, fileCheckpoint, memoryCheckpoint } from './worker/checkpoint.ts';
 export type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './worker/options.ts';
 export type { BatchHandler, Subscription } from './worker/subscription.ts';

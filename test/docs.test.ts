@@ -2,10 +2,10 @@
 
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { defaultBatchLimits } from '../src/model/batch.ts';
-import { errorCodes } from '../src/model/errors.ts';
-import { type CommandName, senders } from '../src/protocol/command.ts';
-import { defaultPrimaryLimits, defaultWorkerLimits } from '../src/protocol/limits.ts';
+import { defaultBatchLimits } from '../src/core/model/batch.ts';
+import { errorCodes } from '../src/core/model/errors.ts';
+import { type CommandName, senders } from '../src/core/wire/command.ts';
+import { defaultPrimaryLimits, defaultWorkerLimits } from '../src/core/wire/limits.ts';
 
 const read = async (path: string): Promise<string> => readFile(new URL(`../${path}`, import.meta.url), 'utf8');
 

@@ -8,7 +8,12 @@ export async function* measure() {
   const one = { name: 'better-sqlite3, a row a transaction', values: [] };
   const hundred = { name: 'better-sqlite3, 100 rows a transaction', values: [] };
   const rowcastOne = { name: 'Rowcast, one row at a time', values: [], base: one, wanted: { ratioAtLeast: 0.9 } };
-  const rowcastHundred = { name: 'Rowcast, batches of 100, one at a time', values: [], base: hundred, wanted: { ratioAtLeast: 0.8 } };
+  const rowcastHundred = {
+    name: 'Rowcast, batches of 100, one at a time',
+    values: [],
+    base: hundred,
+    wanted: { ratioAtLeast: 0.8 },
+  };
   const inFlight = { name: 'Rowcast, single rows, 1,000 in flight', values: [], wanted: { atLeast: 150 } };
   const many = { name: 'Rowcast, batches of 100, 100 in flight', values: [] };
   const plainPauses = { name: 'better-sqlite3, a row a transaction', values: [] };
@@ -44,14 +49,25 @@ export async function* measure() {
     });
   }
   yield [
-    { title: 'Durable appends', unit: 'thousand rows a second', rows: [one, rowcastOne, hundred, rowcastHundred, inFlight, many] },
-    { title: 'The longest that the event loop stood still meanwhile', unit: 'ms', rows: [plainPauses, pauses, pausesMany, pausesBatches] },
+    {
+      title: 'Durable appends',
+      unit: 'thousand rows a second',
+      rows: [one, rowcastOne, hundred, rowcastHundred, inFlight, many],
+    },
+    {
+      title: 'The longest that the event loop stood still meanwhile',
+      unit: 'ms',
+      rows: [plainPauses, pauses, pausesMany, pausesBatches],
+    },
   ];
 }
 
 async function plainSqlite() {
   return withProcesses(['plain-sqlite'], async (sqlite) => {
     await sqlite.call('append', { rows: WARM_UP_ROWS, perBatch: 100 });
-    return { one: await sqlite.call('append', { rows: 5_000, perBatch: 1 }), hundred: await sqlite.call('append', { rows: 200_000, perBatch: 100 }) };
+    return {
+      one: await sqlite.call('append', { rows: 5_000, perBatch: 1 }),
+      hundred: await sqlite.call('append', { rows: 200_000, perBatch: 100 }),
+    };
   });
 }

@@ -102,7 +102,11 @@ async function prefixes() {
   ]) {
     const entries = prefixCount * PER_PREFIX;
     const name = `${entries.toLocaleString('en-US')} entries, prefixes: ${indexed}`;
-    const get = caches.worker.cached(`c${entries}_${indexed}`, { max: entries, prefixes: indexed }, async (room, user) => `${room}${user}`);
+    const get = caches.worker.cached(
+      `c${entries}_${indexed}`,
+      { max: entries, prefixes: indexed },
+      async (room, user) => `${room}${user}`,
+    );
     const heapBefore = heapMiB();
     for (let prefix = 0; prefix < prefixCount; prefix++) await fill(get, `!room-${prefix}`, PER_PREFIX);
     const heap = heapMiB() - heapBefore;
@@ -113,7 +117,8 @@ async function prefixes() {
       // The row, the command and the sending of it are in the time: they are the same for each.
       void get.invalidate(room);
       if (round >= 0) values.push(performance.now() - started);
-      if (get.stats().size !== entries - PER_PREFIX) throw new Error(`expected ${PER_PREFIX} entries to be dropped, ${get.stats().size} are left`);
+      if (get.stats().size !== entries - PER_PREFIX)
+        throw new Error(`expected ${PER_PREFIX} entries to be dropped, ${get.stats().size} are left`);
       await fill(get, room, PER_PREFIX);
     }
     rows.push({ name, values, note: `${Math.round((heap * 1024 * 1024) / entries)} bytes of heap an entry` });

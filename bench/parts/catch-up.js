@@ -38,7 +38,11 @@ async function one(file) {
     raw.values.push(await rawLimit());
     rowcast.values.push(await catchUp(file));
   }
-  return { title: `Catch-up of ${ROWS.toLocaleString('en-US')} rows`, unit: 'million rows a second', rows: [raw, rowcast] };
+  return {
+    title: `Catch-up of ${ROWS.toLocaleString('en-US')} rows`,
+    unit: 'million rows a second',
+    rows: [raw, rowcast],
+  };
 }
 
 /** The reader is as cold as the worker; the bytes are prepared. */
@@ -67,7 +71,11 @@ async function many(file) {
   const p99 = { name: `latency of a live worker at ${LIVE_RATE} rows/s, p99, ms`, values: [], wanted: { atMost: 20 } };
   const rate = { name: `${AT_ONCE} fresh workers together, million rows/s`, values: [] };
   const primaryRss = { name: 'most memory of the primary (RSS), MiB', values: [], wanted: { atMost: 250 } };
-  const workerRss = { name: 'most memory of a process with five fresh workers (RSS), MiB', values: [], wanted: { atMost: 150 } };
+  const workerRss = {
+    name: 'most memory of a process with five fresh workers (RSS), MiB',
+    values: [],
+    wanted: { atMost: 150 },
+  };
   for (let round = 0; round < rounds; round++) {
     await withProcesses(['primary', 'worker', ...Array(PROCESSES).fill('worker')], async (primary, live, ...fresh) => {
       const { port } = await primary.call('open', { log: 'sqlite', file });
@@ -76,16 +84,30 @@ async function many(file) {
       await live.call('takeLatencies');
       // Goes on until all have caught up.
       const pacing = primary.call('appendPaced', { rowsPerSecond: LIVE_RATE, seconds: 60 });
-      const started = await Promise.all(fresh.map((worker) => worker.call('follow', { port, from: 0, connections: AT_ONCE / PROCESSES })));
+      const started = await Promise.all(
+        fresh.map((worker) => worker.call('follow', { port, from: 0, connections: AT_ONCE / PROCESSES })),
+      );
       const ends = await Promise.all(fresh.map((worker) => worker.call('reach', ROWS)));
       const latencies = (await live.call('takeLatencies')).toSorted((a, b) => a - b);
       await primary.call('endPace');
       await pacing;
       p99.values.push(latencies[Math.floor(latencies.length * 0.99)]);
-      rate.values.push((AT_ONCE * ROWS) / 1_000 / (Math.max(...ends.map(({ at }) => at)) - Math.min(...started.map(({ startedAt }) => startedAt))));
+      rate.values.push(
+        (AT_ONCE * ROWS) /
+          1_000 /
+          (Math.max(...ends.map(({ at }) => at)) - Math.min(...started.map(({ startedAt }) => startedAt))),
+      );
       primaryRss.values.push((await primary.call('usage')).peakRssMiB);
-      workerRss.values.push(Math.max(...(await Promise.all(fresh.map((worker) => worker.call('usage')))).map(({ peakRssMiB }) => peakRssMiB)));
+      workerRss.values.push(
+        Math.max(
+          ...(await Promise.all(fresh.map((worker) => worker.call('usage')))).map(({ peakRssMiB }) => peakRssMiB),
+        ),
+      );
     });
   }
-  return { title: `${AT_ONCE} fresh workers catch up at once`, unit: 'as named', rows: [p99, rate, primaryRss, workerRss] };
+  return {
+    title: `${AT_ONCE} fresh workers catch up at once`,
+    unit: 'as named',
+    rows: [p99, rate, primaryRss, workerRss],
+  };
 }

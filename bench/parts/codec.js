@@ -1,9 +1,9 @@
 /** The codec alone: lines from bytes and bytes from rows, in one process. */
 import { Bench } from 'tinybench';
-import { encodeChunks } from '../../dist/log/appends.js';
-import { encodeRows } from '../../dist/model/row.js';
-import { RowDecoder } from '../../dist/protocol/row-decoder.js';
-import { LineCutter } from '../../dist/protocol/lines.js';
+import { encodeChunks } from '../../dist/log/group-commit.js';
+import { encodeRows } from '../../dist/core/model/row.js';
+import { RowDecoder } from '../../dist/core/wire/row-decoder.js';
+import { LineCutter } from '../../dist/core/wire/lines.js';
 import { makeLines, rows as differentRows } from '../rows.js';
 import { rounds } from '../rounds.js';
 
@@ -17,7 +17,8 @@ export async function* measure() {
   const texts = differentRows.slice(0, ROWS).map((row) => JSON.stringify(row));
   const batches = Array.from({ length: ROWS / 100 }, (_, i) => differentRows.slice(i * 100, (i + 1) * 100));
   const singles = differentRows.slice(0, ROWS).map((row) => [row]);
-  const encode = (given) => encodeChunks({ stream: 'events', latest: 0, batches: given.map((batch) => encodeRows('events', batch)), now: 0 });
+  const encode = (given) =>
+    encodeChunks({ stream: 'events', latest: 0, batches: given.map((batch) => encodeRows('events', batch)), now: 0 });
   const subjects = {
     'JSON.parse of lines split before': () => {
       for (const text of texts) JSON.parse(text);

@@ -21,7 +21,8 @@ const ways = [
 
 export function check({ n, peers }) {
   for (const count of n.split(','))
-    if (!(Number(count) >= 1 && Number.isInteger(Number(count)))) throw new Error(`--n takes numbers of consumers, as in 1,4,8, not ${n}`);
+    if (!(Number(count) >= 1 && Number.isInteger(Number(count))))
+      throw new Error(`--n takes numbers of consumers, as in 1,4,8, not ${n}`);
   checkPeers(namesOf(peers));
 }
 
@@ -38,7 +39,12 @@ async function measureN(n, peers) {
     base: raw,
     ...(atLeast[n] !== undefined && { wanted: { ratioAtLeast: atLeast[n] } }),
   }));
-  const cpu = ways.map(({ label }) => ({ name: `Rowcast, ${label}, beyond the append's own`, values: [], base: rawCpu, wanted: { ratioAtMost: 1.5 } }));
+  const cpu = ways.map(({ label }) => ({
+    name: `Rowcast, ${label}, beyond the append's own`,
+    values: [],
+    base: rawCpu,
+    wanted: { ratioAtMost: 1.5 },
+  }));
   const ofPeers = peers.flatMap((kind) =>
     [1, 100].map((perMessage) => ({
       name: `${peerLabel(kind)}, ${perMessage === 1 ? 'a message a row' : '100 rows a message'}`,
@@ -60,11 +66,26 @@ async function measureN(n, peers) {
       cpu[i].values.push(((measured.cpuMs - alone.cpuMs) * 1_000) / (n * rowsFor(n)));
     }
     for (const row of ofPeers) {
-      row.values.push((await fanOutByPeer(row.kind, { n, rows: PEER_ROWS, warmUpRows: PEER_ROWS, perMessage: row.perMessage })) / 1e6);
+      row.values.push(
+        (await fanOutByPeer(row.kind, { n, rows: PEER_ROWS, warmUpRows: PEER_ROWS, perMessage: row.perMessage })) / 1e6,
+      );
     }
   }
-  const tables = [{ title: `Fan-out to ${n}`, unit: 'million rows a second, all workers together', n, rows: [raw, ...throughput, ...ofPeers] }];
-  if (n === 8) tables.push({ title: `CPU of the sender at fan-out to ${n}`, unit: 'µs per delivered row', n, rows: [rawCpu, ...cpu] });
+  const tables = [
+    {
+      title: `Fan-out to ${n}`,
+      unit: 'million rows a second, all workers together',
+      n,
+      rows: [raw, ...throughput, ...ofPeers],
+    },
+  ];
+  if (n === 8)
+    tables.push({
+      title: `CPU of the sender at fan-out to ${n}`,
+      unit: 'µs per delivered row',
+      n,
+      rows: [rawCpu, ...cpu],
+    });
   return tables;
 }
 
@@ -86,7 +107,8 @@ async function fanOut(n, { perBatch, inFlight }, rows) {
   return withProcesses(['primary', ...Array(n).fill('worker')], async (primary, ...workers) => {
     const { port } = await primary.call('open', { log: 'sqlite' });
     await Promise.all(workers.map((worker) => worker.call('follow', { port })));
-    const append = async (before, count) => deliver(workers, { before, rows: count }, () => primary.call('append', { rows: count, perBatch, inFlight }));
+    const append = async (before, count) =>
+      deliver(workers, { before, rows: count }, () => primary.call('append', { rows: count, perBatch, inFlight }));
     await append(0, WARM_UP_ROWS);
     return append(WARM_UP_ROWS, rows);
   });

@@ -14,7 +14,8 @@ const WARM_UP_RATE = 15_000;
 export async function* measure() {
   const rows = {};
   for (const who of ['raw limit', 'Rowcast, memory log', 'Rowcast, durable sqlite log']) {
-    for (const percentile of [50, 99]) rows[`${who} p${percentile}`] = { name: `${who}: p${percentile}`, values: [], percentile };
+    for (const percentile of [50, 99])
+      rows[`${who} p${percentile}`] = { name: `${who}: p${percentile}`, values: [], percentile };
   }
   rows['Rowcast, memory log p50'].base = rows['raw limit p50'];
   rows['Rowcast, memory log p50'].wanted = { ratioAtMost: 1.5 };
@@ -28,10 +29,17 @@ export async function* measure() {
       'Rowcast, durable sqlite log': await rowcast('sqlite'),
     };
     for (const [who, latencies] of Object.entries(measured)) {
-      for (const percentile of [50, 99]) rows[`${who} p${percentile}`].values.push(latencies[Math.floor((latencies.length * percentile) / 100)]);
+      for (const percentile of [50, 99])
+        rows[`${who} p${percentile}`].values.push(latencies[Math.floor((latencies.length * percentile) / 100)]);
     }
   }
-  yield [{ title: `Latency at ${RATE.toLocaleString('en-US')} rows a second, one worker`, unit: 'ms', rows: Object.values(rows) }];
+  yield [
+    {
+      title: `Latency at ${RATE.toLocaleString('en-US')} rows a second, one worker`,
+      unit: 'ms',
+      rows: Object.values(rows),
+    },
+  ];
 }
 
 async function raw() {

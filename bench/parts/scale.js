@@ -12,13 +12,30 @@ const SLOW_RATE = 40;
 const WARM_UP_LINES = 100_000;
 
 export async function* measure() {
-  const perRow = CONNECTIONS.map((n) => ({ name: `CPU of the primary for a row to ${n.toLocaleString('en-US')}, µs`, values: [], n }));
-  const idle = { name: 'CPU of the primary with 1,000 idle connections, % of a core', values: [], wanted: { atMost: 3 } };
-  const memory = { name: 'memory of the primary for 1,000 idle connections (RSS beyond none), MiB', values: [], wanted: { atMost: 100 } };
+  const perRow = CONNECTIONS.map((n) => ({
+    name: `CPU of the primary for a row to ${n.toLocaleString('en-US')}, µs`,
+    values: [],
+    n,
+  }));
+  const idle = {
+    name: 'CPU of the primary with 1,000 idle connections, % of a core',
+    values: [],
+    wanted: { atMost: 3 },
+  };
+  const memory = {
+    name: 'memory of the primary for 1,000 idle connections (RSS beyond none), MiB',
+    values: [],
+    wanted: { atMost: 100 },
+  };
   const slope = { name: 'fitted: a further connection costs a row, µs', values: [] };
   const offset = { name: 'fitted: a row costs by itself, µs', values: [] };
   const rawReader = { name: `CPU of the raw reader at ${SLOW_RATE} rows/s, % of a core`, values: [] };
-  const idleWorker = { name: `CPU of a worker at ${SLOW_RATE} rows/s, % of a core`, values: [], base: rawReader, wanted: { atMost: 1 } };
+  const idleWorker = {
+    name: `CPU of a worker at ${SLOW_RATE} rows/s, % of a core`,
+    values: [],
+    base: rawReader,
+    wanted: { atMost: 1 },
+  };
   for (let round = 0; round < rounds; round++) {
     for (const row of perRow) {
       const cost = await connections(row.n);
@@ -103,6 +120,8 @@ function fitLine(points) {
   const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
   const x = mean(points.map(([n]) => n));
   const y = mean(points.map(([, cost]) => cost));
-  const slope = points.reduce((sum, [n, cost]) => sum + (n - x) * (cost - y), 0) / points.reduce((sum, [n]) => sum + (n - x) ** 2, 0);
+  const slope =
+    points.reduce((sum, [n, cost]) => sum + (n - x) * (cost - y), 0) /
+    points.reduce((sum, [n]) => sum + (n - x) ** 2, 0);
   return { slope, offset: y - slope * x };
 }

@@ -13,7 +13,11 @@ export async function* measure() {
   const alone = { name: '7 readers', values: [] };
   const eight = { name: '7 readers beside another one like them', values: [], base: alone };
   const slow = { name: '7 readers beside a slow one', values: [], base: alone, wanted: { ratioAtLeast: 0.95 } };
-  const memory = { name: 'most memory of the primary beside a slow reader (RSS), MiB', values: [], wanted: { atMost: 250 } };
+  const memory = {
+    name: 'most memory of the primary beside a slow reader (RSS), MiB',
+    values: [],
+    wanted: { atMost: 250 },
+  };
   const slowMemory = { name: 'most memory of the slow reader (RSS), MiB', values: [], wanted: { atMost: 150 } };
   for (let round = 0; round < rounds; round++) {
     alone.values.push((await fanOut([])).rate);
@@ -35,9 +39,14 @@ async function fanOut(eighth) {
     const { port } = await primary.call('open', { log: 'sqlite' });
     const others = workers.slice(0, OTHERS);
     await Promise.all(workers.map((worker, i) => worker.call('follow', { port, ...(i === OTHERS && eighth[0]) })));
-    const append = async (before, rows) => deliver(others, { before, rows }, () => primary.call('append', { rows, perBatch: 100, inFlight: 100 }));
+    const append = async (before, rows) =>
+      deliver(others, { before, rows }, () => primary.call('append', { rows, perBatch: 100, inFlight: 100 }));
     await append(0, WARM_UP_ROWS);
     const { rate } = await append(WARM_UP_ROWS, ROWS);
-    return { rate: rate / 1e6, primaryRssMiB: (await primary.call('usage')).peakRssMiB, eighthRssMiB: (await workers.at(-1).call('usage')).peakRssMiB };
+    return {
+      rate: rate / 1e6,
+      primaryRssMiB: (await primary.call('usage')).peakRssMiB,
+      eighthRssMiB: (await workers.at(-1).call('usage')).peakRssMiB,
+    };
   });
 }

@@ -28,7 +28,9 @@ serveCalls({
   async warmUp() {
     let token;
     for (let group = 0; group < WARM_UP.groups; group++) {
-      const tokens = await Promise.all(Array.from({ length: WARM_UP.each }, (_, i) => caches.invalidate('get_user', [`@nobody-${i}:example.com`])));
+      const tokens = await Promise.all(
+        Array.from({ length: WARM_UP.each }, (_, i) => caches.invalidate('get_user', [`@nobody-${i}:example.com`])),
+      );
       token = tokens.at(-1);
     }
     return { token };

@@ -45,7 +45,8 @@ serveCalls({
       const sent = [];
       for (let i = 0; i < IN_FLIGHT && token < last; i++) {
         let text = String(token + 1);
-        for (let row = 0; row < perMessage; row++) text += `\n${JSON.stringify(differentRows[token++ % differentRows.length])}`;
+        for (let row = 0; row < perMessage; row++)
+          text += `\n${JSON.stringify(differentRows[token++ % differentRows.length])}`;
         sent.push(publish(text));
       }
       await Promise.all(sent);

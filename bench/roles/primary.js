@@ -14,12 +14,16 @@ const delays = monitorEventLoopDelay({ resolution: 1 });
 serveCalls({
   /** @param log 'memory' or 'sqlite', which is durable as by default; `file` where it is there already */
   async open({ log, file = temporaryFile() }) {
-    primary = await createPrimary({ name: 'bench', log: log === 'memory' ? memoryLog() : sqliteLog({ path: file }), streams: [events] });
+    primary = await createPrimary({
+      name: 'bench',
+      log: log === 'memory' ? memoryLog() : sqliteLog({ path: file }),
+      streams: [events],
+    });
     const { port } = await primary.listen({ host: '127.0.0.1', port: 0 });
     return { port };
   },
 
-  /** Appends so many rows; as many batches as `inFlight` says wait at a time. */
+  /** GroupCommit so many rows; as many batches as `inFlight` says wait at a time. */
   async append({ rows, perBatch, inFlight }) {
     const started = { at: nowMs(), cpu: cpuMs() };
     const end = appended + rows;
@@ -33,12 +37,14 @@ serveCalls({
     return { startedAt: started.at, durableAt: nowMs(), cpuMs: cpuMs() - started.cpu };
   },
 
-  /** Appends single rows at a fixed rate, each with the time of its append, by nowMs, in the place of its state key. */
+  /** GroupCommit single rows at a fixed rate, each with the time of its append, by nowMs, in the place of its state key. */
   async appendPaced(rate) {
     isPaceEnded = false;
     const pending = new Set();
     const append = (i) => {
-      const promise = primary.append(events, [differentRows[i % differentRows.length].with(3, nowMs())]).then(() => pending.delete(promise));
+      const promise = primary
+        .append(events, [differentRows[i % differentRows.length].with(3, nowMs())])
+        .then(() => pending.delete(promise));
       pending.add(promise);
     };
     await pace(rate, append, () => isPaceEnded);

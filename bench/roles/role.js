@@ -29,7 +29,12 @@ export function cpuMs() {
 
 /** `peakRssMiB`: the most since the process started. */
 export function usage() {
-  return { at: nowMs(), cpuMs: cpuMs(), rssMiB: process.memoryUsage.rss() / 1024 / 1024, peakRssMiB: process.resourceUsage().maxRSS / 1024 };
+  return {
+    at: nowMs(),
+    cpuMs: cpuMs(),
+    rssMiB: process.memoryUsage.rss() / 1024 / 1024,
+    peakRssMiB: process.resourceUsage().maxRSS / 1024,
+  };
 }
 
 /** Calls `send` with 0, 1, 2, … at even distances, until it was called for all `seconds` or `isEnded` says so. */
@@ -73,7 +78,8 @@ export class RowCounter {
   #handleReached;
 
   take(token, rows) {
-    if (this.#lastToken !== undefined && token !== this.#lastToken + 1) throw new Error(`token ${token} came after ${this.#lastToken}`);
+    if (this.#lastToken !== undefined && token !== this.#lastToken + 1)
+      throw new Error(`token ${token} came after ${this.#lastToken}`);
     this.#lastToken = token;
     this.count += rows;
     if (this.count < this.#awaited) return;

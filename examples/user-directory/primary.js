@@ -21,7 +21,11 @@ const [folder = 'data/user-directory'] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
 
 const users = openUsers(join(folder, 'users.db'));
-const primary = await createPrimary({ name: 'users.example.com', log: sqliteLog({ path: join(folder, 'rowcast.db') }), streams: [defineCachesStream()] });
+const primary = await createPrimary({
+  name: 'users.example.com',
+  log: sqliteLog({ path: join(folder, 'rowcast.db') }),
+  streams: [defineCachesStream()],
+});
 const caches = createCaches(primary);
 // A crash may have come between the commit of a write and its invalidation.
 await caches.invalidateAll('get_user_by_id');
@@ -35,7 +39,8 @@ app.put('/users/:id', async (c) => {
   if (typeof body?.name !== 'string') return c.json({ error: 'expected a JSON object with a name' }, 400);
   const user = { id: c.req.param('id'), name: body.name };
   // Before the commit: some text is no key of an invalidation (a NUL character), and what cannot be invalidated must not be written.
-  if (!USER_ID.test(user.id)) return c.json({ error: 'a user id is up to 100 letters, digits, and any of _ . : @ -' }, 400);
+  if (!USER_ID.test(user.id))
+    return c.json({ error: 'a user id is up to 100 letters, digits, and any of _ . : @ -' }, 400);
   // First the commit, then the invalidation: whoever loads because of it must find the new row. When it rejects, as with a full disk,
   // the write stands and the workers have not heard of it: the answer is a 500, and a client that repeats its PUT repeats both.
   users.write(user);

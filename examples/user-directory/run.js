@@ -33,7 +33,9 @@ const primary = await start('primary.js', folder);
 let written = 0;
 const isEveryReadFresh = [];
 for (const options of [[], ['--read-your-writes']]) {
-  const workers = await Promise.all(['reader-1', 'reader-2'].map((name) => start('worker.js', name, primary.replication, folder, ...options)));
+  const workers = await Promise.all(
+    ['reader-1', 'reader-2'].map((name) => start('worker.js', name, primary.replication, folder, ...options)),
+  );
   const { stale, seconds } = await measure(
     primary.http,
     workers.map(({ http }) => http),

@@ -9,7 +9,9 @@ export function openUsers(path, { readonly = false } = {}) {
     database.exec('CREATE TABLE IF NOT EXISTS users (id TEXT PRIMARY KEY, name TEXT NOT NULL) STRICT');
   }
   const select = database.prepare('SELECT id, name FROM users WHERE id = ?');
-  const upsert = readonly ? undefined : database.prepare('INSERT INTO users VALUES (@id, @name) ON CONFLICT (id) DO UPDATE SET name = @name');
+  const upsert = readonly
+    ? undefined
+    : database.prepare('INSERT INTO users VALUES (@id, @name) ON CONFLICT (id) DO UPDATE SET name = @name');
   return {
     /** Undefined when there is no such user. */
     read: (id) => select.get(id),

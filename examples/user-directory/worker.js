@@ -14,13 +14,18 @@ import { createCaches } from 'rowcast/cache';
 import { awaitTokens } from 'rowcast/cache/hono';
 import { openUsers } from './users.js';
 
-const { positionals, values } = parseArgs({ allowPositionals: true, options: { 'read-your-writes': { type: 'boolean', default: false } } });
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { 'read-your-writes': { type: 'boolean', default: false } },
+});
 const [name, port, folder = 'data/user-directory'] = positionals;
 
 const users = openUsers(join(folder, 'users.db'), { readonly: true });
 const worker = createWorker({ name, server: 'users.example.com', connect: { host: '127.0.0.1', port: Number(port) } });
 worker.on('error', (error) => console.error(error.message));
-worker.on('disconnected', ({ error, retryInMs }) => console.error(`${error.message}; next try in ${Math.round(retryInMs)} ms`));
+worker.on('disconnected', ({ error, retryInMs }) =>
+  console.error(`${error.message}; next try in ${Math.round(retryInMs)} ms`),
+);
 const caches = createCaches(worker);
 const getUser = caches.cached('get_user_by_id', { max: 10_000 }, async (id) => users.read(id));
 await worker.start();

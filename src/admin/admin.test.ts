@@ -3,8 +3,8 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
-import { LogError } from '../model/errors.ts';
-import { defineStream } from '../model/stream.ts';
+import { LogError } from '../core/model/errors.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { createPrimary, type Primary, type PrimaryOptions } from '../primary/primary.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
 import { createAdmin } from './admin.ts';
@@ -13,12 +13,22 @@ const ODD_NAMES = ['a/b', 'a%b', 'a%2Fb', '100%', '%41', 'ö/✓', 'é%41', '?#&
 const streams = ['events', ...ODD_NAMES].map((name) => defineStream(name));
 
 async function setUp(options: Partial<PrimaryOptions> = {}): Promise<{ primary: Primary; admin: Hono }> {
-  const primary = await createPrimary({ name: 'example.com', log: memoryLog(), streams, transport: createMemoryTransport(), ...options });
+  const primary = await createPrimary({
+    name: 'example.com',
+    log: memoryLog(),
+    streams,
+    transport: createMemoryTransport(),
+    ...options,
+  });
   onTestFinished(() => primary.close());
   return { primary, admin: createAdmin({ primary }) };
 }
 
-function post(admin: Hono, body: string | Buffer, { stream = 'events', query = '', headers = {} }: { stream?: string; query?: string; headers?: object } = {}) {
+function post(
+  admin: Hono,
+  body: string | Buffer,
+  { stream = 'events', query = '', headers = {} }: { stream?: string; query?: string; headers?: object } = {},
+) {
   return admin.request(`http://127.0.0.1:9093/streams/${encodeURIComponent(stream)}/rows${query}`, {
     method: 'POST',
     headers: { 'content-type': 'application/x-ndjson', ...headers },
@@ -177,13 +187,21 @@ describe('what cannot be appended', () => {
   test.each([
     ['LOG_FULL', 507],
     ['LOG_UNAVAILABLE', 503],
-  ] as const)('%s of the log is %i, with what is durable and the line where the failed batch begins', async (code, status) => {
-    const log = failingLog((append) => (append >= 2 ? new LogError(code, 'the disk says no') : undefined));
-    const { admin } = await setUp({ log });
-    const response = await post(admin, '1\n2\n3\n4\n5\n6\n', { query: '?batch=2' });
-    expect(response.status).toBe(status);
-    expect(await response.json()).toEqual({ error: { code, message: 'the disk says no', line: 3 }, rows: 2, batches: 1, token: 1 });
-  });
+  ] as const)(
+    '%s of the log is %i, with what is durable and the line where the failed batch begins',
+    async (code, status) => {
+      const log = failingLog((append) => (append >= 2 ? new LogError(code, 'the disk says no') : undefined));
+      const { admin } = await setUp({ log });
+      const response = await post(admin, '1\n2\n3\n4\n5\n6\n', { query: '?batch=2' });
+      expect(response.status).toBe(status);
+      expect(await response.json()).toEqual({
+        error: { code, message: 'the disk says no', line: 3 },
+        rows: 2,
+        batches: 1,
+        token: 1,
+      });
+    },
+  );
 
   test('a primary that is closed is 503 CLOSED', async () => {
     const { primary, admin } = await setUp();
@@ -195,52 +213,74 @@ describe('what cannot be appended', () => {
 });
 
 describe('who may ask', () => {
-  test.each(['127.0.0.1', '127.0.0.1:9093', '127.8.8.8:1', '[::1]:9093', 'localhost', 'LocalHost:9093'])('host %s is this machine', async (host) => {
-    const { admin } = await setUp();
-    expect((await admin.request('http://127.0.0.1:9093/healthz', { headers: { host } })).status).toBe(200);
-  });
-
-  test.each(['example.com', '127.0.0.1.example.com', 'localhost.example.com:9093', '10.0.0.1', '0.0.0.0:9093', '[::]:9093', '[fe80::1]', 'a b'])(
-    'host %s is refused with 403',
+  test.each(['127.0.0.1', '127.0.0.1:9093', '127.8.8.8:1', '[::1]:9093', 'localhost', 'LocalHost:9093'])(
+    'host %s is this machine',
     async (host) => {
       const { admin } = await setUp();
-      const response = await admin.request('http://127.0.0.1:9093/status', { headers: { host } });
-      expect(response.status).toBe(403);
-      expect(await response.json()).toMatchObject({ error: { code: 'FOREIGN_HOST' } });
+      expect((await admin.request('http://127.0.0.1:9093/healthz', { headers: { host } })).status).toBe(200);
     },
   );
+
+  test.each([
+    'example.com',
+    '127.0.0.1.example.com',
+    'localhost.example.com:9093',
+    '10.0.0.1',
+    '0.0.0.0:9093',
+    '[::]:9093',
+    '[fe80::1]',
+    'a b',
+  ])('host %s is refused with 403', async (host) => {
+    const { admin } = await setUp();
+    const response = await admin.request('http://127.0.0.1:9093/status', { headers: { host } });
+    expect(response.status).toBe(403);
+    expect(await response.json()).toMatchObject({ error: { code: 'FOREIGN_HOST' } });
+  });
 
   test('a foreign host in the address of the request is refused too', async () => {
     const { admin } = await setUp();
     expect((await admin.request('http://example.com/status', { headers: { host: '127.0.0.1' } })).status).toBe(403);
   });
 
-  test.each(['https://example.com', 'null', 'http://127.0.0.1.example.com', 'http://10.0.0.1:9093'])('a page of %s is refused with 403', async (origin) => {
-    const { primary, admin } = await setUp();
-    const response = await post(admin, '1\n', { headers: { origin } });
-    expect(response.status).toBe(403);
-    expect(await response.json()).toMatchObject({ error: { code: 'FOREIGN_ORIGIN' } });
-    expect(latest(primary)).toBe(0);
-  });
-
-  test.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/json', 'application/x-ndjsonp', ''])(
-    'content type %s is refused with 415, so that no form of a page can append',
-    async (type) => {
+  test.each(['https://example.com', 'null', 'http://127.0.0.1.example.com', 'http://10.0.0.1:9093'])(
+    'a page of %s is refused with 403',
+    async (origin) => {
       const { primary, admin } = await setUp();
-      const response = await post(admin, '1\n', { headers: { 'content-type': type } });
-      expect(response.status).toBe(415);
+      const response = await post(admin, '1\n', { headers: { origin } });
+      expect(response.status).toBe(403);
+      expect(await response.json()).toMatchObject({ error: { code: 'FOREIGN_ORIGIN' } });
       expect(latest(primary)).toBe(0);
     },
   );
 
+  test.each([
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'application/json',
+    'application/x-ndjsonp',
+    '',
+  ])('content type %s is refused with 415, so that no form of a page can append', async (type) => {
+    const { primary, admin } = await setUp();
+    const response = await post(admin, '1\n', { headers: { 'content-type': type } });
+    expect(response.status).toBe(415);
+    expect(latest(primary)).toBe(0);
+  });
+
   test('parameters of the content type are allowed', async () => {
     const { admin } = await setUp();
-    expect((await post(admin, '1\n', { headers: { 'content-type': 'Application/X-NDJSON; charset=utf-8' } })).status).toBe(200);
+    expect(
+      (await post(admin, '1\n', { headers: { 'content-type': 'Application/X-NDJSON; charset=utf-8' } })).status,
+    ).toBe(200);
   });
 
   test('the question whether a page may send rows is never answered with yes', async () => {
     const { admin } = await setUp();
-    const headers = { origin: 'http://localhost:3000', 'access-control-request-method': 'POST', 'access-control-request-headers': 'content-type' };
+    const headers = {
+      origin: 'http://localhost:3000',
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'content-type',
+    };
     const response = await admin.request('http://127.0.0.1:9093/streams/events/rows', { method: 'OPTIONS', headers });
     expect(response.status).toBe(404);
     expect([...response.headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([]);
@@ -263,13 +303,18 @@ describe('looking', () => {
 
   test('GET /healthz says ok', async () => {
     const { admin } = await setUp();
-    expect(await (await admin.request('http://localhost/healthz')).json()).toEqual({ status: 'ok', name: 'example.com' });
+    expect(await (await admin.request('http://localhost/healthz')).json()).toEqual({
+      status: 'ok',
+      name: 'example.com',
+    });
   });
 
   test('any other page is 404 and says which there are', async () => {
     const { admin } = await setUp();
     const response = await admin.request('http://localhost/streams/events/rows');
     expect(response.status).toBe(404);
-    expect(await response.json()).toMatchObject({ error: { code: 'NO_SUCH_PAGE', message: expect.stringContaining('GET /status') } });
+    expect(await response.json()).toMatchObject({
+      error: { code: 'NO_SUCH_PAGE', message: expect.stringContaining('GET /status') },
+    });
   });
 });

@@ -2,8 +2,8 @@
 
 import { Hono } from 'hono';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { type ErrorCode, LogError, messageOf, type RowcastError } from '../model/errors.ts';
-import { type Logger, silentLogger } from '../model/logger.ts';
+import { type ErrorCode, LogError, messageOf, type RowcastError } from '../core/model/errors.ts';
+import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { Counters } from '../observe/counters.ts';
 import { reportStatus } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
@@ -37,10 +37,15 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
   app.post('/streams/:name/rows', rowsOnly, async (c) => {
     const name = c.req.param('name');
     const stream = primary.stream(name);
-    if (stream === undefined) return refusal(404, 'NO_SUCH_STREAM', `there is no stream ${name}; GET /status lists those that there are`);
+    if (stream === undefined)
+      return refusal(404, 'NO_SUCH_STREAM', `there is no stream ${name}; GET /status lists those that there are`);
     const rowsPerBatch = parseRowsPerBatch(c.req.query('batch'));
     if (rowsPerBatch === undefined) {
-      return refusal(400, 'INVALID_OPTION', `batch is the number of rows a batch, from 1 to ${MAX_ROWS_PER_BATCH}, not ${c.req.query('batch')}`);
+      return refusal(
+        400,
+        'INVALID_OPTION',
+        `batch is the number of rows a batch, from 1 to ${MAX_ROWS_PER_BATCH}, not ${c.req.query('batch')}`,
+      );
     }
     const body = c.req.raw.body ?? new Blob([]).stream();
     const { appended, error, line } = await appendRows({ primary, stream, rowsPerBatch, body, signal });
@@ -49,7 +54,10 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
 
   app.notFound((c) => noSuchPage(c.req.method, c.req.path));
   app.onError((error, c) => {
-    logger.error({ method: c.req.method, path: c.req.path, stack: error.stack }, `the admin port failed: ${messageOf(error)}`);
+    logger.error(
+      { method: c.req.method, path: c.req.path, stack: error.stack },
+      `the admin port failed: ${messageOf(error)}`,
+    );
     return refusal(500, 'INTERNAL', `this is a fault of Rowcast itself: ${messageOf(error)}`);
   });
   return app;

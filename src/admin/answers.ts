@@ -1,8 +1,8 @@
 /** The admin port's answers: always JSON, and an error always has a code. */
 
-import type { ErrorCode } from '../model/errors.ts';
-import { quote } from '../model/errors.ts';
-import type { Token } from '../model/token.ts';
+import type { ErrorCode } from '../core/model/errors.ts';
+import { quote } from '../core/model/errors.ts';
+import type { Token } from '../core/model/token.ts';
 
 /** What HTTP alone can get wrong; everything else has the code of the error that caused it. */
 export type RefusalCode = 'FOREIGN_HOST' | 'FOREIGN_ORIGIN' | 'WRONG_CONTENT_TYPE' | 'NO_SUCH_PAGE' | 'INTERNAL';
@@ -30,10 +30,18 @@ export function refusal(status: number, code: ErrorCode | RefusalCode, message: 
 
 export function json(status: number, body: unknown): Response {
   // nosniff, and no content type that is a page: whatever a row or a name says, no browser runs it.
-  const headers = { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
+  const headers = {
+    'content-type': 'application/json; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  };
   return new Response(`${JSON.stringify(body)}\n`, { status, headers });
 }
 
 export function noSuchPage(method: string, path: string): Response {
-  return refusal(404, 'NO_SUCH_PAGE', `there is no ${quote(method)} ${quote(path)}; there are POST /streams/NAME/rows, GET /status and GET /healthz`);
+  return refusal(
+    404,
+    'NO_SUCH_PAGE',
+    `there is no ${quote(method)} ${quote(path)}; there are POST /streams/NAME/rows, GET /status and GET /healthz`,
+  );
 }

@@ -1,7 +1,7 @@
 /** From the body of a request to batches of a stream. Holds a few batches in memory, however long the body. Knows no HTTP. */
 
-import { ConnectionError, RowcastError, UsageError } from '../model/errors.ts';
-import type { Stream } from '../model/stream.ts';
+import { ConnectionError, RowcastError, UsageError } from '../core/model/errors.ts';
+import type { Stream } from '../core/model/stream.ts';
 import type { Primary } from '../primary/primary.ts';
 import type { Appended } from './answers.ts';
 import { type BodyLine, BodyLines } from './body-lines.ts';
@@ -32,7 +32,13 @@ const LONGEST_ESCAPE_BYTES = 6;
 /** What a client may still send after it was refused, so that it gets around to reading why. */
 const MAX_DISCARDED_BYTES = 16 * 1024 * 1024;
 
-export async function appendRows({ primary, stream, rowsPerBatch, body, signal }: AppendRowsOptions): Promise<AppendRowsResult> {
+export async function appendRows({
+  primary,
+  stream,
+  rowsPerBatch,
+  body,
+  signal,
+}: AppendRowsOptions): Promise<AppendRowsResult> {
   const { limits } = primary;
   const batches = new RowBatches({ stream: stream.name, limits, rowsPerBatch });
   const pending = new PendingAppends({
@@ -93,7 +99,8 @@ async function* readLines(
   try {
     for (;;) {
       const chunk = await read(reader);
-      if (signal?.aborted === true) throw new UsageError('CLOSED', 'the primary stops; rows that were not appended yet must be sent again');
+      if (signal?.aborted === true)
+        throw new UsageError('CLOSED', 'the primary stops; rows that were not appended yet must be sent again');
       if (chunk === undefined) break;
       yield lines.push(chunk);
     }

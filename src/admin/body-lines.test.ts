@@ -28,7 +28,9 @@ describe('wherever the bytes are split', () => {
   });
 
   test('a line that is not UTF-8 is named, and the lines before it count', () => {
-    for (const chunks of splits(Buffer.concat([Buffer.from('1\n2\n"'), Buffer.of(0xc3, 0x28), Buffer.from('"\n4\n')]))) {
+    for (const chunks of splits(
+      Buffer.concat([Buffer.from('1\n2\n"'), Buffer.of(0xc3, 0x28), Buffer.from('"\n4\n')]),
+    )) {
       const lines = new BodyLines(100);
       const seen: string[] = [];
       const run = (): void => {
@@ -40,7 +42,8 @@ describe('wherever the bytes are split', () => {
   });
 
   test('a line of the longest length passes, with CR or without; one byte more does not', () => {
-    for (const chunks of splits(Buffer.from('12345\r\n12345\n12345'))) expect(cut(chunks, 5).map(({ bytes }) => bytes)).toEqual([5, 5, 5]);
+    for (const chunks of splits(Buffer.from('12345\r\n12345\n12345')))
+      expect(cut(chunks, 5).map(({ bytes }) => bytes)).toEqual([5, 5, 5]);
     for (const ending of ['\n', '\r\n', '']) {
       for (const chunks of splits(Buffer.from(`1\n123456${ending}`))) {
         // Without any line end the sixth byte may still be a CR, until the input ends.

@@ -1,7 +1,7 @@
 /** Lines cut from the bytes of a request's body, with their numbers. Knows no JSON. Holds one unfinished line at most, and that bounded. */
 
 import { isUtf8 } from 'node:buffer';
-import { Carry } from '../base/carry.ts';
+import { PartialLine } from '../base/partial-line.ts';
 import { LineError } from './line-error.ts';
 
 export interface BodyLine {
@@ -18,13 +18,13 @@ const BYTE_ORDER_MARK = 0xfeff;
 
 export class BodyLines {
   readonly #maxLineBytes: number;
-  readonly #carry: Carry;
+  readonly #carry: PartialLine;
   #number = 0;
 
   constructor(maxLineBytes: number) {
     this.#maxLineBytes = maxLineBytes;
     // One more than the longest line: it may be a CR.
-    this.#carry = new Carry(maxLineBytes + 1);
+    this.#carry = new PartialLine(maxLineBytes + 1);
   }
 
   /** @throws LineError INVALID_UTF8, ROW_TOO_LARGE, in the place of the line that is at fault */

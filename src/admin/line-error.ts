@@ -1,6 +1,6 @@
 /** A line of a body that cannot be appended, and which it is. */
 
-import { type ErrorCode, RowcastError } from '../model/errors.ts';
+import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
 
 export class LineError extends RowcastError {
   override readonly name = 'LineError';

@@ -1,9 +1,9 @@
 /**
- * Appends that are on their way: several at a time, so that they share commits, and a bounded number, so that whoever sends rows
+ * GroupCommit that are on their way: several at a time, so that they share commits, and a bounded number, so that whoever sends rows
  * faster than they become durable has to wait.
  */
 
-import type { Token } from '../model/token.ts';
+import type { Token } from '../core/model/token.ts';
 import type { Appended } from './answers.ts';
 import type { RowBatch } from './row-batches.ts';
 

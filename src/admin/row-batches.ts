@@ -1,9 +1,9 @@
 /** Rows collected to batches of a given size. Everything that a row can be refused for, it is refused for here, before a later batch is on its way. */
 
-import { type BatchLimits, checkBatch } from '../model/batch.ts';
-import { messageOf, quote, RowcastError } from '../model/errors.ts';
-import { encodeRow } from '../model/row.ts';
-import type { StreamName } from '../model/stream.ts';
+import { type BatchLimits, checkBatch } from '../core/model/batch.ts';
+import { messageOf, quote, RowcastError } from '../core/model/errors.ts';
+import { encodeRow } from '../core/model/row.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { BodyLine } from './body-lines.ts';
 import { LineError } from './line-error.ts';
 
@@ -45,7 +45,12 @@ export class RowBatches {
       checkBatch(stream, [text], limits);
     } catch (cause) {
       if (!(cause instanceof RowcastError)) throw cause;
-      throw new LineError(cause.code, `line ${line.number} is too large a row: maxLineBytes is ${limits.maxLineBytes}`, line.number, { cause });
+      throw new LineError(
+        cause.code,
+        `line ${line.number} is too large a row: maxLineBytes is ${limits.maxLineBytes}`,
+        line.number,
+        { cause },
+      );
     }
     if (this.#rows.length === 0) this.#line = line.number;
     this.#rows.push(row);

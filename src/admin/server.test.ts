@@ -3,14 +3,24 @@ import { type IncomingMessage, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { memoryLog } from '../log/memory.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { createPrimary, type Primary } from '../primary/primary.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
 import { type AdminServer, listenAdmin } from './server.ts';
 
-async function setUp(): Promise<{ primary: Primary; server: AdminServer; url: string; appended: (token: number) => Promise<void> }> {
+async function setUp(): Promise<{
+  primary: Primary;
+  server: AdminServer;
+  url: string;
+  appended: (token: number) => Promise<void>;
+}> {
   const log = memoryLog();
-  const primary = await createPrimary({ name: 'example.com', log, streams: [defineStream('events')], transport: createMemoryTransport() });
+  const primary = await createPrimary({
+    name: 'example.com',
+    log,
+    streams: [defineStream('events')],
+    transport: createMemoryTransport(),
+  });
   onTestFinished(() => primary.close());
   const server = await listenAdmin({ primary, host: '127.0.0.1', port: 0 });
   onTestFinished(() => server.close());
@@ -34,7 +44,9 @@ function latest(primary: Primary): number {
 function beginUpload(server: AdminServer, { text, query = '' }: { text: string; query?: string }): Socket {
   const socket = connect(server.address.port, '127.0.0.1');
   onTestFinished(() => void socket.destroy());
-  socket.write(`POST /streams/events/rows${query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n`);
+  socket.write(
+    `POST /streams/events/rows${query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n`,
+  );
   socket.write(chunk(text));
   return socket;
 }
@@ -75,7 +87,10 @@ test('a client that goes away in the middle leaves what is durable, no half batc
 
 test('a client that is refused in the middle of a long upload reads why', async () => {
   const { url } = await setUp();
-  const upload = request(`${url}/streams/events/rows`, { method: 'POST', headers: { 'content-type': 'application/x-ndjson' } });
+  const upload = request(`${url}/streams/events/rows`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-ndjson' },
+  });
   // Cut off in the middle of its upload, it may see that as an error too, once it has its answer.
   upload.on('error', () => {});
   upload.write(`1\nnot json\n`);
@@ -100,13 +115,21 @@ test('when the server closes, an upload in the middle is answered 503 with what 
   await server.close();
   const answer = await answered;
   expect(answer).toContain(' 503 ');
-  expect(JSON.parse(answer.split('\r\n\r\n')[1]!)).toMatchObject({ error: { code: 'CLOSED' }, rows: 2, batches: 2, token: 2 });
+  expect(JSON.parse(answer.split('\r\n\r\n')[1]!)).toMatchObject({
+    error: { code: 'CLOSED' },
+    rows: 2,
+    batches: 2,
+    token: 2,
+  });
 });
 
 test('off loopback it does not listen', async () => {
   const { primary } = await setUp();
   for (const host of ['0.0.0.0', '::', '10.0.0.1', 'example.com', '']) {
-    await expect(listenAdmin({ primary, host, port: 0 })).rejects.toMatchObject({ name: 'UsageError', code: 'INVALID_OPTION' });
+    await expect(listenAdmin({ primary, host, port: 0 })).rejects.toMatchObject({
+      name: 'UsageError',
+      code: 'INVALID_OPTION',
+    });
   }
 });
 

@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { type Millis, systemClock } from '../base/clock.ts';
-import { messageOf, UsageError } from '../model/errors.ts';
+import { messageOf, UsageError } from '../core/model/errors.ts';
 import { type AdminOptions, createAdmin } from './admin.ts';
 import { isLoopbackHost } from './loopback.ts';
 
@@ -28,9 +28,17 @@ const CLOSE_TIMEOUT_MS: Millis = 2_000;
 const HEADERS_TIMEOUT_MS: Millis = 10_000;
 
 /** @throws UsageError INVALID_OPTION, ADDRESS_IN_USE, ADDRESS_UNAVAILABLE */
-export async function listenAdmin({ host, port, clock = systemClock, ...options }: ListenAdminOptions): Promise<AdminServer> {
+export async function listenAdmin({
+  host,
+  port,
+  clock = systemClock,
+  ...options
+}: ListenAdminOptions): Promise<AdminServer> {
   if (!isLoopbackHost(host)) {
-    throw new UsageError('INVALID_OPTION', `the admin port has no passwords and listens on loopback only (127.0.0.1, ::1, localhost), not at ${host}`);
+    throw new UsageError(
+      'INVALID_OPTION',
+      `the admin port has no passwords and listens on loopback only (127.0.0.1, ::1, localhost), not at ${host}`,
+    );
   }
   const stopping = new AbortController();
   const admin = createAdmin({ ...options, clock, signal: stopping.signal });
@@ -66,7 +74,11 @@ export async function listenAdmin({ host, port, clock = systemClock, ...options 
 function listenError(host: string, port: number, cause: unknown): UsageError {
   const at = `cannot listen for admin at ${host.includes(':') ? `[${host}]` : host}:${port}`;
   if (cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE') {
-    return new UsageError('ADDRESS_IN_USE', `${at}: another process listens there (EADDRINUSE); stop it or choose another port`, { cause });
+    return new UsageError(
+      'ADDRESS_IN_USE',
+      `${at}: another process listens there (EADDRINUSE); stop it or choose another port`,
+      { cause },
+    );
   }
   return new UsageError('ADDRESS_UNAVAILABLE', `${at}: ${messageOf(cause)}; choose another address`, { cause });
 }

@@ -58,7 +58,9 @@ test('a delay that is longer than the system can wait does not become none', () 
 test('timers that are due at about the same time wake together, late by at most a thirtieth of their delay', () => {
   const dues: number[] = [];
   vi.spyOn(performance, 'now').mockImplementation(() => now);
-  vi.spyOn(globalThis, 'setTimeout').mockImplementation(((_: unknown, delayMs: number) => void dues.push(now + delayMs)) as unknown as typeof setTimeout);
+  vi.spyOn(globalThis, 'setTimeout').mockImplementation(
+    ((_: unknown, delayMs: number) => void dues.push(now + delayMs)) as unknown as typeof setTimeout,
+  );
   let now = 1_234.567;
   for (let i = 0; i < 100; i++) {
     now += 1.01;

@@ -8,7 +8,9 @@ const numbers = (seed: number, count: number): number[] => {
 
 test('a seed repeats what it did, on every machine', () => {
   expect(numbers(81723, 100)).toEqual(numbers(81723, 100));
-  expect(randomHex(seededRandom(81723), 16), 'a seed that was written down means the same later').toBe('cdfddc468e7c32b9');
+  expect(randomHex(seededRandom(81723), 16), 'a seed that was written down means the same later').toBe(
+    'cdfddc468e7c32b9',
+  );
 });
 
 test('neighbouring seeds give different numbers', () => {

@@ -124,7 +124,10 @@ describe('a read', () => {
 
   test('of keys that cannot be invalidated loads each time, and never answers for other keys', async () => {
     const bench = new Bench({ arity: 2 });
-    await expect(Promise.all([bench.fill('a\0b', 'c'), bench.fill('a', 'b\0c')])).resolves.toEqual(['a\0b,c#1', 'a,b\0c#2']);
+    await expect(Promise.all([bench.fill('a\0b', 'c'), bench.fill('a', 'b\0c')])).resolves.toEqual([
+      'a\0b,c#1',
+      'a,b\0c#2',
+    ]);
     await expect(bench.fill('a\0b', 'c')).resolves.toBe('a\0b,c#3');
     await bench.fill('\ud800', 'x');
     expect(bench.cache.stats().size).toBe(0);
@@ -200,29 +203,33 @@ describe('an invalidation', () => {
     expect(bench.cache.stats()).toMatchObject({ size: 0, invalidationsOfAll: 1, discardedFills: 1 });
   });
 
-  test.each([0, 1, 2, 5])('by prefix drops all that is under it, and nothing else, with prefixes: %i', async (prefixes) => {
-    const bench = new Bench({ arity: 3, prefixes });
-    const all: [string, string, string][] = [
-      ['a', 'x', '1'],
-      ['a', 'x', '2'],
-      ['a', 'y', '1'],
-      ['ab', 'x', '1'],
-    ];
-    for (const keys of all) await bench.fill(...keys);
-    const running = bench.cache.read(['a', 'x', '3']);
-    const kept = (): string[] => all.filter((keys) => bench.cache.peek(keys) !== undefined).map((keys) => keys.join(''));
-    bench.cache.drop(['a', 'x']);
-    expect(kept()).toEqual(['ay1', 'abx1']);
-    bench.pending.at(-1)!.resolve('late');
-    await running;
-    expect(bench.cache.peek(['a', 'x', '3'])).toBeUndefined();
-    bench.cache.drop(['a']);
-    expect(kept()).toEqual(['abx1']);
-    expect(bench.cache.stats()).toMatchObject({ invalidationsByPrefix: 2, discardedFills: 1 });
-    bench.cache.drop([]);
-    expect(kept()).toEqual([]);
-    expect(bench.cache.stats().invalidationsOfAll).toBe(1);
-  });
+  test.each([0, 1, 2, 5])(
+    'by prefix drops all that is under it, and nothing else, with prefixes: %i',
+    async (prefixes) => {
+      const bench = new Bench({ arity: 3, prefixes });
+      const all: [string, string, string][] = [
+        ['a', 'x', '1'],
+        ['a', 'x', '2'],
+        ['a', 'y', '1'],
+        ['ab', 'x', '1'],
+      ];
+      for (const keys of all) await bench.fill(...keys);
+      const running = bench.cache.read(['a', 'x', '3']);
+      const kept = (): string[] =>
+        all.filter((keys) => bench.cache.peek(keys) !== undefined).map((keys) => keys.join(''));
+      bench.cache.drop(['a', 'x']);
+      expect(kept()).toEqual(['ay1', 'abx1']);
+      bench.pending.at(-1)!.resolve('late');
+      await running;
+      expect(bench.cache.peek(['a', 'x', '3'])).toBeUndefined();
+      bench.cache.drop(['a']);
+      expect(kept()).toEqual(['abx1']);
+      expect(bench.cache.stats()).toMatchObject({ invalidationsByPrefix: 2, discardedFills: 1 });
+      bench.cache.drop([]);
+      expect(kept()).toEqual([]);
+      expect(bench.cache.stats().invalidationsOfAll).toBe(1);
+    },
+  );
 
   test('of loads alone leaves no key behind in the index', async () => {
     const bench = new Bench({ arity: 2, prefixes: 1 });
@@ -273,7 +280,13 @@ describe('a suspect entry', () => {
     await expect(bench.fill('a')).resolves.toBe('a#2');
     await expect(bench.fill('b')).resolves.toBe('b#3');
     expect(bench.cache.peek(['a'])).toBeUndefined();
-    expect(bench.cache.stats()).toMatchObject({ size: 1, hits: 0, suspectReads: 2, suspectServed: 0, discardedFills: 0 });
+    expect(bench.cache.stats()).toMatchObject({
+      size: 1,
+      hits: 0,
+      suspectReads: 2,
+      suspectServed: 0,
+      discardedFills: 0,
+    });
     bench.freshness.isLive = true;
     await expect(bench.fill('a')).resolves.toBe('a#1');
     await expect(bench.fill('b')).resolves.toBe('b#4');

@@ -11,7 +11,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Millis } from '../base/clock.ts';
 import { resolvable } from '../base/resolvable.ts';
-import { UsageError } from '../model/errors.ts';
+import { UsageError } from '../core/model/errors.ts';
 import { Drops } from './drops.ts';
 import type { Freshness } from './freshness.ts';
 import { areKeys, type CacheKey, canBeInvalidated, joinKeys, SEPARATOR } from './keys.ts';
@@ -93,7 +93,9 @@ export class Cache<Args extends readonly CacheKey[], Value> {
    * the cache is suspect.
    * @returns how many were kept
    */
-  async prefill(load: () => Iterable<readonly [Args, Value]> | Promise<Iterable<readonly [Args, Value]>>): Promise<number> {
+  async prefill(
+    load: () => Iterable<readonly [Args, Value]> | Promise<Iterable<readonly [Args, Value]>>,
+  ): Promise<number> {
     const drops = new Drops();
     const isKept = this.#freshness.isLive;
     this.#prefills.add(drops);
@@ -273,7 +275,10 @@ export class Cache<Args extends readonly CacheKey[], Value> {
   }
 
   #wrongKeys(): UsageError {
-    return new UsageError('INVALID_KEY', `cache ${this.#settings.name} was asked with a key that is neither a string nor a number, a bigint or a boolean`);
+    return new UsageError(
+      'INVALID_KEY',
+      `cache ${this.#settings.name} was asked with a key that is neither a string nor a number, a bigint or a boolean`,
+    );
   }
 
   #wrongArity({ length }: Args): UsageError {

@@ -2,8 +2,8 @@
 
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { deploy } from '../../test/support/deployment.ts';
-import type { UsageError } from '../model/errors.ts';
-import type { Token } from '../model/token.ts';
+import type { UsageError } from '../core/model/errors.ts';
+import type { Token } from '../core/model/token.ts';
 import { type CacheOptions, type CachesOptions, createCaches, defineCachesStream } from './index.ts';
 
 const makeCaches = async () => createCaches(await deploy().primary({ streams: [defineCachesStream()] }));
@@ -44,7 +44,9 @@ describe('a cached function', () => {
     const caches = await makeCaches();
     const sum = (...numbers: number[]) => numbers.length;
     const untold = caches.cached('untold', sum);
-    await expect(untold(1, 2)).rejects.toThrow('cache untold takes 0 key(s), and was asked with 2: the option arity says how many');
+    await expect(untold(1, 2)).rejects.toThrow(
+      'cache untold takes 0 key(s), and was asked with 2: the option arity says how many',
+    );
     const told = caches.cached('told', { arity: 2 }, sum);
     await expect(told(1, 2)).resolves.toBe(2);
   });
@@ -63,13 +65,18 @@ test.each<CacheOptions>([
   const caches = await makeCaches();
   const refused = expect.objectContaining({ name: 'UsageError', code: 'INVALID_OPTION' }) as UsageError;
   expect(() => caches.cached('get', options, async (id: string) => id)).toThrow(refused);
-  const context = { kind: 'method', name: 'get' } as ClassMethodDecoratorContext<object, (this: object, id: string) => Promise<string>>;
+  const context = { kind: 'method', name: 'get' } as ClassMethodDecoratorContext<
+    object,
+    (this: object, id: string) => Promise<string>
+  >;
   expect(() => caches.cached(options)(async (id: string) => id, context)).toThrow(refused);
 });
 
 test.each(['', 'two words', 'a\nb', 'a\u0000', '\ud800'])('a cache is not called %j', async (name) => {
   const caches = await makeCaches();
-  expect(() => caches.cached(name, async (id: string) => id)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+  expect(() => caches.cached(name, async (id: string) => id)).toThrow(
+    expect.objectContaining({ code: 'INVALID_OPTION' }),
+  );
   expect(() => caches.group(name, () => [])).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
 });
 
@@ -92,9 +99,12 @@ test.each([
   expect(() => caches.group('all', () => [], { chunk })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
 });
 
-test.each<CachesOptions>([{ whenSuspect: 'sometimes' as 'load' }, { whenSuspect: {} as { maxStaleMs: number } }])('caches with %o are refused', (options) => {
-  expect(() => createCaches(deploy().worker(), options)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
-});
+test.each<CachesOptions>([{ whenSuspect: 'sometimes' as 'load' }, { whenSuspect: {} as { maxStaleMs: number } }])(
+  'caches with %o are refused',
+  (options) => {
+    expect(() => createCaches(deploy().worker(), options)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+  },
+);
 
 test('several caches on one worker follow a stream each', () => {
   const worker = deploy().worker();
@@ -105,5 +115,7 @@ test('several caches on one worker follow a stream each', () => {
 
 test('a cached function is given the function', async () => {
   const caches = await makeCaches();
-  expect(() => caches.cached('get', {} as () => string)).toThrow("cached('get', …) is given the function that loads a value");
+  expect(() => caches.cached('get', {} as () => string)).toThrow(
+    "cached('get', …) is given the function that loads a value",
+  );
 });

@@ -1,7 +1,7 @@
 /** Cached functions and methods, by name, on either side of the stream. Who tells whom of an invalidation: see primary-caches and worker-caches. */
 
-import { UsageError } from '../model/errors.ts';
-import { nameOf, type Stream, type StreamName } from '../model/stream.ts';
+import { UsageError } from '../core/model/errors.ts';
+import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
 import { Cache, type CacheSettings, type Load, type WhenSuspect } from './cache.ts';
 import type { Freshness } from './freshness.ts';
 import type { Chunking, Expand } from './groups.ts';
@@ -105,8 +105,15 @@ export abstract class Caches<Receipt> {
    * call; what rejects is not kept. What is kept is shared by all callers: do not change it.
    * @throws UsageError DUPLICATE_CACHE, INVALID_OPTION
    */
-  cached<Keys extends readonly CacheKey[], Value>(name: string, load: Load<Keys, Value>): CachedFunction<Keys, Value, Receipt>;
-  cached<Keys extends readonly CacheKey[], Value>(name: string, options: CacheOptions, load: Load<Keys, Value>): CachedFunction<Keys, Value, Receipt>;
+  cached<Keys extends readonly CacheKey[], Value>(
+    name: string,
+    load: Load<Keys, Value>,
+  ): CachedFunction<Keys, Value, Receipt>;
+  cached<Keys extends readonly CacheKey[], Value>(
+    name: string,
+    options: CacheOptions,
+    load: Load<Keys, Value>,
+  ): CachedFunction<Keys, Value, Receipt>;
   /** The same for a method of a class: `@caches.cached({ max: 500 })`. Each instance has entries of its own. */
   cached(options?: MethodCacheOptions): CachedMethodDecorator;
   cached<Keys extends readonly CacheKey[], Value>(
@@ -116,7 +123,8 @@ export abstract class Caches<Receipt> {
   ): CachedFunction<Keys, Value, Receipt> | CachedMethodDecorator {
     if (typeof first !== 'string') return this.#decorator(first);
     const load = typeof second === 'function' ? second : third;
-    if (typeof load !== 'function') throw new UsageError('INVALID_OPTION', `cached('${first}', …) is given the function that loads a value`);
+    if (typeof load !== 'function')
+      throw new UsageError('INVALID_OPTION', `cached('${first}', …) is given the function that loads a value`);
     return this.#cachedFunction(first, typeof second === 'object' ? second : {}, load);
   }
 
@@ -158,14 +166,21 @@ export abstract class Caches<Receipt> {
     checkCacheName(name);
     const isGroup = this.registry.isGroup(name);
     if (isGroup && (keys === null || keys.length === 0)) {
-      throw new UsageError('INVALID_KEY', `group ${name} is invalidated by at least one key, not as a whole: invalidate its caches instead`);
+      throw new UsageError(
+        'INVALID_KEY',
+        `group ${name} is invalidated by at least one key, not as a whole: invalidate its caches instead`,
+      );
     }
     if (keys === null) return { keys, rows: [null] };
     const texts = keyTexts(name, keys);
     return { keys: texts, rows: this.registry.cut(name, texts, maxBytes) };
   }
 
-  #cachedFunction<Keys extends readonly CacheKey[], Value>(name: string, options: CacheOptions, load: Load<Keys, Value>): CachedFunction<Keys, Value, Receipt> {
+  #cachedFunction<Keys extends readonly CacheKey[], Value>(
+    name: string,
+    options: CacheOptions,
+    load: Load<Keys, Value>,
+  ): CachedFunction<Keys, Value, Receipt> {
     const settings = this.#settings(name, options, load.length);
     const cache = new Cache(settings, load);
     this.registry.add(name, cache);
@@ -197,8 +212,14 @@ export abstract class Caches<Receipt> {
           'cached() is a standard (TC39) decorator of methods: switch experimentalDecorators off, or use cached(name, function)',
         );
       }
-      const settings = this.#settings(name ?? (typeof context.name === 'string' ? context.name : ''), options, method.length);
-      const instances = new Instances((instance) => new Cache<Keys, Value>(settings, (...keys) => method.call(instance as This, ...keys)));
+      const settings = this.#settings(
+        name ?? (typeof context.name === 'string' ? context.name : ''),
+        options,
+        method.length,
+      );
+      const instances = new Instances(
+        (instance) => new Cache<Keys, Value>(settings, (...keys) => method.call(instance as This, ...keys)),
+      );
       this.registry.add(settings.name, instances);
       return function (...keys) {
         const cache = instances.of(this);
@@ -207,7 +228,11 @@ export abstract class Caches<Receipt> {
     };
   }
 
-  #settings(name: string, { max = DEFAULT_MAX, prefixes = 0, whenSuspect = this.#whenSuspect, arity }: CacheOptions, parameters: number): CacheSettings {
+  #settings(
+    name: string,
+    { max = DEFAULT_MAX, prefixes = 0, whenSuspect = this.#whenSuspect, arity }: CacheOptions,
+    parameters: number,
+  ): CacheSettings {
     checkInteger(name, 'max', max, 1);
     checkInteger(name, 'prefixes', prefixes, 0);
     checkInteger(name, 'arity', arity ?? parameters, 0);
@@ -224,5 +249,8 @@ function checkInteger(name: string, option: string, value: number, least: number
 function checkWhenSuspect(value: WhenSuspect): void {
   if (value === 'load' || value === 'serve') return;
   if (typeof value === 'object' && value !== null && value.maxStaleMs >= 0) return;
-  throw new UsageError('INVALID_OPTION', `option whenSuspect is 'load', 'serve' or { maxStaleMs }, not ${JSON.stringify(value)}`);
+  throw new UsageError(
+    'INVALID_OPTION',
+    `option whenSuspect is 'load', 'serve' or { maxStaleMs }, not ${JSON.stringify(value)}`,
+  );
 }

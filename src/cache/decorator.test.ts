@@ -46,7 +46,11 @@ test('each instance has entries of its own, and an invalidation reaches all of t
     }
   }
   const [a, b] = [new Shop('a'), new Shop('b')];
-  await expect(Promise.all([a.price('tea', 1), b.price('tea', 1), a.price('tea', 2)])).resolves.toEqual(['a tea 1', 'b tea 1', 'a tea 2']);
+  await expect(Promise.all([a.price('tea', 1), b.price('tea', 1), a.price('tea', 2)])).resolves.toEqual([
+    'a tea 1',
+    'b tea 1',
+    'a tea 2',
+  ]);
   expect(caches.stats().caches['price']).toMatchObject({ size: 3, misses: 3 });
   await caches.invalidate('price', ['tea', 1]);
   expect(caches.stats().caches['price']!.size).toBe(1);

@@ -17,7 +17,8 @@ describe('keys that are too many for one row are cut', () => {
     expect(rows.length).toBeGreaterThan(5);
     for (const row of rows) expect(Buffer.byteLength(JSON.stringify(row))).toBeLessThanOrEqual(500);
     // The next key would not have fitted.
-    for (const [i, row] of rows.slice(0, -1).entries()) expect(Buffer.byteLength(JSON.stringify([...row, rows[i + 1]![1]]))).toBeGreaterThan(500);
+    for (const [i, row] of rows.slice(0, -1).entries())
+      expect(Buffer.byteLength(JSON.stringify([...row, rows[i + 1]![1]]))).toBeGreaterThan(500);
     expect(rows.flatMap((row) => row.slice(1))).toEqual(keys.slice(1));
   });
 
@@ -69,7 +70,9 @@ describe('a row of a group', () => {
     ],
     ['without a key', () => [], [], 'group g came without a key, expected at least one'],
   ])('%s fails with the name of the group', (_what, expand, keys, text) => {
-    expect(() => expandGroup(group(expand), keys)).toThrow(expect.objectContaining({ name: 'HandlerError', code: 'GROUP_FAILED' }));
+    expect(() => expandGroup(group(expand), keys)).toThrow(
+      expect.objectContaining({ name: 'HandlerError', code: 'GROUP_FAILED' }),
+    );
     expect(() => expandGroup(group(expand), keys)).toThrow(text);
   });
 });

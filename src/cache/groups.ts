@@ -1,11 +1,13 @@
 /** Groups: one row that every process expands to many invalidations, by a function that all of them know. */
 
-import { HandlerError, messageOf, quote, UsageError } from '../model/errors.ts';
+import { HandlerError, messageOf, quote, UsageError } from '../core/model/errors.ts';
 import type { Invalidation } from './invalidation.ts';
 import { type CacheKey, keyTexts } from './keys.ts';
 
 /** What one row of the group stands for. Pure: every process must come to the same. */
-export type Expand = (keys: readonly [string, ...string[]]) => Iterable<readonly [cacheName: string, keys: readonly CacheKey[] | null]>;
+export type Expand = (
+  keys: readonly [string, ...string[]],
+) => Iterable<readonly [cacheName: string, keys: readonly CacheKey[] | null]>;
 
 /** A row with more keys is cut into several: each repeats the first `head` keys, and has at most `size` of the others. */
 export interface Chunking {
@@ -23,7 +25,10 @@ export interface Group {
 /** @throws UsageError INVALID_OPTION */
 export function checkChunking(name: string, { head, size = 1 }: Chunking): void {
   if (!Number.isSafeInteger(head) || head < 0 || !Number.isSafeInteger(size) || size < 1) {
-    throw new UsageError('INVALID_OPTION', `option chunk of group ${name} has a head from 0 and a size from 1, not ${head} and ${size}`);
+    throw new UsageError(
+      'INVALID_OPTION',
+      `option chunk of group ${name} has a head from 0 and a size from 1, not ${head} and ${size}`,
+    );
   }
 }
 
@@ -33,11 +38,19 @@ export function checkChunking(name: string, { head, size = 1 }: Chunking): void 
  */
 export function expandGroup({ name, expand }: Group, keys: readonly string[]): Invalidation[] {
   const [first, ...others] = keys;
-  if (first === undefined) throw new HandlerError('GROUP_FAILED', `group ${name} came without a key, expected at least one`);
+  if (first === undefined)
+    throw new HandlerError('GROUP_FAILED', `group ${name} came without a key, expected at least one`);
   try {
-    return [...expand([first, ...others])].map(([cacheName, cacheKeys]) => [cacheName, cacheKeys === null ? null : keyTexts(cacheName, cacheKeys)]);
+    return [...expand([first, ...others])].map(([cacheName, cacheKeys]) => [
+      cacheName,
+      cacheKeys === null ? null : keyTexts(cacheName, cacheKeys),
+    ]);
   } catch (cause) {
-    throw new HandlerError('GROUP_FAILED', `group ${name} failed at keys ${quote(JSON.stringify(keys))}: ${messageOf(cause)}`, { cause });
+    throw new HandlerError(
+      'GROUP_FAILED',
+      `group ${name} failed at keys ${quote(JSON.stringify(keys))}: ${messageOf(cause)}`,
+      { cause },
+    );
   }
 }
 

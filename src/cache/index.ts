@@ -1,6 +1,6 @@
 /** The public door of `rowcast/cache`. */
 
-import { UsageError } from '../model/errors.ts';
+import { UsageError } from '../core/model/errors.ts';
 import { Primary } from '../primary/primary.ts';
 import { Worker } from '../worker/worker.ts';
 import { PrimaryCaches, type PrimaryCachesOptions } from './primary-caches.ts';
@@ -29,7 +29,10 @@ export { WorkerCaches, type WorkerCachesOptions } from './worker-caches.ts';
  */
 export function createCaches(primary: Primary, options?: PrimaryCachesOptions): PrimaryCaches;
 export function createCaches(worker: Worker, options?: WorkerCachesOptions): WorkerCaches;
-export function createCaches(end: Primary | Worker, options: PrimaryCachesOptions & WorkerCachesOptions = {}): PrimaryCaches | WorkerCaches {
+export function createCaches(
+  end: Primary | Worker,
+  options: PrimaryCachesOptions & WorkerCachesOptions = {},
+): PrimaryCaches | WorkerCaches {
   if (end instanceof Primary) return new PrimaryCaches(end, options);
   if (end instanceof Worker) return new WorkerCaches(end, options);
   throw new UsageError('INVALID_OPTION', 'createCaches takes what createPrimary or createWorker gave');

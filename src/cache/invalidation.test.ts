@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { validateRows } from '../model/row.ts';
+import { validateRows } from '../core/model/row.ts';
 import { defineCachesStream, parseInvalidation } from './invalidation.ts';
 
 const good: unknown[] = [
@@ -33,12 +33,22 @@ test.each(good)('%j is an invalidation', (...row) => {
 });
 
 test.each(bad)('%j is none, for who receives it and for who appends it', (row, text) => {
-  expect(() => parseInvalidation('caches', row)).toThrow(expect.objectContaining({ name: 'PeerError', code: 'INVALID_ROW' }));
-  expect(() => parseInvalidation('caches', row)).toThrow(`a row of stream caches is ${text}, expected [cache_name, list of strings or null, ms since 1970]`);
-  expect(() => validateRows('caches', defineCachesStream().row!, [row])).toThrow(expect.objectContaining({ name: 'UsageError', code: 'INVALID_ROW' }));
+  expect(() => parseInvalidation('caches', row)).toThrow(
+    expect.objectContaining({ name: 'PeerError', code: 'INVALID_ROW' }),
+  );
+  expect(() => parseInvalidation('caches', row)).toThrow(
+    `a row of stream caches is ${text}, expected [cache_name, list of strings or null, ms since 1970]`,
+  );
+  expect(() => validateRows('caches', defineCachesStream().row!, [row])).toThrow(
+    expect.objectContaining({ name: 'UsageError', code: 'INVALID_ROW' }),
+  );
 });
 
 test('the stream is called caches, durable, and keeps a million rows, unless told otherwise', () => {
   expect(defineCachesStream()).toMatchObject({ name: 'caches', durable: true, retain: { rows: 1_000_000 } });
-  expect(defineCachesStream({ name: 'drops', durable: false, retain: { rows: 5 } })).toMatchObject({ name: 'drops', durable: false, retain: { rows: 5 } });
+  expect(defineCachesStream({ name: 'drops', durable: false, retain: { rows: 5 } })).toMatchObject({
+    name: 'drops',
+    durable: false,
+    retain: { rows: 5 },
+  });
 });

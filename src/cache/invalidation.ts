@@ -1,9 +1,9 @@
 /** Invalidations as rows of a stream: `[cache_name, keys, invalidation_ts]`. Knows no cache. */
 
 import type { Millis } from '../base/clock.ts';
-import { PeerError, quoteValue } from '../model/errors.ts';
-import type { RowValidator } from '../model/row.ts';
-import { defineStream, type Stream, type StreamName, type StreamOptions } from '../model/stream.ts';
+import { PeerError, quoteValue } from '../core/model/errors.ts';
+import type { RowValidator } from '../core/model/row.ts';
+import { defineStream, type Stream, type StreamName, type StreamOptions } from '../core/model/stream.ts';
 
 /**
  * The keys of one entry; fewer than the cache has: every entry under them; null: the whole cache. The time, ms since 1970,
@@ -25,7 +25,10 @@ export type CachesStreamOptions = Omit<StreamOptions, 'row'> & { readonly name?:
  * Keeps the newest 1,000,000 rows unless told otherwise.
  * @throws UsageError INVALID_STREAM_NAME, INVALID_OPTION
  */
-export function defineCachesStream({ name = DEFAULT_STREAM, ...options }: CachesStreamOptions = {}): Stream<InvalidationRow> {
+export function defineCachesStream({
+  name = DEFAULT_STREAM,
+  ...options
+}: CachesStreamOptions = {}): Stream<InvalidationRow> {
   return defineStream<InvalidationRow>(name, { retain: { rows: DEFAULT_RETAINED_ROWS }, ...options, row: validator });
 }
 
@@ -34,7 +37,8 @@ export function defineCachesStream({ name = DEFAULT_STREAM, ...options }: Caches
  * @throws PeerError INVALID_ROW
  */
 export function parseInvalidation(stream: StreamName, row: unknown): Invalidation {
-  if (!isInvalidationRow(row)) throw new PeerError('INVALID_ROW', `a row of stream ${stream} is ${quoteValue(row)}, expected ${EXPECTED}`);
+  if (!isInvalidationRow(row))
+    throw new PeerError('INVALID_ROW', `a row of stream ${stream} is ${quoteValue(row)}, expected ${EXPECTED}`);
   return [row[0], row[1]];
 }
 

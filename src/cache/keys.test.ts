@@ -20,7 +20,9 @@ describe('a key is refused', () => {
     ['that is none', undefined, 'a key is a string, a number, a bigint or a boolean, not undefined'],
     ['that is an object', {}, 'a key is a string, a number, a bigint or a boolean, not object'],
   ])('%s', (_what, key, text) => {
-    expect(() => keyTexts('c', ['fine', key])).toThrow(expect.objectContaining({ name: 'UsageError', code: 'INVALID_KEY' }));
+    expect(() => keyTexts('c', ['fine', key])).toThrow(
+      expect.objectContaining({ name: 'UsageError', code: 'INVALID_KEY' }),
+    );
     expect(() => keyTexts('c', ['fine', key])).toThrow(text.replace('"c"', 'c'));
   });
 

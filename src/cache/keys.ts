@@ -1,6 +1,6 @@
 /** Keys: what an entry is looked up by. Everywhere they are compared as text, so 5 and '5' are the same key. */
 
-import { quote, UsageError } from '../model/errors.ts';
+import { quote, UsageError } from '../core/model/errors.ts';
 
 export type CacheKey = string | number | bigint | boolean;
 
@@ -24,7 +24,11 @@ export function canBeInvalidated(keys: readonly CacheKey[]): boolean {
 export function keyTexts(cacheName: string, keys: readonly unknown[]): string[] {
   if (!Array.isArray(keys)) throw refuse(cacheName, 'keys are a list');
   return keys.map((key) => {
-    if (!isKey(key)) throw refuse(cacheName, `a key is a string, a number, a bigint or a boolean, not ${key === null ? 'null' : typeof key}`);
+    if (!isKey(key))
+      throw refuse(
+        cacheName,
+        `a key is a string, a number, a bigint or a boolean, not ${key === null ? 'null' : typeof key}`,
+      );
     const text = String(key);
     const fault = faultOf(text);
     if (fault !== undefined) throw refuse(cacheName, `${quote(text)} ${fault}`);

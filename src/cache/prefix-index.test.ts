@@ -32,7 +32,9 @@ test('whatever is added and deleted, it finds what a walk over all would find', 
         all[isAdded ? 'add' : 'delete'](joined);
       }
       const prefix = joinKeys(probe.slice(0, depth));
-      expect([...index.under(prefix, depth)].toSorted()).toEqual([...all].filter((joined) => joined.startsWith(prefix + SEPARATOR)).toSorted());
+      expect([...index.under(prefix, depth)].toSorted()).toEqual(
+        [...all].filter((joined) => joined.startsWith(prefix + SEPARATOR)).toSorted(),
+      );
     }),
   );
 });

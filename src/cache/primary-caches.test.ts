@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { Collector } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
-import { LogError, type RowcastError } from '../model/errors.ts';
-import { defineStream } from '../model/stream.ts';
+import { LogError, type RowcastError } from '../core/model/errors.ts';
+import { defineStream } from '../core/model/stream.ts';
 import type { Primary, PrimaryOptions } from '../primary/primary.ts';
 import type { Worker } from '../worker/worker.ts';
 import { createCaches, defineCachesStream, type InvalidationRow, type PrimaryCaches } from './index.ts';
@@ -133,9 +133,13 @@ describe('a batch', () => {
 describe('a group', () => {
   const withGroup = async (): Promise<Setup> => {
     const setup = await setUp();
-    setup.caches.group('room', ([room, ...members]) => [['users_in', [room]], ...members.map((member) => ['is_in', [room, member]] as const)], {
-      chunk: { head: 1, size: 2 },
-    });
+    setup.caches.group(
+      'room',
+      ([room, ...members]) => [['users_in', [room]], ...members.map((member) => ['is_in', [room, member]] as const)],
+      {
+        chunk: { head: 1, size: 2 },
+      },
+    );
     return setup;
   };
 
@@ -175,7 +179,10 @@ describe('a group', () => {
     caches.group('broken', () => {
       throw new Error('oops');
     });
-    await expect(caches.invalidate('broken', ['x'])).rejects.toMatchObject({ name: 'HandlerError', code: 'GROUP_FAILED' });
+    await expect(caches.invalidate('broken', ['x'])).rejects.toMatchObject({
+      name: 'HandlerError',
+      code: 'GROUP_FAILED',
+    });
     expect(getUser.peek('a')).toBeUndefined();
     await reader.waitFor(caches.stream, primary.position(caches.stream));
     expect(rows.rows).toEqual([['broken', ['x'], NOW]]);
@@ -203,7 +210,10 @@ describe('rows that somebody else appends', () => {
 
   test('are refused when they are no invalidations', async () => {
     const { primary } = await setUp();
-    await expect(primary.append('caches', [['get_user', [5], NOW]])).rejects.toMatchObject({ name: 'UsageError', code: 'INVALID_ROW' });
+    await expect(primary.append('caches', [['get_user', [5], NOW]])).rejects.toMatchObject({
+      name: 'UsageError',
+      code: 'INVALID_ROW',
+    });
   });
 
   test('of a group whose function throws clear all caches here, and are an error of the primary', async () => {
@@ -272,7 +282,9 @@ test('a row that cannot be appended rejects, with the entry dropped here and not
 
 test('what createCaches is given is told apart, and refused when it will not do', async () => {
   const { primary, caches } = await setUp();
-  expect(() => createCaches(primary, { stream: 'nosuch' })).toThrow(expect.objectContaining({ code: 'NO_SUCH_STREAM' }));
+  expect(() => createCaches(primary, { stream: 'nosuch' })).toThrow(
+    expect.objectContaining({ code: 'NO_SUCH_STREAM' }),
+  );
   expect(() => createCaches({} as Primary)).toThrow('createCaches takes what createPrimary or createWorker gave');
   const plain = await deploy().primary({ streams: [defineStream('caches')] });
   expect(() => createCaches(plain)).toThrow(/declare it by defineCachesStream\(\)/);

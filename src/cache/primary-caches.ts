@@ -2,9 +2,9 @@
 
 import { type Clock, systemClock } from '../base/clock.ts';
 import { resolvable } from '../base/resolvable.ts';
-import { RowcastError, UsageError } from '../model/errors.ts';
-import { rowLine } from '../model/batch.ts';
-import type { Token } from '../model/token.ts';
+import { RowcastError, UsageError } from '../core/model/errors.ts';
+import { rowLine } from '../core/model/batch.ts';
+import type { Token } from '../core/model/token.ts';
 import type { ConnectedWorker, Primary } from '../primary/primary.ts';
 import { Caches, type CachesOptions } from './caches.ts';
 import { alwaysFresh, type Freshness } from './freshness.ts';
@@ -40,7 +40,10 @@ export class PrimaryCaches extends Caches<Token> {
     this.#clock = options.clock ?? systemClock;
     const definition = primary.stream(this.stream);
     if (definition === undefined) {
-      throw new UsageError('NO_SUCH_STREAM', `the primary has no stream ${this.stream}: give it defineCachesStream() among its streams`);
+      throw new UsageError(
+        'NO_SUCH_STREAM',
+        `the primary has no stream ${this.stream}: give it defineCachesStream() among its streams`,
+      );
     }
     if (definition.row === undefined) {
       throw new UsageError(
@@ -169,6 +172,9 @@ function run(fill: () => void): void {
   if (typeof result === 'object' && result !== null && 'then' in result) {
     // Its own failure is no other one: the caller hears of this.
     void Promise.resolve(result).catch(() => {});
-    throw new UsageError('INVALID_OPTION', 'what batch() is given does its work before it returns: wait for writes first, then invalidate in one go');
+    throw new UsageError(
+      'INVALID_OPTION',
+      'what batch() is given does its work before it returns: wait for writes first, then invalidate in one go',
+    );
   }
 }

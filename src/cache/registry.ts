@@ -1,9 +1,9 @@
 /** The caches and groups that a process knows by name, and what a row of the stream does to them. Knows no stream's source. */
 
-import { HandlerError, PeerError, quote, quoteValue, UsageError } from '../model/errors.ts';
+import { HandlerError, PeerError, quote, quoteValue, UsageError } from '../core/model/errors.ts';
 import { type Chunking, checkChunking, cutKeys, type Expand, expandGroup, type Group } from './groups.ts';
 import { type Invalidation, parseInvalidation } from './invalidation.ts';
-import type { StreamName } from '../model/stream.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { CacheStats } from './stats.ts';
 
 /** A cache as invalidations see it; of a method there may be one for each instance. */
@@ -40,7 +40,8 @@ export class Registry {
    */
   apply(invalidation: Invalidation | { readonly stream: StreamName; readonly row: unknown }): void {
     try {
-      const [name, keys] = 'row' in invalidation ? parseInvalidation(invalidation.stream, invalidation.row) : invalidation;
+      const [name, keys] =
+        'row' in invalidation ? parseInvalidation(invalidation.stream, invalidation.row) : invalidation;
       const group = this.#groups.get(name);
       if (group === undefined) return this.#drop(name, keys);
       for (const [cacheName, cacheKeys] of this.#expand(group, keys)) this.#drop(cacheName, cacheKeys);
@@ -83,10 +84,18 @@ export class Registry {
   }
 
   #expand(group: Group, keys: readonly string[] | null): Invalidation[] {
-    if (keys === null) throw new PeerError('INVALID_ROW', `group ${group.name} came without keys, expected a list: a group cannot be dropped as a whole`);
+    if (keys === null)
+      throw new PeerError(
+        'INVALID_ROW',
+        `group ${group.name} came without keys, expected a list: a group cannot be dropped as a whole`,
+      );
     const invalidations = expandGroup(group, keys);
     for (const [name] of invalidations) {
-      if (this.#groups.has(name)) throw new HandlerError('GROUP_FAILED', `group ${group.name} stands for group ${name}: a group stands for caches`);
+      if (this.#groups.has(name))
+        throw new HandlerError(
+          'GROUP_FAILED',
+          `group ${group.name} stands for group ${name}: a group stands for caches`,
+        );
     }
     return invalidations;
   }
@@ -94,7 +103,10 @@ export class Registry {
   #checkName(name: string): void {
     checkCacheName(name);
     if (this.#targets.has(name) || this.#groups.has(name)) {
-      throw new UsageError('DUPLICATE_CACHE', `${quote(name)} is defined already: the name of a cache or group means one thing in all processes`);
+      throw new UsageError(
+        'DUPLICATE_CACHE',
+        `${quote(name)} is defined already: the name of a cache or group means one thing in all processes`,
+      );
     }
   }
 }
@@ -108,5 +120,8 @@ const FORBIDDEN = /[\s\u0000-\u0020\u007f-\u009f]/u;
  */
 export function checkCacheName(name: unknown): asserts name is string {
   if (typeof name === 'string' && name !== '' && !FORBIDDEN.test(name) && name.isWellFormed()) return;
-  throw new UsageError('INVALID_OPTION', `the name of a cache is a word without spaces or control characters, not ${quoteValue(name)}`);
+  throw new UsageError(
+    'INVALID_OPTION',
+    `the name of a cache is a word without spaces or control characters, not ${quoteValue(name)}`,
+  );
 }

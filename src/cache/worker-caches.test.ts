@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Gate } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
 import { survivingLog } from '../../test/support/surviving-log.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import type { Primary, PrimaryOptions } from '../primary/primary.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { memoryCheckpoint } from '../worker/checkpoint.ts';
@@ -77,10 +77,18 @@ describe('a row', () => {
     const setup = await Setup.live();
     const usersIn = setup.cached('users_in');
     const isIn = setup.cached('is_in');
-    setup.caches.group('room', ([room, ...members]) => [['users_in', [room]], ...members.map((member) => ['is_in', [member]] as const)]);
+    setup.caches.group('room', ([room, ...members]) => [
+      ['users_in', [room]],
+      ...members.map((member) => ['is_in', [member]] as const),
+    ]);
     await Promise.all([usersIn('!r'), usersIn('!other'), isIn('@a'), isIn('@b')]);
     await setup.append('room', ['!r', '@a'], 1);
-    expect([usersIn.peek('!r'), usersIn.peek('!other'), isIn.peek('@a'), isIn.peek('@b')]).toEqual([undefined, 'first', undefined, 'first']);
+    expect([usersIn.peek('!r'), usersIn.peek('!other'), isIn.peek('@a'), isIn.peek('@b')]).toEqual([
+      undefined,
+      'first',
+      undefined,
+      'first',
+    ]);
   });
 
   test.each<[string, unknown[], string]>([
@@ -234,24 +242,27 @@ test('when its subscription is ended from outside, nothing is served or kept, al
 });
 
 describe('when the history ends', () => {
-  test.each<WhenSuspect>(['load', 'serve'])('everything is dropped before a read is answered by it: another log, with %s', async (whenSuspect) => {
-    const setup = await Setup.live({ whenSuspect });
-    const getUser = setup.cached();
-    await getUser('@bob');
-    await setup.primary.close();
-    setup.value = 'second';
-    const reset = once(setup.worker, 'reset');
-    const live = once(setup.worker, 'live');
-    await setup.startPrimary();
-    await reset;
-    expect(getUser.stats().size).toBe(0);
-    await expect(getUser('@bob')).resolves.toBe('second');
-    await live;
-    expect(setup.caches.stats().isLive).toBe(true);
-    await getUser('@bob');
-    await setup.append('get_user', ['@bob'], 1);
-    expect(getUser.stats().size).toBe(0);
-  });
+  test.each<WhenSuspect>(['load', 'serve'])(
+    'everything is dropped before a read is answered by it: another log, with %s',
+    async (whenSuspect) => {
+      const setup = await Setup.live({ whenSuspect });
+      const getUser = setup.cached();
+      await getUser('@bob');
+      await setup.primary.close();
+      setup.value = 'second';
+      const reset = once(setup.worker, 'reset');
+      const live = once(setup.worker, 'live');
+      await setup.startPrimary();
+      await reset;
+      expect(getUser.stats().size).toBe(0);
+      await expect(getUser('@bob')).resolves.toBe('second');
+      await live;
+      expect(setup.caches.stats().isLive).toBe(true);
+      await getUser('@bob');
+      await setup.append('get_user', ['@bob'], 1);
+      expect(getUser.stats().size).toBe(0);
+    },
+  );
 
   test('a gap: what was missed is not kept any more', async () => {
     const log = survivingLog();
@@ -334,7 +345,11 @@ describe('an invalidation on a worker', () => {
     await settle();
     expect(commands.length).toBeGreaterThan(5);
     for (const command of commands)
-      expect(command).toMatchObject({ name: 'INVALIDATE_CACHE', cacheName: 'room', keys: expect.arrayContaining(['!r']) as unknown });
+      expect(command).toMatchObject({
+        name: 'INVALIDATE_CACHE',
+        cacheName: 'room',
+        keys: expect.arrayContaining(['!r']) as unknown,
+      });
   });
 
   test('waits in the bounded queue while disconnected', async () => {

@@ -7,8 +7,8 @@
  */
 
 import { type Clock, systemClock } from '../base/clock.ts';
-import { RowcastError } from '../model/errors.ts';
-import type { Batch } from '../model/batch.ts';
+import { RowcastError } from '../core/model/errors.ts';
+import type { Batch } from '../core/model/batch.ts';
 import type { Worker } from '../worker/worker.ts';
 import { Caches, type CachesOptions } from './caches.ts';
 import { FollowedFreshness } from './freshness.ts';
@@ -27,8 +27,10 @@ export class WorkerCaches extends Caches<void> {
     super(options);
     this.#worker = worker;
     // From now on, whatever a checkpoint says: what is empty has nothing to drop. After a gap it is emptied, and that is true again.
-    const subscription = worker.subscribe(this.stream, { from: 'now', onReset: 'now', readWithinMs: worker.limits.idleTimeoutMs }, (batch) =>
-      this.#apply(batch),
+    const subscription = worker.subscribe(
+      this.stream,
+      { from: 'now', onReset: 'now', readWithinMs: worker.limits.idleTimeoutMs },
+      (batch) => this.#apply(batch),
     );
     this.freshness = new FollowedFreshness(subscription, options.clock ?? systemClock);
     // Before listeners of the application, which may read.

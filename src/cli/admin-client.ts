@@ -3,7 +3,7 @@
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { ErrorAnswer } from '../admin/answers.ts';
-import { ConnectionError, messageOf } from '../model/errors.ts';
+import { ConnectionError, messageOf } from '../core/model/errors.ts';
 import type { HostAndPort } from './addresses.ts';
 
 export interface AdminRequest {
@@ -96,11 +96,16 @@ function unreachable(cause: Error, admin: HostAndPort): ConnectionError {
 
 function lost(cause: unknown, admin: HostAndPort): ConnectionError {
   const code = codeOf(cause);
-  if (code === 'ABORT_ERR') return new ConnectionError('CONNECTION_LOST', 'interrupted: what was sent in whole batches is appended', { cause });
+  if (code === 'ABORT_ERR')
+    return new ConnectionError('CONNECTION_LOST', 'interrupted: what was sent in whole batches is appended', { cause });
   if (code.startsWith('HPE_')) return notOurs(admin, cause);
-  return new ConnectionError('CONNECTION_LOST', `the connection to the admin port at ${formatAdmin(admin)} was lost (${code}): did the primary end?`, {
-    cause,
-  });
+  return new ConnectionError(
+    'CONNECTION_LOST',
+    `the connection to the admin port at ${formatAdmin(admin)} was lost (${code}): did the primary end?`,
+    {
+      cause,
+    },
+  );
 }
 
 function codeOf(cause: unknown): string {

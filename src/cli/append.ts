@@ -2,7 +2,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import type { Appended } from '../admin/answers.ts';
-import type { StreamName } from '../model/stream.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { HostAndPort } from './addresses.ts';
 import { askAdmin, errorOf } from './admin-client.ts';
 import { print } from './row-output.ts';
@@ -15,10 +15,17 @@ export interface AppendOptions {
 }
 
 /** @throws ConnectionError, and what stdin fails with */
-export async function append(stream: StreamName, { admin, batch }: AppendOptions, terminal: Terminal): Promise<ExitCode> {
+export async function append(
+  stream: StreamName,
+  { admin, batch }: AppendOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
   const { stdin, stdout, signal } = terminal;
   if (stdin.isTTY === true)
-    say(terminal, `type rows of ${stream}, one JSON value a line, and end with Ctrl-D; or pipe them in: rowcast append ${stream} < rows.ndjson`);
+    say(
+      terminal,
+      `type rows of ${stream}, one JSON value a line, and end with Ctrl-D; or pipe them in: rowcast append ${stream} < rows.ndjson`,
+    );
   const progress = new Progress(terminal);
   stdin.on('data', progress.handleChunk);
   try {
@@ -33,7 +40,11 @@ export async function append(stream: StreamName, { admin, batch }: AppendOptions
       return exitCodes.fine;
     }
     say(terminal, error.message);
-    if (rows > 0) say(terminal, `${rows} ${rows === 1 ? 'row' : 'rows'} before that ${rows === 1 ? 'is' : 'are'} appended, up to token ${token}`);
+    if (rows > 0)
+      say(
+        terminal,
+        `${rows} ${rows === 1 ? 'row' : 'rows'} before that ${rows === 1 ? 'is' : 'are'} appended, up to token ${token}`,
+      );
     return exitCodes.failed;
   } finally {
     progress.end();

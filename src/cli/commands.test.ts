@@ -36,7 +36,9 @@ describe('serve', () => {
     const [host, port] = connect.split(':');
     await command.saw(/\| nc /);
     expect(command.out).toBe('');
-    expect(command.err).toContain(`primary example.com listens at ${connect} with 14 streams: events, backfill, presence, typing, `);
+    expect(command.err).toContain(
+      `primary example.com listens at ${connect} with 14 streams: events, backfill, presence, typing, `,
+    );
     expect(command.err).toContain('its log is in memory');
     expect(command.err).toContain(`\n  npx rowcast follow events --from start --connect ${connect}\n`);
     expect(command.err).toContain(`\n  echo '{"hello":"world"}' | npx rowcast append events --admin ${admin}\n`);
@@ -51,7 +53,12 @@ describe('serve', () => {
 
   test('listens at several addresses, and makes the directory of its log', async () => {
     const path = join(folder, 'made', 'for it', 'rowcast.db');
-    const { command, admin } = await servePrimary('--listen', `unix:${join(folder, 's.sock')}`, '--log', `sqlite:${path}`);
+    const { command, admin } = await servePrimary(
+      '--listen',
+      `unix:${join(folder, 's.sock')}`,
+      '--log',
+      `sqlite:${path}`,
+    );
     expect(command.err).toMatch(/listens at 127\.0\.0\.1:\d+, unix:.*s\.sock with/);
     expect((await append(admin, '1\n')).out).toBe('1\n');
     expect(await command.stop()).toBe(0);
@@ -78,7 +85,15 @@ describe('serve', () => {
     writeFileSync(damaged, 'this is no database, whatever its name says'.repeat(100));
     await servePrimary('--log', `sqlite:${path}`);
     for (const log of [path, damaged, join(damaged, 'below-a-file', 'rowcast.db')]) {
-      const second = new RunningCommand(['serve', '--listen', '127.0.0.1:0', '--admin', 'none', '--log', `sqlite:${log}`]);
+      const second = new RunningCommand([
+        'serve',
+        '--listen',
+        '127.0.0.1:0',
+        '--admin',
+        'none',
+        '--log',
+        `sqlite:${log}`,
+      ]);
       expect(await second.ended).toBe(1);
       expect(second.err).toMatch(/^rowcast: [^\n]+\n$/);
       expect(second.err).toContain(log);
@@ -89,13 +104,30 @@ describe('serve', () => {
     const command = new RunningCommand(['serve', '--listen', '0.0.0.0:0', '--admin', 'none', '--log', 'memory:']);
     expect(await command.ended).toBe(2);
     expect(command.err).toContain('--allow-plaintext');
-    const allowed = new RunningCommand(['serve', '--listen', '0.0.0.0:0', '--admin', 'none', '--log', 'memory:', '--allow-plaintext']);
+    const allowed = new RunningCommand([
+      'serve',
+      '--listen',
+      '0.0.0.0:0',
+      '--admin',
+      'none',
+      '--log',
+      'memory:',
+      '--allow-plaintext',
+    ]);
     await allowed.saw(/listens at 0\.0\.0\.0:\d+/);
     expect(await allowed.stop()).toBe(0);
   });
 
   test('the admin port is refused off loopback with exit code 2', async () => {
-    const command = new RunningCommand(['serve', '--listen', '127.0.0.1:0', '--admin', '0.0.0.0:0', '--log', 'memory:']);
+    const command = new RunningCommand([
+      'serve',
+      '--listen',
+      '127.0.0.1:0',
+      '--admin',
+      '0.0.0.0:0',
+      '--log',
+      'memory:',
+    ]);
     expect(await command.ended).toBe(2);
     expect(command.err).toContain('loopback only');
   });
@@ -124,7 +156,9 @@ describe('append', () => {
     // stdin stays open: the answer alone ends the command.
     expect(await command.ended).toBe(1);
     expect(command.out).toBe('');
-    expect(command.err).toMatch(/^rowcast: line 3 is not JSON: .*\nrowcast: 2 rows before that are appended, up to token 2\n$/);
+    expect(command.err).toMatch(
+      /^rowcast: line 3 is not JSON: .*\nrowcast: 2 rows before that are appended, up to token 2\n$/,
+    );
   });
 
   test('a bad line in a very long upload is told as well', async () => {
@@ -153,7 +187,10 @@ describe('append', () => {
 
   test('what is no admin port is told so', async () => {
     const { connect } = await servePrimary();
-    for (const admin of [connect, await listenOn((write) => write('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello'))]) {
+    for (const admin of [
+      connect,
+      await listenOn((write) => write('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello')),
+    ]) {
       const command = await append(admin, '1\n');
       expect(await command.ended).toBe(1);
       expect(command.err).toContain('is not the admin port of a Rowcast primary');
@@ -230,9 +267,21 @@ describe('follow', () => {
     expect(rows.out).toBe('events 1 {"a":1}\nevents 1 [2]\nevents 2 "three\\u0080"\n');
     await rows.saw(/live: events/);
     expect(rows.err).toBe(`rowcast: connected to ${connect}\nrowcast: live: events\n`);
-    const batches = new RunningCommand(['follow', 'events', '--from', '0', '--json', '--connect', connect, '--server', 'example.com']);
+    const batches = new RunningCommand([
+      'follow',
+      'events',
+      '--from',
+      '0',
+      '--json',
+      '--connect',
+      connect,
+      '--server',
+      'example.com',
+    ]);
     await batches.saw(/three/);
-    expect(batches.out).toBe('{"stream":"events","token":1,"rows":[{"a":1},[2]]}\n{"stream":"events","token":2,"rows":["three\u0080"]}\n');
+    expect(batches.out).toBe(
+      '{"stream":"events","token":1,"rows":[{"a":1},[2]]}\n{"stream":"events","token":2,"rows":["three\u0080"]}\n',
+    );
     expect(await rows.stop()).toBe(0);
     expect(await batches.stop()).toBe(0);
   });
@@ -286,7 +335,16 @@ describe('follow', () => {
       [damaged, 'is damaged'],
       [join(folder, 'no', 'such', 'place.json'), 'cannot write checkpoint'],
     ] as const) {
-      const command = new RunningCommand(['follow', 'events', '--from', 'start', '--checkpoint', file, '--connect', connect]);
+      const command = new RunningCommand([
+        'follow',
+        'events',
+        '--from',
+        'start',
+        '--checkpoint',
+        file,
+        '--connect',
+        connect,
+      ]);
       expect(await command.ended).toBe(1);
       expect(command.err).toContain(said);
     }
@@ -309,7 +367,10 @@ describe('follow', () => {
     await command.saw(/live: events\n/);
     const said = command.err.trimEnd().split('\n');
     expect(said.at(0)).toContain('cannot connect');
-    expect(said.slice(said.findIndex((line) => line.includes('connected to')))).toEqual([`rowcast: connected to unix:${path}`, 'rowcast: live: events']);
+    expect(said.slice(said.findIndex((line) => line.includes('connected to')))).toEqual([
+      `rowcast: connected to unix:${path}`,
+      'rowcast: live: events',
+    ]);
     expect(await command.stop()).toBe(0);
   });
 
@@ -333,7 +394,9 @@ describe('follow', () => {
     const { connect, admin } = await servePrimary();
     await append(admin, Array.from({ length: 50_000 }, (_, i) => i).join('\n'));
     const stdout = new PassThrough().pause();
-    const command = new RunningCommand(['follow', 'events', '--from', 'start', '--json', '--connect', connect], { stdout });
+    const command = new RunningCommand(['follow', 'events', '--from', 'start', '--json', '--connect', connect], {
+      stdout,
+    });
     await command.saw(/connected/);
     await once(stdout, 'readable');
     // It is full now; the rest waits in the primary's log.
@@ -368,7 +431,9 @@ describe('follow', () => {
     const stdout = new PassThrough();
     const command = new RunningCommand(['follow', 'events', '--connect', connect], { stdout });
     await command.saw(/live/);
-    stdout.destroy(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' }));
+    stdout.destroy(
+      Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' }),
+    );
     await append(admin, '1\n');
     expect(await command.ended).toBe(1);
     expect(command.err).toContain('no space left on device');
@@ -379,7 +444,10 @@ describe('follow', () => {
     const checkpoint = join(folder, 'stuck.json');
     await append(admin, `"${'x'.repeat(100_000)}"\n`.repeat(20));
     const stdout = new PassThrough().pause();
-    const command = new RunningCommand(['follow', 'events', '--from', 'start', '--checkpoint', checkpoint, '--connect', connect], { stdout });
+    const command = new RunningCommand(
+      ['follow', 'events', '--from', 'start', '--checkpoint', checkpoint, '--connect', connect],
+      { stdout },
+    );
     await once(stdout, 'readable');
     expect(await command.stop()).toBe(0);
     expect(command.err).toContain('its last rows are not in the checkpoint');
@@ -391,7 +459,16 @@ describe('status', () => {
   test('shows streams and connections as a table, and as one line of JSON', async () => {
     const { connect, admin } = await servePrimary();
     await append(admin, '1\n2\n');
-    const follower = new RunningCommand(['follow', 'events', '--from', 'start', '--connect', connect, '--name', 'reader-7']);
+    const follower = new RunningCommand([
+      'follow',
+      'events',
+      '--from',
+      'start',
+      '--connect',
+      connect,
+      '--name',
+      'reader-7',
+    ]);
     await follower.saw(/live/);
     const table = new RunningCommand(['status', '--admin', admin]);
     expect(await table.ended).toBe(0);
@@ -401,6 +478,8 @@ describe('status', () => {
     const json = new RunningCommand(['status', '--admin', admin, '--json']);
     expect(await json.ended).toBe(0);
     expect(json.out.trimEnd()).not.toContain('\n');
-    expect(JSON.parse(json.out)).toMatchObject({ connections: [{ name: 'reader-7', subscriptions: [{ stream: 'events', position: 2, lagTokens: 0 }] }] });
+    expect(JSON.parse(json.out)).toMatchObject({
+      connections: [{ name: 'reader-7', subscriptions: [{ stream: 'events', position: 2, lagTokens: 0 }] }],
+    });
   });
 });

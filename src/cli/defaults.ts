@@ -1,6 +1,6 @@
 /** What a command does when it is not told otherwise. */
 
-import type { StreamName } from '../model/stream.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { HostAndPort, LogAddress } from './addresses.ts';
 
 export interface Defaults {

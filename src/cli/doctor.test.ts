@@ -9,7 +9,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { RunningCommand, servePrimary } from '../../test/support/fake-terminal.ts';
 import { freePorts } from '../../test/support/processes.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { memoryLog } from '../log/memory.ts';
 import { createPrimary, type Primary } from '../primary/primary.ts';
 
@@ -84,7 +84,9 @@ describe('doctor', () => {
     const command = await ask('doctor', '--connect', connect);
     expect(await command.ended).toBe(1);
     expect(command.out).toContain('  events 5 (written by master)\nnot fine\n');
-    expect(command.err).toContain('its dialect is Synapse 1.22 to 1.66: from 1.13 on a worker fetches old rows over HTTP, which Rowcast does not do');
+    expect(command.err).toContain(
+      'its dialect is Synapse 1.22 to 1.66: from 1.13 on a worker fetches old rows over HTTP, which Rowcast does not do',
+    );
   });
 
   test('knows an HTTP port', async () => {
@@ -102,23 +104,36 @@ describe('doctor', () => {
     expect(command.err).toMatch(/a server that wants TLS listens there|hangs up without a word: a TLS server/);
   });
 
-  test.skipIf(spawnSync('redis-server', ['--version']).status !== 0)('knows a Redis port (where redis-server is on the PATH)', async () => {
-    const [port] = await freePorts(1);
-    const redis = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: 'pipe' });
-    onTestFinished(() => void redis.kill('SIGKILL'));
-    await new Promise<void>((resolve, reject) => {
-      redis.once('error', reject);
-      redis.stdout.on('data', (text: Buffer) => {
-        if (text.includes('Ready to accept connections')) resolve();
+  test.skipIf(spawnSync('redis-server', ['--version']).status !== 0)(
+    'knows a Redis port (where redis-server is on the PATH)',
+    async () => {
+      const [port] = await freePorts(1);
+      const redis = spawn(
+        'redis-server',
+        ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
+        { stdio: 'pipe' },
+      );
+      onTestFinished(() => void redis.kill('SIGKILL'));
+      await new Promise<void>((resolve, reject) => {
+        redis.once('error', reject);
+        redis.stdout.on('data', (text: Buffer) => {
+          if (text.includes('Ready to accept connections')) resolve();
+        });
       });
-    });
-    const command = await ask('doctor', '--connect', `127.0.0.1:${port}`);
-    expect(await command.ended).toBe(1);
-    expect(command.err).toContain('a Redis server listens there: a Synapse of 1.67 or later replicates over Redis alone');
-  });
+      const command = await ask('doctor', '--connect', `127.0.0.1:${port}`);
+      expect(await command.ended).toBe(1);
+      expect(command.err).toContain(
+        'a Redis server listens there: a Synapse of 1.67 or later replicates over Redis alone',
+      );
+    },
+  );
 
   test.each([
-    ['says what it heard of something that nobody knows', 'hello \u001b[2J', 'it does not begin with SERVER; it said: hello \\u001b[2J'],
+    [
+      'says what it heard of something that nobody knows',
+      'hello \u001b[2J',
+      'it does not begin with SERVER; it said: hello \\u001b[2J',
+    ],
     ['knows a hang-up', '', 'hangs up without a word'],
   ])('%s', async (_what, text, expected) => {
     const command = await ask('doctor', '--connect', await saying(text, true));
@@ -130,9 +145,14 @@ describe('doctor', () => {
     const [port] = await freePorts(1);
     const nothing = await ask('doctor', '--connect', `127.0.0.1:${port}`);
     expect(await nothing.ended).toBe(1);
-    expect(nothing.err).toContain(`cannot connect to 127.0.0.1:${port}: nothing listens there (ECONNREFUSED); is the primary running?`);
+    expect(nothing.err).toContain(
+      `cannot connect to 127.0.0.1:${port}: nothing listens there (ECONNREFUSED); is the primary running?`,
+    );
     const missing = await ask('doctor', '--connect', 'unix:/nonexistent/rowcast.sock', '--json');
-    expect(JSON.parse(missing.out)).toMatchObject({ isFine: false, problems: [expect.stringContaining('there is no such socket file')] });
+    expect(JSON.parse(missing.out)).toMatchObject({
+      isFine: false,
+      problems: [expect.stringContaining('there is no such socket file')],
+    });
   });
 
   test('can be stopped while it waits', async () => {
@@ -151,7 +171,10 @@ describe('send', () => {
   }
 
   test.each([
-    [['USER_SYNC', '@a:b', 'start', '1490197665618'], { name: 'USER_SYNC', userId: '@a:b', state: 'start', lastSyncMs: 1_490_197_665_618 }],
+    [
+      ['USER_SYNC', '@a:b', 'start', '1490197665618'],
+      { name: 'USER_SYNC', userId: '@a:b', state: 'start', lastSyncMs: 1_490_197_665_618 },
+    ],
     [['INVALIDATE_CACHE', 'get_user', '["@a:b"]'], { name: 'INVALIDATE_CACHE', cacheName: 'get_user', keys: ['@a:b'] }],
     [['FEDERATION_ACK 7'], { name: 'FEDERATION_ACK', token: 7 }],
     [['SYNC', 'some', 'text'], { name: 'SYNC', text: 'some text' }],
@@ -168,7 +191,10 @@ describe('send', () => {
   test.each([
     [['USER_SYNC', '@a:b', 'begin', '5'], 'failed to parse line for USER_SYNC: expected start or end, not begin'],
     [['FEDERATION_ACK'], 'failed to parse line for FEDERATION_ACK: expected a token (0 to 2^53-1), not nothing'],
-    [['NAME', 'x'], 'a worker sends one of USER_SYNC, FEDERATION_ACK, REMOVE_PUSHER, INVALIDATE_CACHE, USER_IP, SYNC, not NAME'],
+    [
+      ['NAME', 'x'],
+      'a worker sends one of USER_SYNC, FEDERATION_ACK, REMOVE_PUSHER, INVALIDATE_CACHE, USER_IP, SYNC, not NAME',
+    ],
     [['FOO'], 'not FOO'],
   ])('%j is refused before anything is sent', async (words, text) => {
     const [port] = await freePorts(1);

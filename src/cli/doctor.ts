@@ -1,7 +1,7 @@
 /** `rowcast doctor`: what listens at an address, and what to do when it is not what it should be. Says no more than an observer may. */
 
 import { Alarm } from '../base/alarm.ts';
-import { messageOf, quote } from '../model/errors.ts';
+import { messageOf, quote } from '../core/model/errors.ts';
 import { Examination, type Finding } from '../synapse/examination.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import { type Address, type Connection, formatAddress } from '../transport/transport.ts';
@@ -34,7 +34,10 @@ export async function doctor(options: DoctorOptions, terminal: Terminal): Promis
   } catch (error) {
     diagnosis = { address, isFine: false, problems: [messageOf(error)], finding: undefined };
   }
-  await print(terminal.stdout, options.json === true ? `${JSON.stringify(forMachines(diagnosis))}\n` : forPeople(diagnosis));
+  await print(
+    terminal.stdout,
+    options.json === true ? `${JSON.stringify(forMachines(diagnosis))}\n` : forPeople(diagnosis),
+  );
   for (const problem of diagnosis.problems) say(terminal, problem);
   return diagnosis.isFine ? exitCodes.fine : exitCodes.failed;
 }
@@ -101,12 +104,15 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const services: Readonly<Record<Exclude<Finding['kind'], 'primary'>, string>> = {
   http: 'an HTTP server listens there: replication has a port of its own (in Synapse a listener of type replication, by custom 9092)',
   tls: 'a server that wants TLS listens there: replication is plain text; use the port of the replication listener',
-  redis: 'a Redis server listens there: a Synapse of 1.67 or later replicates over Redis alone, which Rowcast does not speak',
+  redis:
+    'a Redis server listens there: a Synapse of 1.67 or later replicates over Redis alone, which Rowcast does not speak',
   nats: 'a NATS server listens there: use the port of the primary',
   ssh: 'an SSH server listens there: use the port of the primary',
   mail: 'a mail server listens there: use the port of the primary',
-  silent: 'something listens there and says nothing: a primary says SERVER at once; is it the right port, and does the process still run?',
-  closed: 'something listens there and hangs up without a word: a TLS server, a database, or a primary that stops; is it the right port?',
+  silent:
+    'something listens there and says nothing: a primary says SERVER at once; is it the right port, and does the process still run?',
+  closed:
+    'something listens there and hangs up without a word: a TLS server, a database, or a primary that stops; is it the right port?',
   unknown: 'something listens there that is no primary: it does not begin with SERVER',
 };
 
@@ -118,14 +124,17 @@ function problemsOf(finding: Finding, { server }: DoctorOptions): string[] {
   const { serverName, dialect, errors, positions } = finding;
   const problems: string[] = [];
   if (server !== undefined && serverName !== server)
-    problems.push(`the primary is called ${quote(serverName ?? '')}, expected ${server}: check the address or the expected name`);
+    problems.push(
+      `the primary is called ${quote(serverName ?? '')}, expected ${server}: check the address or the expected name`,
+    );
   if (dialect?.isSupported === false) {
     problems.push(
       `its dialect is ${dialect.name}: from 1.13 on a worker fetches old rows over HTTP, which Rowcast does not do; rows that it sends cannot be followed`,
     );
   }
   for (const error of errors) problems.push(`the primary said ${quote(error)}`);
-  if (positions.length === 0 && problems.length === 0) problems.push('the primary told no position of any stream: it has none, or does not answer REPLICATE');
+  if (positions.length === 0 && problems.length === 0)
+    problems.push('the primary told no position of any stream: it has none, or does not answer REPLICATE');
   return problems;
 }
 
@@ -138,11 +147,16 @@ function forPeople({ address, finding, isFine }: Diagnosis): string {
     `dialect   ${dialect!.name}`,
     ...(greeting?.logId === undefined
       ? []
-      : [`log       ${quote(greeting.logId)}${greeting.volatileLogId === undefined ? '' : `, in memory ${quote(greeting.volatileLogId)}`}`]),
+      : [
+          `log       ${quote(greeting.logId)}${greeting.volatileLogId === undefined ? '' : `, in memory ${quote(greeting.volatileLogId)}`}`,
+        ]),
     `greeting  ${formatMs(greetingMs)} after connecting`,
     `answer    ${formatMs(answerMs)} after REPLICATE`,
     `streams   ${positions.length}`,
-    ...positions.map(({ stream, instance, token }) => `  ${quote(stream)} ${token}${instance === undefined ? '' : ` (written by ${quote(instance)})`}`),
+    ...positions.map(
+      ({ stream, instance, token }) =>
+        `  ${quote(stream)} ${token}${instance === undefined ? '' : ` (written by ${quote(instance)})`}`,
+    ),
     isFine ? 'fine: a worker can follow it' : 'not fine',
   ];
   return `${lines.join('\n')}\n`;

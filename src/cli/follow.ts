@@ -1,10 +1,10 @@
 /** `rowcast follow`: rows of a primary to stdout, one line a row or a batch; where it stands, and what goes wrong, to stderr. */
 
 import type { Millis } from '../base/clock.ts';
-import type { Batch } from '../model/batch.ts';
-import { escapeControl, messageOf, PeerError, quote, type RowcastError } from '../model/errors.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import type { Batch } from '../core/model/batch.ts';
+import { escapeControl, messageOf, PeerError, quote, type RowcastError } from '../core/model/errors.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 import { describeRow } from '../synapse/describe.ts';
 import type { UnknownKind } from '../synapse/fields.ts';
 import { synapseLimits } from '../synapse/profile.ts';
@@ -32,7 +32,11 @@ export interface FollowOptions {
 const FLUSH_TIMEOUT_MS: Millis = 1_000;
 
 /** No streams: all of them. @throws RowcastError when a subscription fails, or the checkpoint does; what stdout fails with */
-export async function follow(streams: readonly StreamName[], options: FollowOptions, terminal: Terminal): Promise<ExitCode> {
+export async function follow(
+  streams: readonly StreamName[],
+  options: FollowOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
   let end = (): void => {};
   const ended = new Promise<void>((resolve) => {
     end = resolve;
@@ -45,7 +49,9 @@ export async function follow(streams: readonly StreamName[], options: FollowOpti
     ...(options.server !== undefined && { server: options.server }),
     ...(options.synapse && { limits: synapseLimits }),
     ...(options.observer && { observer: true }),
-    ...(options.checkpoint !== undefined && { checkpoint: flushedCheckpoint(fileCheckpoint(options.checkpoint), output) }),
+    ...(options.checkpoint !== undefined && {
+      checkpoint: flushedCheckpoint(fileCheckpoint(options.checkpoint), output),
+    }),
   });
   let failure: RowcastError | Error | undefined;
   const fail = (error: Error): void => {
@@ -57,7 +63,9 @@ export async function follow(streams: readonly StreamName[], options: FollowOpti
   tellEvents(worker, options.connect, terminal);
   const named = options.synapse && namedRows(terminal);
   const describe = options.synapse ? describeRow : (_stream: StreamName, row: unknown): string => JSON.stringify(row);
-  subscribe(worker, streams, options, (batch) => output.write(options.json ? formatJson(named ? named(batch) : batch) : formatRows(batch, describe)));
+  subscribe(worker, streams, options, (batch) =>
+    output.write(options.json ? formatJson(named ? named(batch) : batch) : formatRows(batch, describe)),
+  );
   const { signal } = terminal;
   signal.addEventListener('abort', end, { once: true });
   if (signal.aborted) end();
@@ -86,7 +94,12 @@ function flushedCheckpoint(checkpoint: Checkpoint, output: RowOutput): Checkpoin
   };
 }
 
-function subscribe(worker: Worker, streams: readonly StreamName[], { from, checkpoint }: FollowOptions, handler: BatchHandler): void {
+function subscribe(
+  worker: Worker,
+  streams: readonly StreamName[],
+  { from, checkpoint }: FollowOptions,
+  handler: BatchHandler,
+): void {
   const where: SubscribeOptions = checkpoint === undefined ? { from } : { from: 'checkpoint', fallback: from };
   if (streams.length === 0) worker.subscribeAll({ ...where, onReset: 'earliest' }, handler);
   for (const stream of streams) worker.subscribe(stream, { ...where, onReset: 'earliest' }, handler);
@@ -98,7 +111,10 @@ class StuckError extends Error {
 
 async function stop(worker: Worker, output: RowOutput, terminal: Terminal): Promise<void> {
   const timer = terminal.clock.wakeIn(FLUSH_TIMEOUT_MS, () => {
-    say(terminal, `stdout took nothing for ${FLUSH_TIMEOUT_MS / 1_000} s: its last rows are not in the checkpoint, and may come again`);
+    say(
+      terminal,
+      `stdout took nothing for ${FLUSH_TIMEOUT_MS / 1_000} s: its last rows are not in the checkpoint, and may come again`,
+    );
     output.fail(new StuckError('stdout takes nothing'));
   });
   try {
@@ -135,7 +151,11 @@ function namedRows(terminal: Terminal): (batch: Batch) => Batch {
     const rows = batch.rows.map((row) => {
       try {
         const named = known.parse(row);
-        if (isUnknown(named)) tellOnce(`${stream} ${named.type}`, `stream ${stream} has rows of type ${quote(named.type)}, which is not known here`);
+        if (isUnknown(named))
+          tellOnce(
+            `${stream} ${named.type}`,
+            `stream ${stream} has rows of type ${quote(named.type)}, which is not known here`,
+          );
         return named;
       } catch (error) {
         if (!(error instanceof PeerError)) throw error;
@@ -153,9 +173,15 @@ function isUnknown(named: unknown): named is UnknownKind {
 
 function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void {
   const tell = (text: string): void => say(terminal, text);
-  worker.on('connected', ({ isRowcast }) => tell(`connected to ${formatAddress(connect)}${isRowcast ? '' : ', which is no Rowcast primary'}`));
-  worker.on('disconnected', ({ error, retryInMs }) => tell(`${messageOf(error)}; next try in ${(retryInMs / 1_000).toFixed(1)} s`));
-  worker.on('reset', ({ stream, error }) => tell(`warning: stream ${stream} goes on with the earliest row that is kept: ${messageOf(error)}`));
+  worker.on('connected', ({ isRowcast }) =>
+    tell(`connected to ${formatAddress(connect)}${isRowcast ? '' : ', which is no Rowcast primary'}`),
+  );
+  worker.on('disconnected', ({ error, retryInMs }) =>
+    tell(`${messageOf(error)}; next try in ${(retryInMs / 1_000).toFixed(1)} s`),
+  );
+  worker.on('reset', ({ stream, error }) =>
+    tell(`warning: stream ${stream} goes on with the earliest row that is kept: ${messageOf(error)}`),
+  );
   worker.on('peer-error', ({ text }) => tell(`the primary says: ${text}`));
   // The streams of one turn of the event loop, in one line.
   let live: StreamName[] = [];

@@ -20,7 +20,13 @@ process.stderr.on('error', () => {});
 // What commands wait for does not keep a process alive by itself.
 const alive = setInterval(() => {}, 2 ** 30);
 const { stdin, stdout, stderr } = process;
-const exitCode = await run(process.argv.slice(2), { stdin, stdout, stderr, signal: stopping.signal, clock: systemClock });
+const exitCode = await run(process.argv.slice(2), {
+  stdin,
+  stdout,
+  stderr,
+  signal: stopping.signal,
+  clock: systemClock,
+});
 clearInterval(alive);
 
 // Not by running out of work: stdin may be open for ever.
@@ -29,7 +35,8 @@ await Promise.race([Promise.all([flushed(stdout), flushed(stderr)]), timeout(FLU
 process.exit(exitCode);
 
 async function flushed(stream: Writable): Promise<void> {
-  if (stream.writableLength > 0 && !stream.destroyed) await Promise.race([once(stream, 'drain'), once(stream, 'close')]);
+  if (stream.writableLength > 0 && !stream.destroyed)
+    await Promise.race([once(stream, 'drain'), once(stream, 'close')]);
 }
 
 async function timeout(delayMs: Millis): Promise<void> {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { RunningCommand } from '../../test/support/fake-terminal.ts';
 import { parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
 import { defaults } from './defaults.ts';
-import { escapeControl } from '../model/errors.ts';
+import { escapeControl } from '../core/model/errors.ts';
 
 async function runToEnd(...argv: string[]): Promise<RunningCommand> {
   const command = new RunningCommand(argv);
@@ -12,21 +12,26 @@ async function runToEnd(...argv: string[]): Promise<RunningCommand> {
 }
 
 describe('help', () => {
-  test.each(['serve', 'append', 'follow', 'status'])('%s --help shows its options and examples, and exits with 0', async (name) => {
-    const command = await runToEnd(name, '--help');
-    expect(await command.ended).toBe(0);
-    expect(command.out).toContain(`Usage: rowcast ${name} `);
-    expect(command.out).toContain(`Examples:\n  $ rowcast ${name}`);
-    expect(command.err).toBe('');
-  });
+  test.each(['serve', 'append', 'follow', 'status'])(
+    '%s --help shows its options and examples, and exits with 0',
+    async (name) => {
+      const command = await runToEnd(name, '--help');
+      expect(await command.ended).toBe(0);
+      expect(command.out).toContain(`Usage: rowcast ${name} `);
+      expect(command.out).toContain(`Examples:\n  $ rowcast ${name}`);
+      expect(command.err).toBe('');
+    },
+  );
 
   test('the options are those of the design, with their defaults', async () => {
     const { out } = await runToEnd('serve', '--help');
-    for (const option of ['--name', '--listen', '--log', '--stream', '--synapse', '--admin', '--allow-plaintext']) expect(out).toContain(`  ${option}`);
+    for (const option of ['--name', '--listen', '--log', '--stream', '--synapse', '--admin', '--allow-plaintext'])
+      expect(out).toContain(`  ${option}`);
     for (const value of ['"example.com"', '127.0.0.1:9092', 'sqlite:data/rowcast.db', '127.0.0.1:9093'])
       expect(out.replaceAll(/\s+/g, ' ')).toContain(`(default: ${value})`);
     const { out: follow } = await runToEnd('follow', '--help');
-    for (const option of ['--connect', '--server', '--from', '--checkpoint', '--json', '--name']) expect(follow).toContain(`  ${option}`);
+    for (const option of ['--connect', '--server', '--from', '--checkpoint', '--json', '--name'])
+      expect(follow).toContain(`  ${option}`);
   });
 
   test('--synapse says what it changes', async () => {
@@ -75,9 +80,21 @@ describe('addresses', () => {
     ['unix:here.sock', { path: 'here.sock' }],
   ])('%s', (text, address) => expect(parseAddress(text)).toEqual(address));
 
-  test.each(['', '9092', ':9092', 'localhost', 'localhost:', 'localhost:http', 'localhost:65536', '::1:9092', '[::1]', 'a b:1', 'unix:', 'http://localhost:1'])(
-    '%j is refused',
-    (text) => expect(() => parseAddress(text)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' })),
+  test.each([
+    '',
+    '9092',
+    ':9092',
+    'localhost',
+    'localhost:',
+    'localhost:http',
+    'localhost:65536',
+    '::1:9092',
+    '[::1]',
+    'a b:1',
+    'unix:',
+    'http://localhost:1',
+  ])('%j is refused', (text) =>
+    expect(() => parseAddress(text)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' })),
   );
 
   test('an admin port has no path', () => {
@@ -87,7 +104,8 @@ describe('addresses', () => {
   test('a log is a file or memory', () => {
     expect(parseLogAddress('memory:')).toEqual({ kind: 'memory' });
     expect(parseLogAddress('sqlite:a/b.db')).toEqual({ kind: 'sqlite', path: 'a/b.db' });
-    for (const text of ['sqlite:', 'a/b.db', 'memory:x']) expect(() => parseLogAddress(text)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+    for (const text of ['sqlite:', 'a/b.db', 'memory:x'])
+      expect(() => parseLogAddress(text)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
   });
 });
 

@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
-import { type ErrorCode, RowcastError } from '../model/errors.ts';
-import { type StreamName, streamName } from '../model/stream.ts';
-import { parseToken, type Token } from '../model/token.ts';
+import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
+import { type StreamName, streamName } from '../core/model/stream.ts';
+import { parseToken, type Token } from '../core/model/token.ts';
 import { formatAddress } from '../transport/transport.ts';
 import { type HostAndPort, parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
 import { append, type AppendOptions } from './append.ts';
@@ -53,10 +53,15 @@ const usageCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Command {
   const program = new Command('rowcast')
-    .description('Ordered, resumable streams of rows from one primary process to many workers, over the TCP replication protocol of Synapse.')
+    .description(
+      'Ordered, resumable streams of rows from one primary process to many workers, over the TCP replication protocol of Synapse.',
+    )
     .version(version(), '--version', 'print the version')
     .exitOverride()
-    .configureOutput({ writeOut: (text) => terminal.stdout.write(text), writeErr: (text) => terminal.stderr.write(text) })
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
+    })
     .showHelpAfterError('(add --help for what there is)');
 
   program
@@ -73,42 +78,71 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
         .argParser(checked(parseLogAddress))
         .default(defaults.log, 'sqlite:data/rowcast.db'),
     )
-    .option('--stream <name>', 'a stream to offer; may be given more than once (default: the streams of Synapse, but federation)', many(checked(streamName)))
-    .option('--synapse', 'be a primary for Synapse workers: its streams and their types, INVALIDATE_CACHE, lines of at most 16,384 bytes, idle time-out 25 s')
-    .addOption(adminOption('where append and status find it, on loopback; or none', (text) => (text === 'none' ? text : parseHostAndPort(text))))
+    .option(
+      '--stream <name>',
+      'a stream to offer; may be given more than once (default: the streams of Synapse, but federation)',
+      many(checked(streamName)),
+    )
+    .option(
+      '--synapse',
+      'be a primary for Synapse workers: its streams and their types, INVALIDATE_CACHE, lines of at most 16,384 bytes, idle time-out 25 s',
+    )
+    .addOption(
+      adminOption('where append and status find it, on loopback; or none', (text) =>
+        text === 'none' ? text : parseHostAndPort(text),
+      ),
+    )
     .option('--allow-plaintext', 'listen off loopback without encryption, in a network that is trusted')
     .addHelpText(
       'after',
-      examples('serve', 'serve --stream orders --stream stock --log sqlite:/var/lib/shop/rows.db', 'serve --listen unix:/run/rowcast.sock --admin none'),
+      examples(
+        'serve',
+        'serve --stream orders --stream stock --log sqlite:/var/lib/shop/rows.db',
+        'serve --listen unix:/run/rowcast.sock --admin none',
+      ),
     )
     .action(async (options: ServeOptions) => onEnd(await serve(options, terminal)));
 
   program
     .command('append')
-    .description('Append rows from stdin, one JSON value a line, to a stream of a running primary. Prints the token of the last batch once all is durable.')
+    .description(
+      'Append rows from stdin, one JSON value a line, to a stream of a running primary. Prints the token of the last batch once all is durable.',
+    )
     .argument('<stream>', 'the stream', checked(streamName))
     .addOption(adminOption('the admin port of the primary'))
     .option('--batch <rows>', 'rows a batch: those are applied together or not at all', checked(parseBatch), 1)
     .addHelpText(
       'after',
-      examples('append events < rows.ndjson', `append events --batch 100 < rows.ndjson`, 'append stock --admin 127.0.0.1:9193 < rows.ndjson'),
+      examples(
+        'append events < rows.ndjson',
+        `append events --batch 100 < rows.ndjson`,
+        'append stock --admin 127.0.0.1:9193 < rows.ndjson',
+      ),
     )
     .action(async (stream: StreamName, options: AppendOptions) => onEnd(await append(stream, options, terminal)));
 
   program
     .command('follow')
-    .description('Print the rows of streams as they come, until SIGINT or SIGTERM; goes on by itself when the connection is lost.')
+    .description(
+      'Print the rows of streams as they come, until SIGINT or SIGTERM; goes on by itself when the connection is lost.',
+    )
     .argument('[streams...]', 'the streams (default: all)', many(checked(streamName)))
     .addOption(connectOption())
     .option('--server <name>', 'the name that the primary must have (default: any)')
     .addOption(
-      new Option('--from <place>', 'where to begin: now, start, or the token after which; with a checkpoint, for streams that it does not know')
+      new Option(
+        '--from <place>',
+        'where to begin: now, start, or the token after which; with a checkpoint, for streams that it does not know',
+      )
         .argParser(checked(parseFrom))
         .default('now'),
     )
     .option('--checkpoint <file>', 'keep in this file how far rows were printed, and go on from there')
     .option('--json', 'one batch a line: {"stream":"events","token":14,"rows":[...]}')
-    .option('--synapse', "follow a real Synapse: rows in words, or with named fields as JSON; lines and time-outs are Synapse's")
+    .option(
+      '--synapse',
+      "follow a real Synapse: rows in words, or with named fields as JSON; lines and time-outs are Synapse's",
+    )
     .option('--observer', 'send nothing but NAME, PING and REPLICATE, whatever happens')
     .option('--name <name>', 'what the primary calls this worker', 'rowcast-follow')
     .addHelpText(
@@ -121,11 +155,15 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
         'follow --synapse --observer events receipts',
       ),
     )
-    .action(async (streams: readonly StreamName[], options: FollowOptions) => onEnd(await follow(streams, options, terminal)));
+    .action(async (streams: readonly StreamName[], options: FollowOptions) =>
+      onEnd(await follow(streams, options, terminal)),
+    );
 
   program
     .command('status')
-    .description('Show the streams of a running primary with earliest and latest token, and its connections with position, lag, queue and age.')
+    .description(
+      'Show the streams of a running primary with earliest and latest token, and its connections with position, lag, queue and age.',
+    )
     .addOption(adminOption('the admin port of the primary'))
     .option('--json', 'as one line of JSON')
     .addHelpText('after', examples('status', "status --json | jq '.connections[].subscriptions'"))
@@ -133,17 +171,27 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
 
   program
     .command('send')
-    .description('Send one command to a primary, as a worker does: USER_SYNC, FEDERATION_ACK, REMOVE_PUSHER, INVALIDATE_CACHE, USER_IP or SYNC.')
+    .description(
+      'Send one command to a primary, as a worker does: USER_SYNC, FEDERATION_ACK, REMOVE_PUSHER, INVALIDATE_CACHE, USER_IP or SYNC.',
+    )
     .argument('<words...>', 'the command and its arguments, as on the wire')
     .addOption(connectOption())
     .option('--server <name>', 'the name that the primary must have (default: any)')
     .option('--name <name>', 'what the primary calls this worker', 'rowcast-send')
-    .addHelpText('after', examples('send USER_SYNC @a:example.com start 1490197665618', `send INVALIDATE_CACHE get_user_by_id '["@bob:example.com"]'`))
+    .addHelpText(
+      'after',
+      examples(
+        'send USER_SYNC @a:example.com start 1490197665618',
+        `send INVALIDATE_CACHE get_user_by_id '["@bob:example.com"]'`,
+      ),
+    )
     .action(async (words: readonly string[], options: SendOptions) => onEnd(await send(words, options, terminal)));
 
   program
     .command('doctor')
-    .description('Say what listens at an address: server name, dialect, streams with positions; and what to do when it is no primary.')
+    .description(
+      'Say what listens at an address: server name, dialect, streams with positions; and what to do when it is no primary.',
+    )
     .addOption(connectOption())
     .option('--server <name>', 'the name that the primary must have (default: any)')
     .option('--json', 'as one line of JSON')
@@ -151,7 +199,10 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .addHelpText('after', examples('doctor', 'doctor --connect 127.0.0.1:9092 --server example.com'))
     .action(async (options: DoctorOptions) => onEnd(await doctor(options, terminal)));
 
-  return program.addHelpText('after', examples('serve', 'follow events --from start', 'append events < rows.ndjson', 'status'));
+  return program.addHelpText(
+    'after',
+    examples('serve', 'follow events --from start', 'append events < rows.ndjson', 'status'),
+  );
 }
 
 function connectOption(): Option {
@@ -160,8 +211,13 @@ function connectOption(): Option {
     .default(defaults.listen, formatAddress(defaults.listen));
 }
 
-function adminOption(description: string, parse: (text: string) => HostAndPort | 'none' = (text) => parseHostAndPort(text)): Option {
-  return new Option('--admin <address>', description).argParser(checked(parse)).default(defaults.admin, formatAddress(defaults.admin));
+function adminOption(
+  description: string,
+  parse: (text: string) => HostAndPort | 'none' = (text) => parseHostAndPort(text),
+): Option {
+  return new Option('--admin <address>', description)
+    .argParser(checked(parse))
+    .default(defaults.admin, formatAddress(defaults.admin));
 }
 
 function examples(...commands: string[]): string {
@@ -181,13 +237,16 @@ function checked<Value>(parse: (text: string) => Value): (text: string) => Value
 }
 
 /** For what may be given more than once. */
-function many<Value>(parse: (text: string) => Value): (text: string, before: readonly Value[] | undefined) => readonly Value[] {
+function many<Value>(
+  parse: (text: string) => Value,
+): (text: string, before: readonly Value[] | undefined) => readonly Value[] {
   return (text, before = []) => [...before, parse(text)];
 }
 
 function parseBatch(text: string): number {
   const rows = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (rows < 1 || rows > MAX_ROWS_PER_BATCH) throw new InvalidArgumentError(`a batch has 1 to ${MAX_ROWS_PER_BATCH} rows.`);
+  if (rows < 1 || rows > MAX_ROWS_PER_BATCH)
+    throw new InvalidArgumentError(`a batch has 1 to ${MAX_ROWS_PER_BATCH} rows.`);
   return rows;
 }
 
@@ -199,6 +258,8 @@ function parseFrom(text: string): Token | 'start' | 'now' {
 }
 
 function version(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
   return manifest.version;
 }

@@ -1,9 +1,9 @@
 /** `rowcast send`: one command to a primary, as a worker sends it. */
 
 import { once } from 'node:events';
-import { PeerError, UsageError } from '../model/errors.ts';
-import { decodeCommand } from '../protocol/codec.ts';
-import type { UpstreamCommand } from '../protocol/command.ts';
+import { PeerError, UsageError } from '../core/model/errors.ts';
+import { decodeCommand } from '../core/wire/codec.ts';
+import type { UpstreamCommand } from '../core/wire/command.ts';
 import { synapseLimits } from '../synapse/profile.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
 import { createWorker } from '../worker/worker.ts';
@@ -16,12 +16,29 @@ export interface SendOptions {
 }
 
 /** What a worker may tell a primary's application. */
-const upstream: readonly UpstreamCommand['name'][] = ['USER_SYNC', 'FEDERATION_ACK', 'REMOVE_PUSHER', 'INVALIDATE_CACHE', 'USER_IP', 'SYNC'];
+const upstream: readonly UpstreamCommand['name'][] = [
+  'USER_SYNC',
+  'FEDERATION_ACK',
+  'REMOVE_PUSHER',
+  'INVALIDATE_CACHE',
+  'USER_IP',
+  'SYNC',
+];
 
 /** @throws UsageError INVALID_COMMAND; ConnectionError, PeerError when it cannot be sent */
-export async function send(words: readonly string[], { connect, server, name }: SendOptions, terminal: Terminal): Promise<ExitCode> {
+export async function send(
+  words: readonly string[],
+  { connect, server, name }: SendOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
   const command = parse(words.join(' '));
-  const worker = createWorker({ name, connect, clock: terminal.clock, limits: synapseLimits, ...(server !== undefined && { server }) });
+  const worker = createWorker({
+    name,
+    connect,
+    clock: terminal.clock,
+    limits: synapseLimits,
+    ...(server !== undefined && { server }),
+  });
   const said: string[] = [];
   worker.on('peer-error', ({ text }) => said.push(text));
   try {
@@ -48,7 +65,8 @@ function parse(line: string): UpstreamCommand {
     if (isUpstream(command)) return command;
   } catch (error) {
     if (!(error instanceof PeerError)) throw error;
-    if (upstream.some((name) => line.startsWith(`${name} `) || line === name)) throw new UsageError('INVALID_COMMAND', error.message, { cause: error });
+    if (upstream.some((name) => line.startsWith(`${name} `) || line === name))
+      throw new UsageError('INVALID_COMMAND', error.message, { cause: error });
   }
   throw new UsageError('INVALID_COMMAND', `a worker sends one of ${upstream.join(', ')}, not ${line.split(' ')[0]}`);
 }

@@ -1,9 +1,9 @@
 /** What `rowcast serve --synapse` adds to a primary: Synapse's own streams, and answers to what its workers say. */
 
 import { createCaches } from '../cache/index.ts';
-import { defineStream, type Stream, type StreamName } from '../model/stream.ts';
+import { defineStream, type Stream, type StreamName } from '../core/model/stream.ts';
 import type { ConnectedWorker, Primary } from '../primary/primary.ts';
-import type { UpstreamCommand } from '../protocol/command.ts';
+import type { UpstreamCommand } from '../core/wire/command.ts';
 import { csCacheFake } from '../synapse/cache-names.ts';
 import { trackFederationAcks } from '../synapse/federation-acks.ts';
 import { caches, federation, synapseStream, synapseStreams } from '../synapse/streams.ts';
@@ -12,7 +12,9 @@ import { say, type Terminal } from './terminal.ts';
 
 /** Synapse's streams with their types where they are known; by default all but federation, which a deployment must ask for. */
 export function synapseStreamsOf(names: readonly StreamName[] | undefined): readonly Stream[] {
-  return names === undefined ? synapseStreams() : names.map((name): Stream => synapseStream(name) ?? defineStream(name));
+  return names === undefined
+    ? synapseStreams()
+    : names.map((name): Stream => synapseStream(name) ?? defineStream(name));
 }
 
 /** INVALIDATE_CACHE becomes a row for all, acknowledged rows of federation are dropped, and what workers say is told. */

@@ -4,8 +4,8 @@ import { type AdminServer, listenAdmin } from '../admin/server.ts';
 import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { sqliteLog } from '../log/sqlite.ts';
-import type { Logger } from '../model/logger.ts';
-import { defineStream, type StreamName } from '../model/stream.ts';
+import type { Logger } from '../core/model/logger.ts';
+import { defineStream, type StreamName } from '../core/model/stream.ts';
 import { createPrimary, type Primary } from '../primary/primary.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
 import type { HostAndPort, LogAddress } from './addresses.ts';
@@ -54,7 +54,9 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
 }
 
 async function openPrimary({ name, log, stream, synapse }: ServeOptions, logger: Logger): Promise<Primary> {
-  const streams = synapse ? synapseStreamsOf(stream) : (stream ?? defaults.streams).map((streamName) => defineStream(streamName));
+  const streams = synapse
+    ? synapseStreamsOf(stream)
+    : (stream ?? defaults.streams).map((streamName) => defineStream(streamName));
   return createPrimary({ name, log: openLog(log), streams, logger, ...(synapse && { limits: synapseLimits }) });
 }
 
@@ -71,16 +73,29 @@ interface Serving {
 
 function tellWhereAndWhatNext(terminal: Terminal, { primary, options: { log }, addresses, admin }: Serving): void {
   const streams = primary.status().streams.map(({ stream }) => stream);
-  say(terminal, `primary ${primary.name} listens at ${addresses.map(formatAddress).join(', ')} with ${streams.length} streams: ${streams.join(', ')}`);
+  say(
+    terminal,
+    `primary ${primary.name} listens at ${addresses.map(formatAddress).join(', ')} with ${streams.length} streams: ${streams.join(', ')}`,
+  );
   say(terminal, log.kind === 'memory' ? 'its log is in memory: rows are gone when it ends' : `its log is ${log.path}`);
-  say(terminal, admin === undefined ? 'it has no admin port: append and status cannot reach it' : `its admin port is http://${formatAddress(admin)}`);
+  say(
+    terminal,
+    admin === undefined
+      ? 'it has no admin port: append and status cannot reach it'
+      : `its admin port is http://${formatAddress(admin)}`,
+  );
   // Left as it is, without our name before it: these lines are for copying.
-  terminal.stderr.write(`\nTry next, in other terminals:\n${whatNext(streams[0] ?? 'events', addresses[0]!, admin).join('')}\n`);
+  terminal.stderr.write(
+    `\nTry next, in other terminals:\n${whatNext(streams[0] ?? 'events', addresses[0]!, admin).join('')}\n`,
+  );
 }
 
 function whatNext(stream: StreamName, address: Address, admin: HostAndPort | undefined): string[] {
   const name = quoteForShell(stream);
-  const connect = formatAddress(address) === formatAddress(defaults.listen) ? '' : ` --connect ${quoteForShell(formatAddress(address))}`;
+  const connect =
+    formatAddress(address) === formatAddress(defaults.listen)
+      ? ''
+      : ` --connect ${quoteForShell(formatAddress(address))}`;
   const lines = [`  npx rowcast follow ${name} --from start${connect}\n`];
   if (admin !== undefined) {
     const at = formatAddress(admin) === formatAddress(defaults.admin) ? '' : ` --admin ${formatAddress(admin)}`;

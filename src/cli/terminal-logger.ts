@@ -1,6 +1,6 @@
 /** A logger for people: one short line an event, without what only someone who looks for a fault wants to know. */
 
-import type { Logger } from '../model/logger.ts';
+import type { Logger } from '../core/model/logger.ts';
 import { say, type Terminal } from './terminal.ts';
 
 export interface TerminalLoggerOptions {
@@ -10,7 +10,8 @@ export interface TerminalLoggerOptions {
 }
 
 export function terminalLogger({ terminal, isTalkative }: TerminalLoggerOptions): Logger {
-  const tell = (prefix: string) => (fields: object, text: string) => say(terminal, `${prefix}${text}${formatFields(fields)}`);
+  const tell = (prefix: string) => (fields: object, text: string) =>
+    say(terminal, `${prefix}${text}${formatFields(fields)}`);
   const info = tell('');
   return {
     debug: () => {},

@@ -2,7 +2,7 @@
 
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
-import { escapeControl } from '../model/errors.ts';
+import { escapeControl } from '../core/model/errors.ts';
 
 export interface Terminal {
   readonly stdin: Readable & { readonly isTTY?: boolean };
@@ -18,7 +18,11 @@ export interface Terminal {
 export type ExitCode = 0 | 1 | 2;
 
 /** Fine, failed, called in a wrong way. */
-export const exitCodes: { readonly fine: 0; readonly failed: 1; readonly usage: 2 } = Object.freeze({ fine: 0, failed: 1, usage: 2 });
+export const exitCodes: { readonly fine: 0; readonly failed: 1; readonly usage: 2 } = Object.freeze({
+  fine: 0,
+  failed: 1,
+  usage: 2,
+});
 
 /** One line to the person at the terminal. */
 export function say(terminal: Pick<Terminal, 'stderr'>, text: string): void {

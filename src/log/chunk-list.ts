@@ -1,7 +1,7 @@
 /** The kept chunks of one stream in memory, oldest first. Knows neither limits nor retention: its owner appends and drops. */
 
 import { assert } from '../base/assert.ts';
-import type { Token } from '../model/token.ts';
+import type { Token } from '../core/model/token.ts';
 import { type Chunk, chunkAfter } from './chunk.ts';
 import type { ReadOptions } from './log.ts';
 
@@ -36,7 +36,10 @@ export class ChunkList {
     if (chunk === undefined) return undefined;
     this.#slots[this.#start++] = undefined;
     this.#rows -= chunk.rows;
-    if (this.#start === this.#slots.length || (this.#start >= SLOTS_WORTH_MOVING && this.#start * 2 >= this.#slots.length)) {
+    if (
+      this.#start === this.#slots.length ||
+      (this.#start >= SLOTS_WORTH_MOVING && this.#start * 2 >= this.#slots.length)
+    ) {
       this.#slots = this.#slots.slice(this.#start);
       this.#start = 0;
     }

@@ -1,9 +1,9 @@
 /** From chunks to the page that a read answers with, and the refusal of a read that began too early. */
 
-import { LogError } from '../model/errors.ts';
-import type { Bounds, Page } from '../model/page.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import { LogError } from '../core/model/errors.ts';
+import type { Bounds, Page } from '../core/model/page.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 import type { Chunk } from './chunk.ts';
 
 const NOTHING: Uint8Array = Buffer.alloc(0);
@@ -21,5 +21,8 @@ export function pageOf(stream: StreamName, chunks: readonly Chunk[], latest: Tok
 /** @throws LogError LOG_GAP */
 export function refuseGap(log: string, stream: StreamName, after: Token, { earliest }: Bounds): void {
   if (after >= earliest - 1) return;
-  throw new LogError('LOG_GAP', `stream ${stream} of log ${log} starts at ${earliest}, asked for what follows ${after}: start afresh at ${earliest - 1}`);
+  throw new LogError(
+    'LOG_GAP',
+    `stream ${stream} of log ${log} starts at ${earliest}, asked for what follows ${after}: start afresh at ${earliest - 1}`,
+  );
 }

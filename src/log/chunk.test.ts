@@ -1,13 +1,15 @@
 import { expect, test } from 'vitest';
 
-import { encodeBatch } from '../model/batch.ts';
+import { encodeBatch } from '../core/model/batch.ts';
 import { type Chunk, chunkAfter } from './chunk.ts';
 import { ChunkList } from './chunk-list.ts';
 import { mayDropOldest } from './retention.ts';
 
 /** Batches with the given tokens, of 1, 2, 3, 1, … rows. */
 function chunkOf(after: number, tokens: readonly number[]): Chunk {
-  const rows = tokens.map((token, i) => Array.from({ length: 1 + (i % 3) }, (_, row) => `{"batch 1":${token},"row":${row}}`));
+  const rows = tokens.map((token, i) =>
+    Array.from({ length: 1 + (i % 3) }, (_, row) => `{"batch 1":${token},"row":${row}}`),
+  );
   const lines = tokens.map((token, i) => encodeBatch('a1', token, rows[i]!)).join('');
   return { after, upTo: tokens.at(-1)!, rows: rows.flat().length, atMs: 0, lines: Buffer.from(lines) };
 }

@@ -2,7 +2,7 @@
 
 import { assert } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
-import type { Token } from '../model/token.ts';
+import type { Token } from '../core/model/token.ts';
 
 export interface Chunk {
   /** Exclusive: the stream's `latest` before this chunk. */

@@ -1,7 +1,7 @@
 /**
  * The interface of a log, and what every log promises. One exported suite (testing/log-suite.ts) holds each to it.
  *
- * 1. `append` resolves to the batch's token when the batch is durable: all of the batch or none. Appends that wait
+ * 1. `append` resolves to the batch's token when the batch is durable: all of the batch or none. GroupCommit that wait
  *    together share one commit.
  * 2. Tokens are safe integers, strictly increasing per stream, starting above 0; numbers may be skipped.
  * 3. `read` gives a page: whole batches with token > after, in order, and `upTo`, `hasMore`.
@@ -11,11 +11,11 @@
  * 7. After a crash at any instant: every resolved append is there, no unresolved append is half there.
  */
 
-import type { BatchLimits } from '../model/batch.ts';
-import type { Bounds, Page } from '../model/page.ts';
-import type { RowText } from '../model/row.ts';
-import type { Stream, StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import type { BatchLimits } from '../core/model/batch.ts';
+import type { Bounds, Page } from '../core/model/page.ts';
+import type { RowText } from '../core/model/row.ts';
+import type { Stream, StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 import type { Chunk } from './chunk.ts';
 
 export interface LogOptions {
@@ -51,7 +51,7 @@ export interface Log {
   open(options: LogOptions): Promise<void>;
 
   /**
-   * Appends the rows as one batch.
+   * GroupCommit the rows as one batch.
    * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
    */
   append(stream: StreamName, rows: readonly RowText[]): Promise<Token>;

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 
 import { seededRandom } from '../base/random.ts';
-import { defaultBatchLimits } from '../model/batch.ts';
-import { defineStream } from '../model/stream.ts';
+import { defaultBatchLimits } from '../core/model/batch.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { logSuite } from '../testing/log-suite.ts';
 import type { Hint } from './log.ts';
 import { memoryLog } from './memory.ts';
@@ -28,7 +28,9 @@ test('appends to a memory log in one turn share a chunk, and the page is that ch
   const hints: Hint[] = [];
   log.watch((hint) => void hints.push(hint));
   await Promise.all([log.append('events', ['1']), log.append('events', ['2', '3'])]);
-  expect(hints.map(({ chunks }) => chunks?.map(({ after, upTo, rows }) => ({ after, upTo, rows })))).toEqual([[{ after: 0, upTo: 2, rows: 3 }]]);
+  expect(hints.map(({ chunks }) => chunks?.map(({ after, upTo, rows }) => ({ after, upTo, rows })))).toEqual([
+    [{ after: 0, upTo: 2, rows: 3 }],
+  ]);
   const page = await log.read('events', { after: 0, maxBytes: 1_000 });
   expect(page.lines).toBe(hints[0]?.chunks?.[0]?.lines);
 });

@@ -2,16 +2,16 @@
 
 import { type Clock, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
-import { checkBatch } from '../model/batch.ts';
-import type { Bounds, Page } from '../model/page.ts';
-import type { RowText } from '../model/row.ts';
-import type { Retention, StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
-import { Appends, type Committed, encodeChunks, type WaitingBatches } from './appends.ts';
+import { checkBatch } from '../core/model/batch.ts';
+import type { Bounds, Page } from '../core/model/page.ts';
+import type { RowText } from '../core/model/row.ts';
+import type { Retention, StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+import { GroupCommit, type Committed, encodeChunks, type WaitingBatches } from './group-commit.ts';
 import { ChunkList } from './chunk-list.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
 import type { HintListener, Log, LogOptions, ReadOptions } from './log.ts';
-import { LOG_ID_DIGITS, logIsOpen, notOpen, noSuchStream } from './log-usage.ts';
+import { LOG_ID_DIGITS, logIsOpen, notOpen, noSuchStream } from './usage-errors.ts';
 import { mayDropOldest } from './retention.ts';
 
 export interface MemoryLogOptions {
@@ -41,7 +41,7 @@ class MemoryLog implements Log {
   readonly #clock: Clock;
   readonly #random: Random;
   // A microtask: appends of one turn share a chunk, and nothing waits longer than its caller's turn.
-  readonly #appends = new Appends({
+  readonly #commits = new GroupCommit({
     check: (stream, rows) => this.#check(stream, rows),
     commit: (batches) => this.#commit(batches),
     soon: queueMicrotask,
@@ -61,13 +61,16 @@ class MemoryLog implements Log {
 
   async open(options: LogOptions): Promise<void> {
     if (this.#opened !== undefined) throw logIsOpen(this.name);
-    const kept = options.streams.map(({ name, retain }): [StreamName, KeptStream] => [name, { retain, chunks: new ChunkList(), gone: 0, latest: 0 }]);
+    const kept = options.streams.map(({ name, retain }): [StreamName, KeptStream] => [
+      name,
+      { retain, chunks: new ChunkList(), gone: 0, latest: 0 },
+    ]);
     this.#opened = { ...options, kept: new Map(kept) };
     this.#id = randomHex(this.#random, LOG_ID_DIGITS);
   }
 
   append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
-    return this.#appends.append(stream, rows);
+    return this.#commits.append(stream, rows);
   }
 
   read(stream: StreamName, options: ReadOptions): Page {
@@ -82,7 +85,7 @@ class MemoryLog implements Log {
   }
 
   watch(listener: HintListener): () => void {
-    return this.#appends.watch(listener);
+    return this.#commits.watch(listener);
   }
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
@@ -93,7 +96,7 @@ class MemoryLog implements Log {
 
   async close(): Promise<void> {
     try {
-      this.#appends.flush();
+      this.#commits.flush();
     } finally {
       this.#opened = undefined;
     }

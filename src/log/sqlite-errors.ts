@@ -3,7 +3,7 @@
 import { mkdtempSync, rmdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { type ErrorCode, LogError, messageOf, RowcastError } from '../model/errors.ts';
+import { type ErrorCode, LogError, messageOf, RowcastError } from '../core/model/errors.ts';
 
 type LogErrorCode = Exclude<ErrorCode & `LOG_${string}`, 'LOG_GAP'>;
 
@@ -65,7 +65,11 @@ function cannotOpen(path: string, doing: string, cause: unknown): RowcastError {
   } catch (reason) {
     return sqliteLogError(path, doing, reason);
   }
-  return logError('LOG_UNAVAILABLE', `cannot ${doing} ${path}: check that this process may open it and has file descriptors left`, cause);
+  return logError(
+    'LOG_UNAVAILABLE',
+    `cannot ${doing} ${path}: check that this process may open it and has file descriptors left`,
+    cause,
+  );
 }
 
 function logError(code: LogErrorCode, text: string, cause: unknown): LogError {

@@ -22,9 +22,9 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-import { defaultBatchLimits } from '../model/batch.ts';
-import { LogError } from '../model/errors.ts';
-import { defineStream } from '../model/stream.ts';
+import { defaultBatchLimits } from '../core/model/batch.ts';
+import { LogError } from '../core/model/errors.ts';
+import { defineStream } from '../core/model/stream.ts';
 import type { Log } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
@@ -88,14 +88,20 @@ test('a file that is no database is LOG_DAMAGED and stays as it is', async () =>
 test('the database of another application is LOG_DAMAGED and stays as it is', async () => {
   edit('CREATE TABLE accounts (year INTEGER)');
   const before = readFileSync(path);
-  expect(await refusal(opened())).toMatchObject({ code: 'LOG_DAMAGED', message: expect.stringContaining('another application') as string });
+  expect(await refusal(opened())).toMatchObject({
+    code: 'LOG_DAMAGED',
+    message: expect.stringContaining('another application') as string,
+  });
   expect(readFileSync(path).equals(before)).toBe(true);
 });
 
 test('a log of a newer format is LOG_UNAVAILABLE, with the advice to upgrade', async () => {
   await writeLog();
   edit('PRAGMA user_version = 3');
-  expect(await refusal(opened())).toMatchObject({ code: 'LOG_UNAVAILABLE', message: expect.stringMatching(/format 3.*upgrade Rowcast/) as string });
+  expect(await refusal(opened())).toMatchObject({
+    code: 'LOG_UNAVAILABLE',
+    message: expect.stringMatching(/format 3.*upgrade Rowcast/) as string,
+  });
 });
 
 test('a log of format 1, which counted rows with each append, is opened with all its rows', async () => {
@@ -223,7 +229,10 @@ test('a last chunk that vanishes while the log is open is LOG_DAMAGED when it is
 
 test('a log that is open is LOG_LOCKED for a second one, and free once it is closed', async () => {
   const first = await opened();
-  expect(await refusal(opened())).toMatchObject({ code: 'LOG_LOCKED', message: expect.stringContaining('another process has it open for writing') as string });
+  expect(await refusal(opened())).toMatchObject({
+    code: 'LOG_LOCKED',
+    message: expect.stringContaining('another process has it open for writing') as string,
+  });
   await first.append('events', ['1']);
   await first.close();
   const second = await opened();
@@ -232,9 +241,13 @@ test('a log that is open is LOG_LOCKED for a second one, and free once it is clo
 
 test('a log that another process has open is LOG_LOCKED until that process is killed; readers may read it', async () => {
   const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixtures/${name}`, import.meta.url));
-  const writer = spawn(process.execPath, ['--import', fixture('typescript-hooks.js'), fixture('sqlite-writer.ts'), path], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const writer = spawn(
+    process.execPath,
+    ['--import', fixture('typescript-hooks.js'), fixture('sqlite-writer.ts'), path],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   await once(writer.stdout, 'data');
   expect(await refusedCode(opened())).toBe('LOG_LOCKED');
   const reader = new Database(path, { readonly: true });
@@ -251,7 +264,10 @@ test('appends while someone else writes to the file are LOG_LOCKED, and those af
   const other = new Database(path);
   toClose.push({ close: async () => void other.close() });
   other.exec('BEGIN IMMEDIATE');
-  const refused = await Promise.all([refusedCode(log.append('events', ['2'])), refusedCode(log.append('events', ['3']))]);
+  const refused = await Promise.all([
+    refusedCode(log.append('events', ['2'])),
+    refusedCode(log.append('events', ['3'])),
+  ]);
   expect(refused).toEqual(['LOG_LOCKED', 'LOG_LOCKED']);
   expect(await refusedCode(log.trim('events', 1))).toBe('LOG_LOCKED');
   expect(log.bounds('events')).toEqual({ earliest: 1, latest: 1 });
@@ -274,19 +290,30 @@ test('a log whose disk is full says LOG_FULL, keeps nothing of what it refused, 
     );
   }
   expect(appended).toBeGreaterThan(5);
-  expect(refused).toMatchObject({ name: 'LogError', code: 'LOG_FULL', message: expect.stringContaining(path) as string });
+  expect(refused).toMatchObject({
+    name: 'LogError',
+    code: 'LOG_FULL',
+    message: expect.stringContaining(path) as string,
+  });
   expect(hints).toBe(appended);
   expect(log.bounds('events')).toEqual({ earliest: 1, latest: appended });
   await log.trim('events', 5);
   expect(await log.append('events', [row])).toBe(appended + 1);
   await log.close();
   const again = await opened();
-  expect(await again.read('events', { after: 5, maxBytes: 10_000_000 })).toMatchObject({ rows: appended - 4, upTo: appended + 1, hasMore: false });
+  expect(await again.read('events', { after: 5, maxBytes: 10_000_000 })).toMatchObject({
+    rows: appended - 4,
+    upTo: appended + 1,
+    hasMore: false,
+  });
 });
 
 test('a path that is a directory, or lies under a file or a link to nowhere, is LOG_UNAVAILABLE', async () => {
   mkdirSync(path);
-  expect(await refusal(opened())).toMatchObject({ code: 'LOG_UNAVAILABLE', message: expect.stringContaining('it is a directory') as string });
+  expect(await refusal(opened())).toMatchObject({
+    code: 'LOG_UNAVAILABLE',
+    message: expect.stringContaining('it is a directory') as string,
+  });
   writeFileSync(join(directory, 'file'), '');
   path = join(directory, 'file', 'log.db');
   expect(await refusedCode(opened())).toBe('LOG_UNAVAILABLE');
@@ -300,7 +327,10 @@ test('a path that is a directory, or lies under a file or a link to nowhere, is 
 test('a directory in which nothing can be made is LOG_READ_ONLY', async () => {
   chmodSync(directory, 0o555);
   const open = () => refusal(opened());
-  expect(await asOrdinaryUser(open)).toMatchObject({ code: 'LOG_READ_ONLY', message: expect.stringContaining('make both writable') as string });
+  expect(await asOrdinaryUser(open)).toMatchObject({
+    code: 'LOG_READ_ONLY',
+    message: expect.stringContaining('make both writable') as string,
+  });
   path = join(directory, 'new', 'log.db');
   expect(await asOrdinaryUser(open)).toMatchObject({ code: 'LOG_READ_ONLY' });
 });
@@ -315,14 +345,22 @@ test('a file that cannot be written is LOG_READ_ONLY', async () => {
 
 test('a file that cannot be opened in a directory that is fine is LOG_UNAVAILABLE', async () => {
   mkdirSync(`${path}.lock`);
-  expect(await refusal(opened())).toMatchObject({ code: 'LOG_UNAVAILABLE', message: expect.stringContaining('SQLITE_CANTOPEN') as string });
+  expect(await refusal(opened())).toMatchObject({
+    code: 'LOG_UNAVAILABLE',
+    message: expect.stringContaining('SQLITE_CANTOPEN') as string,
+  });
   path = join(directory, 'x'.repeat(300));
-  expect(await refusal(opened())).toMatchObject({ code: 'LOG_UNAVAILABLE', message: expect.stringContaining('ENAMETOOLONG') as string });
+  expect(await refusal(opened())).toMatchObject({
+    code: 'LOG_UNAVAILABLE',
+    message: expect.stringContaining('ENAMETOOLONG') as string,
+  });
 });
 
 test('what the system says of the disk has its code too, and what is not an Error keeps its text', () => {
   const failed = (code: string): Error => Object.assign(new Error(`${code}: it failed`), { code });
-  const codes = ['ENOSPC', 'EDQUOT', 'EROFS', 'EPERM', 'SQLITE_IOERR_FSYNC'].map((code) => sqliteLogError(path, 'append to', failed(code)).code);
+  const codes = ['ENOSPC', 'EDQUOT', 'EROFS', 'EPERM', 'SQLITE_IOERR_FSYNC'].map(
+    (code) => sqliteLogError(path, 'append to', failed(code)).code,
+  );
   expect(codes).toEqual(['LOG_FULL', 'LOG_FULL', 'LOG_READ_ONLY', 'LOG_READ_ONLY', 'LOG_UNAVAILABLE']);
   expect(sqliteLogError(path, 'read', 'thrown text')).toMatchObject({
     code: 'LOG_UNAVAILABLE',

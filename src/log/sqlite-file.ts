@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 
 import type { Millis } from '../base/clock.ts';
-import { LogError } from '../model/errors.ts';
+import { LogError } from '../core/model/errors.ts';
 import { damaged } from './sqlite-errors.ts';
 
 /** `Rowc`: how `file` and we recognise a Rowcast log among SQLite databases. */
@@ -117,7 +117,10 @@ function prepareDatabase(database: Database.Database, { path, synchronous, maxPa
   if (isNew) database.pragma(`page_size = ${PAGE_BYTES}`);
   const mode = database.pragma('journal_mode = WAL', { simple: true });
   if (mode !== 'wal') {
-    throw new LogError('LOG_UNAVAILABLE', `cannot open ${path}: its file system cannot share memory, which SQLite's WAL needs; give a path on a local disk`);
+    throw new LogError(
+      'LOG_UNAVAILABLE',
+      `cannot open ${path}: its file system cannot share memory, which SQLite's WAL needs; give a path on a local disk`,
+    );
   }
   database.pragma(`synchronous = ${synchronous}`);
   // macOS: there fsync alone leaves the rows in the disk's own cache.
@@ -128,7 +131,8 @@ function prepareDatabase(database: Database.Database, { path, synchronous, maxPa
   database.pragma(`wal_autocheckpoint = ${CHECKPOINT_BYTES / pageBytes}`);
   if (maxPages !== undefined) database.pragma(`max_page_count = ${maxPages}`);
   if (isNew) createTables(database, newId());
-  else if (database.pragma('user_version', { simple: true }) === 1) database.transaction(() => database.exec(FROM_FORMAT_1)).immediate();
+  else if (database.pragma('user_version', { simple: true }) === 1)
+    database.transaction(() => database.exec(FROM_FORMAT_1)).immediate();
   const id = database.prepare<[], string>(`SELECT value FROM meta WHERE name = 'log id'`).pluck().get();
   if (id === undefined) throw damaged(path, 'it has no log id');
   // SQLite opens a file that it may only read without a word; this write finds out now, not at the first append.

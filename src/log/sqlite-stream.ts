@@ -5,9 +5,9 @@ import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
 
 import type { Millis } from '../base/clock.ts';
-import type { LogError } from '../model/errors.ts';
-import type { Retention, Stream, StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import type { LogError } from '../core/model/errors.ts';
+import type { Retention, Stream, StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 import { type Chunk, chunkAfter } from './chunk.ts';
 import type { ReadOptions } from './log.ts';
 import { mayDropOldest } from './retention.ts';
@@ -124,7 +124,8 @@ export class SqliteStream {
       bytes += chunk.lines.length;
       if (bytes >= maxBytes) return chunks;
     }
-    if (reached !== this.extent.latest) throw this.#damaged(`the rows from ${reached + 1} to ${this.extent.latest} are gone`);
+    if (reached !== this.extent.latest)
+      throw this.#damaged(`the rows from ${reached + 1} to ${this.extent.latest} are gone`);
     return chunks;
   }
 
@@ -141,8 +142,10 @@ export class SqliteStream {
 
   /** SQLite has no checksums: a flipped bit inside the lines would go out to every worker. */
   #checkChunk([after, upTo, rows, atMs, crc, lines]: ChunkRecord): Chunk {
-    const isChunk = typeof after === 'number' && typeof upTo === 'number' && typeof rows === 'number' && typeof atMs === 'number';
-    if (!isChunk || !(lines instanceof Uint8Array) || crc32(lines) !== crc) throw this.#damaged(`the chunk up to ${String(upTo)} is not what was written`);
+    const isChunk =
+      typeof after === 'number' && typeof upTo === 'number' && typeof rows === 'number' && typeof atMs === 'number';
+    if (!isChunk || !(lines instanceof Uint8Array) || crc32(lines) !== crc)
+      throw this.#damaged(`the chunk up to ${String(upTo)} is not what was written`);
     return { after, upTo, rows, atMs, lines };
   }
 
@@ -151,15 +154,23 @@ export class SqliteStream {
     const oldest = this.#statements.oldest.get();
     const newest = this.#statements.newest.get();
     const isWhole =
-      oldest === undefined || newest === undefined ? earliest === latest + 1 : oldest.after < earliest && earliest <= oldest.upTo && newest.upTo >= latest;
+      oldest === undefined || newest === undefined
+        ? earliest === latest + 1
+        : oldest.after < earliest && earliest <= oldest.upTo && newest.upTo >= latest;
     if (!isWhole) throw this.#damaged(`the rows from ${earliest} to ${latest} are not all there`);
     const reached = newest?.upTo ?? latest;
-    return { latest: reached, earliest, rows: this.#retain.rows === undefined ? 0 : this.#statements.rowsUpTo.get(reached)! };
+    return {
+      latest: reached,
+      earliest,
+      rows: this.#retain.rows === undefined ? 0 : this.#statements.rowsUpTo.get(reached)!,
+    };
   }
 }
 
 function findRecord(database: Database.Database, name: StreamName): StreamRecord | undefined {
-  return database.prepare<[StreamName], StreamRecord>('SELECT rows_table, latest, earliest FROM streams WHERE name = ?').get(name);
+  return database
+    .prepare<[StreamName], StreamRecord>('SELECT rows_table, latest, earliest FROM streams WHERE name = ?')
+    .get(name);
 }
 
 function createRecord(database: Database.Database, name: StreamName): StreamRecord {
@@ -172,7 +183,9 @@ function createRecord(database: Database.Database, name: StreamName): StreamReco
     crc32 INTEGER NOT NULL,
     lines BLOB NOT NULL
   )`);
-  database.prepare('INSERT INTO streams (name, rows_table, latest, earliest) VALUES (?, ?, ?, ?)').run(name, record.rows_table, record.latest, record.earliest);
+  database
+    .prepare('INSERT INTO streams (name, rows_table, latest, earliest) VALUES (?, ?, ?, ?)')
+    .run(name, record.rows_table, record.latest, record.earliest);
   return record;
 }
 
@@ -188,8 +201,14 @@ function freeTableName(database: Database.Database, name: StreamName): string {
 function prepareStatements(database: Database.Database, table: string): Statements {
   const edge = `SELECT after, up_to AS upTo, rows, at_ms AS atMs FROM ${table} ORDER BY up_to`;
   return {
-    insert: database.prepare(`INSERT INTO ${table} (up_to, after, rows, at_ms, crc32, lines) VALUES (?, ?, ?, ?, ?, ?)`),
-    readAfter: database.prepare<[Token], ChunkRecord>(`SELECT after, up_to, rows, at_ms, crc32, lines FROM ${table} WHERE up_to > ? ORDER BY up_to`).raw(),
+    insert: database.prepare(
+      `INSERT INTO ${table} (up_to, after, rows, at_ms, crc32, lines) VALUES (?, ?, ?, ?, ?, ?)`,
+    ),
+    readAfter: database
+      .prepare<[Token], ChunkRecord>(
+        `SELECT after, up_to, rows, at_ms, crc32, lines FROM ${table} WHERE up_to > ? ORDER BY up_to`,
+      )
+      .raw(),
     oldest: database.prepare(`${edge} LIMIT 1`),
     newest: database.prepare(`${edge} DESC LIMIT 1`),
     rowsUpTo: database.prepare<[Token], number>(`SELECT coalesce(sum(rows), 0) FROM ${table} WHERE up_to <= ?`).pluck(),

@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
-import { defaultBatchLimits } from '../model/batch.ts';
-import { UsageError } from '../model/errors.ts';
-import { defineStream } from '../model/stream.ts';
+import { defaultBatchLimits } from '../core/model/batch.ts';
+import { UsageError } from '../core/model/errors.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { logSuite } from '../testing/log-suite.ts';
 import type { Hint, Log } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
@@ -21,7 +21,13 @@ logSuite((name, run) => test(name, run, 30_000), {
   name: 'sqlite log',
   create: ({ directory, clock }) => sqliteLog({ path: join(directory, 'log.db'), clock }),
   durable: true,
-  writer: (directory) => [process.execPath, '--import', fixture('typescript-hooks.js'), fixture('sqlite-writer.ts'), join(directory, 'log.db')],
+  writer: (directory) => [
+    process.execPath,
+    '--import',
+    fixture('typescript-hooks.js'),
+    fixture('sqlite-writer.ts'),
+    join(directory, 'log.db'),
+  ],
 });
 
 const toClose: Array<{ close(): unknown }> = [];
@@ -61,29 +67,36 @@ test('a person with the sqlite3 shell can read the rows while the log is open', 
   expect(shell('SELECT after, up_to, rows, CAST(lines AS TEXT) AS lines FROM "rows of events"')).toEqual([
     { after: 0, up_to: 1, rows: 2, lines: 'RDATA events batch {"a":1}\nRDATA events 1 {"a":2}\n' },
   ]);
-  expect(shell('SELECT * FROM streams')).toEqual([{ name: 'events', rows_table: 'rows of events', latest: 0, earliest: 1 }]);
+  expect(shell('SELECT * FROM streams')).toEqual([
+    { name: 'events', rows_table: 'rows of events', latest: 0, earliest: 1 },
+  ]);
 });
 
 test('streams whose names differ only in case have tables of their own', async () => {
   await opened(['events', 'Events', 'EVENTS']);
-  expect(shell('SELECT rows_table FROM streams ORDER BY rows_table COLLATE NOCASE').map((record) => (record as { rows_table: string }).rows_table)).toEqual([
-    'rows of events',
-    'rows of Events (2)',
-    'rows of EVENTS (3)',
-  ]);
+  expect(
+    shell('SELECT rows_table FROM streams ORDER BY rows_table COLLATE NOCASE').map(
+      (record) => (record as { rows_table: string }).rows_table,
+    ),
+  ).toEqual(['rows of events', 'rows of Events (2)', 'rows of EVENTS (3)']);
 });
 
 test('1,000 concurrent appends of two streams share one commit: one hint for each stream, one chunk for each', async () => {
   const log = await opened(['a', 'b']);
   const hints: Hint[] = [];
   log.watch((hint) => void hints.push(hint));
-  const tokens = await Promise.all(Array.from({ length: 1_000 }, (_, i) => log.append(i % 2 === 0 ? 'a' : 'b', [`${i}`])));
+  const tokens = await Promise.all(
+    Array.from({ length: 1_000 }, (_, i) => log.append(i % 2 === 0 ? 'a' : 'b', [`${i}`])),
+  );
   expect(tokens.at(-1)).toBe(500);
   expect(hints.map(({ stream, latest, chunks }) => ({ stream, latest, chunks: chunks?.length }))).toEqual([
     { stream: 'a', latest: 500, chunks: 1 },
     { stream: 'b', latest: 500, chunks: 1 },
   ]);
-  expect(shell('SELECT rows FROM "rows of a" UNION ALL SELECT rows FROM "rows of b"')).toEqual([{ rows: 500 }, { rows: 500 }]);
+  expect(shell('SELECT rows FROM "rows of a" UNION ALL SELECT rows FROM "rows of b"')).toEqual([
+    { rows: 500 },
+    { rows: 500 },
+  ]);
 });
 
 test('a commit makes chunks of up to 256 KiB of whole batches; a larger batch is a chunk of its own', async () => {
@@ -103,7 +116,9 @@ test('when a commit fails because of one stream, the appends to all streams are 
   await Promise.all([log.append('a', ['1']), log.append('b', ['1'])]);
   const other = new Database(path);
   toClose.push(other);
-  other.exec(`CREATE TRIGGER fault BEFORE INSERT ON "rows of b" BEGIN SELECT RAISE(ABORT, 'a fault for the test'); END`);
+  other.exec(
+    `CREATE TRIGGER fault BEFORE INSERT ON "rows of b" BEGIN SELECT RAISE(ABORT, 'a fault for the test'); END`,
+  );
   const hints: Hint[] = [];
   log.watch((hint) => void hints.push(hint));
   const settled = await Promise.allSettled([log.append('a', ['2']), log.append('b', ['2']), log.append('a', ['3'])]);

@@ -1,6 +1,6 @@
 /**
  * The embedded log: one SQLite file, readable with the sqlite3 shell (`SELECT CAST(lines AS TEXT) FROM "rows of events"`).
- * Appends that wait together share one commit; a record is a chunk, not a row. Reads and commits block the process, each for a page or a commit.
+ * GroupCommit that wait together share one commit; a record is a chunk, not a row. Reads and commits block the process, each for a page or a commit.
  */
 
 import { resolve } from 'node:path';
@@ -9,16 +9,16 @@ import type Database from 'better-sqlite3';
 
 import { type Clock, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
-import { checkBatch } from '../model/batch.ts';
-import { LogError, UsageError } from '../model/errors.ts';
-import type { Bounds, Page } from '../model/page.ts';
-import type { RowText } from '../model/row.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
-import { Appends, type Committed, encodeChunks, type WaitingBatches } from './appends.ts';
+import { checkBatch } from '../core/model/batch.ts';
+import { LogError, UsageError } from '../core/model/errors.ts';
+import type { Bounds, Page } from '../core/model/page.ts';
+import type { RowText } from '../core/model/row.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+import { GroupCommit, type Committed, encodeChunks, type WaitingBatches } from './group-commit.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
 import type { HintListener, Log, LogOptions, ReadOptions } from './log.ts';
-import { LOG_ID_DIGITS, logIsOpen, noSuchStream, notOpen } from './log-usage.ts';
+import { LOG_ID_DIGITS, logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
 import { damaged, sqliteLogError } from './sqlite-errors.ts';
 import { type FileOptions, type LogFile, openLogFile, type Synchronous } from './sqlite-file.ts';
 import { type Extent, SqliteStream } from './sqlite-stream.ts';
@@ -40,9 +40,13 @@ export interface SqliteLogOptions {
  */
 export function sqliteLog(options: SqliteLogOptions): Log {
   const { path, synchronous = 'full' } = options;
-  if (path === '' || path === ':memory:') throw new UsageError('INVALID_OPTION', `an sqlite log has a file, not '${path}': use memoryLog() to keep nothing`);
+  if (path === '' || path === ':memory:')
+    throw new UsageError('INVALID_OPTION', `an sqlite log has a file, not '${path}': use memoryLog() to keep nothing`);
   if (synchronous !== 'full' && synchronous !== 'normal') {
-    throw new UsageError('INVALID_OPTION', `synchronous of an sqlite log is 'full' or 'normal', not '${String(synchronous)}'`);
+    throw new UsageError(
+      'INVALID_OPTION',
+      `synchronous of an sqlite log is 'full' or 'normal', not '${String(synchronous)}'`,
+    );
   }
   return new SqliteLog(options, synchronous);
 }
@@ -67,7 +71,7 @@ class SqliteLog implements Log {
   readonly #clock: Clock;
   readonly #fileOptions: FileOptions;
   // setImmediate: everything that this turn of the event loop brings, from all connections, shares the fsync.
-  readonly #appends = new Appends({
+  readonly #commits = new GroupCommit({
     check: (stream, rows) => this.#check(stream, rows),
     commit: (batches) => this.#commit(batches),
     soon: setImmediate,
@@ -75,7 +79,10 @@ class SqliteLog implements Log {
   #id: string | undefined;
   #opened: Opened | undefined;
 
-  constructor({ path, clock = systemClock, random = systemRandom, maxPages }: SqliteLogOptions, synchronous: Synchronous) {
+  constructor(
+    { path, clock = systemClock, random = systemRandom, maxPages }: SqliteLogOptions,
+    synchronous: Synchronous,
+  ) {
     this.name = `sqlite ${path}`;
     this.#path = path;
     this.#clock = clock;
@@ -104,7 +111,7 @@ class SqliteLog implements Log {
   }
 
   append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
-    return this.#appends.append(stream, rows);
+    return this.#commits.append(stream, rows);
   }
 
   read(stream: StreamName, options: ReadOptions): Page {
@@ -120,7 +127,7 @@ class SqliteLog implements Log {
   }
 
   watch(listener: HintListener): () => void {
-    return this.#appends.watch(listener);
+    return this.#commits.watch(listener);
   }
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
@@ -130,7 +137,7 @@ class SqliteLog implements Log {
 
   async close(): Promise<void> {
     try {
-      this.#appends.flush();
+      this.#commits.flush();
       this.#saveExtents();
     } finally {
       const opened = this.#opened;
@@ -153,7 +160,10 @@ class SqliteLog implements Log {
   #openStreams(database: Database.Database, { streams }: LogOptions): Map<StreamName, SqliteStream> {
     const damagedFile = (what: string): LogError => damaged(this.#path, what);
     const open = database.transaction(() =>
-      streams.map((stream): [StreamName, SqliteStream] => [stream.name, new SqliteStream(database, stream, damagedFile)]),
+      streams.map((stream): [StreamName, SqliteStream] => [
+        stream.name,
+        new SqliteStream(database, stream, damagedFile),
+      ]),
     );
     return new Map(open.immediate());
   }

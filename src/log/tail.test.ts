@@ -1,14 +1,14 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 
-import * as batches from '../model/batch.ts';
-import type { Page } from '../model/page.ts';
-import { defineStream } from '../model/stream.ts';
+import * as batches from '../core/model/batch.ts';
+import type { Page } from '../core/model/page.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import type { Hint, HintListener, Log, ReadOptions } from './log.ts';
 import { memoryLog } from './memory.ts';
 import { Tail } from './tail.ts';
 
-vi.mock('../model/batch.ts', async (original) => {
+vi.mock('../core/model/batch.ts', async (original) => {
   const module = await original<typeof batches>();
   return { ...module, encodeBatch: vi.fn<typeof module.encodeBatch>(module.encodeBatch) };
 });
@@ -23,7 +23,10 @@ class WatchedLog {
   change: (hint: Hint) => Hint | undefined = (hint) => hint;
 
   async open(): Promise<Log> {
-    await this.inner.open({ streams: ['a', 'b'].map((name) => defineStream(name)), limits: batches.defaultBatchLimits });
+    await this.inner.open({
+      streams: ['a', 'b'].map((name) => defineStream(name)),
+      limits: batches.defaultBatchLimits,
+    });
     const { inner } = this;
     return {
       name: 'watched',
@@ -49,11 +52,17 @@ class WatchedLog {
 
 async function setUp(
   maxBytes?: number,
-): Promise<{ watched: WatchedLog; log: Log; tail: Tail; read: (after: number, maxBytes?: number, stream?: string) => Page }> {
+): Promise<{
+  watched: WatchedLog;
+  log: Log;
+  tail: Tail;
+  read: (after: number, maxBytes?: number, stream?: string) => Page;
+}> {
   const watched = new WatchedLog();
   const log = await watched.open();
   const tail = new Tail(log, maxBytes === undefined ? {} : { maxBytes });
-  const read = (after: number, pageBytes = 1_000_000, stream = 'a'): Page => tail.read(stream, { after, maxBytes: pageBytes }) as Page;
+  const read = (after: number, pageBytes = 1_000_000, stream = 'a'): Page =>
+    tail.read(stream, { after, maxBytes: pageBytes }) as Page;
   return { watched, log, tail, read };
 }
 
@@ -68,7 +77,8 @@ test('what was appended since the tail was made is read at once and not from the
   const { watched, log, read } = await setUp();
   await append(log, 10);
   for (const maxBytes of [1, 50, 1_000_000]) {
-    for (let after = 0; after <= 10; after++) expect(read(after, maxBytes)).toEqual(watched.inner.read('a', { after, maxBytes }));
+    for (let after = 0; after <= 10; after++)
+      expect(read(after, maxBytes)).toEqual(watched.inner.read('a', { after, maxBytes }));
   }
   expect(watched.reads).toBe(0);
 });
@@ -215,5 +225,6 @@ test('a tail that is closed keeps nothing and watches no more', async () => {
 
 test('a limit that is no number of bytes is refused', async () => {
   const { log } = await setUp();
-  for (const maxBytes of [-1, 0.5, Number.NaN]) expect(() => new Tail(log, { maxBytes })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+  for (const maxBytes of [-1, 0.5, Number.NaN])
+    expect(() => new Tail(log, { maxBytes })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
 });

@@ -4,10 +4,10 @@
  */
 
 import { assert } from '../base/assert.ts';
-import { UsageError } from '../model/errors.ts';
-import type { Page } from '../model/page.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import { UsageError } from '../core/model/errors.ts';
+import type { Page } from '../core/model/page.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 import type { Chunk } from './chunk.ts';
 import { ChunkList } from './chunk-list.ts';
 import { pageOf } from './chunk-page.ts';
@@ -53,7 +53,8 @@ export class Tail {
    * @throws UsageError INVALID_OPTION
    */
   constructor(log: Log, { maxBytes = defaultTailOptions.maxBytes }: TailOptions = {}) {
-    if (!Number.isSafeInteger(maxBytes) || maxBytes < 0) throw new UsageError('INVALID_OPTION', `maxBytes of the tail is an integer from 0, not ${maxBytes}`);
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 0)
+      throw new UsageError('INVALID_OPTION', `maxBytes of the tail is an integer from 0, not ${maxBytes}`);
     this.#log = log;
     this.#maxBytes = maxBytes;
     this.#endWatch = log.watch((hint) => this.#handleHint(hint));
@@ -91,7 +92,10 @@ export class Tail {
     }
     const page = pageOf(stream, window.chunks.read(options), latest);
     // The newest first, and one for each position: a page that could grow gives way to the one that has grown.
-    window.shared = [{ after, maxBytes, latest, page }, ...window.shared.filter((s) => s !== shared)].slice(0, SHARED_PAGES_PER_STREAM);
+    window.shared = [{ after, maxBytes, latest, page }, ...window.shared.filter((s) => s !== shared)].slice(
+      0,
+      SHARED_PAGES_PER_STREAM,
+    );
     return page;
   }
 
@@ -106,7 +110,8 @@ export class Tail {
     const { last } = window.chunks;
     if (last !== undefined && chunk.upTo <= last.upTo) return;
     // A hint was lost in between, or it came without its rows: the window starts afresh behind the hole.
-    if (last !== undefined && chunk.after !== last.upTo) while (window.chunks.first !== undefined) this.#dropFirst(window);
+    if (last !== undefined && chunk.after !== last.upTo)
+      while (window.chunks.first !== undefined) this.#dropFirst(window);
     window.chunks.append(chunk);
     this.#bytes += occupiedBytes(chunk);
   }

@@ -1,6 +1,6 @@
 /** Counts of what happened to a primary since it started. Hears of it from whoever wires it to the primary's events. */
 
-import type { ErrorCode } from '../model/errors.ts';
+import type { ErrorCode } from '../core/model/errors.ts';
 
 export interface Counts {
   /** Connections that were made, those that are open included. */
@@ -26,6 +26,10 @@ export class Counters {
   }
 
   get counts(): Counts {
-    return { connectionsMade: this.#connectionsMade, slowConsumersCut: this.#slowConsumersCut, errors: Object.fromEntries(this.#errors) };
+    return {
+      connectionsMade: this.#connectionsMade,
+      slowConsumersCut: this.#slowConsumersCut,
+      errors: Object.fromEntries(this.#errors),
+    };
   }
 }

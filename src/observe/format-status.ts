@@ -1,12 +1,19 @@
 /** A status report as text for a terminal. */
 
 import type { Millis } from '../base/clock.ts';
-import { quote } from '../model/errors.ts';
+import { quote } from '../core/model/errors.ts';
 import type { ConnectionReport, StatusReport } from './status-report.ts';
 
 /** Ends in a line end. */
 export function formatStatus(report: StatusReport): string {
-  return [`primary ${report.name}`, '', ...formatStreams(report), '', ...formatConnections(report), ...formatCounts(report)]
+  return [
+    `primary ${report.name}`,
+    '',
+    ...formatStreams(report),
+    '',
+    ...formatConnections(report),
+    ...formatCounts(report),
+  ]
     .map((line) => `${line}\n`)
     .join('');
 }
@@ -26,7 +33,10 @@ function formatStreams({ streams }: StatusReport): string[] {
 
 function formatConnections({ connections }: StatusReport): string[] {
   if (connections.length === 0) return ['no connections'];
-  return table(['connection', 'peer', 'age', 'queue', 'stream', 'position', 'lag', 'state'], connections.flatMap(rowsOfConnection));
+  return table(
+    ['connection', 'peer', 'age', 'queue', 'stream', 'position', 'lag', 'state'],
+    connections.flatMap(rowsOfConnection),
+  );
 }
 
 /** One row a subscription; the connection itself is named in the first. */
@@ -53,7 +63,9 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]!.length)));
   const isNumeric = head.map((_, column) => rows.every((row) => /^(\d+|-?)$/.test(row[column]!)));
   return [head, ...rows].map((row) => {
-    const cells = row.map((cell, column) => (isNumeric[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)));
+    const cells = row.map((cell, column) =>
+      isNumeric[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
+    );
     return cells.join('  ').trimEnd();
   });
 }

@@ -53,7 +53,11 @@ describe('the counts', () => {
     counters.handleWarning({ code: 'UNKNOWN_COMMAND' });
     counters.handleWarning({ code: 'UNKNOWN_COMMAND' });
     counters.handleWarning({ code: 'GAP' });
-    expect(counters.counts).toEqual({ connectionsMade: 2, slowConsumersCut: 1, errors: { UNKNOWN_COMMAND: 2, GAP: 1 } });
+    expect(counters.counts).toEqual({
+      connectionsMade: 2,
+      slowConsumersCut: 1,
+      errors: { UNKNOWN_COMMAND: 2, GAP: 1 },
+    });
   });
 });
 
@@ -87,7 +91,9 @@ describe('the table', () => {
   });
 
   test('without connections it says so', () => {
-    expect(formatStatus(reportStatus({ ...source, connections: [] }, { counts: noCounts, now: 0 }))).toContain('\nno connections\n');
+    expect(formatStatus(reportStatus({ ...source, connections: [] }, { counts: noCounts, now: 0 }))).toContain(
+      '\nno connections\n',
+    );
   });
 
   test.each([

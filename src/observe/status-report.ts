@@ -1,8 +1,8 @@
 /** From where a primary stands to numbers for people and programs: lag, age, queue. Reads no clock and asks nobody. */
 
 import type { Millis } from '../base/clock.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 import type { Counts } from './counters.ts';
 
 /** The part of a primary's status that is reported here. */

@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest';
 import { Collector } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
 import { type Clock, type Millis, systemClock, type Timer } from '../base/clock.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { createMemoryTransport, type MemoryTransport } from '../transport/memory.ts';
 
 const WORKERS = 5;
@@ -94,7 +94,12 @@ test('a row is made JSON once and a commit made bytes once, however many workers
 
 test('rows set no timer and do not ask for the time, at either end', async () => {
   const { server, clocks, collectors } = await liveDeployment();
-  const count = (): number[] => [clocks.primary.timers, clocks.worker.timers, clocks.primary.reads, clocks.worker.reads];
+  const count = (): number[] => [
+    clocks.primary.timers,
+    clocks.worker.timers,
+    clocks.primary.reads,
+    clocks.worker.reads,
+  ];
   const before = count();
   await Promise.all(Array.from({ length: ROWS }, (_, id) => server.append(events, [{ id }])));
   for (const seen of collectors) await seen.reached(ROWS);

@@ -4,8 +4,8 @@ import { Collector, Gate } from '../../test/support/collector.ts';
 import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
 import { Netcat } from '../../test/support/netcat.ts';
 import { memoryLog } from '../log/memory.ts';
-import { defineStream } from '../model/stream.ts';
-import type { UpstreamCommand } from '../protocol/command.ts';
+import { defineStream } from '../core/model/stream.ts';
+import type { UpstreamCommand } from '../core/wire/command.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
 import { createPrimary, type PrimaryOptions } from './primary.ts';
@@ -43,7 +43,10 @@ test.each<[string, Partial<PrimaryOptions>]>([
   ['DUPLICATE_STREAM', { streams: [events, defineStream('events')] }],
 ])('a primary is refused with %s for %o, and its log is left closed', async (code, options) => {
   const log = memoryLog();
-  await expect(createPrimary({ name: 'example.com', log, streams, ...options })).rejects.toMatchObject({ name: 'UsageError', code });
+  await expect(createPrimary({ name: 'example.com', log, streams, ...options })).rejects.toMatchObject({
+    name: 'UsageError',
+    code,
+  });
   const primary = await createPrimary({ name: 'example.com', log, streams });
   await primary.close();
 });
@@ -51,7 +54,9 @@ test.each<[string, Partial<PrimaryOptions>]>([
 test('appends that are not awaited keep their order', async () => {
   const { primary } = deploy();
   const server = await primary({ streams });
-  expect(await Promise.all([server.append(events, ['a']), server.append(receipts, ['b']), server.append(events, ['c'])])).toEqual([1, 1, 2]);
+  expect(
+    await Promise.all([server.append(events, ['a']), server.append(receipts, ['b']), server.append(events, ['c'])]),
+  ).toEqual([1, 1, 2]);
 });
 
 test('whoever listens is told of each batch that became durable, and not of one that was refused', async () => {
@@ -74,7 +79,9 @@ test('its position in a stream is the token of the newest row', async () => {
   expect(server.position(events)).toBe(0);
   const token = await server.append(events, ['a']);
   expect(server.position('events')).toBe(token);
-  expect(() => server.position('nosuch')).toThrow(expect.objectContaining({ name: 'UsageError', code: 'NO_SUCH_STREAM' }));
+  expect(() => server.position('nosuch')).toThrow(
+    expect.objectContaining({ name: 'UsageError', code: 'NO_SUCH_STREAM' }),
+  );
 });
 
 test('sync reaches every worker that is connected', async () => {
@@ -92,7 +99,11 @@ test('append never throws: whatever it is given, it rejects', async () => {
   const { primary } = deploy();
   const server = await primary({ streams: [events] });
   server.on('appended', () => {});
-  const results = [server.append(undefined as never, []), server.append(events, undefined as never), server.append(events, 5 as never)];
+  const results = [
+    server.append(undefined as never, []),
+    server.append(events, undefined as never),
+    server.append(events, 5 as never),
+  ];
   for (const { status } of await Promise.allSettled(results)) expect(status).toBe('rejected');
 });
 
@@ -206,7 +217,10 @@ test('a connection that breaks the protocol is ended with a warning, and the oth
   hand.send('NAME hand', 'REPLICATE events 0', 'HELLO');
   await hand.closed;
   expect(hand.lines.at(-1)).toBe('ERROR invalid command: HELLO');
-  expect((await warned)[0]).toMatchObject({ worker: { name: 'hand', id: 2 }, error: { name: 'PeerError', code: 'UNKNOWN_COMMAND' } });
+  expect((await warned)[0]).toMatchObject({
+    worker: { name: 'hand', id: 2 },
+    error: { name: 'PeerError', code: 'UNKNOWN_COMMAND' },
+  });
   expect((await left)[0]).toMatchObject({ worker: { name: 'hand' }, error: { code: 'UNKNOWN_COMMAND' } });
   await server.append(events, [1]);
   await seen.reached(1);
@@ -253,31 +267,34 @@ test('trim wants a stream that is there and a token', async () => {
   await expect(server.trim(events, -1)).rejects.toMatchObject({ code: 'INVALID_TOKEN' });
 });
 
-test.each(['disconnect', 'catch-up'] as const)('a live worker over maxLagRows behind: %s; it gets every row once either way', async (slowConsumer) => {
-  const { primary, worker } = deploy(createMemoryTransport({ highWaterBytes: 1_000 }));
-  const server = await primary({ streams, slowConsumer, limits: { maxLagRows: 100, pageBytes: 1_000 } });
-  const reader = worker({ limits: { maxQueuedBytes: 1_000 } });
-  const gate = new Gate();
-  const warnings: unknown[] = [];
-  const ends: unknown[] = [];
-  server.on('warning', ({ error }) => warnings.push(error.code));
-  reader.on('disconnected', ({ error }) => ends.push(error.message));
-  const tokens: number[] = [];
-  reader.subscribe(events, { from: 'now' }, async ({ token }) => {
-    await gate.opened;
-    tokens.push(token);
-  });
-  await reader.start();
-  for (let i = 1; i <= 300; i++) {
-    await server.append(events, ['x'.repeat(100)]);
-    await settle(1);
-  }
-  gate.open();
-  await reader.waitFor(events, 300);
-  expect(tokens).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
-  expect(warnings).toEqual(slowConsumer === 'disconnect' ? ['SLOW_CONSUMER'] : []);
-  expect(ends).toEqual(slowConsumer === 'disconnect' ? ['the primary ended the connection: Failed to keep up'] : []);
-});
+test.each(['disconnect', 'catch-up'] as const)(
+  'a live worker over maxLagRows behind: %s; it gets every row once either way',
+  async (slowConsumer) => {
+    const { primary, worker } = deploy(createMemoryTransport({ highWaterBytes: 1_000 }));
+    const server = await primary({ streams, slowConsumer, limits: { maxLagRows: 100, pageBytes: 1_000 } });
+    const reader = worker({ limits: { maxQueuedBytes: 1_000 } });
+    const gate = new Gate();
+    const warnings: unknown[] = [];
+    const ends: unknown[] = [];
+    server.on('warning', ({ error }) => warnings.push(error.code));
+    reader.on('disconnected', ({ error }) => ends.push(error.message));
+    const tokens: number[] = [];
+    reader.subscribe(events, { from: 'now' }, async ({ token }) => {
+      await gate.opened;
+      tokens.push(token);
+    });
+    await reader.start();
+    for (let i = 1; i <= 300; i++) {
+      await server.append(events, ['x'.repeat(100)]);
+      await settle(1);
+    }
+    gate.open();
+    await reader.waitFor(events, 300);
+    expect(tokens).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
+    expect(warnings).toEqual(slowConsumer === 'disconnect' ? ['SLOW_CONSUMER'] : []);
+    expect(ends).toEqual(slowConsumer === 'disconnect' ? ['the primary ended the connection: Failed to keep up'] : []);
+  },
+);
 
 test('a worker whose socket takes nothing for stalledTimeoutMs is cut, whatever the policy', async () => {
   const clock = new VirtualClock();

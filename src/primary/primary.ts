@@ -4,18 +4,24 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
-import { type Batch, type BatchLimits, defaultBatchLimits } from '../model/batch.ts';
-import { type RowcastError, UsageError } from '../model/errors.ts';
-import { type Logger, silentLogger } from '../model/logger.ts';
-import { nameOf, type Stream, type StreamName } from '../model/stream.ts';
-import { type Token, token } from '../model/token.ts';
-import type { UpstreamCommand } from '../protocol/command.ts';
-import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../protocol/limits.ts';
-import { PrimarySession, type PrimarySessionEvent, type SubscriptionStatus } from '../protocol/primary-session.ts';
+import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
+import { type RowcastError, UsageError } from '../core/model/errors.ts';
+import { type Logger, silentLogger } from '../core/model/logger.ts';
+import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
+import { type Token, token } from '../core/model/token.ts';
+import type { UpstreamCommand } from '../core/wire/command.ts';
+import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../core/wire/limits.ts';
+import { PrimarySession, type PrimarySessionEvent, type SubscriptionStatus } from '../core/sessions/primary-session.ts';
 import { tcpTransport } from '../transport/tcp.ts';
-import { type Address, formatAddress, type ListenAddress, type Listener, type Transport } from '../transport/transport.ts';
-import { PrimaryConnection } from './connection.ts';
-import { Publisher } from './publisher.ts';
+import {
+  type Address,
+  formatAddress,
+  type ListenAddress,
+  type Listener,
+  type Transport,
+} from '../transport/transport.ts';
+import { SessionPump } from './session-pump.ts';
+import { StreamCatalog } from './stream-catalog.ts';
 
 export interface PrimaryOptions {
   /** The server's name: workers may check it. */
@@ -98,9 +104,9 @@ export async function createPrimary(options: PrimaryOptions): Promise<Primary> {
 class OpenConnection implements ConnectedWorker {
   readonly id: number;
   readonly connectedAtMs: Millis;
-  readonly pump: PrimaryConnection;
+  readonly pump: SessionPump;
 
-  constructor(id: number, connectedAtMs: Millis, pump: PrimaryConnection) {
+  constructor(id: number, connectedAtMs: Millis, pump: SessionPump) {
     this.id = id;
     this.connectedAtMs = connectedAtMs;
     this.pump = pump;
@@ -119,7 +125,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   readonly name: string;
   readonly #options: PrimaryOptions;
   readonly #limits: typeof defaultLimits;
-  readonly #publisher: Publisher;
+  readonly #catalog: StreamCatalog;
   readonly #transport: Transport;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -132,31 +138,33 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   /** @internal Use createPrimary. */
   constructor(options: PrimaryOptions) {
     super();
-    if (options.name === '' || /[\r\n]/.test(options.name)) throw new UsageError('INVALID_OPTION', 'the name of a primary is one line that is not empty');
+    if (options.name === '' || /[\r\n]/.test(options.name))
+      throw new UsageError('INVALID_OPTION', 'the name of a primary is one line that is not empty');
     const { tailBytes = DEFAULT_TAIL_BYTES } = options;
     // Here, not when it is first used: the log is not open yet, so nothing stays open.
-    if (!Number.isSafeInteger(tailBytes) || tailBytes < 0) throw new UsageError('INVALID_OPTION', `tailBytes is an integer from 0, not ${tailBytes}`);
+    if (!Number.isSafeInteger(tailBytes) || tailBytes < 0)
+      throw new UsageError('INVALID_OPTION', `tailBytes is an integer from 0, not ${tailBytes}`);
     this.name = options.name;
     this.#options = options;
     this.#limits = mergeLimits(defaultLimits, options.limits);
     this.#transport = options.transport ?? tcpTransport;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
-    this.#publisher = new Publisher({
+    this.#catalog = new StreamCatalog({
       streams: options.streams,
       log: options.log,
       volatileLog: memoryLog({ clock: this.#clock }),
       limits: this.#limits,
       tailBytes,
     });
-    this.#publisher.watch((stream) => {
+    this.#catalog.watch((stream) => {
       for (const { pump } of this.#connections) pump.handleHint(stream);
     });
   }
 
   /** @internal Use createPrimary. */
   async open(): Promise<void> {
-    await this.#publisher.open();
+    await this.#catalog.open();
   }
 
   /** The bounds of rows and batches: what is over them is refused. */
@@ -166,7 +174,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /** A stream as it was declared; undefined when it was not. */
   stream(name: StreamName): Stream | undefined {
-    return this.#publisher.get(name)?.definition;
+    return this.#catalog.get(name)?.definition;
   }
 
   /**
@@ -179,14 +187,14 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       const id = ++this.#lastId;
       const session = new PrimarySession({
         serverName: this.name,
-        streams: this.#publisher,
+        streams: this.#catalog,
         limits: this.#limits,
         slowConsumer: this.#options.slowConsumer ?? 'disconnect',
       });
-      const pump = new PrimaryConnection({
+      const pump = new SessionPump({
         connection,
         session,
-        publisher: this.#publisher,
+        catalog: this.#catalog,
         clock: this.#clock,
         onEvent: (event) => this.#handleEvent(open, event),
         onClosed: ({ reason, error }) => this.#handleClosed(open, reason ?? error),
@@ -207,7 +215,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /**
-   * Appends rows as one batch; resolves to its token when it is durable. Workers get all of it or nothing.
+   * GroupCommit rows as one batch; resolves to its token when it is durable. Workers get all of it or nothing.
    * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
    */
   append<Row>(stream: Stream<Row> | StreamName, rows: readonly Row[]): Promise<Token> {
@@ -216,7 +224,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       const name = nameOf(stream);
       // The caller may use its list again at once.
       const asGiven = this.listenerCount('appended') > 0 ? [...rows] : undefined;
-      const appended = this.#publisher.append(name, rows);
+      const appended = this.#catalog.append(name, rows);
       if (asGiven === undefined) return appended;
       // The caller hears of a failure; a listener that throws is no failure of the append.
       void appended.then(
@@ -235,7 +243,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
    */
   async trim(stream: Stream | StreamName, upTo: Token): Promise<void> {
     this.#checkOpen();
-    await this.#publisher.trim(nameOf(stream), token(upTo));
+    await this.#catalog.trim(nameOf(stream), token(upTo));
   }
 
   /**
@@ -252,13 +260,13 @@ export class Primary extends EventEmitter<PrimaryEvents> {
    * @throws UsageError NO_SUCH_STREAM
    */
   position(stream: Stream | StreamName): Token {
-    return this.#publisher.find(nameOf(stream)).latest;
+    return this.#catalog.find(nameOf(stream)).latest;
   }
 
   status(): PrimaryStatus {
     const streams: StreamStatus[] = [];
-    for (const name of this.#publisher.names()) {
-      const { definition, earliest, latest } = this.#publisher.get(name)!;
+    for (const name of this.#catalog.names()) {
+      const { definition, earliest, latest } = this.#catalog.get(name)!;
       streams.push({ stream: name, durable: definition.durable, earliest, latest });
     }
     const connections = [...this.#connections].map(({ id, name, peer, connectedAtMs, pump }) => ({
@@ -284,7 +292,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       // Before the log closes: a session that reads from a closed log would blame it.
       await this.#stopSessions();
     } finally {
-      await this.#publisher.close();
+      await this.#catalog.close();
     }
   }
 
@@ -332,7 +340,10 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   #handleClosed(worker: OpenConnection, error: Error | undefined): void {
     this.#connections.delete(worker);
-    this.#logger.info({ worker: worker.id, name: worker.name, peer: worker.peer, ...(error && { reason: error.message }) }, 'worker disconnected');
+    this.#logger.info(
+      { worker: worker.id, name: worker.name, peer: worker.peer, ...(error && { reason: error.message }) },
+      'worker disconnected',
+    );
     this.emit('disconnected', { worker, error });
     if (this.#connections.size === 0) this.#handleAllClosed?.();
   }

@@ -31,7 +31,9 @@ test('a text that is not JSON is a fault only for who reads what it says', () =>
   for (let i = 0; i < 2; i++) {
     expect(() => tags.content).toThrow(expect.objectContaining({ name: 'PeerError', code: 'INVALID_ROW' }));
   }
-  expect(() => tags.content).toThrow('json of a row of stream tag_account_data is "{\\"m.favourite\\": NaN}", expected JSON: ');
+  expect(() => tags.content).toThrow(
+    'json of a row of stream tag_account_data is "{\\"m.favourite\\": NaN}", expected JSON: ',
+  );
 });
 
 test('a row of Synapse 1.7 and later has no text, and so no content', () => {
@@ -44,7 +46,11 @@ test('a row of Synapse 1.7 and later has no text, and so no content', () => {
 test.each<[typeof accountData | typeof tagAccountData, unknown, string]>([
   [accountData, ['@a:b', '!r', 'm.fully_read', { event_id: '$a' }], 'json is {"event_id":"$a"}, expected a string'],
   [accountData, ['@a:b', 5, 'm.fully_read'], 'roomId is 5, expected a string or null'],
-  [accountData, ['@a:b', '!r'], 'the row is ["@a:b","!r"], expected a list of 3 (userId, roomId, type) or 4 (userId, roomId, type, json)'],
+  [
+    accountData,
+    ['@a:b', '!r'],
+    'the row is ["@a:b","!r"], expected a list of 3 (userId, roomId, type) or 4 (userId, roomId, type, json)',
+  ],
   [tagAccountData, ['@a:b', null, '{}'], 'roomId is null, expected a string'],
   [tagAccountData, ['@a:b', '!r', null], 'json is null, expected a string'],
 ])('$0.name: %j is no row', (stream, row, fault) => {

@@ -1,7 +1,7 @@
 /** The streams `account_data` and `tag_account_data`: their data are JSON text inside a string, as it stands in Synapse's database. */
 
-import { messageOf, PeerError, quoteValue } from '../model/errors.ts';
-import { defineStream, type Stream, type StreamName } from '../model/stream.ts';
+import { messageOf, PeerError, quoteValue } from '../core/model/errors.ts';
+import { defineStream, type Stream, type StreamName } from '../core/model/stream.ts';
 import { type Codec, type Fields, rowOf, text, textOrNull } from './fields.ts';
 import { namedStream, type SynapseStream } from './named-stream.ts';
 
@@ -56,7 +56,10 @@ export const accountData: SynapseStream<AccountDataRow, AccountData> = streamWit
   rowOf<AccountDataRow, AccountData>(withoutData, [...withoutData, ['json', text]]),
 );
 
-function streamWithContent<Row, Named extends { readonly json?: string }>(stream: Stream<Row>, codec: Codec<Row, Named>): SynapseStream<Row, Named & Content> {
+function streamWithContent<Row, Named extends { readonly json?: string }>(
+  stream: Stream<Row>,
+  codec: Codec<Row, Named>,
+): SynapseStream<Row, Named & Content> {
   return namedStream(stream, { ...codec, parse: (row: Row) => withContent(stream.name, codec.parse(row)) });
 }
 
@@ -76,6 +79,10 @@ function decode(stream: StreamName, json: string): unknown {
   try {
     return JSON.parse(json);
   } catch (cause) {
-    throw new PeerError('INVALID_ROW', `json of a row of stream ${stream} is ${quoteValue(json)}, expected JSON: ${messageOf(cause)}`, { cause });
+    throw new PeerError(
+      'INVALID_ROW',
+      `json of a row of stream ${stream} is ${quoteValue(json)}, expected JSON: ${messageOf(cause)}`,
+      { cause },
+    );
   }
 }

@@ -2,7 +2,13 @@ import { once } from 'node:events';
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { Collector } from '../../test/support/collector.ts';
 import { deploy } from '../../test/support/deployment.ts';
-import { type Caches, createCaches, type InvalidationRow, type PrimaryCaches, type WorkerCaches } from '../cache/index.ts';
+import {
+  type Caches,
+  createCaches,
+  type InvalidationRow,
+  type PrimaryCaches,
+  type WorkerCaches,
+} from '../cache/index.ts';
 import type { Worker } from '../worker/worker.ts';
 import { csCacheFake, type SynapseCacheKeys, type SynapseCacheName, synapseCacheNames } from './cache-names.ts';
 import { caches as stream, synapseStreams } from './streams.ts';
@@ -12,7 +18,10 @@ const OTHER = '!other:a.example';
 const members = (count: number): string[] => Array.from({ length: count }, (_, i) => `@user${i}:a.example`);
 
 /** Caches with these entries; answers which of them are left. */
-async function filled(caches: Caches<unknown>, entries: readonly (readonly [name: string, ...keys: string[]])[]): Promise<() => string[]> {
+async function filled(
+  caches: Caches<unknown>,
+  entries: readonly (readonly [name: string, ...keys: string[]])[],
+): Promise<() => string[]> {
   const found = new Map<string, (...keys: string[]) => string | undefined>();
   for (const [name, ...keys] of entries) {
     if (found.has(name)) continue;
@@ -20,7 +29,8 @@ async function filled(caches: Caches<unknown>, entries: readonly (readonly [name
     await cache.prefill(() => entries.filter(([other]) => other === name).map(([, ...its]) => [its, 'kept']));
     found.set(name, cache.peek);
   }
-  return () => entries.filter(([name, ...keys]) => found.get(name)!(...keys) !== undefined).map((entry) => entry.join(' '));
+  return () =>
+    entries.filter(([name, ...keys]) => found.get(name)!(...keys) !== undefined).map((entry) => entry.join(' '));
 }
 
 const dropped = [
@@ -86,7 +96,10 @@ describe('cs_cache_fake', () => {
     const { onPrimary } = await setUp();
     const left = await filled(onPrimary, dropped);
     await onPrimary.invalidate('cs_cache_fake', [ROOM, ...members(40)]);
-    expect(left()).toEqual(['is_host_joined !room:a.example b.example:8448', 'was_host_joined !room:a.example b.example:8448']);
+    expect(left()).toEqual([
+      'is_host_joined !room:a.example b.example:8448',
+      'was_host_joined !room:a.example b.example:8448',
+    ]);
     expect(onPrimary.stats().caches['is_host_joined']).toMatchObject({ invalidationsByKey: 1 });
   });
 

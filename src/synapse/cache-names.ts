@@ -1,6 +1,6 @@
 /** The caches that a Synapse 1.4.0 invalidates by its stream `caches`: their names, their keys, and the one name that stands for several. */
 
-import { quote } from '../model/errors.ts';
+import { quote } from '../core/model/errors.ts';
 import type { Caches } from '../cache/index.ts';
 
 /** The keys of each cache that is streamed by its own name: `SynapseCacheKeys['did_forget']`. All of them are strings. */
@@ -20,22 +20,25 @@ export interface SynapseCacheKeys {
 
 export type SynapseCacheName = keyof SynapseCacheKeys;
 
-type KeyNames<Keys extends readonly string[]> = { readonly [Place in keyof Keys]: 'userId' | 'deviceId' | 'roomId' | 'token' };
+type KeyNames<Keys extends readonly string[]> = {
+  readonly [Place in keyof Keys]: 'userId' | 'deviceId' | 'roomId' | 'token';
+};
 
 /** What each key of a cache is. */
-export const synapseCacheNames: { readonly [Name in SynapseCacheName]: KeyNames<SynapseCacheKeys[Name]> } = Object.freeze({
-  count_e2e_one_time_keys: ['userId', 'deviceId'],
-  did_forget: ['userId', 'roomId'],
-  get_aliases_for_room: ['roomId'],
-  get_expiration_ts_for_user: ['userId'],
-  get_forgotten_rooms_for_user: ['userId'],
-  get_if_user_has_pusher: ['userId'],
-  get_user_by_access_token: ['token'],
-  get_user_by_id: ['userId'],
-  get_user_deactivated_status: ['userId'],
-  is_room_blocked: ['roomId'],
-  is_user_erased: ['userId'],
-});
+export const synapseCacheNames: { readonly [Name in SynapseCacheName]: KeyNames<SynapseCacheKeys[Name]> } =
+  Object.freeze({
+    count_e2e_one_time_keys: ['userId', 'deviceId'],
+    did_forget: ['userId', 'roomId'],
+    get_aliases_for_room: ['roomId'],
+    get_expiration_ts_for_user: ['userId'],
+    get_forgotten_rooms_for_user: ['userId'],
+    get_if_user_has_pusher: ['userId'],
+    get_user_by_access_token: ['token'],
+    get_user_by_id: ['userId'],
+    get_user_deactivated_status: ['userId'],
+    is_room_blocked: ['roomId'],
+    is_user_erased: ['userId'],
+  });
 
 /** What Synapse puts into one row. */
 const MEMBERS_PER_ROW = 50;
@@ -49,7 +52,10 @@ export function csCacheFake(caches: Caches<unknown>): void {
   caches.group(
     'cs_cache_fake',
     ([roomId, ...userIds]) => [
-      ...[...new Set(userIds.map(hostOf))].flatMap((host) => [['is_host_joined', [roomId, host]] as const, ['was_host_joined', [roomId, host]] as const]),
+      ...[...new Set(userIds.map(hostOf))].flatMap((host) => [
+        ['is_host_joined', [roomId, host]] as const,
+        ['was_host_joined', [roomId, host]] as const,
+      ]),
       ['get_users_in_room', [roomId]],
       ['get_room_summary', [roomId]],
       ['get_current_state_ids', [roomId]],

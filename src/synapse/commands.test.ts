@@ -6,9 +6,9 @@ import { readCapture } from '../../test/support/captures.ts';
 import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
 import { Netcat } from '../../test/support/netcat.ts';
 import { ScriptedPrimary } from '../../test/support/scripted-primary.ts';
-import { defineStream } from '../model/stream.ts';
-import { decodeCommand } from '../protocol/codec.ts';
-import type { UpstreamCommand } from '../protocol/command.ts';
+import { defineStream } from '../core/model/stream.ts';
+import { decodeCommand } from '../core/wire/codec.ts';
+import type { UpstreamCommand } from '../core/wire/command.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { createWorker, type Worker } from '../worker/worker.ts';
 import { handleCommands } from './primary-commands.ts';
@@ -57,7 +57,10 @@ describe('on a worker', () => {
     setup.commands.endSync('@c:x');
     const ended = setup.clock.now();
     await setup.connect();
-    expect(setup.sent().toSorted(), 'a start may have waited, so the end does').toEqual([`USER_SYNC @a:x start ${since}`, `USER_SYNC @c:x end ${ended}`]);
+    expect(setup.sent().toSorted(), 'a start may have waited, so the end does').toEqual([
+      `USER_SYNC @a:x start ${since}`,
+      `USER_SYNC @c:x end ${ended}`,
+    ]);
     setup.commands.endSync('@a:x');
     expect(setup.sent()).toEqual([`USER_SYNC @a:x end ${setup.clock.now()}`]);
   });
@@ -79,7 +82,14 @@ describe('on a worker', () => {
     setup.commands.removePusher({ appId: 'org.app', pushKey: 'key', userId: '@a:x' });
     setup.commands.invalidateCache('get_user', ['@a:x']);
     setup.commands.invalidateCache('get_user', null);
-    setup.commands.userIp({ userId: '@a:x', accessToken: 't', ip: '127.0.0.1', userAgent: 'curl', deviceId: null, lastSeenMs: 5 });
+    setup.commands.userIp({
+      userId: '@a:x',
+      accessToken: 't',
+      ip: '127.0.0.1',
+      userAgent: 'curl',
+      deviceId: null,
+      lastSeenMs: 5,
+    });
     expect(setup.sent()).toEqual([
       'FEDERATION_ACK 7',
       'REMOVE_PUSHER org.app key @a:x',
@@ -97,7 +107,9 @@ describe('on a worker', () => {
     void setup.worker.start();
     await setup.connect();
     let isOver = false;
-    const waits = [setup.commands.sync('x'), setup.commands.sync('x')].map(async (wait) => wait.then(() => (isOver = true)));
+    const waits = [setup.commands.sync('x'), setup.commands.sync('x')].map(async (wait) =>
+      wait.then(() => (isOver = true)),
+    );
     setup.primary.send(['SYNC y']);
     await settle(2);
     expect(isOver).toBe(false);
@@ -108,7 +120,10 @@ describe('on a worker', () => {
 
   test('sync ends with a time-out, or by the signal, and nothing is left of it', async () => {
     const setup = new Setup();
-    const tooLate = expect(setup.commands.sync('x', { timeoutMs: 50 })).rejects.toMatchObject({ name: 'UsageError', code: 'WAIT_TIMEOUT' });
+    const tooLate = expect(setup.commands.sync('x', { timeoutMs: 50 })).rejects.toMatchObject({
+      name: 'UsageError',
+      code: 'WAIT_TIMEOUT',
+    });
     setup.clock.step(setup.clock.now() + 50);
     await tooLate;
     const controller = new AbortController();
@@ -140,7 +155,13 @@ describe('on a primary', () => {
     const worker = deployment.worker({ name: 'w' });
     await worker.start();
     const recorded = readCapture('worker_rec.conn1').lines.worker.filter((line) => line.startsWith('USER_'));
-    for (const line of [...recorded, 'FEDERATION_ACK 1', 'REMOVE_PUSHER a b c', 'INVALIDATE_CACHE c []', 'SYNC nobody is told']) {
+    for (const line of [
+      ...recorded,
+      'FEDERATION_ACK 1',
+      'REMOVE_PUSHER a b c',
+      'INVALIDATE_CACHE c []',
+      'SYNC nobody is told',
+    ]) {
       worker.send(decodeCommand(line, 'worker') as UpstreamCommand);
     }
     await settle();
@@ -192,7 +213,11 @@ describe('on a primary', () => {
     const failed = once(primary, 'error');
     worker.send({ name: 'USER_SYNC', userId: '@a:x', state: 'start', lastSyncMs: 1 });
     worker.send({ name: 'FEDERATION_ACK', token: 5 });
-    expect((await failed)[0]).toMatchObject({ name: 'HandlerError', code: 'HANDLER_FAILED', message: 'the callback for USER_SYNC failed: oops' });
+    expect((await failed)[0]).toMatchObject({
+      name: 'HandlerError',
+      code: 'HANDLER_FAILED',
+      message: 'the callback for USER_SYNC failed: oops',
+    });
     await settle();
     expect(acks).toEqual([5]);
     expect(worker.isLive).toBe(true);

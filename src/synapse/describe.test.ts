@@ -10,7 +10,11 @@ test.each<[string, unknown, string]>([
   ['events', ['state-all', ['!AFDC']], 'state-all in !AFDC'],
   ['events', ['new kind', { a: 1 }], '["new kind",{"a":1}]'],
   ['backfill', ['$1', '!r', 'm.room.message', null, null, null], '$1: m.room.message in !r'],
-  ['presence', ['@a:b', 'online', 1795434978318, 0, 0, 'fed', 1], '@a:b is online and active, last active 2026-11-23T11:56:18.318Z: fed'],
+  [
+    'presence',
+    ['@a:b', 'online', 1795434978318, 0, 0, 'fed', 1],
+    '@a:b is online and active, last active 2026-11-23T11:56:18.318Z: fed',
+  ],
   ['presence', ['@a:b', 'offline', 0, 0, 0, null, false], '@a:b is offline, last active never'],
   ['typing', ['!r', ['@a:b', '@c:d']], 'in !r: @a:b, @c:d'],
   ['typing', ['!r', []], 'in !r: nobody'],
@@ -24,7 +28,11 @@ test.each<[string, unknown, string]>([
   ['device_lists', ['@a:b', null], 'of @a:b changed'],
   ['device_lists', ['@a:b', 'c.org'], 'of @a:b changed: tell c.org'],
   ['to_device', ['@a:b'], 'messages for @a:b'],
-  ['federation', ['pd', { state: { user_id: '@a:b', state: 'offline' }, dests: ['c.org'] }], 'pd @a:b is offline to [c.org]'],
+  [
+    'federation',
+    ['pd', { state: { user_id: '@a:b', state: 'offline' }, dests: ['c.org'] }],
+    'pd @a:b is offline to [c.org]',
+  ],
   ['federation', ['p', { user_id: '@a:b', state: 'online' }], 'p @a:b is online'],
   ['federation', ['k', { key: ['a'], edu: { edu_type: 'm.receipt', destination: 'c.org' } }], 'k m.receipt to c.org'],
   ['federation', ['e', { edu_type: 'm.typing', destination: 'c.org' }], 'e m.typing to c.org'],
@@ -45,7 +53,8 @@ test('every recorded row is told in words', () => {
   for (const name of captureNames) {
     for (const output of readCapture(name).expected) {
       if (!('stream' in output)) continue;
-      for (const row of output.rows) expect(describeRow(output.stream, row), `${output.stream} ${JSON.stringify(row)}`).toMatch(/^[^[{]/);
+      for (const row of output.rows)
+        expect(describeRow(output.stream, row), `${output.stream} ${JSON.stringify(row)}`).toMatch(/^[^[{]/);
     }
   }
 });

@@ -1,10 +1,13 @@
 /** A row of one of Synapse's streams as a person reads it. Rows of a form that is not known are given as they came. */
 
-import type { StreamName } from '../model/stream.ts';
+import type { StreamName } from '../core/model/stream.ts';
 
 /** `events` `["ev",["$149…","!AFDC…","m.room.guest_access","",null,null]]` is `ev $149…: m.room.guest_access in !AFDC…`. */
 export function describeRow(stream: StreamName, row: unknown): string {
-  return (Object.hasOwn(describers, stream) && Array.isArray(row) ? describers[stream]!(row as unknown[]) : undefined) ?? JSON.stringify(row);
+  return (
+    (Object.hasOwn(describers, stream) && Array.isArray(row) ? describers[stream]!(row as unknown[]) : undefined) ??
+    JSON.stringify(row)
+  );
 }
 
 /** Undefined: the row has another form. */
@@ -23,20 +26,26 @@ const describers: Readonly<Record<StreamName, Describe>> = {
   backfill: (row) => event(row),
   presence: ([user, state, lastActiveMs, , , message, isActive]) =>
     `${text(user)} is ${text(state)}${isTrue(isActive) ? ' and active' : ''}, last active ${time(lastActiveMs)}${message === null ? '' : `: ${text(message)}`}`,
-  typing: ([room, users]) => (Array.isArray(users) ? `in ${text(room)}: ${users.length === 0 ? 'nobody' : list(users)}` : undefined),
+  typing: ([room, users]) =>
+    Array.isArray(users) ? `in ${text(room)}: ${users.length === 0 ? 'nobody' : list(users)}` : undefined,
   receipts: ([room, type, user, eventId]) => `${text(user)} ${text(type)} up to ${text(eventId)} in ${text(room)}`,
   push_rules: ([user]) => `of ${text(user)} changed`,
-  pushers: ([user, appId, pushKey, isDeleted]) => `${text(appId)} ${text(pushKey)} of ${text(user)} ${isTrue(isDeleted) ? 'is deleted' : 'is set'}`,
-  caches: ([name, keys, ms]) => `${text(name)} ${Array.isArray(keys) ? `[${list(keys)}]` : '(all of it)'} at ${time(ms)}`,
+  pushers: ([user, appId, pushKey, isDeleted]) =>
+    `${text(appId)} ${text(pushKey)} of ${text(user)} ${isTrue(isDeleted) ? 'is deleted' : 'is set'}`,
+  caches: ([name, keys, ms]) =>
+    `${text(name)} ${Array.isArray(keys) ? `[${list(keys)}]` : '(all of it)'} at ${time(ms)}`,
   public_rooms: ([room, visibility, appservice, network]) =>
     `${text(room)} is ${isTrue(visibility) ? 'public' : 'not public'}${appservice === null ? '' : ` for ${text(appservice)} on ${text(network)}`}`,
-  device_lists: ([user, destination]) => `of ${text(user)} changed${typeof destination === 'string' ? `: tell ${destination}` : ''}`,
+  device_lists: ([user, destination]) =>
+    `of ${text(user)} changed${typeof destination === 'string' ? `: tell ${destination}` : ''}`,
   to_device: ([entity]) => `messages for ${text(entity)}`,
-  federation: ([kind, data]) => (typeof kind === 'string' && typeof data === 'object' && data !== null ? `${kind} ${federation(data)}` : undefined),
+  federation: ([kind, data]) =>
+    typeof kind === 'string' && typeof data === 'object' && data !== null ? `${kind} ${federation(data)}` : undefined,
   tag_account_data: ([user, room, json]) => `tags of ${text(user)} in ${text(room)}: ${text(json)}`,
   account_data: ([user, room, type, json]) =>
     `${text(type)} of ${text(user)}${room === null ? '' : ` in ${text(room)}`}${json === undefined ? '' : `: ${text(json)}`}`,
-  groups: ([group, user, type, content]) => `${text(type)} of ${text(user)} in ${text(group)}: ${JSON.stringify(content)}`,
+  groups: ([group, user, type, content]) =>
+    `${text(type)} of ${text(user)} in ${text(group)}: ${JSON.stringify(content)}`,
 };
 
 function event([eventId, room, type, stateKey]: readonly unknown[]): string {
@@ -49,8 +58,16 @@ function stateKeyOf(stateKey: unknown): string {
 
 /** What is to be sent to whom differs by kind; presence and EDUs stand for themselves. */
 function federation(data: object): string {
-  const { state, dests, edu, edu_type: eduType, destination, user_id: user } = data as Readonly<Record<string, unknown>>;
-  if (typeof state === 'object' && state !== null) return `${federation(state)}${Array.isArray(dests) ? ` to [${list(dests)}]` : ''}`;
+  const {
+    state,
+    dests,
+    edu,
+    edu_type: eduType,
+    destination,
+    user_id: user,
+  } = data as Readonly<Record<string, unknown>>;
+  if (typeof state === 'object' && state !== null)
+    return `${federation(state)}${Array.isArray(dests) ? ` to [${list(dests)}]` : ''}`;
   if (typeof edu === 'object' && edu !== null) return federation(edu);
   if (typeof eduType === 'string') return `${eduType} to ${text(destination)}`;
   if (typeof user === 'string') return `${user} is ${text(state)}`;

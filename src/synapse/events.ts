@@ -1,8 +1,19 @@
 /** The stream `events`: what was persisted (`ev`), and how it changed the state of rooms (`state`). */
 
-import { UsageError } from '../model/errors.ts';
-import { defineStream } from '../model/stream.ts';
-import { type Codec, type Fields, flag, rowOf, type SynapseBoolean, text, textOrNull, typedRow, type UnknownKind, type UnknownRow } from './fields.ts';
+import { UsageError } from '../core/model/errors.ts';
+import { defineStream } from '../core/model/stream.ts';
+import {
+  type Codec,
+  type Fields,
+  flag,
+  rowOf,
+  type SynapseBoolean,
+  text,
+  textOrNull,
+  typedRow,
+  type UnknownKind,
+  type UnknownRow,
+} from './fields.ts';
 import { namedStream, type SynapseStream } from './named-stream.ts';
 
 type Ev5 = readonly [eventId: string, roomId: string, type: string, stateKey: string | null, redacts: string | null];
@@ -94,7 +105,10 @@ const codec: Codec<EventsRow, EventsChange> = {
     const row = typed.format(change);
     if (change.kind !== 'ev' || change.isBare !== true) return row;
     if (isBareRow(row[1])) return row[1];
-    throw new UsageError('INVALID_ROW', `isBare is true, expected ${ev5.length} fields (${ev5.map(([name]) => name).join(', ')})`);
+    throw new UsageError(
+      'INVALID_ROW',
+      `isBare is true, expected ${ev5.length} fields (${ev5.map(([name]) => name).join(', ')})`,
+    );
   },
 };
 

@@ -77,7 +77,11 @@ test.each([
 ])('%j is of %s', (line, name, isSupported, instance, token) => {
   const { finding } = new Bench().hear('SERVER example.com\nPING 1\n').hear(line).wait(500);
   expect(finding!.dialect!.name).toContain(name);
-  expect(finding).toMatchObject({ kind: 'primary', dialect: { isSupported }, positions: [{ stream: 'events', instance, token }] });
+  expect(finding).toMatchObject({
+    kind: 'primary',
+    dialect: { isSupported },
+    positions: [{ stream: 'events', instance, token }],
+  });
 });
 
 test('the recorded Synapse 1.4.0 is recognised, with all its streams', () => {
@@ -104,10 +108,13 @@ test('what a primary says by ERROR is kept, also when it closes then', () => {
   expect(finding).toMatchObject({ kind: 'primary', errors: ['ERROR server shutting down'] });
 });
 
-test.each(['POSITION events abc', 'POSITION', 'POSITION events'])('%s is no position, and is told as an error', (line) => {
-  const { finding } = new Bench().hear('SERVER example.com\nPING 1\n').hear(`${line}\n`).wait(2_000);
-  expect(finding).toMatchObject({ kind: 'primary', positions: [], errors: [expect.stringMatching(/^POSITION/)] });
-});
+test.each(['POSITION events abc', 'POSITION', 'POSITION events'])(
+  '%s is no position, and is told as an error',
+  (line) => {
+    const { finding } = new Bench().hear('SERVER example.com\nPING 1\n').hear(`${line}\n`).wait(2_000);
+    expect(finding).toMatchObject({ kind: 'primary', positions: [], errors: [expect.stringMatching(/^POSITION/)] });
+  },
+);
 
 describe('what is no primary is known by what it says first:', () => {
   test.each([
@@ -133,7 +140,9 @@ describe('what is no primary is known by what it says first:', () => {
 });
 
 test('it is an observer: whatever comes, it sends NAME, PING and REPLICATE', () => {
-  const bench = new Bench().hear('SERVER example.com\nPING 1\nRDATA events 1 [\nFOO\nERROR x\nPOSITION a 1\n').wait(10_000);
+  const bench = new Bench()
+    .hear('SERVER example.com\nPING 1\nRDATA events 1 [\nFOO\nERROR x\nPOSITION a 1\n')
+    .wait(10_000);
   for (const line of bench.sent) expect(line).toMatch(/^(NAME|PING|REPLICATE) /);
   expect(bench.finding).toMatchObject({ kind: 'primary' });
 });

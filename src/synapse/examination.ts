@@ -6,10 +6,10 @@
  */
 
 import type { Millis } from '../base/clock.ts';
-import { PeerError } from '../model/errors.ts';
-import { parseToken } from '../model/token.ts';
-import { parseGreeting, type Greeting } from '../protocol/greeting.ts';
-import { LineCutter } from '../protocol/lines.ts';
+import { PeerError } from '../core/model/errors.ts';
+import { parseToken } from '../core/model/token.ts';
+import { parseGreeting, type Greeting } from '../core/wire/greeting.ts';
+import { LineCutter } from '../core/wire/lines.ts';
 import { type Dialect, dialectOf } from './dialect.ts';
 import { recogniseService, type Service } from './services.ts';
 
@@ -36,7 +36,9 @@ export interface StreamPosition {
   readonly token: number;
 }
 
-export type ExaminationOutput = { readonly kind: 'transmit'; readonly text: string } | { readonly kind: 'over'; readonly finding: Finding };
+export type ExaminationOutput =
+  | { readonly kind: 'transmit'; readonly text: string }
+  | { readonly kind: 'over'; readonly finding: Finding };
 
 const MAX_LINE_BYTES = 1024 * 1024;
 /** How long a service may take to say its first word. */
@@ -78,7 +80,8 @@ export class Examination {
   handleBytes(now: Millis, chunk: Uint8Array): void {
     if (this.#state === 'over') return;
     if (this.#first.length < LONGEST_FIRST_WORDS) this.#first += Buffer.from(chunk).toString('latin1');
-    if (this.#state === 'listening' && recogniseService(this.#first) !== undefined) return this.#end(recogniseService(this.#first)!);
+    if (this.#state === 'listening' && recogniseService(this.#first) !== undefined)
+      return this.#end(recogniseService(this.#first)!);
     this.#lines.push(chunk);
     try {
       for (let line = this.#lines.next(); line !== undefined; line = this.#lines.next()) this.#takeLine(now, line);

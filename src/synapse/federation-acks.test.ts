@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { deploy, settle } from '../../test/support/deployment.ts';
-import { LogError } from '../model/errors.ts';
+import { LogError } from '../core/model/errors.ts';
 import type { Primary } from '../primary/primary.ts';
 import type { Worker } from '../worker/worker.ts';
 import { trackFederationAcks } from './federation-acks.ts';
@@ -30,7 +30,12 @@ async function setUp(rows = 10): Promise<Setup> {
     await made.start();
     return made;
   };
-  return { primary, end, worker, earliest: () => primary.status().streams.find(({ stream }) => stream === 'federation')!.earliest };
+  return {
+    primary,
+    end,
+    worker,
+    earliest: () => primary.status().streams.find(({ stream }) => stream === 'federation')!.earliest,
+  };
 }
 
 const ack = (worker: Worker, token: number): void => worker.send({ name: 'FEDERATION_ACK', token });
@@ -107,5 +112,7 @@ test('it ends when told, and wants the stream from the beginning', async () => {
   await settle();
   expect(earliest()).toBe(1);
   const without = await deploy().primary({ streams: synapseStreams() });
-  expect(() => trackFederationAcks(without)).toThrow(expect.objectContaining({ name: 'UsageError', code: 'NO_SUCH_STREAM' }));
+  expect(() => trackFederationAcks(without)).toThrow(
+    expect.objectContaining({ name: 'UsageError', code: 'NO_SUCH_STREAM' }),
+  );
 });

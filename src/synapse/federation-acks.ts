@@ -1,8 +1,8 @@
 /** FEDERATION_ACK: what every federation sender has handled need not be kept. */
 
-import { RowcastError } from '../model/errors.ts';
-import { nameOf, type Stream, type StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import { RowcastError } from '../core/model/errors.ts';
+import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 import type { Primary, PrimaryEvents } from '../primary/primary.ts';
 import { federation } from './federation.ts';
 

@@ -10,13 +10,25 @@ const presenceObject = {
   status_msg: null,
   currently_active: true,
 };
-const presence = { userId: '@a:b', state: 'online', lastActiveTs: 3, lastFederationUpdateTs: 2, lastUserSyncTs: 1, statusMsg: null, currentlyActive: true };
+const presence = {
+  userId: '@a:b',
+  state: 'online',
+  lastActiveTs: 3,
+  lastFederationUpdateTs: 2,
+  lastUserSyncTs: 1,
+  statusMsg: null,
+  currentlyActive: true,
+};
 const eduObject = { edu_type: 'm.typing', content: { typing: true }, origin: 'b', destination: 'c' };
 const edu = { eduType: 'm.typing', content: { typing: true }, origin: 'b', destination: 'c' };
 
 test.each<[string, unknown, FederationItem]>([
   ['presence', ['p', presenceObject], { kind: 'p', presence }],
-  ['presence for servers', ['pd', { state: presenceObject, dests: ['c', 'd:8448'] }], { kind: 'pd', presence, destinations: ['c', 'd:8448'] }],
+  [
+    'presence for servers',
+    ['pd', { state: presenceObject, dests: ['c', 'd:8448'] }],
+    { kind: 'pd', presence, destinations: ['c', 'd:8448'] },
+  ],
   ['presence for nobody', ['pd', { state: presenceObject, dests: [] }], { kind: 'pd', presence, destinations: [] }],
   ['a message with a key', ['k', { key: ['!r', '@a:b'], edu: eduObject }], { kind: 'k', key: ['!r', '@a:b'], edu }],
   ['a message', ['e', eduObject], { kind: 'e', edu }],

@@ -1,6 +1,6 @@
 /** The stream `federation`: what a federation sender shall send to other servers. Exists only where the primary does not send itself. */
 
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import {
   flag,
   integer,

@@ -22,7 +22,10 @@ interface Door {
   readonly width?: number;
   readonly colour?: string | null;
 }
-type DoorRow = readonly [name: string] | readonly [name: string, width: number] | readonly [name: string, colour: string | null, width: number];
+type DoorRow =
+  | readonly [name: string]
+  | readonly [name: string, width: number]
+  | readonly [name: string, colour: string | null, width: number];
 const door = rowOf<DoorRow, Door>(
   [['name', text]],
   [
@@ -38,7 +41,24 @@ const door = rowOf<DoorRow, Door>(
 
 describe('a field', () => {
   const kinds = { text, textOrNull, integer, flag, texts, textsOrNull, jsonObject };
-  const values: readonly unknown[] = ['', 'a', null, 0, 1, -7, 1.5, 2 ** 53, true, false, [], ['a'], ['a', 5], {}, { a: 1 }, undefined];
+  const values: readonly unknown[] = [
+    '',
+    'a',
+    null,
+    0,
+    1,
+    -7,
+    1.5,
+    2 ** 53,
+    true,
+    false,
+    [],
+    ['a'],
+    ['a', 5],
+    {},
+    { a: 1 },
+    undefined,
+  ];
 
   test.each<[keyof typeof kinds, readonly unknown[]]>([
     ['text', ['', 'a']],
@@ -90,7 +110,9 @@ describe('a row', () => {
   });
 
   test('is not made of names that no length has together; other names than the fields do not matter', () => {
-    expect(() => door.format({ name: 'oak', colour: 'red' })).toThrow('the fields are name, colour, expected a list of 1 (name) or');
+    expect(() => door.format({ name: 'oak', colour: 'red' })).toThrow(
+      'the fields are name, colour, expected a list of 1 (name) or',
+    );
     expect(() => door.format(undefined as unknown as Door)).toThrow('the fields are none, expected');
     expect(door.format({ name: 'oak', kind: 'door' } as Door)).toEqual(['oak']);
     expect(door.format({ name: 'oak', width: undefined } as unknown as Door)).toEqual(['oak']);
@@ -112,11 +134,20 @@ describe('a row', () => {
 });
 
 describe('an object', () => {
-  const frame = objectOf<{ door_row: DoorRow; made_of: string }, { door: Door; madeOf: string }>(['door', 'door_row', door], ['madeOf', 'made_of', text]);
+  const frame = objectOf<{ door_row: DoorRow; made_of: string }, { door: Door; madeOf: string }>(
+    ['door', 'door_row', door],
+    ['madeOf', 'made_of', text],
+  );
 
   test('has other names in TypeScript than on the wire', () => {
-    expect(frame.parse({ made_of: 'steel', door_row: ['oak'] })).toStrictEqual({ madeOf: 'steel', door: { name: 'oak' } });
-    expect(frame.format({ madeOf: 'steel', door: { name: 'oak' } })).toStrictEqual({ made_of: 'steel', door_row: ['oak'] });
+    expect(frame.parse({ made_of: 'steel', door_row: ['oak'] })).toStrictEqual({
+      madeOf: 'steel',
+      door: { name: 'oak' },
+    });
+    expect(frame.format({ madeOf: 'steel', door: { name: 'oak' } })).toStrictEqual({
+      made_of: 'steel',
+      door_row: ['oak'],
+    });
   });
 
   test.each<[unknown, string]>([
@@ -124,7 +155,10 @@ describe('an object', () => {
     [null, 'frame is null, expected an object'],
     [{ made_of: 'steel' }, 'frame.door_row is undefined, expected a list of 1 (name)'],
     [{ made_of: 'steel', door_row: [5] }, 'frame.door_row.name is 5, expected a string'],
-    [{ made_of: 'steel', door_row: ['oak'], wide: true }, 'frame is {"made_of":"steel","door_row":["oak"],"wide":true}, expected'],
+    [
+      { made_of: 'steel', door_row: ['oak'], wide: true },
+      'frame is {"made_of":"steel","door_row":["oak"],"wide":true}, expected',
+    ],
     [Object.create({ made_of: 'steel', door_row: ['oak'] }), 'frame.door_row is undefined'],
   ])('%j is refused', (value, fault) => {
     expect(frame.faultOf(value, 'frame')).toContain(fault);
@@ -167,7 +201,11 @@ describe('a row of a type', () => {
   });
 
   test('is not made of a kind that does not exist, nor of a known type that claims to be unknown', () => {
-    expect(() => part.format({ kind: 'roof' } as unknown as Named)).toThrow('kind is "roof", expected door, wall or unknown');
-    expect(() => part.format({ kind: 'unknown', type: 'wall', data: 5 })).toThrow('kind is "unknown", expected "wall": that type is known');
+    expect(() => part.format({ kind: 'roof' } as unknown as Named)).toThrow(
+      'kind is "roof", expected door, wall or unknown',
+    );
+    expect(() => part.format({ kind: 'unknown', type: 'wall', data: 5 })).toThrow(
+      'kind is "unknown", expected "wall": that type is known',
+    );
   });
 });

@@ -1,6 +1,6 @@
 /** What a row is made of, as tables of fields: one table checks a row, names its fields, and puts them back in their places. Knows no stream. */
 
-import { quoteValue, UsageError } from '../model/errors.ts';
+import { quoteValue, UsageError } from '../core/model/errors.ts';
 
 /** Databases of SQLite give 0 and 1 where PostgreSQL gives false and true; each is kept as it came. */
 export type SynapseBoolean = boolean | 0 | 1;
@@ -31,27 +31,45 @@ interface ErasedCodec {
 }
 
 type FieldOf<Wire, Named> = Named extends unknown
-  ? { [Name in keyof Named & string]-?: readonly [Name, Codec<Wire, Exclude<Named[Name], undefined>>] }[keyof Named & string]
+  ? { [Name in keyof Named & string]-?: readonly [Name, Codec<Wire, Exclude<Named[Name], undefined>>] }[keyof Named &
+      string]
   : never;
 
 /** For each place of the row a name and a codec, both of the types that `Row` and `Named` say. */
-export type Fields<Row extends readonly unknown[], Named> = { readonly [Place in keyof Row]: FieldOf<Row[Place], Named> };
+export type Fields<Row extends readonly unknown[], Named> = {
+  readonly [Place in keyof Row]: FieldOf<Row[Place], Named>;
+};
 
 type ObjectField<Wire, Named> = {
-  [Name in keyof Named & string]: { [Key in keyof Wire & string]: readonly [Name, Key, Codec<Wire[Key], Named[Name]>] }[keyof Wire & string];
+  [Name in keyof Named & string]: {
+    [Key in keyof Wire & string]: readonly [Name, Key, Codec<Wire[Key], Named[Name]>];
+  }[keyof Wire & string];
 }[keyof Named & string];
 
 export const text: Codec<string> = leaf('a string', (value) => typeof value === 'string');
 export const integer: Codec<number> = leaf('an integer', (value) => Number.isSafeInteger(value));
-export const flag: Codec<SynapseBoolean> = leaf('true, false, 1 or 0', (value) => typeof value === 'boolean' || value === 0 || value === 1);
+export const flag: Codec<SynapseBoolean> = leaf(
+  'true, false, 1 or 0',
+  (value) => typeof value === 'boolean' || value === 0 || value === 1,
+);
 export const texts: Codec<readonly string[]> = leaf('a list of strings', isTexts);
-export const textOrNull: Codec<string | null> = leaf('a string or null', (value) => value === null || typeof value === 'string');
-export const textsOrNull: Codec<readonly string[] | null> = leaf('a list of strings or null', (value) => value === null || isTexts(value));
+export const textOrNull: Codec<string | null> = leaf(
+  'a string or null',
+  (value) => value === null || typeof value === 'string',
+);
+export const textsOrNull: Codec<readonly string[] | null> = leaf(
+  'a list of strings or null',
+  (value) => value === null || isTexts(value),
+);
 export const jsonObject: Codec<JsonObject> = leaf('an object', isObject);
 
 /** A row, by the number of its fields: versions of Synapse add some, or have others. */
-export function rowOf<Row extends readonly unknown[], Named>(...layouts: readonly Fields<Row, Named>[]): Codec<Row, Named> {
-  const byLength = new Map((layouts as unknown as readonly (readonly Field[])[]).map((fields) => [fields.length, fields]));
+export function rowOf<Row extends readonly unknown[], Named>(
+  ...layouts: readonly Fields<Row, Named>[]
+): Codec<Row, Named> {
+  const byLength = new Map(
+    (layouts as unknown as readonly (readonly Field[])[]).map((fields) => [fields.length, fields]),
+  );
   const known = new Set([...byLength.values()].flatMap((fields) => fields.map(([name]) => name)));
   const expected = `a list of ${[...byLength.values()].map((fields) => `${fields.length} (${fields.map(([name]) => name).join(', ')})`).join(' or ')}`;
   return {
@@ -64,14 +82,20 @@ export function rowOf<Row extends readonly unknown[], Named>(...layouts: readonl
             at,
           );
     },
-    parse: (row) => Object.fromEntries(byLength.get(row.length)!.map(([name, codec], place) => [name, codec.parse(row[place] as never)])) as Named,
+    parse: (row) =>
+      Object.fromEntries(
+        byLength.get(row.length)!.map(([name, codec], place) => [name, codec.parse(row[place] as never)]),
+      ) as Named,
     format: (named) => {
       const values = valuesOf(named);
       // Names that no row of the stream has, such as `kind`, are none of the fields.
       const present = Object.keys(values).filter((name) => known.has(name) && values[name] !== undefined);
       const fields = byLength.get(present.length);
       if (!fields?.every(([name]) => present.includes(name))) {
-        throw new UsageError('INVALID_ROW', `the fields are ${present.length === 0 ? 'none' : present.join(', ')}, expected ${expected}`);
+        throw new UsageError(
+          'INVALID_ROW',
+          `the fields are ${present.length === 0 ? 'none' : present.join(', ')}, expected ${expected}`,
+        );
       }
       return fields.map(([name, codec]) => codec.format(values[name] as never)) as unknown as Row;
     },
@@ -79,25 +103,37 @@ export function rowOf<Row extends readonly unknown[], Named>(...layouts: readonl
 }
 
 /** An object with exactly these keys. */
-export function objectOf<Wire extends object, Named extends object>(...table: readonly ObjectField<Wire, Named>[]): Codec<Wire, Named> {
+export function objectOf<Wire extends object, Named extends object>(
+  ...table: readonly ObjectField<Wire, Named>[]
+): Codec<Wire, Named> {
   const fields = table as unknown as readonly (readonly [name: string, key: string, codec: ErasedCodec])[];
   const expected = `an object of ${fields.map(([, key]) => key).join(', ')}`;
   return {
     faultOf: (value, at) => {
       // A key that is not known cannot be kept by its name, and nothing is thrown away: so it is a fault.
-      if (!isObject(value) || Object.keys(value).some((key) => fields.every(([, known]) => known !== key))) return fault(value, at, expected);
+      if (!isObject(value) || Object.keys(value).some((key) => fields.every(([, known]) => known !== key)))
+        return fault(value, at, expected);
       return firstFault(
         fields.map(([, key, codec]) => [codec, Object.hasOwn(value, key) ? value[key] : undefined, key]),
         at,
       );
     },
-    parse: (wire) => Object.fromEntries(fields.map(([name, key, codec]) => [name, codec.parse(valuesOf(wire)[key] as never)])) as Named,
-    format: (named) => Object.fromEntries(fields.map(([name, key, codec]) => [key, codec.format(valuesOf(named)[name] as never)])) as Wire,
+    parse: (wire) =>
+      Object.fromEntries(
+        fields.map(([name, key, codec]) => [name, codec.parse(valuesOf(wire)[key] as never)]),
+      ) as Named,
+    format: (named) =>
+      Object.fromEntries(
+        fields.map(([name, key, codec]) => [key, codec.format(valuesOf(named)[name] as never)]),
+      ) as Wire,
   };
 }
 
 /** A value that is the only field of what is named. */
-export function only<Name extends string, Wire, Value>(name: Name, codec: Codec<Wire, Value>): Codec<Wire, { readonly [N in Name]: Value }> {
+export function only<Name extends string, Wire, Value>(
+  name: Name,
+  codec: Codec<Wire, Value>,
+): Codec<Wire, { readonly [N in Name]: Value }> {
   return {
     faultOf: codec.faultOf,
     parse: (wire) => ({ [name]: codec.parse(wire) }) as { readonly [N in Name]: Value },
@@ -122,31 +158,43 @@ export interface UnknownKind {
 
 type Kind<Named extends { readonly kind: string }> = Exclude<Named['kind'], 'unknown'>;
 type CodecsByKind<Row, Named extends { readonly kind: string }> = {
-  readonly [K in Kind<Named>]: Codec<Extract<Row, readonly [K, unknown]>[1], Omit<Extract<Named, { readonly kind: K }>, 'kind'>>;
+  readonly [K in Kind<Named>]: Codec<
+    Extract<Row, readonly [K, unknown]>[1],
+    Omit<Extract<Named, { readonly kind: K }>, 'kind'>
+  >;
 };
 
 /** Rows `[type, data]`, where the type says what the data are. */
 export function typedRow<Row extends readonly [type: string, data: unknown], Named extends { readonly kind: string }>(
   codecs: CodecsByKind<Row, Named>,
 ): Codec<Row, Named | UnknownKind> {
-  const codecOf = (type: string): ErasedCodec | undefined => (Object.hasOwn(codecs, type) ? (codecs as Record<string, ErasedCodec>)[type] : undefined);
+  const codecOf = (type: string): ErasedCodec | undefined =>
+    Object.hasOwn(codecs, type) ? (codecs as Record<string, ErasedCodec>)[type] : undefined;
   return {
     faultOf: (row, at) => {
-      if (!Array.isArray(row) || row.length !== 2 || typeof row[0] !== 'string' || row[1] === undefined) return fault(row, at, '[type, data]');
+      if (!Array.isArray(row) || row.length !== 2 || typeof row[0] !== 'string' || row[1] === undefined)
+        return fault(row, at, '[type, data]');
       return codecOf(row[0])?.faultOf(row[1], row[0]);
     },
     parse: ([type, data]) => {
       const codec = codecOf(type);
-      return codec === undefined ? { kind: 'unknown', type, data } : ({ kind: type, ...(codec.parse(data as never) as object) } as unknown as Named);
+      return codec === undefined
+        ? { kind: 'unknown', type, data }
+        : ({ kind: type, ...(codec.parse(data as never) as object) } as unknown as Named);
     },
     format: (named) => {
       const { kind, type, data } = valuesOf(named);
       if (kind !== 'unknown') {
         const codec = codecOf(String(kind));
-        if (codec === undefined) throw new UsageError('INVALID_ROW', `kind is ${quoteValue(kind)}, expected ${Object.keys(codecs).join(', ')} or unknown`);
+        if (codec === undefined)
+          throw new UsageError(
+            'INVALID_ROW',
+            `kind is ${quoteValue(kind)}, expected ${Object.keys(codecs).join(', ')} or unknown`,
+          );
         return [kind, codec.format(named as never)] as unknown as Row;
       }
-      if (codecOf(String(type)) !== undefined) throw new UsageError('INVALID_ROW', `kind is "unknown", expected ${quoteValue(type)}: that type is known`);
+      if (codecOf(String(type)) !== undefined)
+        throw new UsageError('INVALID_ROW', `kind is "unknown", expected ${quoteValue(type)}: that type is known`);
       return [type, data] as unknown as Row;
     },
   };
@@ -164,7 +212,10 @@ function fault(value: unknown, at: string, expected: string): string {
   return `${at === '' ? 'the row' : at} is ${quoteValue(value)}, expected ${expected}`;
 }
 
-function firstFault(fields: readonly (readonly [codec: ErasedCodec, value: unknown, name: string])[], at: string): string | undefined {
+function firstFault(
+  fields: readonly (readonly [codec: ErasedCodec, value: unknown, name: string])[],
+  at: string,
+): string | undefined {
   for (const [codec, value, name] of fields) {
     const found = codec.faultOf(value, at === '' ? name : `${at}.${name}`);
     if (found !== undefined) return found;

@@ -2,7 +2,16 @@
 export { synapseLimits } from './profile.ts';
 export type { AccountData, AccountDataRow, Content, TagAccountData, TagAccountDataRow } from './account-data.ts';
 export { csCacheFake, type SynapseCacheKeys, type SynapseCacheName, synapseCacheNames } from './cache-names.ts';
-export type { EventsChange, EventsRow, EvFields, PersistedEvent, StateAllFields, StateChange, StateFields, StateOverhaul } from './events.ts';
+export type {
+  EventsChange,
+  EventsRow,
+  EvFields,
+  PersistedEvent,
+  StateAllFields,
+  StateChange,
+  StateFields,
+  StateOverhaul,
+} from './events.ts';
 export type { Edu, EduObject, FederationItem, FederationRow, PresenceObject } from './federation.ts';
 export { isTrue, type JsonObject, type SynapseBoolean, type UnknownKind, type UnknownRow } from './fields.ts';
 export type { SynapseStream } from './named-stream.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { validateRows } from '../model/row.ts';
-import { defineStream } from '../model/stream.ts';
+import { validateRows } from '../core/model/row.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { flag, integer, objectOf, rowOf, type SynapseBoolean, text } from './fields.ts';
 import { namedStream } from './named-stream.ts';
 
@@ -60,6 +60,10 @@ test.each<[unknown, string]>([
   [null, 'the fields are none, expected a list of 2 (name, size)'],
 ])('%j is no row, and the fault of whoever named it', (named, why) => {
   expect(() => doors.format(named as Named)).toThrow(
-    expect.objectContaining({ name: 'UsageError', code: 'INVALID_ROW', message: `what is named is no row of stream doors: ${why}` }),
+    expect.objectContaining({
+      name: 'UsageError',
+      code: 'INVALID_ROW',
+      message: `what is named is no row of stream doors: ${why}`,
+    }),
   );
 });

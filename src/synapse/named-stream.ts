@@ -1,7 +1,7 @@
 /** Streams whose rows are positional on the wire and have names in TypeScript. */
 
-import { PeerError, RowcastError, UsageError } from '../model/errors.ts';
-import type { Stream } from '../model/stream.ts';
+import { PeerError, RowcastError, UsageError } from '../core/model/errors.ts';
+import type { Stream } from '../core/model/stream.ts';
 import type { Codec } from './fields.ts';
 
 /** A stream that knows what the places of its rows mean. Its validator refuses other rows, and changes none. */
@@ -18,7 +18,10 @@ export interface SynapseStream<Row = unknown, Named = unknown> extends Stream<Ro
   format(named: Named): Row;
 }
 
-export function namedStream<Row, Named>(stream: Stream<Row>, { faultOf, parse, format }: Codec<Row, Named>): SynapseStream<Row, Named> {
+export function namedStream<Row, Named>(
+  stream: Stream<Row>,
+  { faultOf, parse, format }: Codec<Row, Named>,
+): SynapseStream<Row, Named> {
   return {
     ...stream,
     row: {
@@ -33,7 +36,8 @@ export function namedStream<Row, Named>(stream: Stream<Row>, { faultOf, parse, f
     },
     parse: (row) => {
       const fault = faultOf(row, '');
-      if (fault !== undefined) throw new PeerError('INVALID_ROW', `a row of stream ${stream.name} does not fit: ${fault}`);
+      if (fault !== undefined)
+        throw new PeerError('INVALID_ROW', `a row of stream ${stream.name} does not fit: ${fault}`);
       return parse(row as Row);
     },
     format: (named) => {
@@ -44,7 +48,9 @@ export function namedStream<Row, Named>(stream: Stream<Row>, { faultOf, parse, f
         throw new UsageError('INVALID_ROW', fault);
       } catch (cause) {
         if (!(cause instanceof RowcastError)) throw cause;
-        throw new UsageError('INVALID_ROW', `what is named is no row of stream ${stream.name}: ${cause.message}`, { cause });
+        throw new UsageError('INVALID_ROW', `what is named is no row of stream ${stream.name}: ${cause.message}`, {
+          cause,
+        });
       }
     },
   };

@@ -1,7 +1,19 @@
 import { describe, expect, test } from 'vitest';
 import { defineCachesStream } from '../cache/index.ts';
 import type { SynapseStream } from './named-stream.ts';
-import { backfill, caches, deviceLists, groups, presence, publicRooms, pushers, pushRules, receipts, toDevice, typing } from './plain-streams.ts';
+import {
+  backfill,
+  caches,
+  deviceLists,
+  groups,
+  presence,
+  publicRooms,
+  pushers,
+  pushRules,
+  receipts,
+  toDevice,
+  typing,
+} from './plain-streams.ts';
 
 test.each<[SynapseStream, unknown, object]>([
   [
@@ -12,16 +24,36 @@ test.each<[SynapseStream, unknown, object]>([
   [
     presence,
     ['@a:b', 'online', 3, 2, 0, 'working ☃', 1],
-    { userId: '@a:b', state: 'online', lastActiveTs: 3, lastFederationUpdateTs: 2, lastUserSyncTs: 0, statusMsg: 'working ☃', currentlyActive: 1 },
+    {
+      userId: '@a:b',
+      state: 'online',
+      lastActiveTs: 3,
+      lastFederationUpdateTs: 2,
+      lastUserSyncTs: 0,
+      statusMsg: 'working ☃',
+      currentlyActive: 1,
+    },
   ],
   [
     presence,
     ['@a:b', 'offline', 3, 2, 0, null, false],
-    { userId: '@a:b', state: 'offline', lastActiveTs: 3, lastFederationUpdateTs: 2, lastUserSyncTs: 0, statusMsg: null, currentlyActive: false },
+    {
+      userId: '@a:b',
+      state: 'offline',
+      lastActiveTs: 3,
+      lastFederationUpdateTs: 2,
+      lastUserSyncTs: 0,
+      statusMsg: null,
+      currentlyActive: false,
+    },
   ],
   [typing, ['!r', []], { roomId: '!r', userIds: [] }],
   [typing, ['!r', ['@a:b', '@c:d']], { roomId: '!r', userIds: ['@a:b', '@c:d'] }],
-  [receipts, ['!r', 'm.read', '@a:b', '$a', { ts: 1 }], { roomId: '!r', receiptType: 'm.read', userId: '@a:b', eventId: '$a', data: { ts: 1 } }],
+  [
+    receipts,
+    ['!r', 'm.read', '@a:b', '$a', { ts: 1 }],
+    { roomId: '!r', receiptType: 'm.read', userId: '@a:b', eventId: '$a', data: { ts: 1 } },
+  ],
   [
     receipts,
     ['!r', 'm.read', '@a:b', '$a', null, { ts: 1 }],
@@ -33,7 +65,11 @@ test.each<[SynapseStream, unknown, object]>([
   [caches, ['get_monthly_active_count', [], 5], { cacheName: 'get_monthly_active_count', keys: [], invalidationTs: 5 }],
   [caches, ['get_user_by_id', null, 5], { cacheName: 'get_user_by_id', keys: null, invalidationTs: 5 }],
   [publicRooms, ['!r', 1, null, null], { roomId: '!r', visibility: 1, appserviceId: null, networkId: null }],
-  [publicRooms, ['!r', false, 'irc', 'net'], { roomId: '!r', visibility: false, appserviceId: 'irc', networkId: 'net' }],
+  [
+    publicRooms,
+    ['!r', false, 'irc', 'net'],
+    { roomId: '!r', visibility: false, appserviceId: 'irc', networkId: 'net' },
+  ],
   [deviceLists, ['@a:b', null], { userId: '@a:b', destination: null }],
   [deviceLists, ['@a:b', 'c'], { userId: '@a:b', destination: 'c' }],
   [deviceLists, ['@a:b'], { entity: '@a:b' }],
@@ -50,12 +86,20 @@ test.each<[SynapseStream, unknown, object]>([
 });
 
 test.each<[SynapseStream, unknown, string]>([
-  [backfill, ['$a', '!r', 'm.room.message', null, null], 'expected a list of 6 (eventId, roomId, type, stateKey, redacts, relatesTo)'],
+  [
+    backfill,
+    ['$a', '!r', 'm.room.message', null, null],
+    'expected a list of 6 (eventId, roomId, type, stateKey, redacts, relatesTo)',
+  ],
   [backfill, ['$a', '!r', 'm.room.message', null, null, {}], 'relatesTo is {}, expected a string or null'],
   [presence, ['@a:b', 'online', '3', 2, 0, null, 1], 'lastActiveTs is "3", expected an integer'],
   [presence, ['@a:b', 'online', 3, 2.5, 0, null, 1], 'lastFederationUpdateTs is 2.5, expected an integer'],
   [presence, ['@a:b', 'online', 3, 2, 0, null, 2], 'currentlyActive is 2, expected true, false, 1 or 0'],
-  [presence, ['@a:b', 'online', 3, 2, 0, null], 'the row is ["@a:b","online",3,2,0,null], expected a list of 7 (userId, state'],
+  [
+    presence,
+    ['@a:b', 'online', 3, 2, 0, null],
+    'the row is ["@a:b","online",3,2,0,null], expected a list of 7 (userId, state',
+  ],
   [typing, ['!r', '@a:b'], 'userIds is "@a:b", expected a list of strings'],
   [receipts, ['!r', 'm.read', '@a:b', '$a', '{"ts":1}'], 'data is "{\\"ts\\":1}", expected an object'],
   [receipts, ['!r', 'm.read', '@a:b', '$a', { ts: 1 }, null], 'threadId is {"ts":1}, expected a string or null'],
@@ -64,7 +108,11 @@ test.each<[SynapseStream, unknown, string]>([
   [publicRooms, ['!r', null, null, null], 'visibility is null, expected true, false, 1 or 0'],
   [deviceLists, ['@a:b', 'c', true], 'isSignature is "c", expected true, false, 1 or 0'],
   [deviceLists, ['@a:b', true], 'destination is true, expected a string or null'],
-  [deviceLists, [], 'the row is [], expected a list of 2 (userId, destination) or 1 (entity) or 3 (userId, isSignature, hostsCalculated)'],
+  [
+    deviceLists,
+    [],
+    'the row is [], expected a list of 2 (userId, destination) or 1 (entity) or 3 (userId, isSignature, hostsCalculated)',
+  ],
   [toDevice, [null], 'entity is null, expected a string'],
   [groups, ['+g:b', '@a:b', 'membership', null], 'content is null, expected an object'],
   [caches, ['get_user_by_id', [5], 5], 'keys is [5], expected a list of strings or null'],
@@ -79,13 +127,22 @@ describe('caches', () => {
     expect(caches).toMatchObject({ name, durable, retain });
   });
 
-  test.each([[['c', ['k'], 1]], [['c', [], 0]], [['c', null, -1]], [[]], [['c', [5], 1]], [['c', 'k', 1]], [['c', [], 1.5]], [['c', [], 1, 2]], [null]])(
-    'takes %j where that stream does, and only there',
-    async (row) => {
-      const verdicts = await Promise.all([caches, defineCachesStream()].map(async (stream) => stream.row!['~standard'].validate(row)));
-      expect(verdicts[0]!.issues === undefined).toBe(verdicts[1]!.issues === undefined);
-    },
-  );
+  test.each([
+    [['c', ['k'], 1]],
+    [['c', [], 0]],
+    [['c', null, -1]],
+    [[]],
+    [['c', [5], 1]],
+    [['c', 'k', 1]],
+    [['c', [], 1.5]],
+    [['c', [], 1, 2]],
+    [null],
+  ])('takes %j where that stream does, and only there', async (row) => {
+    const verdicts = await Promise.all(
+      [caches, defineCachesStream()].map(async (stream) => stream.row!['~standard'].validate(row)),
+    );
+    expect(verdicts[0]!.issues === undefined).toBe(verdicts[1]!.issues === undefined);
+  });
 });
 
 test('typing is worth nothing after a restart, and little is kept of it', () => {

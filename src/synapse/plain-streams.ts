@@ -1,11 +1,29 @@
 /** The streams whose rows are plain lists of fields. */
 
 import { defineCachesStream, type InvalidationRow } from '../cache/index.ts';
-import { defineStream } from '../model/stream.ts';
-import { flag, integer, jsonObject, type JsonObject, rowOf, type SynapseBoolean, text, textOrNull, texts, textsOrNull } from './fields.ts';
+import { defineStream } from '../core/model/stream.ts';
+import {
+  flag,
+  integer,
+  jsonObject,
+  type JsonObject,
+  rowOf,
+  type SynapseBoolean,
+  text,
+  textOrNull,
+  texts,
+  textsOrNull,
+} from './fields.ts';
 import { namedStream, type SynapseStream } from './named-stream.ts';
 
-export type BackfillRow = readonly [eventId: string, roomId: string, type: string, stateKey: string | null, redacts: string | null, relatesTo: string | null];
+export type BackfillRow = readonly [
+  eventId: string,
+  roomId: string,
+  type: string,
+  stateKey: string | null,
+  redacts: string | null,
+  relatesTo: string | null,
+];
 /** An event that is older than when this server joined its room. */
 export interface Backfill {
   readonly eventId: string;
@@ -81,7 +99,14 @@ export const typing: SynapseStream<TypingRow, Typing> = namedStream(
 /** 5 fields until Synapse 1.68, 6 from 1.69. */
 export type ReceiptsRow =
   | readonly [roomId: string, receiptType: string, userId: string, eventId: string, data: JsonObject]
-  | readonly [roomId: string, receiptType: string, userId: string, eventId: string, threadId: string | null, data: JsonObject];
+  | readonly [
+      roomId: string,
+      receiptType: string,
+      userId: string,
+      eventId: string,
+      threadId: string | null,
+      data: JsonObject,
+    ];
 export interface Receipt {
   readonly roomId: string;
   readonly receiptType: string;
@@ -155,7 +180,12 @@ export const caches: SynapseStream<InvalidationRow, CacheInvalidation> = namedSt
   ]),
 );
 
-export type PublicRoomsRow = readonly [roomId: string, visibility: SynapseBoolean, appserviceId: string | null, networkId: string | null];
+export type PublicRoomsRow = readonly [
+  roomId: string,
+  visibility: SynapseBoolean,
+  appserviceId: string | null,
+  networkId: string | null,
+];
 /** A room came into the directory of public rooms, or left it. */
 export interface PublicRoomChange {
   readonly roomId: string;

@@ -1,11 +1,14 @@
 /** What workers tell a primary, each command with a callback of its own. */
 
-import { HandlerError, messageOf } from '../model/errors.ts';
+import { HandlerError, messageOf } from '../core/model/errors.ts';
 import type { ConnectedWorker, Primary, PrimaryEvents } from '../primary/primary.ts';
-import type { UpstreamCommand } from '../protocol/command.ts';
+import type { UpstreamCommand } from '../core/wire/command.ts';
 
 type CommandOf<Name extends UpstreamCommand['name']> = Extract<UpstreamCommand, { name: Name }>;
-type Callback<Name extends UpstreamCommand['name']> = (command: CommandOf<Name>, worker: ConnectedWorker) => void | Promise<void>;
+type Callback<Name extends UpstreamCommand['name']> = (
+  command: CommandOf<Name>,
+  worker: ConnectedWorker,
+) => void | Promise<void>;
 
 export interface CommandCallbacks {
   readonly userSync?: Callback<'USER_SYNC'>;
@@ -40,15 +43,20 @@ export function handleCommands(primary: Primary, callbacks: CommandCallbacks): (
     try {
       await callback();
     } catch (cause) {
-      primary.emit('error', new HandlerError('HANDLER_FAILED', `the callback for ${command} failed: ${messageOf(cause)}`, { cause }));
+      primary.emit(
+        'error',
+        new HandlerError('HANDLER_FAILED', `the callback for ${command} failed: ${messageOf(cause)}`, { cause }),
+      );
     }
   };
   const handleCommand = ({ command, worker }: PrimaryEvents['command'][0]): void => {
     const callback = callbacks[callbackNames[command.name]] as Callback<UpstreamCommand['name']> | undefined;
     void call(command.name, () => callback?.(command, worker));
   };
-  const handleNamed = ({ name, worker }: PrimaryEvents['named'][0]): void => void call('NAME', () => callbacks.name?.(name, worker));
-  const handlePeerError = ({ text, worker }: PrimaryEvents['peer-error'][0]): void => void call('ERROR', () => callbacks.error?.(text, worker));
+  const handleNamed = ({ name, worker }: PrimaryEvents['named'][0]): void =>
+    void call('NAME', () => callbacks.name?.(name, worker));
+  const handlePeerError = ({ text, worker }: PrimaryEvents['peer-error'][0]): void =>
+    void call('ERROR', () => callbacks.error?.(text, worker));
   primary.on('command', handleCommand);
   primary.on('named', handleNamed);
   primary.on('peer-error', handlePeerError);

@@ -3,19 +3,32 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { captureNames, readCapture } from '../../test/support/captures.ts';
 import { deploy } from '../../test/support/deployment.ts';
-import { validateRows } from '../model/row.ts';
+import { validateRows } from '../core/model/row.ts';
 import type { AccountData, TagAccountData } from './account-data.ts';
 import type { EventsChange } from './events.ts';
 import type { FederationItem } from './federation.ts';
 import type { JsonObject, SynapseBoolean } from './fields.ts';
-import type { Backfill, CacheInvalidation, DeviceListChange, GroupChange, Presence, PublicRoomChange, PusherChange, Receipt, Typing } from './plain-streams.ts';
+import type {
+  Backfill,
+  CacheInvalidation,
+  DeviceListChange,
+  GroupChange,
+  Presence,
+  PublicRoomChange,
+  PusherChange,
+  Receipt,
+  Typing,
+} from './plain-streams.ts';
 import { pushRules, synapseStream, synapseStreams, toDevice } from './streams.ts';
 
 const namesOf = (list: readonly { readonly name: string }[]): string[] => list.map(({ name }) => name);
 
 describe('a primary offers', () => {
   // The sentence of docs/protocol.md: "Streams that `rowcast serve` offers by default: …; federation only when asked for …"
-  const [, documented] = /by default: ([^;]+); federation only/.exec(readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')) ?? [];
+  const [, documented] =
+    /by default: ([^;]+); federation only/.exec(
+      readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8'),
+    ) ?? [];
 
   test('the 14 streams that docs/protocol.md lists', () => {
     expect(namesOf(synapseStreams())).toEqual(documented!.split(/,\s+/));
@@ -28,7 +41,10 @@ describe('a primary offers', () => {
   });
 
   test('all but typing and federation durably', () => {
-    expect(namesOf(synapseStreams({ federation: true }).filter(({ durable }) => !durable))).toEqual(['typing', 'federation']);
+    expect(namesOf(synapseStreams({ federation: true }).filter(({ durable }) => !durable))).toEqual([
+      'typing',
+      'federation',
+    ]);
   });
 
   test('rows that fit alone', async () => {
@@ -63,7 +79,11 @@ describe('every row that a real Synapse 1.4.0 sent', () => {
   });
 
   test('is of all 15 streams but caches, which has rows on PostgreSQL alone', () => {
-    const seen = new Set(captureNames.flatMap((name) => readCapture(name).expected.flatMap((expected) => ('rows' in expected ? [expected.stream] : []))));
+    const seen = new Set(
+      captureNames.flatMap((name) =>
+        readCapture(name).expected.flatMap((expected) => ('rows' in expected ? [expected.stream] : [])),
+      ),
+    );
     expect([...seen].sort()).toEqual(
       namesOf(synapseStreams({ federation: true }))
         .filter((name) => name !== 'caches')
@@ -79,15 +99,31 @@ const integer = fc.maxSafeInteger();
 const flag = fc.constantFrom<SynapseBoolean[]>(true, false, 0, 1);
 // JSON has no negative zero.
 const json = fc.jsonValue({ maxDepth: 2 }).map((value) => JSON.parse(JSON.stringify(value)) as unknown);
-const object: fc.Arbitrary<JsonObject> = fc.dictionary(text, json, { maxKeys: 3, noNullPrototype: true }).map((value) => JSON.parse(JSON.stringify(value)));
+const object: fc.Arbitrary<JsonObject> = fc
+  .dictionary(text, json, { maxKeys: 3, noNullPrototype: true })
+  .map((value) => JSON.parse(JSON.stringify(value)));
 const unknownRow = fc.record({
   kind: fc.constant('unknown' as const),
   type: text.filter((type) => !['ev', 'state', 'state-all', 'p', 'pd', 'k', 'e', 'd'].includes(type)),
   data: json,
 });
 
-const backfill: fc.Arbitrary<Backfill> = fc.record({ eventId: text, roomId: text, type: text, stateKey: orNull, redacts: orNull, relatesTo: orNull });
-const { relatesTo, ...five } = { eventId: text, roomId: text, type: text, stateKey: orNull, redacts: orNull, relatesTo: orNull };
+const backfill: fc.Arbitrary<Backfill> = fc.record({
+  eventId: text,
+  roomId: text,
+  type: text,
+  stateKey: orNull,
+  redacts: orNull,
+  relatesTo: orNull,
+});
+const { relatesTo, ...five } = {
+  eventId: text,
+  roomId: text,
+  type: text,
+  stateKey: orNull,
+  redacts: orNull,
+  relatesTo: orNull,
+};
 const ev = { kind: fc.constant('ev' as const), ...five };
 const presence: fc.Arbitrary<Presence> = fc.record({
   userId: text,
@@ -120,8 +156,17 @@ const named = {
   receipts: fc.oneof<fc.Arbitrary<Receipt>[]>(fc.record(receipt), fc.record({ ...receipt, threadId: orNull })),
   push_rules: userId,
   pushers: fc.record({ userId: text, appId: text, pushkey: text, deleted: flag }) satisfies fc.Arbitrary<PusherChange>,
-  caches: fc.record({ cacheName: text, keys: fc.option(texts, { nil: null }), invalidationTs: integer }) satisfies fc.Arbitrary<CacheInvalidation>,
-  public_rooms: fc.record({ roomId: text, visibility: flag, appserviceId: orNull, networkId: orNull }) satisfies fc.Arbitrary<PublicRoomChange>,
+  caches: fc.record({
+    cacheName: text,
+    keys: fc.option(texts, { nil: null }),
+    invalidationTs: integer,
+  }) satisfies fc.Arbitrary<CacheInvalidation>,
+  public_rooms: fc.record({
+    roomId: text,
+    visibility: flag,
+    appserviceId: orNull,
+    networkId: orNull,
+  }) satisfies fc.Arbitrary<PublicRoomChange>,
   device_lists: fc.oneof<fc.Arbitrary<DeviceListChange>[]>(
     fc.record({ userId: text, destination: orNull }),
     entity,
@@ -170,7 +215,9 @@ describe('whatever is named comes back from the wire as it was named', () => {
         const verdict = stream.row!['~standard'].validate(value);
         if ('issues' in verdict && verdict.issues !== undefined) {
           expect(verdict.issues[0]!.message).toMatch(/ is .*, expected /s);
-          expect(() => stream.parse(value)).toThrow(expect.objectContaining({ name: 'PeerError', code: 'INVALID_ROW' }));
+          expect(() => stream.parse(value)).toThrow(
+            expect.objectContaining({ name: 'PeerError', code: 'INVALID_ROW' }),
+          );
         } else expect(stream.format(stream.parse(value))).toStrictEqual(value);
       }),
     );

@@ -1,16 +1,40 @@
 /** The 15 streams of Synapse 1.4.0. */
 
-import type { Stream } from '../model/stream.ts';
+import type { Stream } from '../core/model/stream.ts';
 import { accountData, tagAccountData } from './account-data.ts';
 import { events } from './events.ts';
 import { federation } from './federation.ts';
 import type { SynapseStream } from './named-stream.ts';
-import { backfill, caches, deviceLists, groups, presence, publicRooms, pushers, pushRules, receipts, toDevice, typing } from './plain-streams.ts';
+import {
+  backfill,
+  caches,
+  deviceLists,
+  groups,
+  presence,
+  publicRooms,
+  pushers,
+  pushRules,
+  receipts,
+  toDevice,
+  typing,
+} from './plain-streams.ts';
 
 export { accountData, tagAccountData } from './account-data.ts';
 export { events } from './events.ts';
 export { federation } from './federation.ts';
-export { backfill, caches, deviceLists, groups, presence, publicRooms, pushers, pushRules, receipts, toDevice, typing } from './plain-streams.ts';
+export {
+  backfill,
+  caches,
+  deviceLists,
+  groups,
+  presence,
+  publicRooms,
+  pushers,
+  pushRules,
+  receipts,
+  toDevice,
+  typing,
+} from './plain-streams.ts';
 
 const always: readonly SynapseStream[] = [
   events,
@@ -32,7 +56,11 @@ const always: readonly SynapseStream[] = [
 const byName = new Map([...always, federation as SynapseStream].map((stream) => [stream.name, stream]));
 
 /** What a primary offers, for `createPrimary`. `federation` exists only where it is asked for: where another process sends to other servers. */
-export function synapseStreams({ federation: isOffered = false }: { readonly federation?: boolean } = {}): readonly Stream[] {
+export function synapseStreams({
+  federation: isOffered = false,
+}: {
+  readonly federation?: boolean;
+} = {}): readonly Stream[] {
   return isOffered ? [...always, federation] : [...always];
 }
 

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { readCapture } from '../../test/support/captures.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import type { Primary } from '../primary/primary.ts';
-import { decodeCommand } from '../protocol/codec.ts';
-import type { UpstreamCommand } from '../protocol/command.ts';
+import { decodeCommand } from '../core/wire/codec.ts';
+import type { UpstreamCommand } from '../core/wire/command.ts';
 import type { Worker } from '../worker/worker.ts';
 import { type SyncingUsers, trackSyncingUsers } from './syncing-users.ts';
 
@@ -31,7 +31,12 @@ async function setUp(): Promise<Setup> {
   return { primary, syncing, story, worker };
 }
 
-const sync = (userId: string, state: 'start' | 'end', lastSyncMs: number): UpstreamCommand => ({ name: 'USER_SYNC', userId, state, lastSyncMs });
+const sync = (userId: string, state: 'start' | 'end', lastSyncMs: number): UpstreamCommand => ({
+  name: 'USER_SYNC',
+  userId,
+  state,
+  lastSyncMs,
+});
 
 test('a user syncs from the first start to the last end, whichever workers say so', async () => {
   const { syncing, story, worker } = await setUp();

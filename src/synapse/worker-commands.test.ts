@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest';
 import { deploy, settle } from '../../test/support/deployment.ts';
 import { ScriptedPrimary } from '../../test/support/scripted-primary.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { createWorker, type Worker } from '../worker/worker.ts';
 import { synapseLimits } from './profile.ts';
@@ -44,17 +44,22 @@ test.each([
   ['has a space', 'two words'],
   ['is empty', ''],
   ['makes too long a line', `@${'u'.repeat(20_000)}:x`],
-])('a user id that %s is refused with or without a connection, and the others are told after each reconnect', async (_what, userId) => {
-  const { primary, worker, commands, connect } = setUp();
-  void worker.start();
-  expect(() => commands.startSync(userId)).toThrow(REFUSED);
-  commands.startSync('@a:x');
-  await connect();
-  expect(() => commands.startSync(userId)).toThrow(REFUSED);
-  primary.cut();
-  await connect();
-  expect(primary.takeLines().filter((line) => line.startsWith('USER_SYNC '))).toEqual([expect.stringMatching(/^USER_SYNC @a:x start \d+$/)]);
-});
+])(
+  'a user id that %s is refused with or without a connection, and the others are told after each reconnect',
+  async (_what, userId) => {
+    const { primary, worker, commands, connect } = setUp();
+    void worker.start();
+    expect(() => commands.startSync(userId)).toThrow(REFUSED);
+    commands.startSync('@a:x');
+    await connect();
+    expect(() => commands.startSync(userId)).toThrow(REFUSED);
+    primary.cut();
+    await connect();
+    expect(primary.takeLines().filter((line) => line.startsWith('USER_SYNC '))).toEqual([
+      expect.stringMatching(/^USER_SYNC @a:x start \d+$/),
+    ]);
+  },
+);
 
 test('however many wait for a SYNC, the worker has one listener for them, and none when the last is through', async () => {
   const { clock, primary, worker, commands, connect } = setUp();

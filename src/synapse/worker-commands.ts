@@ -1,10 +1,10 @@
 /** What a worker tells a primary, each command with a function of its own. Unreliable, as commands are: lost with the connection. */
 
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
-import { UsageError } from '../model/errors.ts';
-import type { Token } from '../model/token.ts';
-import { encodeCommandWithin } from '../protocol/codec.ts';
-import type { UpstreamCommand } from '../protocol/command.ts';
+import { UsageError } from '../core/model/errors.ts';
+import type { Token } from '../core/model/token.ts';
+import { encodeCommandWithin } from '../core/wire/codec.ts';
+import type { UpstreamCommand } from '../core/wire/command.ts';
 import type { Worker } from '../worker/worker.ts';
 
 type FieldsOf<Name extends UpstreamCommand['name']> = Omit<Extract<UpstreamCommand, { name: Name }>, 'name'>;
@@ -21,7 +21,10 @@ const DEFAULT_SYNC_TIMEOUT_MS = 5_000;
  * Functions that send. Who syncs is remembered, and told whenever the worker connects.
  * @throws UsageError INVALID_COMMAND, CLOSED: each function, as `worker.send`
  */
-export function synapseCommands(worker: Worker, { clock = systemClock }: { readonly clock?: Clock } = {}): SynapseCommands {
+export function synapseCommands(
+  worker: Worker,
+  { clock = systemClock }: { readonly clock?: Clock } = {},
+): SynapseCommands {
   return new SynapseCommands(worker, clock);
 }
 
@@ -48,7 +51,12 @@ export class SynapseCommands {
   startSync(userId: string): void {
     const now = this.#now;
     // Before it is remembered: what fits on no line would fail at every reconnect, where there is no caller to tell.
-    encodeCommandWithin(this.#worker.limits.maxLineBytes, { name: 'USER_SYNC', userId, state: 'start', lastSyncMs: now });
+    encodeCommandWithin(this.#worker.limits.maxLineBytes, {
+      name: 'USER_SYNC',
+      userId,
+      state: 'start',
+      lastSyncMs: now,
+    });
     this.#syncing.set(userId, now);
     // Otherwise it is told with all the others, once there is a connection.
     if (this.#worker.isConnected) this.#sendSync(userId, 'start', now);
@@ -96,7 +104,14 @@ export class SynapseCommands {
       };
       const handleAbort = (): void => settle(() => reject(signal!.reason as Error));
       const timer = this.#clock.wakeIn(timeoutMs, () =>
-        settle(() => reject(new UsageError('WAIT_TIMEOUT', `the primary did not send SYNC ${JSON.stringify(text)} within ${timeoutMs} ms`))),
+        settle(() =>
+          reject(
+            new UsageError(
+              'WAIT_TIMEOUT',
+              `the primary did not send SYNC ${JSON.stringify(text)} within ${timeoutMs} ms`,
+            ),
+          ),
+        ),
       );
       if (this.#waits.size === 0) this.#worker.on('sync', this.#handleSync);
       this.#waits.add(hear);

@@ -1,8 +1,8 @@
 /** Checkers of what readers are given: each row once, in order, nothing missing, batches whole, positions and resets true. Pure: fed with happenings. */
 
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
-import type { Position } from '../protocol/interests.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+import type { Position } from '../core/follow/interests.ts';
 import type { Checker } from './checkers.ts';
 import type { Happening, StartsAt } from './happening.ts';
 import type { Truth } from './truth.ts';
@@ -19,7 +19,8 @@ export class EachRowOnce implements Checker {
     const seen = getOrMake(this.#seen, happening.reader, () => new Set<string>());
     for (const { batch, index } of happening.rows) {
       const row = `${batch}.${index}`;
-      if (seen.has(row)) return `${happening.reader} was given row ${index} of batch ${batch} (token ${happening.token}) twice`;
+      if (seen.has(row))
+        return `${happening.reader} was given row ${index} of batch ${batch} (token ${happening.token}) twice`;
       seen.add(row);
     }
     return undefined;
@@ -41,7 +42,8 @@ export class InOrder implements Checker {
     const { reader, token, rows } = happening;
     for (let i = 1; i < rows.length; i++) {
       const before = rows[i - 1]!;
-      if (rows[i]!.batch === before.batch && rows[i]!.index < before.index) return `${reader} was given the rows of batch ${before.batch} in another order`;
+      if (rows[i]!.batch === before.batch && rows[i]!.index < before.index)
+        return `${reader} was given the rows of batch ${before.batch} in another order`;
     }
     const logId = this.#truth.batch(rows[0]!.batch)?.logId ?? '';
     const last = this.#last.get(reader);
@@ -66,10 +68,13 @@ export class WholeBatches implements Checker {
     const numbers = new Set(rows.map((row) => row.batch));
     if (numbers.size !== 1) return `${reader} was given rows of batches ${[...numbers].join(', ')} as one batch`;
     const batch = this.#truth.batch(rows[0]!.batch);
-    if (batch === undefined || batch.stream !== happening.stream) return `${reader} was given batch ${rows[0]!.batch}, which no log of the stream ever had`;
-    if (batch.token !== token) return `${reader} was given batch ${batch.number} as token ${token}, it is ${batch.token}`;
+    if (batch === undefined || batch.stream !== happening.stream)
+      return `${reader} was given batch ${rows[0]!.batch}, which no log of the stream ever had`;
+    if (batch.token !== token)
+      return `${reader} was given batch ${batch.number} as token ${token}, it is ${batch.token}`;
     const got = new Set(rows.map((row) => row.index)).size;
-    if (got !== batch.rows) return `${reader} was given ${got} of the ${batch.rows} rows of batch ${batch.number} (token ${token})`;
+    if (got !== batch.rows)
+      return `${reader} was given ${got} of the ${batch.rows} rows of batch ${batch.number} (token ${token})`;
     return undefined;
   }
 }
@@ -131,7 +136,8 @@ export class NothingMissing implements Checker {
 
   #handleEnd({ reader, stream, position }: Extract<Happening, { kind: 'ended' }>): string | undefined {
     const from = this.#reached.get(reader);
-    if (position === undefined || from === undefined || typeof from === 'string' || from.logId !== position.logId) return undefined;
+    if (position === undefined || from === undefined || typeof from === 'string' || from.logId !== position.logId)
+      return undefined;
     const next = this.#truth.next(from.logId ?? '', stream, from.token);
     if (next === undefined || next.token > position.token) return undefined;
     return `${reader} says that it stands at ${position.token}; batch ${next.number} (token ${next.token}) never came`;
@@ -177,8 +183,10 @@ export class HonestPositions implements Checker {
     this.#told.set(reader, position);
     if (logId === undefined) return `${reader} was told position ${token} without the history that it is of`;
     const now = this.#truth.now(stream);
-    if (now.logId === logId && token > now.latest) return `${reader} was told position ${token}, the stream ends at ${now.latest}`;
-    if (told?.logId === logId && token < told.token) return `${reader} was told position ${token} after ${told.token} without a reset`;
+    if (now.logId === logId && token > now.latest)
+      return `${reader} was told position ${token}, the stream ends at ${now.latest}`;
+    if (told?.logId === logId && token < told.token)
+      return `${reader} was told position ${token} after ${told.token} without a reset`;
     return undefined;
   }
 
@@ -205,7 +213,8 @@ export class AtLeastOnce implements Checker {
         const { from, isResumed, reader } = happening;
         if (typeof from === 'string') return undefined;
         const reached = this.#reached.get(keyOf(happening, from.logId));
-        if (isResumed && from.token > (reached ?? -1)) return `${reader} resumed at token ${from.token}, and had applied rows up to ${reached ?? 'none'}`;
+        if (isResumed && from.token > (reached ?? -1))
+          return `${reader} resumed at token ${from.token}, and had applied rows up to ${reached ?? 'none'}`;
         this.#reach(happening, from);
         return undefined;
       }
@@ -274,7 +283,8 @@ export class TrueResets implements Checker {
   #move(reader: string, to: Position): string | undefined {
     const at = this.#at.get(reader);
     this.#at.set(reader, to);
-    if (typeof at !== 'object' || at.logId === undefined || to.logId === undefined || at.logId === to.logId) return undefined;
+    if (typeof at !== 'object' || at.logId === undefined || to.logId === undefined || at.logId === to.logId)
+      return undefined;
     return `${reader} went from history ${at.logId} to ${to.logId} and was told of no reset`;
   }
 }

@@ -1,7 +1,15 @@
 /** All checkers of a world, and those of what is not about rows: durability, memory, connections, and the end. */
 
 import type { Happening } from './happening.ts';
-import { AtLeastOnce, EachRowOnce, HonestPositions, InOrder, NothingMissing, TrueResets, WholeBatches } from './checkers-of-rows.ts';
+import {
+  AtLeastOnce,
+  EachRowOnce,
+  HonestPositions,
+  InOrder,
+  NothingMissing,
+  TrueResets,
+  WholeBatches,
+} from './checkers-of-rows.ts';
 import type { Truth } from './truth.ts';
 
 /** Sees everything that happens, in order. Says what is wrong at once, and undefined while nothing is. */
@@ -57,12 +65,14 @@ class AcknowledgedIsKept implements Checker {
     const found = new Map<number, number>();
     for (const { batch } of rows) found.set(batch, (found.get(batch) ?? 0) + 1);
     for (const { batch, of } of rows)
-      if (found.get(batch) !== of) return `${stream} holds ${found.get(batch)} of the ${of} rows of batch ${batch} after a start`;
+      if (found.get(batch) !== of)
+        return `${stream} holds ${found.get(batch)} of the ${of} rows of batch ${batch} after a start`;
     for (const number of this.#acknowledged) {
       const batch = this.#truth.batch(number);
       if (batch === undefined) return `batch ${number} was acknowledged, and no log has it after a start`;
       const isExpected = batch.stream === stream && batch.logId === logId && batch.token >= earliest;
-      if (isExpected && !found.has(number)) return `batch ${number} of ${stream} (token ${batch.token}) was acknowledged, and is gone after a start`;
+      if (isExpected && !found.has(number))
+        return `batch ${number} of ${stream} (token ${batch.token}) was acknowledged, and is gone after a start`;
     }
     return undefined;
   }

@@ -5,17 +5,17 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomHex, randomInteger } from '../base/random.ts';
-import { encodeChunks } from '../log/appends.ts';
+import { encodeChunks } from '../log/group-commit.ts';
 import type { Chunk } from '../log/chunk.ts';
 import { ChunkList } from '../log/chunk-list.ts';
 import { pageOf, refuseGap } from '../log/chunk-page.ts';
 import type { Hint, HintListener, Log, LogOptions, ReadOptions } from '../log/log.ts';
-import { checkBatch } from '../model/batch.ts';
-import { UsageError } from '../model/errors.ts';
-import type { Bounds, Page } from '../model/page.ts';
-import type { RowText } from '../model/row.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import { checkBatch } from '../core/model/batch.ts';
+import { UsageError } from '../core/model/errors.ts';
+import type { Bounds, Page } from '../core/model/page.ts';
+import type { RowText } from '../core/model/row.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 
 export interface CrashableLogOptions {
   readonly name: string;

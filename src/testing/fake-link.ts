@@ -7,7 +7,7 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
-import { ConnectionError } from '../model/errors.ts';
+import { ConnectionError } from '../core/model/errors.ts';
 import type { Connection, ConnectionHandler } from '../transport/transport.ts';
 
 export interface LinkOptions {
@@ -31,7 +31,10 @@ export class FakeLink {
 
   constructor(options: LinkOptions) {
     this.options = options;
-    const ends: [LinkEnd, LinkEnd] = [new LinkEnd(this, `${options.name} at the worker`), new LinkEnd(this, `${options.name} at the primary`)];
+    const ends: [LinkEnd, LinkEnd] = [
+      new LinkEnd(this, `${options.name} at the worker`),
+      new LinkEnd(this, `${options.name} at the primary`),
+    ];
     ends[0].joinTo(ends[1]);
     ends[1].joinTo(ends[0]);
     this.ends = ends;
@@ -51,7 +54,9 @@ export class FakeLink {
 
   /** The last instant at which it did not carry bytes as it should. */
   get lastTroubleAt(): Millis {
-    return this.#diedAt === undefined ? Math.min(this.#stalledUntil, this.options.clock.now()) : this.options.clock.now();
+    return this.#diedAt === undefined
+      ? Math.min(this.#stalledUntil, this.options.clock.now())
+      : this.options.clock.now();
   }
 
   get stalledUntil(): Millis {
@@ -302,7 +307,9 @@ export class LinkEnd implements Connection {
     const { random, tinyPieces } = this.#link.options;
     const isTiny = this.#pieces++ < tinyPieces;
     const isAll = !isTiny && random.next() < 0.5;
-    let leftBytes = isAll ? this.#incomingBytes : randomInteger(random, 1, isTiny ? Math.min(8, this.#incomingBytes) : this.#incomingBytes);
+    let leftBytes = isAll
+      ? this.#incomingBytes
+      : randomInteger(random, 1, isTiny ? Math.min(8, this.#incomingBytes) : this.#incomingBytes);
     this.#incomingBytes -= leftBytes;
     const parts: Uint8Array[] = [];
     while (leftBytes > 0) {

@@ -2,7 +2,7 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
-import { ConnectionError } from '../model/errors.ts';
+import { ConnectionError } from '../core/model/errors.ts';
 import type { ConnectionHandler } from '../transport/transport.ts';
 import { FakeLink, type LinkEnd } from './fake-link.ts';
 

@@ -2,7 +2,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
-import type { Stream } from '../model/stream.ts';
+import type { Stream } from '../core/model/stream.ts';
 import type { FakeLink } from './fake-link.ts';
 import type { FakeNetwork } from './fake-network.ts';
 import type { SimulatedPrimary } from './simulated-primary.ts';
@@ -123,7 +123,10 @@ const trim: Fault = ({ primary, streams, random }) => {
   const log = primary.logOf(name);
   const { earliest, latest } = log.bounds(name);
   // All of it, sometimes; else mostly the older half.
-  const upTo = random.next() < 0.1 ? latest : randomInteger(random, earliest, Math.max(earliest, Math.floor((earliest + latest) / 2)));
+  const upTo =
+    random.next() < 0.1
+      ? latest
+      : randomInteger(random, earliest, Math.max(earliest, Math.floor((earliest + latest) / 2)));
   void log.trim(name, upTo);
   return `${name} is trimmed up to ${upTo}`;
 };

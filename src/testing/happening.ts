@@ -1,9 +1,9 @@
 /** What happened in a world, as the checkers hear it. Readers and processes go by names, so that a report can be read. */
 
 import type { Millis } from '../base/clock.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
-import type { Position } from '../protocol/interests.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+import type { Position } from '../core/follow/interests.ts';
 
 export type StartsAt = Position | 'start' | 'now';
 
@@ -26,7 +26,13 @@ export type Happening =
   /** The primary told its application that a batch is durable. */
   | { readonly kind: 'acknowledged'; readonly batch: number }
   /** All that a log holds of a stream, read after a start. `logId` tells whether it is the history from before. */
-  | { readonly kind: 'recovered'; readonly stream: StreamName; readonly logId: string; readonly earliest: Token; readonly rows: readonly WorldRow[] }
+  | {
+      readonly kind: 'recovered';
+      readonly stream: StreamName;
+      readonly logId: string;
+      readonly earliest: Token;
+      readonly rows: readonly WorldRow[];
+    }
   /** `isResumed`: from the worker's own checkpoint. */
   | ({ readonly kind: 'subscribed'; readonly from: StartsAt; readonly isResumed: boolean } & Reader)
   | ({ readonly kind: 'applied'; readonly token: Token; readonly rows: readonly WorldRow[] } & Reader)
@@ -37,7 +43,13 @@ export type Happening =
   /** The subscription ended with an error. `received`: how far the rows that came, applied or not, went. */
   | ({ readonly kind: 'failed'; readonly code: string; readonly received: Position | undefined } & Reader)
   /** The most that somebody held in memory, and what it may hold. */
-  | { readonly kind: 'held'; readonly who: string; readonly what: string; readonly bytes: number; readonly maxBytes: number }
+  | {
+      readonly kind: 'held';
+      readonly who: string;
+      readonly what: string;
+      readonly bytes: number;
+      readonly maxBytes: number;
+    }
   /** A session called its peer silent. `healthyMs`: for how long the link had carried what there was. */
   | { readonly kind: 'called-silent'; readonly who: string; readonly healthyMs: Millis; readonly idleTimeoutMs: Millis }
   /** A link died, and an end of it is still open. */

@@ -5,5 +5,11 @@ export type { CreateLog, CreateLogOptions } from './log-suite-place.ts';
 export { writeUntilKilled } from './log-writer.ts';
 export { type RegisterTest, type TransportSuiteOptions, transportSuite } from './transport-suite.ts';
 export { runWorld } from './world.ts';
-export { describeFailure, type WorldFailure, type WorldOptions, type WorldParts, type WorldResult } from './world-result.ts';
+export {
+  describeFailure,
+  type WorldFailure,
+  type WorldOptions,
+  type WorldParts,
+  type WorldResult,
+} from './world-result.ts';
 export type { WorldShape } from './world-shape.ts';

@@ -20,7 +20,8 @@ const MOST_ACKNOWLEDGED = 150;
 export function registerCrash(testAt: TestAt, { durable, writer }: CrashOptions): void {
   // What a log keeps only in memory is gone with its process: there is nothing to look for.
   if (!durable) return;
-  if (writer === undefined) return testAt('killing a writing process is not tested: the suite was given no writer', async () => {});
+  if (writer === undefined)
+    return testAt('killing a writing process is not tested: the suite was given no writer', async () => {});
 
   testAt('after a kill -9 at any moment every acknowledged batch is there and none is half there', async (place) => {
     const acknowledged: Acknowledged[] = [];
@@ -37,7 +38,9 @@ async function writeAndKill([command = '', ...args]: readonly string[]): Promise
   const process = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const killAt = randomInteger(systemRandom, 1, MOST_ACKNOWLEDGED);
   const acknowledged: Acknowledged[] = [];
-  const ended = new Promise<NodeJS.Signals | null>((resolve, reject) => process.on('error', reject).on('close', (_code, signal) => resolve(signal)));
+  const ended = new Promise<NodeJS.Signals | null>((resolve, reject) =>
+    process.on('error', reject).on('close', (_code, signal) => resolve(signal)),
+  );
   createInterface({ input: process.stdout }).on('line', (line) => {
     acknowledged.push(JSON.parse(line) as Acknowledged);
     if (acknowledged.length === killAt) process.kill('SIGKILL');
@@ -53,7 +56,11 @@ async function assertAllThere(place: LogPlace, acknowledged: readonly Acknowledg
     for (const batch of await place.readAll(name)) found.set(`${name} ${batch.token}`, wholeBatch(batch));
   }
   for (const { stream, token, batch } of acknowledged) {
-    assert.equal(found.get(`${stream} ${token}`), batch, `token ${token} of stream ${stream}, one of ${acknowledged.length} acknowledged batches`);
+    assert.equal(
+      found.get(`${stream} ${token}`),
+      batch,
+      `token ${token} of stream ${stream}, one of ${acknowledged.length} acknowledged batches`,
+    );
   }
   await log.close();
 }
@@ -62,7 +69,11 @@ async function assertAllThere(place: LogPlace, acknowledged: readonly Acknowledg
 function wholeBatch({ token, rows }: StoredBatch): string {
   const written = rows.map((row) => JSON.parse(row) as WrittenRow);
   const [first] = written;
-  assert.ok(first !== undefined && first.of === rows.length, `all rows of batch ${token}, not ${rows.length} of ${first?.of}`);
-  for (const [i, row] of written.entries()) assert.deepEqual({ ...row, padding: '' }, { batch: first.batch, i, of: first.of, padding: '' });
+  assert.ok(
+    first !== undefined && first.of === rows.length,
+    `all rows of batch ${token}, not ${rows.length} of ${first?.of}`,
+  );
+  for (const [i, row] of written.entries())
+    assert.deepEqual({ ...row, padding: '' }, { batch: first.batch, i, of: first.of, padding: '' });
   return first.batch;
 }

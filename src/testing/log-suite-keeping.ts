@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 
-import { defaultBatchLimits } from '../model/batch.ts';
-import { defineStream, type Retention, type Stream } from '../model/stream.ts';
+import { defaultBatchLimits } from '../core/model/batch.ts';
+import { defineStream, type Retention, type Stream } from '../core/model/stream.ts';
 import { type LogPlace, numberedRows, type StoredBatch, type TestAt } from './log-suite-place.ts';
 
 const events: Stream = defineStream('events');
@@ -19,12 +19,15 @@ export function registerKeeping(testAt: TestAt, { durable }: { readonly durable:
 
 async function appendOneByOne(place: LogPlace, count: number, of?: string): Promise<StoredBatch[]> {
   const batches: StoredBatch[] = [];
-  for (const row of numberedRows(count, of)) batches.push({ token: await place.log.append('events', [row]), rows: [row] });
+  for (const row of numberedRows(count, of))
+    batches.push({ token: await place.log.append('events', [row]), rows: [row] });
   return batches;
 }
 
 async function appendTogether(place: LogPlace, count: number): Promise<StoredBatch[]> {
-  return Promise.all(numberedRows(count).map(async (row) => ({ token: await place.log.append('events', [row]), rows: [row] })));
+  return Promise.all(
+    numberedRows(count).map(async (row) => ({ token: await place.log.append('events', [row]), rows: [row] })),
+  );
 }
 
 function registerTrim(testAt: TestAt): void {
@@ -84,7 +87,8 @@ async function assertGap(place: LogPlace, after: number): Promise<void> {
 }
 
 function registerRetention(testAt: TestAt): void {
-  const open = (place: LogPlace, retain: Retention): Promise<unknown> => place.open([defineStream('events', { retain })]);
+  const open = (place: LogPlace, retain: Retention): Promise<unknown> =>
+    place.open([defineStream('events', { retain })]);
 
   testAt('retain.rows keeps at least the newest rows and drops whole chunks before them', async (place) => {
     await open(place, { rows: 10 });
@@ -137,7 +141,8 @@ function registerUsage(testAt: TestAt): void {
     ['trim', () => place.log.trim(stream, 1)],
   ];
   const assertRefused = async (place: LogPlace, stream: string, code: string): Promise<void> => {
-    for (const [operation, run] of operations(place, stream)) await assert.rejects(async () => run(), { name: 'UsageError', code }, operation);
+    for (const [operation, run] of operations(place, stream))
+      await assert.rejects(async () => run(), { name: 'UsageError', code }, operation);
   };
 
   testAt('a stream that was not declared is refused', async (place) => {
@@ -151,7 +156,10 @@ function registerUsage(testAt: TestAt): void {
     assert.throws(() => unopened.bounds('events'), { name: 'UsageError', code: 'CLOSED' });
     await unopened.close();
     const log = await place.open([events]);
-    await assert.rejects(log.open({ streams: [events], limits: defaultBatchLimits }), { name: 'UsageError', code: 'INVALID_OPTION' });
+    await assert.rejects(log.open({ streams: [events], limits: defaultBatchLimits }), {
+      name: 'UsageError',
+      code: 'INVALID_OPTION',
+    });
     await log.append('events', ['1']);
     await log.close();
     await assertRefused(place, 'events', 'CLOSED');

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 
 import type { Clock } from '../base/clock.ts';
 import type { Log, ReadOptions } from '../log/log.ts';
-import { type BatchLimits, defaultBatchLimits } from '../model/batch.ts';
-import type { Page } from '../model/page.ts';
-import type { RowText } from '../model/row.ts';
-import type { Stream, StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
+import type { Page } from '../core/model/page.ts';
+import type { RowText } from '../core/model/row.ts';
+import type { Stream, StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 export interface CreateLogOptions {
@@ -115,7 +115,10 @@ export function parseBatches({ stream, lines }: Pick<Page, 'stream' | 'lines'>):
     rows.push(text.slice(head.length + tokenText.length + 1));
     if (tokenText === 'batch') continue;
     const token = Number(tokenText);
-    assert.ok(Number.isSafeInteger(token) && token > (batches.at(-1)?.token ?? 0), `a token above ${batches.at(-1)?.token}, not ${tokenText}`);
+    assert.ok(
+      Number.isSafeInteger(token) && token > (batches.at(-1)?.token ?? 0),
+      `a token above ${batches.at(-1)?.token}, not ${tokenText}`,
+    );
     batches.push({ token, rows });
     rows = [];
   }

@@ -8,10 +8,18 @@ import assert from 'node:assert/strict';
 
 import { randomInteger, seededRandom } from '../base/random.ts';
 import type { Hint } from '../log/log.ts';
-import { defineStream, type Stream } from '../model/stream.ts';
+import { defineStream, type Stream } from '../core/model/stream.ts';
 import { registerCrash } from './log-suite-crash.ts';
 import { registerKeeping } from './log-suite-keeping.ts';
-import { type CreateLog, LogPlace, numberedRows, parseBatches, type StoredBatch, smallLimits, type TestAt } from './log-suite-place.ts';
+import {
+  type CreateLog,
+  LogPlace,
+  numberedRows,
+  parseBatches,
+  type StoredBatch,
+  smallLimits,
+  type TestAt,
+} from './log-suite-place.ts';
 import type { RegisterTest } from './transport-suite.ts';
 
 export interface LogSuiteOptions {
@@ -87,7 +95,13 @@ function registerAppends(testAt: TestAt): void {
 
   testAt('rows of any text come back as the bytes they were', async (place) => {
     const log = await place.open([events]);
-    const rows = ['"é 漢字 🦀 \u2028 \u0085"', '"\\ud800 \\u0000"', `"${'🦀x'.repeat(60_000)}"`, '  {"spaces" : true}  ', '{"batch":"batch 7 RDATA"}'];
+    const rows = [
+      '"é 漢字 🦀 \u2028 \u0085"',
+      '"\\ud800 \\u0000"',
+      `"${'🦀x'.repeat(60_000)}"`,
+      '  {"spaces" : true}  ',
+      '{"batch":"batch 7 RDATA"}',
+    ];
     const token = await log.append('events', rows);
     assert.deepEqual(await place.readAll('events'), [{ token, rows }]);
   });
@@ -114,7 +128,8 @@ function registerAppends(testAt: TestAt): void {
     ];
     const log = await place.open(names.map((name) => defineStream(name)));
     const tokens = await Promise.all(names.map((name, i) => log.append(name, [`${i}`, '"more"'])));
-    for (const [i, name] of names.entries()) assert.deepEqual(await place.readAll(name), [{ token: tokens[i], rows: [`${i}`, '"more"'] }]);
+    for (const [i, name] of names.entries())
+      assert.deepEqual(await place.readAll(name), [{ token: tokens[i], rows: [`${i}`, '"more"'] }]);
   });
 
   testAt('a batch that cannot be sent is refused, and nothing of it is kept', async (place) => {
@@ -142,14 +157,20 @@ function registerReads(testAt: TestAt): void {
     const whole: StoredBatch[] = [];
     // Alone and together, so that some batches share a chunk and some do not.
     for (let round = 0; round < 12; round++) {
-      const together = Array.from({ length: randomInteger(random, 1, 6) }, (_, i) => numberedRows(randomInteger(random, 1, 4), `round ${round} batch ${i}`));
+      const together = Array.from({ length: randomInteger(random, 1, 6) }, (_, i) =>
+        numberedRows(randomInteger(random, 1, 4), `round ${round} batch ${i}`),
+      );
       const tokens = await Promise.all(together.map((rows) => log.append('events', rows)));
       whole.push(...together.map((rows, i) => ({ token: tokens[i]!, rows })));
     }
     for (const maxBytes of [1, 60, 200, 1_000, 1_000_000]) {
       for (let after = 0; after <= log.bounds('events').latest; after++) {
         const expected = whole.filter((batch) => batch.token > after);
-        assert.deepEqual(await place.readAll('events', { after, maxBytes }), expected, `after ${after}, pages of ${maxBytes}`);
+        assert.deepEqual(
+          await place.readAll('events', { after, maxBytes }),
+          expected,
+          `after ${after}, pages of ${maxBytes}`,
+        );
       }
     }
   });
@@ -214,7 +235,10 @@ function registerHints(testAt: TestAt): void {
     const log = await place.open([events]);
     const hints: Hint[] = [];
     log.watch((hint) => void hints.push(hint));
-    const tokens = [await log.append('events', ['1', '2']), ...(await Promise.all([log.append('events', ['3']), log.append('events', ['4'])]))];
+    const tokens = [
+      await log.append('events', ['1', '2']),
+      ...(await Promise.all([log.append('events', ['3']), log.append('events', ['4'])])),
+    ];
     assert.equal(hints.at(-1)?.latest, tokens.at(-1));
     if (hints.some((hint) => hint.chunks === undefined)) return;
     const chunks = hints.flatMap((hint) => hint.chunks ?? []);

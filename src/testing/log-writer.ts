@@ -8,9 +8,9 @@ import { writeSync } from 'node:fs';
 
 import { randomInteger, systemRandom } from '../base/random.ts';
 import type { Log } from '../log/log.ts';
-import { defaultBatchLimits } from '../model/batch.ts';
-import { defineStream, type Stream } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import { defaultBatchLimits } from '../core/model/batch.ts';
+import { defineStream, type Stream } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 
 /** The streams that the writer writes. */
 export const writtenStreams: readonly Stream[] = [defineStream('written'), defineStream('Written')];

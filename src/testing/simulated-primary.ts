@@ -1,12 +1,12 @@
-/** A primary process in a world: publisher, tails, sessions and their pumps are the real ones; logs, links and clock are not. */
+/** A primary process in a world: catalog, tails, sessions and their pumps are the real ones; logs, links and clock are not. */
 
 import type { Clock } from '../base/clock.ts';
-import { messageOf, type RowcastError } from '../model/errors.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
-import { PrimaryConnection } from '../primary/connection.ts';
-import { Publisher } from '../primary/publisher.ts';
-import type { PrimarySession, PrimarySessionOptions } from '../protocol/primary-session.ts';
+import { messageOf, type RowcastError } from '../core/model/errors.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+import { SessionPump } from '../primary/session-pump.ts';
+import { StreamCatalog } from '../primary/stream-catalog.ts';
+import type { PrimarySession, PrimarySessionOptions } from '../core/sessions/primary-session.ts';
 import type { CrashableLog } from './crashable-log.ts';
 import type { LinkEnd } from './fake-link.ts';
 import type { FakeNetwork } from './fake-network.ts';
@@ -32,8 +32,8 @@ export const SERVER_NAME = 'example.com';
 
 interface Process {
   readonly clock: ProcessClock;
-  readonly publisher: Publisher;
-  readonly connections: Map<LinkEnd, PrimaryConnection>;
+  readonly catalog: StreamCatalog;
+  readonly connections: Map<LinkEnd, SessionPump>;
 }
 
 export class SimulatedPrimary {
@@ -56,19 +56,19 @@ export class SimulatedPrimary {
 
   async start(): Promise<void> {
     const { shape, clock, network, durableLog, volatileLog } = this.#options;
-    const publisher = new Publisher({
+    const catalog = new StreamCatalog({
       streams: shape.streams,
       log: durableLog,
       volatileLog,
       limits: shape.batchLimits,
       tailBytes: shape.tailBytes,
     });
-    const process: Process = { clock: new ProcessClock(clock), publisher, connections: new Map() };
-    await publisher.open();
+    const process: Process = { clock: new ProcessClock(clock), catalog, connections: new Map() };
+    await catalog.open();
     this.#process = process;
     this.#isStopping = false;
     for (const { name } of shape.streams) this.#tellRecovered(name);
-    publisher.watch((stream) => {
+    catalog.watch((stream) => {
       for (const connection of process.connections.values()) connection.handleHint(stream);
     });
     network.listen((end) => this.#accept(process, end));
@@ -78,7 +78,7 @@ export class SimulatedPrimary {
     const process = this.#process;
     if (process === undefined || this.#isStopping) return;
     this.#options.onPromise();
-    process.publisher.append(stream, rows).then(
+    process.catalog.append(stream, rows).then(
       () => {
         if (process === this.#process) this.#options.tell({ kind: 'acknowledged', batch: rows[0]!.batch });
       },
@@ -93,7 +93,7 @@ export class SimulatedPrimary {
     this.#isStopping = true;
     this.#options.network.refuse();
     for (const connection of process.connections.values()) connection.handleStop();
-    await process.publisher.close();
+    await process.catalog.close();
   }
 
   /** Dies at once, as it stands. */
@@ -115,18 +115,18 @@ export class SimulatedPrimary {
     for (const end of this.#process?.connections.keys() ?? []) this.#tellHeld(end);
   }
 
-  #accept(process: Process, connection: LinkEnd): PrimaryConnection {
+  #accept(process: Process, connection: LinkEnd): SessionPump {
     const { shape, makeSession } = this.#options;
     const session = makeSession({
       serverName: SERVER_NAME,
-      streams: process.publisher,
+      streams: process.catalog,
       limits: shape.primaryLimits,
       slowConsumer: shape.slowConsumer,
     });
-    const pump = new PrimaryConnection({
+    const pump = new SessionPump({
       connection,
       session,
-      publisher: process.publisher,
+      catalog: process.catalog,
       clock: process.clock,
       onEvent: (event) => {
         if (event.kind === 'failed') this.#handleFailed(connection, session, event.error);
@@ -144,11 +144,23 @@ export class SimulatedPrimary {
     const { clock, shape, tell } = this.#options;
     const now = clock.now();
     if (error.code === 'IDLE_TIMEOUT') {
-      tell({ kind: 'called-silent', who: end.peer, healthyMs: now - end.link.lastTroubleAt, idleTimeoutMs: shape.primaryLimits.idleTimeoutMs });
+      tell({
+        kind: 'called-silent',
+        who: end.peer,
+        healthyMs: now - end.link.lastTroubleAt,
+        idleTimeoutMs: shape.primaryLimits.idleTimeoutMs,
+      });
     } else if (error.code === 'SLOW_CONSUMER') {
       const lags = session.subscriptions.map(({ stream, position }) => this.#lagRows(stream, position));
       const { maxLagRows, stalledTimeoutMs } = shape.primaryLimits;
-      tell({ kind: 'called-slow', who: end.peer, tookNoByteMs: now - end.tookAt, stalledTimeoutMs, lagRows: Math.max(0, ...lags), maxLagRows });
+      tell({
+        kind: 'called-slow',
+        who: end.peer,
+        tookNoByteMs: now - end.tookAt,
+        stalledTimeoutMs,
+        lagRows: Math.max(0, ...lags),
+        maxLagRows,
+      });
     } else if (error.code !== 'GAP') {
       tell({ kind: 'threw', thrown: `${end.peer} failed: ${error.code} ${error.message}` });
     }
@@ -177,7 +189,13 @@ export class SimulatedPrimary {
     const largestChunkBytes = Math.max(durableLog.largestChunkBytes, volatileLog.largestChunkBytes);
     // One page, which ends with the chunk that reaches pageBytes, and the short lines that are sent meanwhile.
     const maxBytes = shape.primaryLimits.pageBytes + largestChunkBytes + SHORT_LINES_BYTES;
-    tell({ kind: 'held', who: end.peer, what: 'rows that the socket had not taken', bytes: end.peakUnsentBytes, maxBytes });
+    tell({
+      kind: 'held',
+      who: end.peer,
+      what: 'rows that the socket had not taken',
+      bytes: end.peakUnsentBytes,
+      maxBytes,
+    });
   }
 }
 

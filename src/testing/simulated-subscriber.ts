@@ -1,7 +1,7 @@
 /** The application's side of one subscription: applies what comes, one thing after another, each in its time. */
 
 import type { Clock, Millis } from '../base/clock.ts';
-import type { InterestOutput, Position, SubscriptionSpec } from '../protocol/interests.ts';
+import type { InterestOutput, Position, SubscriptionSpec } from '../core/follow/interests.ts';
 import type { Happening, Reader, StartsAt, WorldRow } from './happening.ts';
 
 export interface SimulatedSubscriberOptions {
@@ -84,7 +84,12 @@ export class SimulatedSubscriber {
   #apply(item: Item): void {
     const { reader, tell, onReset, onPosition } = this.#options;
     if (item.kind === 'batch')
-      tell({ kind: 'applied', ...reader, token: item.token, rows: (item.rows as WorldRow[]).map(({ batch, index, of }) => ({ batch, index, of })) });
+      tell({
+        kind: 'applied',
+        ...reader,
+        token: item.token,
+        rows: (item.rows as WorldRow[]).map(({ batch, index, of }) => ({ batch, index, of })),
+      });
     if (item.kind === 'reset') {
       const next: StartsAt = item.position ?? (onReset === 'now' ? 'now' : 'start');
       this.position = item.position;

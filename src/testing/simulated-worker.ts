@@ -2,11 +2,11 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Follower, FollowerOptions } from '../protocol/follower.ts';
-import type { AllSpec, Position, SubscriptionSpec } from '../protocol/interests.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Follower, FollowerOptions } from '../core/follow/follower.ts';
+import type { AllSpec, Position, SubscriptionSpec } from '../core/follow/interests.ts';
 import type { ConnectionHandler, Transport } from '../transport/transport.ts';
-import { Pump, type PumpOptions } from '../worker/pump.ts';
+import { FollowerPump, type FollowerPumpOptions } from '../worker/follower-pump.ts';
 import type { LinkEnd } from './fake-link.ts';
 import type { FakeNetwork } from './fake-network.ts';
 import type { Happening, Reader, StartsAt } from './happening.ts';
@@ -27,12 +27,12 @@ export interface SimulatedWorkerOptions {
   readonly tell: (happening: Happening) => void;
 }
 
-type Output = Parameters<PumpOptions['onOutput']>[0];
+type Output = Parameters<FollowerPumpOptions['onOutput']>[0];
 
 interface Process {
   readonly clock: ProcessClock;
   readonly follower: Follower;
-  readonly pump: Pump;
+  readonly pump: FollowerPump;
   readonly subscribers: Map<StreamName, SimulatedSubscriber>;
   end: LinkEnd | undefined;
   /** What the application has not applied yet. */
@@ -79,11 +79,16 @@ export class SimulatedWorker {
   start(): void {
     const { shape, random, makeFollower } = this.#options;
     const clock = new ProcessClock(this.#options.clock);
-    const follower = makeFollower({ workerName: this.name, serverName: SERVER_NAME, limits: shape.workerLimits, random });
+    const follower = makeFollower({
+      workerName: this.name,
+      serverName: SERVER_NAME,
+      limits: shape.workerLimits,
+      random,
+    });
     const process: Process = {
       clock,
       follower,
-      pump: new Pump({
+      pump: new FollowerPump({
         follower,
         clock,
         address: { path: 'primary' },
@@ -99,7 +104,13 @@ export class SimulatedWorker {
       isStopping: false,
     };
     this.#process = process;
-    for (const spec of this.#specs) this.#beginReader(process, spec.stream, this.#checkpoint.get(spec.stream) ?? spec.from, this.#checkpoint.has(spec.stream));
+    for (const spec of this.#specs)
+      this.#beginReader(
+        process,
+        spec.stream,
+        this.#checkpoint.get(spec.stream) ?? spec.from,
+        this.#checkpoint.has(spec.stream),
+      );
     this.#subscribeAtStart(follower, clock.now());
     follower.handleStart(clock.now());
     process.pump.drain();
@@ -114,8 +125,10 @@ export class SimulatedWorker {
     process.pump.drain();
     const maxMs = this.#options.shape.workerLimits.flushTimeoutMs + 5;
     process.clock.wakeIn(maxMs, () => {
-      if (!process.follower.isStopped) this.#options.tell({ kind: 'half-dead', who: `${this.name}, which stops,`, deadMs: maxMs, maxMs: maxMs - 1 });
-      for (const [stream, { position }] of process.subscribers) if (position !== undefined) this.#checkpoint.set(stream, position);
+      if (!process.follower.isStopped)
+        this.#options.tell({ kind: 'half-dead', who: `${this.name}, which stops,`, deadMs: maxMs, maxMs: maxMs - 1 });
+      for (const [stream, { position }] of process.subscribers)
+        if (position !== undefined) this.#checkpoint.set(stream, position);
       this.kill(false);
     });
   }
@@ -156,7 +169,11 @@ export class SimulatedWorker {
         stream,
         reader: subscriber?.reader.reader ?? `${this.name} (down)`,
         position: subscriber?.position,
-        isLive: process !== undefined && process.follower.isLive && process.follower.isStreamLive(stream) && subscriber?.isIdle === true,
+        isLive:
+          process !== undefined &&
+          process.follower.isLive &&
+          process.follower.isStreamLive(stream) &&
+          subscriber?.isIdle === true,
       };
     });
   }
@@ -167,8 +184,20 @@ export class SimulatedWorker {
     if (process === undefined) return;
     const { maxQueuedBytes } = this.#options.shape.workerLimits;
     const maxBytes = maxQueuedBytes + process.largestBatchBytes;
-    this.#options.tell({ kind: 'held', who: this.name, what: 'rows that wait for the application', bytes: process.peakQueuedBytes, maxBytes });
-    this.#options.tell({ kind: 'held', who: this.name, what: 'input while its queue was full', bytes: process.overfedBytes, maxBytes: 0 });
+    this.#options.tell({
+      kind: 'held',
+      who: this.name,
+      what: 'rows that wait for the application',
+      bytes: process.peakQueuedBytes,
+      maxBytes,
+    });
+    this.#options.tell({
+      kind: 'held',
+      who: this.name,
+      what: 'input while its queue was full',
+      bytes: process.overfedBytes,
+      maxBytes: 0,
+    });
   }
 
   #subscribeAtStart(follower: Follower, now: Millis): void {
@@ -178,7 +207,8 @@ export class SimulatedWorker {
       follower.handleSubscribeAll(now, spec);
       return;
     }
-    for (const spec of this.#specs) follower.handleSubscribe(now, { ...spec, from: this.#checkpoint.get(spec.stream) ?? spec.from });
+    for (const spec of this.#specs)
+      follower.handleSubscribe(now, { ...spec, from: this.#checkpoint.get(spec.stream) ?? spec.from });
   }
 
   #subscribe(process: Process, stream: StreamName, from: StartsAt): void {
@@ -246,7 +276,12 @@ export class SimulatedWorker {
     const { idleTimeoutMs, flushTimeoutMs } = this.#options.shape.workerLimits;
     if (code === 'IDLE_TIMEOUT' && end !== undefined) {
       const healthyMs = process.clock.now() - end.link.lastTroubleAt;
-      this.#options.tell({ kind: 'called-silent', who: end.peer, healthyMs, idleTimeoutMs: idleTimeoutMs + flushTimeoutMs });
+      this.#options.tell({
+        kind: 'called-silent',
+        who: end.peer,
+        healthyMs,
+        idleTimeoutMs: idleTimeoutMs + flushTimeoutMs,
+      });
     } else if (!EXPECTED.has(code)) {
       this.#options.tell({ kind: 'threw', thrown: `${this.name} was disconnected: ${code} ${message}` });
     }

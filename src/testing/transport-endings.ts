@@ -33,20 +33,23 @@ export function registerEndings(testAt: (title: string, run: (place: Place) => P
     assert.deepEqual(near.happened, ['closed']);
   });
 
-  testAt('the last line arrives although the other side is still sending, and the closing end is told of no bytes', async (place) => {
-    const { near, far } = await place.pair();
-    startWriting(far, Buffer.alloc(2 * MiB));
-    near.call((it) => {
-      it.pause();
-      it.write(Buffer.from('ERROR server stopping\n'));
-      it.close();
-      it.pause();
-    });
-    await Promise.all([near.closed(), far.closed()]);
-    assert.equal(far.received.toString(), 'ERROR server stopping\n');
-    assert.deepEqual(near.happened, ['open', 'closed']);
-    assert.equal(far.error, undefined);
-  });
+  testAt(
+    'the last line arrives although the other side is still sending, and the closing end is told of no bytes',
+    async (place) => {
+      const { near, far } = await place.pair();
+      startWriting(far, Buffer.alloc(2 * MiB));
+      near.call((it) => {
+        it.pause();
+        it.write(Buffer.from('ERROR server stopping\n'));
+        it.close();
+        it.pause();
+      });
+      await Promise.all([near.closed(), far.closed()]);
+      assert.equal(far.received.toString(), 'ERROR server stopping\n');
+      assert.deepEqual(near.happened, ['open', 'closed']);
+      assert.equal(far.error, undefined);
+    },
+  );
 
   testAt('when the other side closes, what was written before is still sent', async (place) => {
     const { near, far } = await place.pair();

@@ -35,7 +35,8 @@ export class End implements ConnectionHandler {
   }
 
   handleOpen(): void {
-    if (this.happened.length > 0) this.violations.push(`open came after ${this.happened.join(', ')}; it comes first of all, and once`);
+    if (this.happened.length > 0)
+      this.violations.push(`open came after ${this.happened.join(', ')}; it comes first of all, and once`);
     this.#record('open');
   }
 
@@ -184,7 +185,10 @@ export function numberedBytes(bytes: number): Buffer {
 }
 
 /** Writes as a well-behaved caller does: piece by piece, and after a false only when drained. */
-export function startWriting(end: End, bytes: Uint8Array): { readonly writtenBytes: number; readonly refusals: number } {
+export function startWriting(
+  end: End,
+  bytes: Uint8Array,
+): { readonly writtenBytes: number; readonly refusals: number } {
   const progress = { writtenBytes: 0, refusals: 0 };
   const pieceBytes = 32 * 1024;
   const goOn = (): void => {

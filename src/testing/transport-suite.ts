@@ -5,7 +5,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { ConnectionError, UsageError } from '../model/errors.ts';
+import { ConnectionError, UsageError } from '../core/model/errors.ts';
 import type { ListenAddress, Transport } from '../transport/transport.ts';
 import { registerEndings } from './transport-endings.ts';
 import { type End, numberedBytes, Place, startWriting, turns } from './transport-ends.ts';
@@ -172,7 +172,10 @@ export function transportSuite(test: RegisterTest, options: TransportSuiteOption
   });
 
   testAt('an address is listened at once: the second time is refused with ADDRESS_IN_USE', async (place) => {
-    await assert.rejects(new Place(transport, place.listener.address).open(), (error) => error instanceof UsageError && error.code === 'ADDRESS_IN_USE');
+    await assert.rejects(
+      new Place(transport, place.listener.address).open(),
+      (error) => error instanceof UsageError && error.code === 'ADDRESS_IN_USE',
+    );
     await place.pair();
   });
 

@@ -1,8 +1,8 @@
 /** What was really committed, in which history: what the checkers compare with. Knows the lines of a log and no session. */
 
 import type { Chunk } from '../log/chunk.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 import type { WorldRow } from './happening.ts';
 
 export interface TrueBatch {

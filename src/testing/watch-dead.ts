@@ -1,7 +1,7 @@
 /** Looks whether the ends of a link that died are given up in the time that keep-alive has for it. */
 
 import type { Clock } from '../base/clock.ts';
-import type { SessionLimits } from '../protocol/limits.ts';
+import type { SessionLimits } from '../core/wire/limits.ts';
 import type { FakeLink } from './fake-link.ts';
 import type { Happening } from './happening.ts';
 

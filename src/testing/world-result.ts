@@ -1,8 +1,8 @@
 /** What a world is asked for, and what it answers. */
 
 import type { Millis } from '../base/clock.ts';
-import type { Follower, FollowerOptions } from '../protocol/follower.ts';
-import type { PrimarySession, PrimarySessionOptions } from '../protocol/primary-session.ts';
+import type { Follower, FollowerOptions } from '../core/follow/follower.ts';
+import type { PrimarySession, PrimarySessionOptions } from '../core/sessions/primary-session.ts';
 import type { CrashableLog, CrashableLogOptions } from './crashable-log.ts';
 import type { WorldShape } from './world-shape.ts';
 

@@ -2,9 +2,14 @@
 
 import type { Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
-import type { BatchLimits } from '../model/batch.ts';
-import { defineStream, type Stream } from '../model/stream.ts';
-import { defaultPrimaryLimits, defaultWorkerLimits, type PrimaryLimits, type WorkerLimits } from '../protocol/limits.ts';
+import type { BatchLimits } from '../core/model/batch.ts';
+import { defineStream, type Stream } from '../core/model/stream.ts';
+import {
+  defaultPrimaryLimits,
+  defaultWorkerLimits,
+  type PrimaryLimits,
+  type WorkerLimits,
+} from '../core/wire/limits.ts';
 
 export interface WorldShape {
   readonly streams: readonly Stream[];
@@ -25,7 +30,12 @@ export interface WorldShape {
   readonly slowConsumer: 'disconnect' | 'catch-up';
   readonly tailBytes: number;
   readonly network: { readonly maxWindowBytes: number; readonly maxDelayMs: Millis; readonly tinyPercent: number };
-  readonly log: { readonly maxCommitMs: Millis; readonly maxHintMs: Millis; readonly maxReadMs: Millis; readonly chunksPercent: number };
+  readonly log: {
+    readonly maxCommitMs: Millis;
+    readonly maxHintMs: Millis;
+    readonly maxReadMs: Millis;
+    readonly chunksPercent: number;
+  };
   /** Of a hundred positions, how many a worker stores at once. */
   readonly storedPercent: number;
   /** What a subscriber takes for one batch. */
@@ -47,9 +57,15 @@ const speeds: readonly { readonly maxWindowBytes: number; readonly maxDelayMs: M
 ];
 
 export function drawShape(random: Random): WorldShape {
-  const pick = <Choice>(...choices: readonly Choice[]): Choice => choices[randomInteger(random, 0, choices.length - 1)]!;
+  const pick = <Choice>(...choices: readonly Choice[]): Choice =>
+    choices[randomInteger(random, 0, choices.length - 1)]!;
   const batchLimits: BatchLimits = { maxLineBytes: 1_500, maxBatchBytes: 10_000 };
-  const sessionLimits = { maxLineBytes: batchLimits.maxLineBytes, keepAliveIntervalMs: 200, idleTimeoutMs: 600, flushTimeoutMs: 100 };
+  const sessionLimits = {
+    maxLineBytes: batchLimits.maxLineBytes,
+    keepAliveIntervalMs: 200,
+    idleTimeoutMs: 600,
+    flushTimeoutMs: 100,
+  };
   return {
     streams: drawStreams(random),
     workers: pick(2, 2, 2, 3),
@@ -82,7 +98,12 @@ export function drawShape(random: Random): WorldShape {
     slowConsumer: pick('disconnect', 'disconnect', 'catch-up'),
     tailBytes: pick(0, 600, 5_000, 1_000_000),
     network: { ...pick(...speeds), tinyPercent: pick(0, 0, 15) },
-    log: { maxCommitMs: pick(0, 5, 30), maxHintMs: pick(0, 0, 20), maxReadMs: pick(0, 0, 10, 60), chunksPercent: pick(0, 80, 100) },
+    log: {
+      maxCommitMs: pick(0, 5, 30),
+      maxHintMs: pick(0, 0, 20),
+      maxReadMs: pick(0, 0, 10, 60),
+      chunksPercent: pick(0, 80, 100),
+    },
     storedPercent: pick(20, 100),
     maxApplyMs: pick(0, 0, 3, 15),
     hasSilence: random.next() < 0.2,

@@ -5,9 +5,9 @@
 
 import type { Millis } from '../base/clock.ts';
 import { type Random, randomInteger, seededRandom } from '../base/random.ts';
-import type { StreamName } from '../model/stream.ts';
-import { Follower, type FollowerOptions } from '../protocol/follower.ts';
-import { PrimarySession } from '../protocol/primary-session.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import { Follower, type FollowerOptions } from '../core/follow/follower.ts';
+import { PrimarySession } from '../core/sessions/primary-session.ts';
 import { allCheckers, type Checker } from './checkers.ts';
 import { CrashableLog, type CrashableLogOptions } from './crashable-log.ts';
 import { FakeNetwork } from './fake-network.ts';
@@ -71,7 +71,16 @@ class World {
     this.#workers = Array.from({ length: workers }, (_, i) => {
       const makeFollower = parts.makeFollower ?? ((own: FollowerOptions): Follower => new Follower(own));
       const storesEarly = parts.storesEarly ?? false;
-      return new SimulatedWorker({ name: `w${i + 1}`, shape: this.#shape, clock, random, network: this.#network, makeFollower, storesEarly, tell });
+      return new SimulatedWorker({
+        name: `w${i + 1}`,
+        shape: this.#shape,
+        clock,
+        random,
+        network: this.#network,
+        makeFollower,
+        storesEarly,
+        tell,
+      });
     });
     this.#targets = {
       random,
@@ -108,7 +117,8 @@ class World {
     await this.#pass(0);
     for (let i = 0; i < batchesBefore; i++) for (const { name } of this.#shape.streams) this.#append(name);
     await this.#pass(randomInteger(this.#random, 0, 100));
-    for (const worker of this.#workers) this.#targets.after(randomInteger(this.#random, 0, 200), () => worker.isUp || worker.start());
+    for (const worker of this.#workers)
+      this.#targets.after(randomInteger(this.#random, 0, 200), () => worker.isUp || worker.start());
     const faultsEndAt = this.#clock.now() + faultsForMs;
     this.#appendUntil(faultsEndAt);
     this.#strikeUntil(faultsEndAt);
@@ -116,7 +126,8 @@ class World {
     if (this.#failure !== undefined) return;
     this.#befall('faults stop');
     endFaults(this.#targets);
-    for (const { name } of this.#shape.streams) this.#targets.after(randomInteger(this.#random, 0, 1_000), () => this.#append(name));
+    for (const { name } of this.#shape.streams)
+      this.#targets.after(randomInteger(this.#random, 0, 1_000), () => this.#append(name));
     await this.#pass(1_100);
     await this.#settle();
     if (!hasSilence) return this.#end(faultsEndAt);
@@ -148,7 +159,12 @@ class World {
       worker.tellHeld();
       for (const standing of worker.standing()) {
         const { logId, latest } = this.#trueNow(standing.stream);
-        this.#tell({ kind: 'ended', ...standing, latest: { token: latest, logId }, calmMs: this.#clock.now() - faultsEndAt });
+        this.#tell({
+          kind: 'ended',
+          ...standing,
+          latest: { token: latest, logId },
+          calmMs: this.#clock.now() - faultsEndAt,
+        });
       }
     }
   }
@@ -180,7 +196,11 @@ class World {
       if (fault !== undefined) this.#befall(fault);
       for (const link of this.#network.links)
         if (link.diedAt === this.#clock.now())
-          watchDead(link, { clock: this.#clock, limits: this.#shape.workerLimits, tell: (happening) => this.#tell(happening) });
+          watchDead(link, {
+            clock: this.#clock,
+            limits: this.#shape.workerLimits,
+            tell: (happening) => this.#tell(happening),
+          });
       this.#strikeUntil(endAt);
     });
   }
@@ -256,7 +276,11 @@ class World {
       return saw === undefined ? [] : [{ checker: checker.name, saw }];
     });
     if (reports.length === 0) return;
-    this.#failure = { checkers: reports.map(({ checker }) => checker), saw: reports.map(({ saw }) => saw).join('; '), atMs: this.#clock.elapsedMs };
+    this.#failure = {
+      checkers: reports.map(({ checker }) => checker),
+      saw: reports.map(({ saw }) => saw).join('; '),
+      atMs: this.#clock.elapsedMs,
+    };
   }
 
   #handleThrown(thrown: unknown): void {

@@ -1,7 +1,7 @@
 /** Which addresses may be listened at and connected to. Opens nothing. */
 
 import { BlockList, isIP } from 'node:net';
-import { UsageError } from '../model/errors.ts';
+import { UsageError } from '../core/model/errors.ts';
 import { type Address, formatAddress, type ListenAddress } from './transport.ts';
 
 /**
@@ -32,13 +32,17 @@ function checkAddress(address: Address, lowestPort: number): void {
   if ('path' in address) {
     // A leading NUL is Linux's abstract name, which has no permissions; one further in would cut the path short.
     if (address.path === '' || address.path.includes('\0')) {
-      throw new UsageError('INVALID_OPTION', `a socket path must not be empty and have no NUL character: ${JSON.stringify(address.path)}`);
+      throw new UsageError(
+        'INVALID_OPTION',
+        `a socket path must not be empty and have no NUL character: ${JSON.stringify(address.path)}`,
+      );
     }
     return;
   }
   const { host, port } = address;
   // Node takes an empty host for "every interface".
-  if (host === '') throw new UsageError('INVALID_OPTION', 'host must not be empty; to listen on every interface say 0.0.0.0 or ::');
+  if (host === '')
+    throw new UsageError('INVALID_OPTION', 'host must not be empty; to listen on every interface say 0.0.0.0 or ::');
   if (!(Number.isInteger(port) && port >= lowestPort && port <= 65_535)) {
     throw new UsageError('INVALID_OPTION', `port must be an integer from ${lowestPort} to 65535, not ${port}`);
   }

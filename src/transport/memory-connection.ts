@@ -1,6 +1,6 @@
 /** One end of a connection within the process. Behaves as a socket does: bytes arrive later, in order, and a reader that pauses is felt. */
 
-import { ConnectionError } from '../model/errors.ts';
+import { ConnectionError } from '../core/model/errors.ts';
 import type { Connection, ConnectionHandler } from './transport.ts';
 
 export class MemoryConnection implements Connection {

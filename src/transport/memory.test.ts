@@ -1,10 +1,14 @@
 import { expect, test } from 'vitest';
-import { UsageError } from '../model/errors.ts';
+import { UsageError } from '../core/model/errors.ts';
 import { End, Place } from '../testing/transport-ends.ts';
 import { transportSuite } from '../testing/transport-suite.ts';
 import { createMemoryTransport } from './memory.ts';
 
-transportSuite(test, { name: 'memory', transport: createMemoryTransport(), address: () => ({ host: '127.0.0.1', port: 0 }) });
+transportSuite(test, {
+  name: 'memory',
+  transport: createMemoryTransport(),
+  address: () => ({ host: '127.0.0.1', port: 0 }),
+});
 
 test('port 0 becomes a port that nobody listens at', async () => {
   const transport = createMemoryTransport();
@@ -19,11 +23,16 @@ test('two memory transports know nothing of each other', async () => {
   const end = new End();
   createMemoryTransport().connect({ path: 'here' }, end);
   await end.closed();
-  expect(end.error).toMatchObject({ code: 'CONNECTION_LOST', message: 'cannot connect to unix:here: nothing listens there; is the primary running?' });
+  expect(end.error).toMatchObject({
+    code: 'CONNECTION_LOST',
+    message: 'cannot connect to unix:here: nothing listens there; is the primary running?',
+  });
 });
 
 test('write returns false from highWaterBytes on', async () => {
-  const { near, far } = await new Place(createMemoryTransport({ highWaterBytes: 10 }), { path: 'here' }).open().then((place) => place.pair());
+  const { near, far } = await new Place(createMemoryTransport({ highWaterBytes: 10 }), { path: 'here' })
+    .open()
+    .then((place) => place.pair());
   far.connection.pause();
   expect(near.connection.write(Buffer.alloc(9))).toBe(true);
   expect(near.connection.write(Buffer.alloc(1))).toBe(false);
@@ -38,7 +47,10 @@ test('a cut loses what is on its way and tells both ends of an error', async () 
   near.call((connection) => transport.cut(connection));
   await Promise.all([near.closed(), far.closed()]);
   expect(far.receivedBytes).toBe(0);
-  expect(near.error).toMatchObject({ code: 'CONNECTION_LOST', message: 'the connection to unix:here was lost: it was cut' });
+  expect(near.error).toMatchObject({
+    code: 'CONNECTION_LOST',
+    message: 'the connection to unix:here was lost: it was cut',
+  });
   expect(far.error).toMatchObject({ code: 'CONNECTION_LOST' });
 });
 

@@ -3,10 +3,17 @@
  * table of its own, so nothing is refused for being off loopback.
  */
 
-import { ConnectionError, UsageError } from '../model/errors.ts';
+import { ConnectionError, UsageError } from '../core/model/errors.ts';
 import { checkConnectAddress } from './check-address.ts';
 import { MemoryConnection } from './memory-connection.ts';
-import { type Address, type Connection, type ConnectionHandler, formatAddress, type ListenAddress, type Transport } from './transport.ts';
+import {
+  type Address,
+  type Connection,
+  type ConnectionHandler,
+  formatAddress,
+  type ListenAddress,
+  type Transport,
+} from './transport.ts';
 
 export interface MemoryTransportOptions {
   /** Bytes on their way to the other end from which on `write` returns false; default 64 KiB. */
@@ -28,7 +35,8 @@ const lowestFreePort = 49_152;
 /** @throws UsageError INVALID_OPTION */
 export function createMemoryTransport(options: MemoryTransportOptions = {}): MemoryTransport {
   const { highWaterBytes = defaultHighWaterBytes } = options;
-  if (!(highWaterBytes > 0)) throw new UsageError('INVALID_OPTION', `highWaterBytes must be above 0, not ${highWaterBytes}`);
+  if (!(highWaterBytes > 0))
+    throw new UsageError('INVALID_OPTION', `highWaterBytes must be above 0, not ${highWaterBytes}`);
   const listeners = new Map<string, { readonly accept: (connection: Connection) => ConnectionHandler }>();
   const connections = new Set<MemoryConnection>();
 
@@ -43,7 +51,12 @@ export function createMemoryTransport(options: MemoryTransportOptions = {}): Mem
     if (near.isOver) return;
     const listener = listeners.get(name);
     if (listener === undefined) {
-      near.fail(new ConnectionError('CONNECTION_LOST', `cannot connect to ${name}: nothing listens there; is the primary running?`));
+      near.fail(
+        new ConnectionError(
+          'CONNECTION_LOST',
+          `cannot connect to ${name}: nothing listens there; is the primary running?`,
+        ),
+      );
       return;
     }
     const far = createConnection(`a client of ${name}`);
@@ -75,7 +88,10 @@ export function createMemoryTransport(options: MemoryTransportOptions = {}): Mem
       const address = realAddress(wanted);
       const name = formatAddress(address);
       if (listeners.has(name)) {
-        throw new UsageError('ADDRESS_IN_USE', `cannot listen at ${name}: another listener is there; close it or choose another address`);
+        throw new UsageError(
+          'ADDRESS_IN_USE',
+          `cannot listen at ${name}: another listener is there; close it or choose another address`,
+        );
       }
       const listener = { accept };
       listeners.set(name, listener);

@@ -1,11 +1,13 @@
 /** What the system says about sockets, in words for people: which address, what happened, what to check. Touches no socket. */
 
-import { ConnectionError, messageOf, UsageError } from '../model/errors.ts';
+import { ConnectionError, messageOf, UsageError } from '../core/model/errors.ts';
 import { type Address, formatAddress } from './transport.ts';
 
 /** A connection that was not made, or that was lost once it was open. */
 export function connectionError(address: string, wasOpen: boolean, cause: unknown): ConnectionError {
-  const text = wasOpen ? `the connection to ${address} was lost: ${explain(lost, cause)}` : `cannot connect to ${address}: ${explain(notConnected, cause)}`;
+  const text = wasOpen
+    ? `the connection to ${address} was lost: ${explain(lost, cause)}`
+    : `cannot connect to ${address}: ${explain(notConnected, cause)}`;
   return new ConnectionError('CONNECTION_LOST', text, { cause });
 }
 

@@ -2,10 +2,18 @@
 
 import { once } from 'node:events';
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
-import { messageOf } from '../model/errors.ts';
+import { messageOf } from '../core/model/errors.ts';
 import { checkConnectAddress, checkListenAddress } from './check-address.ts';
 import { connectionError, listenError, systemCode } from './socket-errors.ts';
-import { type Address, type Connection, type ConnectionHandler, formatAddress, type Listener, type ListenAddress, type Transport } from './transport.ts';
+import {
+  type Address,
+  type Connection,
+  type ConnectionHandler,
+  formatAddress,
+  type Listener,
+  type ListenAddress,
+  type Transport,
+} from './transport.ts';
 import { defaultSocketMode, listenAtPath, type SocketFile } from './unix-socket.ts';
 
 export const tcpTransport: Transport = {
@@ -25,7 +33,9 @@ export const tcpTransport: Transport = {
       connection.attach(accept(connection));
       connection.open();
     });
-    return 'path' in address ? await listenByFile(server, address.path, address.mode) : await listenByPort(server, address);
+    return 'path' in address
+      ? await listenByFile(server, address.path, address.mode)
+      : await listenByPort(server, address);
   },
 };
 
@@ -50,7 +60,10 @@ function nameOfPeer(socket: Socket, listening: ListenAddress): string {
   return formatAddress({ host: remoteAddress.replace(/^::ffff:(?=\d+\.)/, ''), port: remotePort });
 }
 
-async function listenByPort(server: Server, address: { readonly host: string; readonly port: number }): Promise<Listener> {
+async function listenByPort(
+  server: Server,
+  address: { readonly host: string; readonly port: number },
+): Promise<Listener> {
   await startListening(server, where(address), address);
   const bound = server.address();
   const real = typeof bound === 'object' && bound !== null ? { host: bound.address, port: bound.port } : address;
@@ -90,7 +103,9 @@ function warnOfRefusals(server: Server, address: Address): void {
     const code = systemCode(error);
     if (told.has(code)) return;
     told.add(code);
-    process.emitWarning(`cannot accept connections at ${formatAddress(address)}: ${messageOf(error)}`, { code: 'ROWCAST_ACCEPT' });
+    process.emitWarning(`cannot accept connections at ${formatAddress(address)}: ${messageOf(error)}`, {
+      code: 'ROWCAST_ACCEPT',
+    });
   });
 }
 

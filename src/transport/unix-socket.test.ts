@@ -1,6 +1,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -91,7 +103,10 @@ describe('what is at the path already', () => {
 
   test('a file that is not a socket is an error and stays as it is', async () => {
     writeFileSync(path, 'precious');
-    await expect(listen()).rejects.toMatchObject({ code: 'ADDRESS_UNAVAILABLE', message: expect.stringContaining('a file that is not a socket is there') });
+    await expect(listen()).rejects.toMatchObject({
+      code: 'ADDRESS_UNAVAILABLE',
+      message: expect.stringContaining('a file that is not a socket is there'),
+    });
     expect(readFileSync(path, 'utf8')).toBe('precious');
     expect(readdirSync(directory)).toEqual(['rowcast.sock']);
   });

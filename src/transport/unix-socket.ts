@@ -13,7 +13,7 @@ import type { BigIntStats } from 'node:fs';
 import { chmod, link, lstat, mkdtemp, rename, rmdir, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
-import { UsageError } from '../model/errors.ts';
+import { UsageError } from '../core/model/errors.ts';
 import { listenError, systemCode } from './socket-errors.ts';
 
 export const defaultSocketMode = 0o600;
@@ -34,7 +34,12 @@ export interface SocketFile {
  * Makes `server` listen at `path`.
  * @throws UsageError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE
  */
-export async function listenAtPath(server: Server, path: string, mode: number, startListening: (path: string) => Promise<void>): Promise<SocketFile> {
+export async function listenAtPath(
+  server: Server,
+  path: string,
+  mode: number,
+  startListening: (path: string) => Promise<void>,
+): Promise<SocketFile> {
   checkPathLength(path);
   const directory = await attempt(path, mkdtemp(join(dirname(path), privateDirectoryPrefix)));
   const made = join(directory, 's');
@@ -102,7 +107,10 @@ async function stateOf(path: string, at: string): Promise<'live' | 'stale' | 'go
   const stats = await attempt(path, lstatIfThere(at));
   if (stats === undefined) return 'gone';
   if (!stats.isSocket()) {
-    throw new UsageError('ADDRESS_UNAVAILABLE', `cannot listen at unix:${path}: a file that is not a socket is there; remove it or choose another path`);
+    throw new UsageError(
+      'ADDRESS_UNAVAILABLE',
+      `cannot listen at unix:${path}: a file that is not a socket is there; remove it or choose another path`,
+    );
   }
   const failure = await tryToConnect(at);
   switch (systemCode(failure)) {

@@ -1,9 +1,9 @@
 /** When a checkpoint is written: soon after positions moved, one write at a time, and once more at the end. */
 
 import type { Clock, Millis, Timer } from '../base/clock.ts';
-import { HandlerError, messageOf, RowcastError } from '../model/errors.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Position } from '../protocol/interests.ts';
+import { HandlerError, messageOf, RowcastError } from '../core/model/errors.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Position } from '../core/follow/interests.ts';
 import type { Checkpoint } from './checkpoint.ts';
 
 export interface CheckpointWriterOptions {
@@ -77,5 +77,7 @@ export class CheckpointWriter {
 
 function explain(verb: string, thrown: unknown): RowcastError {
   if (thrown instanceof RowcastError) return thrown;
-  return new HandlerError('CHECKPOINT_FAILED', `cannot ${verb} the checkpoint: ${messageOf(thrown)}`, { cause: thrown });
+  return new HandlerError('CHECKPOINT_FAILED', `cannot ${verb} the checkpoint: ${messageOf(thrown)}`, {
+    cause: thrown,
+  });
 }

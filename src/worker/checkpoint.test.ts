@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { Gate } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
-import type { RowcastError } from '../model/errors.ts';
+import type { RowcastError } from '../core/model/errors.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { fileCheckpoint, memoryCheckpoint } from './checkpoint.ts';
 import { CheckpointWriter, type CheckpointWriterOptions } from './checkpoint-writer.ts';
@@ -67,10 +67,19 @@ test('a file that cannot be read or written is an error that names it', async ()
   const directory = await temporaryDirectory();
   const path = join(directory, 'folder');
   await mkdir(path);
-  await expect(fileCheckpoint(path).load()).rejects.toMatchObject({ code: 'CHECKPOINT_FAILED', message: expect.stringContaining(path) });
-  await expect(fileCheckpoint(path).save(positions)).rejects.toMatchObject({ code: 'CHECKPOINT_FAILED', message: expect.stringContaining(path) });
+  await expect(fileCheckpoint(path).load()).rejects.toMatchObject({
+    code: 'CHECKPOINT_FAILED',
+    message: expect.stringContaining(path),
+  });
+  await expect(fileCheckpoint(path).save(positions)).rejects.toMatchObject({
+    code: 'CHECKPOINT_FAILED',
+    message: expect.stringContaining(path),
+  });
   const nowhere = join(directory, 'no', 'such', 'folder.json');
-  await expect(fileCheckpoint(nowhere).save(positions)).rejects.toMatchObject({ code: 'CHECKPOINT_FAILED', message: expect.stringContaining(nowhere) });
+  await expect(fileCheckpoint(nowhere).save(positions)).rejects.toMatchObject({
+    code: 'CHECKPOINT_FAILED',
+    message: expect.stringContaining(nowhere),
+  });
 });
 
 test('a memory checkpoint keeps a copy', async () => {
@@ -151,7 +160,9 @@ test('a worker whose checkpoint is damaged does not start', async () => {
 test('a worker whose checkpoint cannot be written says so and goes on', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams: [{ name: 'events', durable: true, retain: {} }] });
-  const reader = worker({ checkpoint: { load: async () => new Map(), save: async () => Promise.reject(new Error('disk full')) } });
+  const reader = worker({
+    checkpoint: { load: async () => new Map(), save: async () => Promise.reject(new Error('disk full')) },
+  });
   reader.subscribe('events', {}, () => {});
   await reader.start();
   const failed = once(reader, 'error');

@@ -2,9 +2,9 @@
 
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { HandlerError, messageOf } from '../model/errors.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Position } from '../protocol/interests.ts';
+import { HandlerError, messageOf } from '../core/model/errors.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Position } from '../core/follow/interests.ts';
 
 /** Implement it over your own database to store positions in the transaction that applies the rows. */
 export interface Checkpoint {
@@ -75,7 +75,11 @@ async function replaceFile(path: string, text: string): Promise<void> {
 
 function parse(path: string, text: string): Map<StreamName, Position> {
   const damaged = (what: string, cause?: unknown): HandlerError =>
-    new HandlerError('CHECKPOINT_FAILED', `checkpoint ${path} is damaged (${what}): restore it, or delete it to start without one`, { cause });
+    new HandlerError(
+      'CHECKPOINT_FAILED',
+      `checkpoint ${path} is damaged (${what}): restore it, or delete it to start without one`,
+      { cause },
+    );
   let content: unknown;
   try {
     content = JSON.parse(text);
@@ -88,8 +92,10 @@ function parse(path: string, text: string): Map<StreamName, Position> {
   const positions = new Map<StreamName, Position>();
   for (const [stream, position] of Object.entries(streams)) {
     const { token, logId } = (position ?? {}) as { token?: unknown; logId?: unknown };
-    if (!Number.isSafeInteger(token) || (token as number) < 0) throw damaged(`the token of ${stream} is ${JSON.stringify(token)}`);
-    if (logId !== undefined && typeof logId !== 'string') throw damaged(`the log id of ${stream} is ${JSON.stringify(logId)}`);
+    if (!Number.isSafeInteger(token) || (token as number) < 0)
+      throw damaged(`the token of ${stream} is ${JSON.stringify(token)}`);
+    if (logId !== undefined && typeof logId !== 'string')
+      throw damaged(`the log id of ${stream} is ${JSON.stringify(logId)}`);
     positions.set(stream, { token: token as number, ...(logId !== undefined && { logId }) });
   }
   return positions;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 
@@ -34,7 +34,9 @@ test('many batches come in order, each once, over real sockets', async () => {
   const reader = worker({ transport: tcpTransport, connect });
   const seen = new Collector<Fact>();
   reader.subscribe(events, { from: 'start' }, seen.handler);
-  const before = await Promise.all(Array.from({ length: 2_000 }, async (_, id) => server.append(events, [{ id }, { id }])));
+  const before = await Promise.all(
+    Array.from({ length: 2_000 }, async (_, id) => server.append(events, [{ id }, { id }])),
+  );
   await reader.start();
   const after = await Promise.all(Array.from({ length: 2_000 }, async (_, id) => server.append(events, [{ id }])));
   await reader.waitFor(events, after.at(-1)!);
@@ -146,7 +148,11 @@ test("a handler's own INVALID_ROW is not blamed on the primary", async () => {
   await reader.start();
   const failed = once(reader, 'error');
   await server.append(events, [{ id: 1 }]);
-  expect((await failed)[0]).toMatchObject({ name: 'HandlerError', code: 'HANDLER_FAILED', cause: { code: 'INVALID_ROW' } });
+  expect((await failed)[0]).toMatchObject({
+    name: 'HandlerError',
+    code: 'HANDLER_FAILED',
+    cause: { code: 'INVALID_ROW' },
+  });
 });
 
 test('a handler may be a thenable of another library', async () => {
@@ -192,7 +198,8 @@ test('a connection whose rows are not taken is paused, and goes on without loss'
   });
   const started = reader.start();
   const text = 'x'.repeat(1_000);
-  for (let i = 0; i < 20; i++) await Promise.all(Array.from({ length: 10 }, async () => server.append('events', [{ text }])));
+  for (let i = 0; i < 20; i++)
+    await Promise.all(Array.from({ length: 10 }, async () => server.append('events', [{ text }])));
   await settle(200);
   const sent = server.status().connections[0]!.subscriptions[0]!.position;
   expect(sent).toBeLessThan(80);

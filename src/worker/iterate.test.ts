@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { Collector } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { memoryCheckpoint } from './checkpoint.ts';
 
 interface Fact {
@@ -154,8 +154,13 @@ test('a body that throws ends the loop with its own error', async () => {
 test('a checkpoint that cannot be read ends the loop', async () => {
   const { primary, worker } = deploy();
   await primary({ streams });
-  const reader = worker({ checkpoint: { load: async () => Promise.reject(new Error('no disk')), save: async () => {} } });
-  await expect(reader.follow(events).next()).rejects.toMatchObject({ code: 'CHECKPOINT_FAILED', message: 'cannot read the checkpoint: no disk' });
+  const reader = worker({
+    checkpoint: { load: async () => Promise.reject(new Error('no disk')), save: async () => {} },
+  });
+  await expect(reader.follow(events).next()).rejects.toMatchObject({
+    code: 'CHECKPOINT_FAILED',
+    message: 'cannot read the checkpoint: no disk',
+  });
 });
 
 test('return ends an iterator that waits for a batch', async () => {

@@ -1,7 +1,7 @@
 /** A subscription as an async iterator: a batch counts as applied when the next one is asked for. */
 
-import { UsageError } from '../model/errors.ts';
-import type { Batch } from '../model/batch.ts';
+import { UsageError } from '../core/model/errors.ts';
+import type { Batch } from '../core/model/batch.ts';
 import type { BatchHandler } from './subscription.ts';
 
 export interface IterateOptions<Row> {

@@ -2,11 +2,11 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
-import type { RowcastError } from '../model/errors.ts';
-import type { Logger } from '../model/logger.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
-import type { WorkerLimits } from '../protocol/limits.ts';
+import type { RowcastError } from '../core/model/errors.ts';
+import type { Logger } from '../core/model/logger.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+import type { WorkerLimits } from '../core/wire/limits.ts';
 import type { Address, Transport } from '../transport/transport.ts';
 import type { Checkpoint } from './checkpoint.ts';
 

@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
 import { sqliteLog } from '../log/sqlite.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { fileCheckpoint, memoryCheckpoint } from './checkpoint.ts';
 import type { BatchHandler } from './subscription.ts';
 
@@ -66,24 +66,28 @@ test('rows that wait for a slow handler when the connection is cut are neither l
   expect(seen).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
 });
 
-test.each(['memory', 'file'])('a worker that is started again with its %s checkpoint gets only new rows', async (kind) => {
-  const { primary, worker } = deploy();
-  const server = await primary({ streams });
-  const checkpoint = kind === 'memory' ? memoryCheckpoint() : fileCheckpoint(join(await temporaryDirectory(), 'reader-1.json'));
-  const first = worker({ checkpoint });
-  const before = new Collector<Fact>();
-  first.subscribe(events, { fallback: 'start' }, before.handler);
-  await first.start();
-  for (let id = 1; id <= 5; id++) await server.append(events, [{ id }]);
-  await before.reached(5);
-  await first.stop();
-  for (let id = 6; id <= 8; id++) await server.append(events, [{ id }]);
-  const second = worker({ checkpoint });
-  const after = new Collector<Fact>();
-  second.subscribe(events, { fallback: 'start' }, after.handler);
-  await second.start();
-  expect(after.tokens).toEqual([6, 7, 8]);
-});
+test.each(['memory', 'file'])(
+  'a worker that is started again with its %s checkpoint gets only new rows',
+  async (kind) => {
+    const { primary, worker } = deploy();
+    const server = await primary({ streams });
+    const checkpoint =
+      kind === 'memory' ? memoryCheckpoint() : fileCheckpoint(join(await temporaryDirectory(), 'reader-1.json'));
+    const first = worker({ checkpoint });
+    const before = new Collector<Fact>();
+    first.subscribe(events, { fallback: 'start' }, before.handler);
+    await first.start();
+    for (let id = 1; id <= 5; id++) await server.append(events, [{ id }]);
+    await before.reached(5);
+    await first.stop();
+    for (let id = 6; id <= 8; id++) await server.append(events, [{ id }]);
+    const second = worker({ checkpoint });
+    const after = new Collector<Fact>();
+    second.subscribe(events, { fallback: 'start' }, after.handler);
+    await second.start();
+    expect(after.tokens).toEqual([6, 7, 8]);
+  },
+);
 
 test('a batch whose handler failed comes again after a restart', async () => {
   const { primary, worker } = deploy();
@@ -144,7 +148,10 @@ test('a primary that starts again on the same log is resumed without loss', asyn
   for (let id = 1; id <= 5; id++) await first.append(events, [{ id }]);
   const told = once(reader, 'disconnected');
   await first.close();
-  expect((await told)[0].error).toMatchObject({ code: 'PEER_ERROR', message: 'the primary ended the connection: server stopping' });
+  expect((await told)[0].error).toMatchObject({
+    code: 'PEER_ERROR',
+    message: 'the primary ended the connection: server stopping',
+  });
   const second = await primary({ streams, log: sqliteLog({ path: join(directory, 'rowcast.db') }) });
   for (let id = 6; id <= 9; id++) await second.append(events, [{ id }]);
   await seen.reached(9);

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest';
 import type { Clock, Millis } from '../base/clock.ts';
-import type { WorkerLimits } from '../protocol/limits.ts';
+import type { WorkerLimits } from '../core/wire/limits.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import type { ConnectionHandler, Transport } from '../transport/transport.ts';
 import { createWorker, type Worker } from './worker.ts';

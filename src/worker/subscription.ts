@@ -1,12 +1,12 @@
 /** One stream's rows on their way to the application: one batch at a time, positions, those who wait for one. Knows no connection. */
 
 import { Queue } from '../base/queue.ts';
-import type { Batch } from '../model/batch.ts';
-import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../model/errors.ts';
-import { type RowValidator, validateRows } from '../model/row.ts';
-import type { StreamName } from '../model/stream.ts';
-import type { Token } from '../model/token.ts';
-import type { InterestOutput, Position } from '../protocol/interests.ts';
+import type { Batch } from '../core/model/batch.ts';
+import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../core/model/errors.ts';
+import { type RowValidator, validateRows } from '../core/model/row.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+import type { InterestOutput, Position } from '../core/follow/interests.ts';
 
 /** The next batch comes after the promise is resolved. One that throws ends the subscription. */
 export type BatchHandler<Row = unknown> = (batch: Batch<Row>) => void | Promise<void>;
@@ -124,7 +124,8 @@ export class LiveSubscription implements Subscription {
 
   /** Resolves when everything up to `token` was applied; rejects when the subscription ends first. `cancel` gives the wait up. */
   wait(token: Token): { reached: Promise<void>; cancel: (error: Error) => void } {
-    if (this.#position !== undefined && this.#position.token >= token) return { reached: Promise.resolve(), cancel: () => {} };
+    if (this.#position !== undefined && this.#position.token >= token)
+      return { reached: Promise.resolve(), cancel: () => {} };
     let waiter: Waiter | undefined;
     const reached = new Promise<void>((resolve, reject) => {
       waiter = { token, resolve, reject };
@@ -279,5 +280,9 @@ function refusal({ token }: BatchItem, thrown: unknown): PeerError {
 }
 
 function failure({ stream, token }: BatchItem, thrown: unknown): HandlerError {
-  return new HandlerError('HANDLER_FAILED', `the handler of stream ${stream} failed at token ${token}: ${messageOf(thrown)}`, { cause: thrown });
+  return new HandlerError(
+    'HANDLER_FAILED',
+    `the handler of stream ${stream} failed at token ${token}: ${messageOf(thrown)}`,
+    { cause: thrown },
+  );
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { type Checkpoint, memoryCheckpoint } from './checkpoint.ts';
 import type { SubscribeOptions } from './options.ts';
 
@@ -70,8 +70,12 @@ test.each<[object, string]>([
   [{ readWithinMs: Number.NaN }, 'INVALID_OPTION'],
 ])('a subscription with %o is refused: %s', async (options, code) => {
   const reader = deploy().worker();
-  expect(() => reader.subscribe(events, options as SubscribeOptions, () => {})).toThrow(expect.objectContaining({ name: 'UsageError', code }));
-  expect(() => reader.subscribeAll(options as SubscribeOptions, () => {})).toThrow(expect.objectContaining({ name: 'UsageError', code }));
+  expect(() => reader.subscribe(events, options as SubscribeOptions, () => {})).toThrow(
+    expect.objectContaining({ name: 'UsageError', code }),
+  );
+  expect(() => reader.subscribeAll(options as SubscribeOptions, () => {})).toThrow(
+    expect.objectContaining({ name: 'UsageError', code }),
+  );
   reader.subscribe(events, {}, () => {});
 });
 
@@ -79,7 +83,9 @@ test('a stream is subscribed once at a time', () => {
   const reader = deploy().worker();
   reader.subscribe(events, {}, () => {});
   expect(() => reader.subscribe('events', {}, () => {})).toThrow(expect.objectContaining({ code: 'DUPLICATE_STREAM' }));
-  expect(() => reader.subscribe('two words', {}, () => {})).toThrow(expect.objectContaining({ code: 'INVALID_STREAM_NAME' }));
+  expect(() => reader.subscribe('two words', {}, () => {})).toThrow(
+    expect.objectContaining({ code: 'INVALID_STREAM_NAME' }),
+  );
   reader.subscribeAll({}, () => {});
   expect(() => reader.subscribeAll({}, () => {})).toThrow(expect.objectContaining({ code: 'DUPLICATE_STREAM' }));
 });
@@ -219,10 +225,18 @@ test('all streams with a checkpoint: known streams go on where they were, new on
   const seen = new Collector();
   reader.subscribeAll({ fallback: 'start' }, seen.handler);
   await reader.start();
-  expect(seen.batches.map(({ stream, token }) => `${stream} ${token}`).sort()).toEqual(['events 3', 'receipts 1', 'receipts 2']);
+  expect(seen.batches.map(({ stream, token }) => `${stream} ${token}`).sort()).toEqual([
+    'events 3',
+    'receipts 1',
+    'receipts 2',
+  ]);
   await reader.stop();
   const stored = await checkpoint.load();
-  expect([...stored].map(([stream, { token }]) => `${stream} ${token}`).sort()).toEqual(['events 3', 'receipts 2', 'typing 0']);
+  expect([...stored].map(([stream, { token }]) => `${stream} ${token}`).sort()).toEqual([
+    'events 3',
+    'receipts 2',
+    'typing 0',
+  ]);
 });
 
 test('all streams: one that is unsubscribed stays away, the others go on', async () => {

@@ -1,11 +1,11 @@
 /** All subscriptions of a worker: what was asked for, from where each begins, who gets what comes. Knows no connection. */
 
 import type { Millis } from '../base/clock.ts';
-import { type RowcastError, UsageError } from '../model/errors.ts';
-import { type Stream, type StreamName, streamName } from '../model/stream.ts';
-import { token as checkToken } from '../model/token.ts';
-import type { Follower } from '../protocol/follower.ts';
-import type { InterestOutput, Position } from '../protocol/interests.ts';
+import { type RowcastError, UsageError } from '../core/model/errors.ts';
+import { type Stream, type StreamName, streamName } from '../core/model/stream.ts';
+import { token as checkToken } from '../core/model/token.ts';
+import type { Follower } from '../core/follow/follower.ts';
+import type { InterestOutput, Position } from '../core/follow/interests.ts';
 import type { SubscribeOptions } from './options.ts';
 import { type BatchHandler, LiveSubscription, type SubscriptionHooks } from './subscription.ts';
 
@@ -56,7 +56,8 @@ export class Subscriptions {
     const definition: Stream = typeof stream === 'string' ? unknownStream(streamName(stream)) : stream;
     const existing = this.#subscriptions.get(definition.name);
     if (existing !== undefined) {
-      if (existing.error === undefined) throw new UsageError('DUPLICATE_STREAM', `stream ${definition.name} is subscribed already`);
+      if (existing.error === undefined)
+        throw new UsageError('DUPLICATE_STREAM', `stream ${definition.name} is subscribed already`);
       this.remove(existing);
     }
     const subscription = this.#make(definition, handler);
@@ -178,7 +179,10 @@ export class Subscriptions {
     else checkChoice('fallback', fallback, ['start', 'now']);
     checkChoice('onReset', onReset, ['fail', 'earliest', 'now']);
     if (readWithinMs !== undefined && !(readWithinMs > 0)) {
-      throw new UsageError('INVALID_OPTION', `option readWithinMs of a subscription is a positive number of ms, not ${readWithinMs}`);
+      throw new UsageError(
+        'INVALID_OPTION',
+        `option readWithinMs of a subscription is a positive number of ms, not ${readWithinMs}`,
+      );
     }
     if (from === 'checkpoint' && !this.#options.hasCheckpoint) {
       throw new UsageError('INVALID_OPTION', "from: 'checkpoint' needs the option checkpoint of the worker");
@@ -188,7 +192,10 @@ export class Subscriptions {
 
 function checkChoice(option: string, value: string | undefined, choices: readonly string[]): void {
   if (value === undefined || choices.includes(value)) return;
-  throw new UsageError('INVALID_OPTION', `option ${option} of a subscription is one of ${choices.join(', ')}, not ${JSON.stringify(value)}`);
+  throw new UsageError(
+    'INVALID_OPTION',
+    `option ${option} of a subscription is one of ${choices.join(', ')}, not ${JSON.stringify(value)}`,
+  );
 }
 
 /** A stream of which only the name is known. */

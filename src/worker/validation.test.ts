@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { Collector } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
-import type { RowValidator } from '../model/row.ts';
-import { defineStream } from '../model/stream.ts';
+import type { RowValidator } from '../core/model/row.ts';
+import { defineStream } from '../core/model/stream.ts';
 
 const Fact = z.object({ id: z.number().int() });
 const events = defineStream('events', { row: Fact });
@@ -48,7 +48,10 @@ test('a loop is thrown the row that the validator refuses', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams: [unchecked] });
   await server.append(unchecked, [{ id: 'one' }]);
-  await expect(worker().follow(events, { from: 'start' }).next()).rejects.toMatchObject({ name: 'PeerError', code: 'INVALID_ROW' });
+  await expect(worker().follow(events, { from: 'start' }).next()).rejects.toMatchObject({
+    name: 'PeerError',
+    code: 'INVALID_ROW',
+  });
 });
 
 test('subscribers get what the validator makes of a row; on the wire stands what was appended', async () => {
@@ -77,7 +80,10 @@ test('a validator may be asynchronous: on append and on receipt', async () => {
   const { primary, worker } = deploy();
   const stream = defineStream('events', { row: slowFact });
   const server = await primary({ streams: [stream] });
-  await expect(server.append(stream, [{ id: 0 }])).rejects.toMatchObject({ code: 'INVALID_ROW', message: expect.stringContaining('must be above 0') });
+  await expect(server.append(stream, [{ id: 0 }])).rejects.toMatchObject({
+    code: 'INVALID_ROW',
+    message: expect.stringContaining('must be above 0'),
+  });
   const reader = worker();
   const seen = new Collector<{ id: number }>();
   reader.subscribe(stream, { from: 'start' }, seen.handler);

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { Gate } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
-import { defineStream } from '../model/stream.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 
 const events = defineStream('events');
@@ -50,12 +50,18 @@ test('a wait that takes too long says what holds it up', async () => {
     return wait;
   };
   const late = 'stream events is at';
-  expect(await refused(1)).toBe(`WAIT_TIMEOUT ${late} no position, 1 was not reached within 50 ms: the worker was not started`);
+  expect(await refused(1)).toBe(
+    `WAIT_TIMEOUT ${late} no position, 1 was not reached within 50 ms: the worker was not started`,
+  );
   await reader.start();
-  expect(await refused(7)).toBe(`WAIT_TIMEOUT ${late} 0, 7 was not reached within 50 ms: the primary has not sent it; is the token of this stream?`);
+  expect(await refused(7)).toBe(
+    `WAIT_TIMEOUT ${late} 0, 7 was not reached within 50 ms: the primary has not sent it; is the token of this stream?`,
+  );
   await server.append(events, ['x']);
   await settle();
-  expect(await refused(1)).toBe(`WAIT_TIMEOUT ${late} 0, 1 was not reached within 50 ms: the handler is busy with an earlier batch`);
+  expect(await refused(1)).toBe(
+    `WAIT_TIMEOUT ${late} 0, 1 was not reached within 50 ms: the handler is busy with an earlier batch`,
+  );
   gate.open();
   await settle();
   const left = once(reader, 'disconnected');
@@ -63,7 +69,9 @@ test('a wait that takes too long says what holds it up', async () => {
   const [{ error }] = await left;
   const away = reader.waitFor(events, 2, { timeoutMs: 0 });
   clock.step(clock.now());
-  await expect(away).rejects.toThrow(`${late} 1, 2 was not reached within 0 ms: the worker is not connected: ${error.message}`);
+  await expect(away).rejects.toThrow(
+    `${late} 1, 2 was not reached within 0 ms: the worker is not connected: ${error.message}`,
+  );
 });
 
 test('a wait for rows that cannot come because other handlers hold back the connection says so', async () => {
@@ -79,7 +87,9 @@ test('a wait for rows that cannot come because other handlers hold back the conn
   await settle();
   await server.append(receipts, ['y']);
   const wait = reader.waitFor(receipts, 1, { timeoutMs: 10 });
-  const refused = expect(wait).rejects.toThrow('handlers of other streams (events) are busy, and too many rows wait for them to read on');
+  const refused = expect(wait).rejects.toThrow(
+    'handlers of other streams (events) are busy, and too many rows wait for them to read on',
+  );
   await settle();
   while (clock.step(clock.now() + 10));
   await refused;
@@ -118,7 +128,10 @@ test('waits end when the worker stops, and later ones are refused', async () => 
   reader.subscribe(events, { from: 'now' }, () => {});
   await reader.start();
   await reader.waitFor(events, await server.append(events, ['x']));
-  const wait = expect(reader.waitFor(events, 9)).rejects.toMatchObject({ code: 'CLOSED', message: 'worker reader-1 was stopped' });
+  const wait = expect(reader.waitFor(events, 9)).rejects.toMatchObject({
+    code: 'CLOSED',
+    message: 'worker reader-1 was stopped',
+  });
   await reader.stop();
   await wait;
   await expect(reader.waitFor(events, 9)).rejects.toMatchObject({ name: 'UsageError', code: 'CLOSED' });

@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
 import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
 import { Netcat } from '../../test/support/netcat.ts';
-import { HandlerError, UsageError } from '../model/errors.ts';
-import { defineStream } from '../model/stream.ts';
+import { HandlerError, UsageError } from '../core/model/errors.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { memoryCheckpoint } from './checkpoint.ts';
 import type { WorkerOptions } from './options.ts';
 import { createWorker } from './worker.ts';
@@ -145,25 +145,31 @@ test('a listener that throws is heard, and its stream goes on', async () => {
   await seen.reached(1);
 });
 
-test.each(['at once', 'by its promise'])('a handler that ends its subscription and then fails %s has not applied its batch, and is heard', async (when) => {
-  const { primary, worker } = deploy();
-  const server = await primary({ streams });
-  const checkpoint = memoryCheckpoint();
-  const reader = worker({ checkpoint });
-  reader.subscribe(events, {}, ({ token }) => {
-    if (token === 1) return;
-    void reader.unsubscribe(events);
-    if (when === 'at once') throw new Error('broken');
-    return settle(1).then(() => Promise.reject(new Error('broken')));
-  });
-  await reader.start();
-  const failed = once(reader, 'error');
-  await server.append(events, [1]);
-  await server.append(events, [2]);
-  expect((await failed)[0]).toMatchObject({ code: 'HANDLER_FAILED', message: 'the handler of stream events failed at token 2: broken' });
-  await reader.stop();
-  expect((await checkpoint.load()).get('events')?.token).toBe(1);
-});
+test.each(['at once', 'by its promise'])(
+  'a handler that ends its subscription and then fails %s has not applied its batch, and is heard',
+  async (when) => {
+    const { primary, worker } = deploy();
+    const server = await primary({ streams });
+    const checkpoint = memoryCheckpoint();
+    const reader = worker({ checkpoint });
+    reader.subscribe(events, {}, ({ token }) => {
+      if (token === 1) return;
+      void reader.unsubscribe(events);
+      if (when === 'at once') throw new Error('broken');
+      return settle(1).then(() => Promise.reject(new Error('broken')));
+    });
+    await reader.start();
+    const failed = once(reader, 'error');
+    await server.append(events, [1]);
+    await server.append(events, [2]);
+    expect((await failed)[0]).toMatchObject({
+      code: 'HANDLER_FAILED',
+      message: 'the handler of stream events failed at token 2: broken',
+    });
+    await reader.stop();
+    expect((await checkpoint.load()).get('events')?.token).toBe(1);
+  },
+);
 
 test('a handler that cannot go on because the worker stops is no failure, and has not applied its batch', async () => {
   const { primary, worker } = deploy();
@@ -197,7 +203,9 @@ test('more commands than maxQueuedCommands lose the oldest, and say so', async (
   reader.on('command-dropped', ({ line }) => dropped.push(line));
   for (let token = 1; token <= 3; token++) reader.send({ name: 'FEDERATION_ACK', token });
   expect(dropped).toEqual(['FEDERATION_ACK 1']);
-  expect(() => reader.send({ name: 'SYNC', text: 'two\nlines' })).toThrow(expect.objectContaining({ code: 'INVALID_COMMAND' }));
+  expect(() => reader.send({ name: 'SYNC', text: 'two\nlines' })).toThrow(
+    expect.objectContaining({ code: 'INVALID_COMMAND' }),
+  );
   const server = await primary({ streams });
   const tokens: unknown[] = [];
   const both = new Gate();
@@ -321,6 +329,8 @@ test('an observer has nothing to send: neither its type nor the worker lets it',
   await seen.reached(1);
   // @ts-expect-error -- an observer has no send
   const send = observer.send.bind(observer) as (command: object) => void;
-  expect(() => send({ name: 'FEDERATION_ACK', token: 1 })).toThrow(expect.objectContaining({ name: 'UsageError', code: 'OBSERVER' }));
+  expect(() => send({ name: 'FEDERATION_ACK', token: 1 })).toThrow(
+    expect.objectContaining({ name: 'UsageError', code: 'OBSERVER' }),
+  );
   await observer.stop();
 });

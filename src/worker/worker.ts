@@ -4,22 +4,22 @@ import { EventEmitter } from 'node:events';
 import { assertNever } from '../base/assert.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
-import type { Batch } from '../model/batch.ts';
-import { type RowcastError, UsageError } from '../model/errors.ts';
-import { type Logger, silentLogger } from '../model/logger.ts';
-import { nameOf, type Stream, type StreamName } from '../model/stream.ts';
-import { token as checkToken, type Token } from '../model/token.ts';
-import type { UpstreamCommand } from '../protocol/command.ts';
-import { Follower, type FollowerEvent } from '../protocol/follower.ts';
-import type { Position } from '../protocol/interests.ts';
-import { defaultWorkerLimits, mergeLimits, type WorkerLimits } from '../protocol/limits.ts';
+import type { Batch } from '../core/model/batch.ts';
+import { type RowcastError, UsageError } from '../core/model/errors.ts';
+import { type Logger, silentLogger } from '../core/model/logger.ts';
+import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
+import { token as checkToken, type Token } from '../core/model/token.ts';
+import type { UpstreamCommand } from '../core/wire/command.ts';
+import { Follower, type FollowerEvent } from '../core/follow/follower.ts';
+import type { Position } from '../core/follow/interests.ts';
+import { defaultWorkerLimits, mergeLimits, type WorkerLimits } from '../core/wire/limits.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import { checkConnectAddress } from '../transport/check-address.ts';
 import { formatAddress } from '../transport/transport.ts';
 import { CheckpointWriter } from './checkpoint-writer.ts';
 import { iterate } from './iterate.ts';
 import type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './options.ts';
-import { Pump } from './pump.ts';
+import { FollowerPump } from './follower-pump.ts';
 import type { BatchHandler, LiveSubscription, Subscription, SubscriptionHooks } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { waitUntil } from './wait.ts';
@@ -45,7 +45,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   /** With the defaults where nothing was said. */
   readonly limits: WorkerLimits;
   readonly #follower: Follower;
-  readonly #pump: Pump;
+  readonly #pump: FollowerPump;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #checkpoint: CheckpointWriter | undefined;
@@ -97,12 +97,13 @@ export class Worker extends EventEmitter<WorkerEvents> {
       hooks: (stream) => this.#hooks(stream),
       onFailed: (subscription, error) => this.#handleFailed(subscription, error),
     });
-    this.#pump = new Pump({
+    this.#pump = new FollowerPump({
       follower: this.#follower,
       transport: options.transport ?? tcpTransport,
       address: options.connect,
       clock: this.#clock,
-      onOutput: (output) => (output.kind === 'event' ? this.#handleEvent(output.event) : this.#subscriptions.handle(output)),
+      onOutput: (output) =>
+        output.kind === 'event' ? this.#handleEvent(output.event) : this.#subscriptions.handle(output),
     });
     if (options.checkpoint !== undefined) {
       this.#checkpoint = new CheckpointWriter({
@@ -119,7 +120,11 @@ export class Worker extends EventEmitter<WorkerEvents> {
    * A handler that throws ends the subscription with HANDLER_FAILED, its position unmoved, and the worker emits `error`.
    * @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_OPTION, CLOSED
    */
-  subscribe<Row>(stream: Stream<Row> | StreamName, options: SubscribeOptions, handler: BatchHandler<Row>): Subscription {
+  subscribe<Row>(
+    stream: Stream<Row> | StreamName,
+    options: SubscribeOptions,
+    handler: BatchHandler<Row>,
+  ): Subscription {
     return this.#subscribe(stream, options, handler as BatchHandler);
   }
 
@@ -177,14 +182,26 @@ export class Worker extends EventEmitter<WorkerEvents> {
    * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, CLOSED, WAIT_TIMEOUT (the text says what held it up); the signal's reason;
    *   the error of a subscription that ends or is reset meanwhile
    */
-  async waitFor(stream: Stream | StreamName, token: Token, { timeoutMs = DEFAULT_WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
+  async waitFor(
+    stream: Stream | StreamName,
+    token: Token,
+    { timeoutMs = DEFAULT_WAIT_TIMEOUT_MS, signal }: WaitOptions = {},
+  ): Promise<void> {
     this.#checkOpen();
     checkToken(token);
     const name = nameOf(stream);
     const subscription = this.#subscriptions.get(name);
-    if (subscription === undefined) throw new UsageError('NOT_SUBSCRIBED', `worker ${this.name} does not subscribe to ${name}`);
+    if (subscription === undefined)
+      throw new UsageError('NOT_SUBSCRIBED', `worker ${this.name} does not subscribe to ${name}`);
     if (subscription.error !== undefined) throw subscription.error;
-    await waitUntil({ subscription, token, clock: this.#clock, timeoutMs, signal, why: () => this.#whyBehind(subscription) });
+    await waitUntil({
+      subscription,
+      token,
+      clock: this.#clock,
+      timeoutMs,
+      signal,
+      why: () => this.#whyBehind(subscription),
+    });
   }
 
   /** The token up to which rows of the stream were applied; undefined when nothing is known. */
@@ -344,11 +361,15 @@ export class Worker extends EventEmitter<WorkerEvents> {
 
   #whyBehind(subscription: LiveSubscription): string {
     if (this.#begun === undefined) return 'the worker was not started';
-    if (!this.#follower.isConnected) return `the worker is not connected${this.#lastEnd === undefined ? '' : `: ${this.#lastEnd.message}`}`;
+    if (!this.#follower.isConnected)
+      return `the worker is not connected${this.#lastEnd === undefined ? '' : `: ${this.#lastEnd.message}`}`;
     if (subscription.isBusy) return 'the handler is busy with an earlier batch';
     const busy = [...this.#subscriptions].filter(({ isBusy }) => isBusy).map(({ stream }) => stream);
-    if (this.#follower.isPaused) return `handlers of other streams (${busy.join(', ')}) are busy, and too many rows wait for them to read on`;
-    return subscription.isLive ? 'the primary has not sent it; is the token of this stream?' : 'the stream is catching up';
+    if (this.#follower.isPaused)
+      return `handlers of other streams (${busy.join(', ')}) are busy, and too many rows wait for them to read on`;
+    return subscription.isLive
+      ? 'the primary has not sent it; is the token of this stream?'
+      : 'the stream is catching up';
   }
 
   #checkOpen(): void {

@@ -2,10 +2,10 @@
 
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../../src/base/random.ts';
-import type { StreamName } from '../../src/model/stream.ts';
-import type { Token } from '../../src/model/token.ts';
-import { decodeCommand, encodeCommand } from '../../src/protocol/codec.ts';
-import type { Command, Side } from '../../src/protocol/command.ts';
+import type { StreamName } from '../../src/core/model/stream.ts';
+import type { Token } from '../../src/core/model/token.ts';
+import { decodeCommand, encodeCommand } from '../../src/core/wire/codec.ts';
+import type { Command, Side } from '../../src/core/wire/command.ts';
 import { type Capture, captureNames, type Expected, readCapture } from '../support/captures.ts';
 import { MemoryStreams } from '../support/memory-streams.ts';
 import { bytesOf, FollowerEnd, PrimaryEnd, T0, WorkerEnd } from '../support/session-ends.ts';
@@ -45,17 +45,20 @@ const deliveries: readonly (readonly [how: string, cut: (bytes: Buffer) => Gener
 ];
 
 describe.each(titled)('%s: the lines', (_name, { lines, bytes }) => {
-  test.each(['primary', 'worker'] as const)('every line that the real %s sent is read, and means the same when we write it', (side: Side) => {
-    expect(lines[side].length).toBeGreaterThan(5);
-    for (const line of lines[side]) {
-      const command = decodeCommand(line, side);
-      const ours = encodeCommand(command);
-      expect(decodeCommand(ours, side)).toEqual(command);
-      expect(Buffer.byteLength(ours), 'a real peer accepts it').toBeLessThanOrEqual(SYNAPSE_LINE_BYTES);
-      // JSON is written with other spaces and escapes than Python does; everything else is the same to the byte.
-      if (!/^(RDATA|USER_IP|INVALIDATE_CACHE)/.test(line)) expect(ours).toBe(line);
-    }
-  });
+  test.each(['primary', 'worker'] as const)(
+    'every line that the real %s sent is read, and means the same when we write it',
+    (side: Side) => {
+      expect(lines[side].length).toBeGreaterThan(5);
+      for (const line of lines[side]) {
+        const command = decodeCommand(line, side);
+        const ours = encodeCommand(command);
+        expect(decodeCommand(ours, side)).toEqual(command);
+        expect(Buffer.byteLength(ours), 'a real peer accepts it').toBeLessThanOrEqual(SYNAPSE_LINE_BYTES);
+        // JSON is written with other spaces and escapes than Python does; everything else is the same to the byte.
+        if (!/^(RDATA|USER_IP|INVALIDATE_CACHE)/.test(line)) expect(ours).toBe(line);
+      }
+    },
+  );
 
   test('the recording ends with a whole line', () => {
     for (const side of ['primary', 'worker'] as const) expect(bytes[side].at(-1)).toBe(0x0a);
@@ -68,7 +71,8 @@ describe('what these processes are known for', () => {
   const falls = (tokens: readonly Token[]): boolean => tokens.some((token, i) => i > 0 && token < tokens[i - 1]!);
 
   test('the first line of the real primary is SERVER, the second PING', () => {
-    for (const { lines } of captures) expect(lines.primary.slice(0, 2).map((line) => line.split(' ')[0])).toEqual(['SERVER', 'PING']);
+    for (const { lines } of captures)
+      expect(lines.primary.slice(0, 2).map((line) => line.split(' ')[0])).toEqual(['SERVER', 'PING']);
   });
 
   test('its backfill tokens fall and rise, live and in catch-up', () => {
@@ -105,7 +109,10 @@ function divide({ lines, bytes }: Capture): { greeting: Buffer; rest: Buffer } {
 }
 
 /** What was delivered, in the form of the list beside the recording. */
-function delivered(end: WorkerEnd): { listed: Expected[]; runs: { readonly stream: StreamName; readonly token: Token }[] } {
+function delivered(end: WorkerEnd): {
+  listed: Expected[];
+  runs: { readonly stream: StreamName; readonly token: Token }[];
+} {
   const listed: Expected[] = [];
   const runs: { stream: StreamName; token: Token }[] = [];
   for (const output of end.outputs.all) {
@@ -143,7 +150,9 @@ describe.each(titled)('%s: a worker of ours in the place of the recorded one', (
       last.set(stream, token);
     }
     for (const [stream, token] of last) {
-      const tokens = capture.expected.flatMap((output) => ('stream' in output && output.stream === stream ? [output.token] : []));
+      const tokens = capture.expected.flatMap((output) =>
+        'stream' in output && output.stream === stream ? [output.token] : [],
+      );
       expect(token, stream).toBe(Math.max(...tokens));
     }
   });
@@ -155,7 +164,9 @@ describe.each(titled)('%s: a worker of ours in the place of the recorded one', (
     else for (const { stream, from } of requests) end.subscribe(stream, from === 'NOW' ? 'now' : from);
     end.start().open();
     end.hearBytes(greeting);
-    expect(end.outputs.story.filter((line) => line.startsWith('REPLICATE '))).toEqual(capture.lines.worker.filter((line) => line.startsWith('REPLICATE ')));
+    expect(end.outputs.story.filter((line) => line.startsWith('REPLICATE '))).toEqual(
+      capture.lines.worker.filter((line) => line.startsWith('REPLICATE ')),
+    );
     end.hearBytes(rest);
     end.hear('PING 1');
     expect(end.follower.isLive).toBe(true);
@@ -170,42 +181,50 @@ describe.each(titled)('%s: a worker of ours in the place of the recorded one', (
     const before = end.outputs.story.length;
     end.hearBytes(greeting);
     // A worker that follows ALL asks by name once ALL has said where each stream stands.
-    if (requests[0]!.stream === 'ALL') end.hear(...capture.lines.primary.filter((line) => line.startsWith('POSITION ')));
-    const resumed = end.outputs.story.slice(before).filter((line) => line.startsWith('REPLICATE ') && !line.endsWith(' NOW'));
-    expect(resumed.toSorted()).toEqual([...highest].map(([stream, token]) => `REPLICATE ${stream} ${token}`).toSorted());
+    if (requests[0]!.stream === 'ALL')
+      end.hear(...capture.lines.primary.filter((line) => line.startsWith('POSITION ')));
+    const resumed = end.outputs.story
+      .slice(before)
+      .filter((line) => line.startsWith('REPLICATE ') && !line.endsWith(' NOW'));
+    expect(resumed.toSorted()).toEqual(
+      [...highest].map(([stream, token]) => `REPLICATE ${stream} ${token}`).toSorted(),
+    );
   });
 });
 
 // Who asked for ALL NOW had nothing to catch up with.
-describe.each(titled.filter(([, { requests }]) => requests[0]!.stream !== 'ALL'))('%s: a worker of ours that is cut off in its catch-up', (_name, capture) => {
-  const { greeting, rest } = divide(capture);
+describe.each(titled.filter(([, { requests }]) => requests[0]!.stream !== 'ALL'))(
+  '%s: a worker of ours that is cut off in its catch-up',
+  (_name, capture) => {
+    const { greeting, rest } = divide(capture);
 
-  test('loses no row: what was not complete is asked for from the same place', () => {
-    for (const share of [0.1, 0.3, 0.5, 0.7, 0.9]) {
-      const end = new FollowerEnd();
-      for (const { stream, from } of capture.requests) end.subscribe(stream, from === 'NOW' ? 'now' : from);
-      end.start().open();
-      end.hearBytes(greeting);
-      const heard = rest.subarray(0, Math.floor(rest.length * share));
-      end.hearBytes(heard);
-      end.reconnect();
-      const before = end.outputs.story.length;
-      end.hearBytes(greeting);
-      const positions = new Set(
-        heard
-          .toString()
-          .split('\n')
-          .slice(0, -1)
-          .filter((line) => line.startsWith('POSITION '))
-          .map((line) => line.split(' ')[1]!),
-      );
-      const resumed = end.outputs.story.slice(before).filter((line) => line.startsWith('REPLICATE '));
-      for (const { stream, from } of capture.requests) {
-        if (!positions.has(stream)) expect(resumed, `cut at ${share}`).toContain(`REPLICATE ${stream} ${from}`);
+    test('loses no row: what was not complete is asked for from the same place', () => {
+      for (const share of [0.1, 0.3, 0.5, 0.7, 0.9]) {
+        const end = new FollowerEnd();
+        for (const { stream, from } of capture.requests) end.subscribe(stream, from === 'NOW' ? 'now' : from);
+        end.start().open();
+        end.hearBytes(greeting);
+        const heard = rest.subarray(0, Math.floor(rest.length * share));
+        end.hearBytes(heard);
+        end.reconnect();
+        const before = end.outputs.story.length;
+        end.hearBytes(greeting);
+        const positions = new Set(
+          heard
+            .toString()
+            .split('\n')
+            .slice(0, -1)
+            .filter((line) => line.startsWith('POSITION '))
+            .map((line) => line.split(' ')[1]!),
+        );
+        const resumed = end.outputs.story.slice(before).filter((line) => line.startsWith('REPLICATE '));
+        for (const { stream, from } of capture.requests) {
+          if (!positions.has(stream)) expect(resumed, `cut at ${share}`).toContain(`REPLICATE ${stream} ${from}`);
+        }
       }
-    }
-  });
-});
+    });
+  },
+);
 
 describe.each(titled)('%s: a worker of ours that is cut off', (_name, capture) => {
   const { greeting, rest } = divide(capture);
@@ -218,11 +237,14 @@ describe.each(titled)('%s: a worker of ours that is cut off', (_name, capture) =
       seen.set(key, (seen.get(key) ?? 0) + by);
       return seen.get(key)!;
     };
-    for (const { stream, token, rows } of end.outputs.of('batch')) for (const row of rows) count(`${stream} ${token} ${JSON.stringify(row)}`, 1);
+    for (const { stream, token, rows } of end.outputs.of('batch'))
+      for (const row of rows) count(`${stream} ${token} ${JSON.stringify(row)}`, 1);
     return capture.expected.flatMap((output) => {
       if (!('stream' in output)) return [];
       const { stream, token, rows } = output;
-      return rows.flatMap((row) => (count(`${stream} ${token} ${JSON.stringify(row)}`, -1) < 0 ? [{ stream, token }] : []));
+      return rows.flatMap((row) =>
+        count(`${stream} ${token} ${JSON.stringify(row)}`, -1) < 0 ? [{ stream, token }] : [],
+      );
     });
   }
 
@@ -266,7 +288,9 @@ describe.each(titled)('%s: a primary of ours in the place of the recorded one', 
       state.earliest = (from === 'NOW' ? token : from) + 1;
       state.latest = token;
       const at = capture.expected.findIndex((output) => 'position' in output && output.position === position);
-      const caughtUp = capture.expected.slice(0, at).flatMap((output) => ('stream' in output && output.stream === position ? [output] : []));
+      const caughtUp = capture.expected
+        .slice(0, at)
+        .flatMap((output) => ('stream' in output && output.stream === position ? [output] : []));
       // Our tokens rise: rows that the real primary sent with repeated or falling tokens are one batch at its position.
       const rises = caughtUp.every(({ token: next }, i) => i === 0 || next > caughtUp[i - 1]!.token);
       if (rises) state.batches = caughtUp.map((batch) => ({ token: batch.token, rows: batch.rows }));
@@ -276,43 +300,65 @@ describe.each(titled)('%s: a primary of ours in the place of the recorded one', 
   }
 
   const conversation = (cut: (bytes: Buffer) => Generator<Uint8Array>): PrimaryEnd => {
-    const end = new PrimaryEnd({ serverName: 'localhost:8823', streams: streamsAsRecorded(), limits: { maxLineBytes: SYNAPSE_LINE_BYTES } });
+    const end = new PrimaryEnd({
+      serverName: 'localhost:8823',
+      streams: streamsAsRecorded(),
+      limits: { maxLineBytes: SYNAPSE_LINE_BYTES },
+    });
     end.open();
     for (const piece of cut(capture.bytes.worker)) end.hearBytes(piece);
     return end;
   };
 
-  test.each(deliveries)('greets the real worker, brings it up to date, and refuses nothing it says: %s', (_how, cut) => {
-    const end = conversation(cut);
-    const said = end.outputs.story.filter((line) => /^[A-Z]/.test(line));
-    expect(said.slice(0, 2)).toEqual(['SERVER localhost:8823', expect.stringMatching(new RegExp(`^PING ${T0} `))]);
-    expect(said.filter((line) => line.startsWith('ERROR'))).toEqual([]);
-    expect(end.isClosing).toBe(false);
+  test.each(deliveries)(
+    'greets the real worker, brings it up to date, and refuses nothing it says: %s',
+    (_how, cut) => {
+      const end = conversation(cut);
+      const said = end.outputs.story.filter((line) => /^[A-Z]/.test(line));
+      expect(said.slice(0, 2)).toEqual(['SERVER localhost:8823', expect.stringMatching(new RegExp(`^PING ${T0} `))]);
+      expect(said.filter((line) => line.startsWith('ERROR'))).toEqual([]);
+      expect(end.isClosing).toBe(false);
 
-    const positions = capture.lines.primary.filter((line) => line.startsWith('POSITION '));
-    expect(said.filter((line) => line.startsWith('POSITION ')).toSorted()).toEqual(positions.toSorted());
-    for (const line of said) expect(Buffer.byteLength(line)).toBeLessThanOrEqual(SYNAPSE_LINE_BYTES);
+      const positions = capture.lines.primary.filter((line) => line.startsWith('POSITION '));
+      expect(said.filter((line) => line.startsWith('POSITION ')).toSorted()).toEqual(positions.toSorted());
+      for (const line of said) expect(Buffer.byteLength(line)).toBeLessThanOrEqual(SYNAPSE_LINE_BYTES);
 
-    // Every row of the catch-up, and of each stream all of them before its POSITION.
-    for (const { name, batches, latest } of [...end.streams.names()].map((stream) => end.streams.get(stream)!)) {
-      const ofStream = said.filter((line) => line.startsWith(`RDATA ${name} `) || line === `POSITION ${name} ${latest}`);
-      expect(ofStream.at(-1)).toBe(`POSITION ${name} ${latest}`);
-      const rows = ofStream.slice(0, -1).map((line) => decodeCommand(line, 'primary'));
-      expect(rows.map((command) => command.name === 'RDATA' && command.row)).toEqual(batches.flatMap((batch) => batch.rows));
-    }
-    expect(end.session.subscriptions.every(({ state }) => state === 'live')).toBe(true);
-  });
+      // Every row of the catch-up, and of each stream all of them before its POSITION.
+      for (const { name, batches, latest } of [...end.streams.names()].map((stream) => end.streams.get(stream)!)) {
+        const ofStream = said.filter(
+          (line) => line.startsWith(`RDATA ${name} `) || line === `POSITION ${name} ${latest}`,
+        );
+        expect(ofStream.at(-1)).toBe(`POSITION ${name} ${latest}`);
+        const rows = ofStream.slice(0, -1).map((line) => decodeCommand(line, 'primary'));
+        expect(rows.map((command) => command.name === 'RDATA' && command.row)).toEqual(
+          batches.flatMap((batch) => batch.rows),
+        );
+      }
+      expect(end.session.subscriptions.every(({ state }) => state === 'live')).toBe(true);
+    },
+  );
 
   test.each(deliveries)('tells what the real worker said, in order: %s', (_how, cut) => {
     const end = conversation(cut);
     const said = capture.lines.worker.map((line) => decodeCommand(line, 'worker'));
-    const upstream = new Set<Command['name']>(['USER_SYNC', 'USER_IP', 'FEDERATION_ACK', 'REMOVE_PUSHER', 'INVALIDATE_CACHE', 'SYNC']);
+    const upstream = new Set<Command['name']>([
+      'USER_SYNC',
+      'USER_IP',
+      'FEDERATION_ACK',
+      'REMOVE_PUSHER',
+      'INVALIDATE_CACHE',
+      'SYNC',
+    ]);
     const commands = end.outputs.of('event').flatMap(({ event }) => (event.kind === 'command' ? [event.command] : []));
     expect(commands).toEqual(said.filter(({ name }) => upstream.has(name)));
     const [named] = said.flatMap((command) => (command.name === 'NAME' ? [command.workerName] : []));
     expect(end.session.workerName).toBe(named);
-    const subscribed = end.outputs.of('event').flatMap(({ event }) => (event.kind === 'subscribed' ? [`${event.stream} ${event.from}`] : []));
-    const asked = capture.requests.flatMap(({ stream, from }) => (stream === 'ALL' ? [...end.streams.names()] : [stream]).map((name) => `${name} ${from}`));
+    const subscribed = end.outputs
+      .of('event')
+      .flatMap(({ event }) => (event.kind === 'subscribed' ? [`${event.stream} ${event.from}`] : []));
+    const asked = capture.requests.flatMap(({ stream, from }) =>
+      (stream === 'ALL' ? [...end.streams.names()] : [stream]).map((name) => `${name} ${from}`),
+    );
     expect(subscribed).toEqual(asked);
   });
 
@@ -320,13 +366,17 @@ describe.each(titled)('%s: a primary of ours in the place of the recorded one', 
     const end = conversation(deliveries[0]![1]);
     for (const stream of end.streams.names()) {
       const next = end.streams.get(stream)!.latest + 1;
-      expect(end.append(stream, ['@a:b', 'x'], null)).toEqual([`RDATA ${stream} batch ["@a:b","x"]`, `RDATA ${stream} ${next} null`]);
+      expect(end.append(stream, ['@a:b', 'x'], null)).toEqual([
+        `RDATA ${stream} batch ["@a:b","x"]`,
+        `RDATA ${stream} ${next} null`,
+      ]);
     }
   });
 });
 
 describe('what a real primary does with bad input, and ours, which is at least as kind', () => {
-  const opened = (): PrimaryEnd => PrimaryEnd.opened({ streams: new MemoryStreams('events'), limits: { maxLineBytes: SYNAPSE_LINE_BYTES } });
+  const opened = (): PrimaryEnd =>
+    PrimaryEnd.opened({ streams: new MemoryStreams('events'), limits: { maxLineBytes: SYNAPSE_LINE_BYTES } });
   const line = (bytes: number): string => `NAME ${'x'.repeat(bytes - 'NAME '.length)}`;
 
   test.each<[real: string, input: string | Buffer]>([
@@ -351,7 +401,11 @@ describe('what a real primary does with bad input, and ours, which is at least a
       bytesOf('REPLICATE events abc'),
       'ERROR failed to parse line for REPLICATE: expected a token (0 to 2^53-1), not abc',
     ],
-    ["says `failed to handle replicate: Exception('unknown stream %s', 'nosuch')`", bytesOf('REPLICATE nosuch NOW'), 'ERROR unknown stream nosuch'],
+    [
+      "says `failed to handle replicate: Exception('unknown stream %s', 'nosuch')`",
+      bytesOf('REPLICATE nosuch NOW'),
+      'ERROR unknown stream nosuch',
+    ],
     ['says `Line length exceeded` at 16,385 bytes', bytesOf(line(16_385)), 'ERROR Line length exceeded'],
     ['hangs up without a word on what is not UTF-8', Buffer.from([0xff, 0x0a]), 'ERROR invalid UTF-8'],
   ])('the real one %s, and closes; ours says why, and closes', (_real, input, ours) => {

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { randomInteger, seededRandom } from '../../src/base/random.ts';
-import type { StreamName } from '../../src/model/stream.ts';
-import type { Token } from '../../src/model/token.ts';
+import type { StreamName } from '../../src/core/model/stream.ts';
+import type { Token } from '../../src/core/model/token.ts';
 import { synapseStream } from '../../src/synapse/streams.ts';
 import { fileCheckpoint } from '../../src/worker/checkpoint.ts';
 import { type Capture, readCapture } from '../support/captures.ts';
@@ -27,7 +27,9 @@ interface Printed {
 function namedBatches({ expected }: Capture): Printed[] {
   return expected.flatMap((output) => {
     if (!('stream' in output)) return [];
-    const rows = output.rows.map((row) => JSON.parse(JSON.stringify(synapseStream(output.stream)!.parse(row))) as unknown);
+    const rows = output.rows.map(
+      (row) => JSON.parse(JSON.stringify(synapseStream(output.stream)!.parse(row))) as unknown,
+    );
     return [{ stream: output.stream, token: output.token, rows }];
   });
 }
@@ -39,7 +41,9 @@ async function follow(capture: Capture, synapse: ReplayedSynapse): Promise<{ pri
   const args = ['follow', '--synapse', '--json', '--observer', '--connect', connect, '--server', 'localhost:8823'];
   if (capture.requests[0]!.stream !== 'ALL') {
     const path = join(folder, `${capture.name}-${randomInteger({ next: Math.random }, 0, 1e9)}.json`);
-    await fileCheckpoint(path).save(new Map(capture.requests.map(({ stream, from }) => [stream, { token: from as Token }])));
+    await fileCheckpoint(path).save(
+      new Map(capture.requests.map(({ stream, from }) => [stream, { token: from as Token }])),
+    );
     args.push('--checkpoint', path, ...capture.requests.map(({ stream }) => stream));
   }
   const command = new RunningCommand(args);
@@ -68,29 +72,32 @@ function rowsOf({ stream, token, rows }: Printed): string[] {
   return rows.map((row) => `${stream} ${token} ${JSON.stringify(row)}`);
 }
 
-describe.each(['live_all_now', 'catchup_from_positions'] as const)('follow --synapse --json of the recorded primary: %s', (name) => {
-  const capture = readCapture(name);
+describe.each(['live_all_now', 'catchup_from_positions'] as const)(
+  'follow --synapse --json of the recorded primary: %s',
+  (name) => {
+    const capture = readCapture(name);
 
-  test('prints every row with named fields, in order and none twice', async () => {
-    const { printed, err } = await follow(capture, new ReplayedSynapse(capture));
-    expect(printed).toEqual(namedBatches(capture));
-    expect(err).not.toContain('does not fit');
-  });
+    test('prints every row with named fields, in order and none twice', async () => {
+      const { printed, err } = await follow(capture, new ReplayedSynapse(capture));
+      expect(printed).toEqual(namedBatches(capture));
+      expect(err).not.toContain('does not fit');
+    });
 
-  test.each([1, 2, 3, 4])('loses no row across three cuts at random bytes, SEED=%i', async (seed) => {
-    const random = seededRandom(seed);
-    const { length } = new ReplayedSynapse(capture);
-    // Behind the POSITIONs of ALL NOW: who has not been told where a stream stands has nothing to resume from.
-    const earliest = name === 'live_all_now' ? 600 : 1;
-    const synapse = new ReplayedSynapse(
-      capture,
-      Array.from({ length: 3 }, () => randomInteger(random, earliest, length - 1)),
-    );
-    const { printed } = await follow(capture, synapse);
-    expect(synapse.connections).toBe(4);
-    expect(printed.length).toBeGreaterThanOrEqual(namedBatches(capture).length);
-  });
-});
+    test.each([1, 2, 3, 4])('loses no row across three cuts at random bytes, SEED=%i', async (seed) => {
+      const random = seededRandom(seed);
+      const { length } = new ReplayedSynapse(capture);
+      // Behind the POSITIONs of ALL NOW: who has not been told where a stream stands has nothing to resume from.
+      const earliest = name === 'live_all_now' ? 600 : 1;
+      const synapse = new ReplayedSynapse(
+        capture,
+        Array.from({ length: 3 }, () => randomInteger(random, earliest, length - 1)),
+      );
+      const { printed } = await follow(capture, synapse);
+      expect(synapse.connections).toBe(4);
+      expect(printed.length).toBeGreaterThanOrEqual(namedBatches(capture).length);
+    });
+  },
+);
 
 test('follow --synapse tells rows in words', async () => {
   const capture = readCapture('live_all_now');
@@ -99,7 +106,9 @@ test('follow --synapse tells rows in words', async () => {
   onTestFinished(() => synapse.close());
   const command = new RunningCommand(['follow', '--synapse', '--observer', '--connect', connect]);
   await command.saw(/^backfill 52 /m);
-  expect(command.out).toContain('events 76 ev $qxTtiTGe_xfKC-13aNp5d2yXoP0nZwX-KLRt5tDO084: m.room.create in !qRmwbomekNHXhnXrim:localhost:8823\n');
+  expect(command.out).toContain(
+    'events 76 ev $qxTtiTGe_xfKC-13aNp5d2yXoP0nZwX-KLRt5tDO084: m.room.create in !qRmwbomekNHXhnXrim:localhost:8823\n',
+  );
   expect(command.out).toContain('device_lists 16 of @uosqkr0_a:localhost:8823 changed\n');
 });
 
@@ -109,7 +118,11 @@ test('follow --synapse --json keeps rows that it does not know as they came, and
   await command.saw(/live: /);
   const append = async (stream: string, ...rows: unknown[]): Promise<void> => {
     const body = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-    await fetch(`http://${admin}/streams/${stream}/rows`, { method: 'POST', headers: { 'content-type': 'application/x-ndjson' }, body });
+    await fetch(`http://${admin}/streams/${stream}/rows`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-ndjson' },
+      body,
+    });
   };
   await append('events', ['xyz', { a: 1 }], ['xyz', { a: 2 }], ['ev', 'no event'], 5);
   await append('orders', ['tea', 3]);
@@ -119,9 +132,21 @@ test('follow --synapse --json keeps rows that it does not know as they came, and
       .split('\n')
       .slice(0, -1)
       .map((line) => (JSON.parse(line) as Printed).rows[0]),
-  ).toEqual([{ kind: 'unknown', type: 'xyz', data: { a: 1 } }, { kind: 'unknown', type: 'xyz', data: { a: 2 } }, ['ev', 'no event'], 5, ['tea', 3]]);
-  expect(command.err.match(/stream events has rows of type xyz, which is not known here; such rows are printed as they came/g)).toHaveLength(1);
-  expect(command.err.match(/a row of stream events does not fit: .*; such rows are printed as they came/g)).toHaveLength(1);
+  ).toEqual([
+    { kind: 'unknown', type: 'xyz', data: { a: 1 } },
+    { kind: 'unknown', type: 'xyz', data: { a: 2 } },
+    ['ev', 'no event'],
+    5,
+    ['tea', 3],
+  ]);
+  expect(
+    command.err.match(
+      /stream events has rows of type xyz, which is not known here; such rows are printed as they came/g,
+    ),
+  ).toHaveLength(1);
+  expect(
+    command.err.match(/a row of stream events does not fit: .*; such rows are printed as they came/g),
+  ).toHaveLength(1);
 });
 
 describe('serve --synapse', () => {
@@ -160,7 +185,14 @@ describe('serve --synapse', () => {
     const follower = new RunningCommand(['follow', 'caches', '--connect', connect, '--synapse']);
     await follower.saw(/live: caches/);
     await new RunningCommand(['send', 'INVALIDATE_CACHE', 'get_user_by_id', '["@bob:x"]', '--connect', connect]).ended;
-    await new RunningCommand(['send', 'USER_IP', '@bob:x', '["secret","127.0.0.1","curl",null,5]', '--connect', connect]).ended;
+    await new RunningCommand([
+      'send',
+      'USER_IP',
+      '@bob:x',
+      '["secret","127.0.0.1","curl",null,5]',
+      '--connect',
+      connect,
+    ]).ended;
     await follower.saw(/^caches 1 get_user_by_id \[@bob:x\] at /m);
     await command.saw(/worker \d+ \(rowcast-send\): INVALIDATE_CACHE get_user_by_id \["@bob:x"\]/);
     await command.saw(/worker \d+ \(rowcast-send\): USER_IP @bob:x 127\.0\.0\.1/);
@@ -183,7 +215,8 @@ describe('serve --synapse for the recorded synchrotron', () => {
       const [, position] = /^POSITION (\S+)/.exec(line ?? '') ?? [];
       if (direction === '<' && position !== undefined) live.add(position);
       const [, stream, json] = /^RDATA (\S+) \S+ (.*)$/.exec(line ?? '') ?? [];
-      if (direction === '<' && stream !== undefined && live.has(stream)) turns.at(-1)!.rows.push({ stream, row: JSON.parse(json!) });
+      if (direction === '<' && stream !== undefined && live.has(stream))
+        turns.at(-1)!.rows.push({ stream, row: JSON.parse(json!) });
     }
     return turns;
   }
@@ -201,7 +234,8 @@ describe('serve --synapse for the recorded synchrotron', () => {
     };
     const turns = conversation();
     const live = turns.flatMap(({ rows }) => rows);
-    const rowsIn = (stream: StreamName): unknown[] => capture.expected.flatMap((output) => ('stream' in output && output.stream === stream ? output.rows : []));
+    const rowsIn = (stream: StreamName): unknown[] =>
+      capture.expected.flatMap((output) => ('stream' in output && output.stream === stream ? output.rows : []));
     // Our tokens count from 1: the streams stand where the worker left off, then come the rows that it caught up on.
     const wanted = new Map<StreamName, unknown[]>();
     for (const { stream, from } of capture.requests) {

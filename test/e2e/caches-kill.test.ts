@@ -131,7 +131,11 @@ describe(`with seed ${seed}`, () => {
 
     let replayed = 0;
     for (let kill = 0; kill < KILLS; kill++) {
-      const due = randomInteger(random, Math.ceil((kill * WRITES) / KILLS), Math.floor(((kill + 1) * WRITES) / KILLS) - 1);
+      const due = randomInteger(
+        random,
+        Math.ceil((kill * WRITES) / KILLS),
+        Math.floor(((kill + 1) * WRITES) / KILLS) - 1,
+      );
       await Promise.race([until(() => writes >= due), ended]);
       await primary.kill('SIGKILL');
       primary = await startPrimary(kill + 1);

@@ -39,7 +39,15 @@ interface Served {
 async function serve(): Promise<Served> {
   const [port, adminPort] = await freePorts(2);
   const [connect, admin] = [`127.0.0.1:${port}`, `127.0.0.1:${adminPort}`];
-  const argv = ['serve', '--listen', connect, '--admin', admin, '--log', `sqlite:${join(folder, 'data', 'rowcast.db')}`];
+  const argv = [
+    'serve',
+    '--listen',
+    connect,
+    '--admin',
+    admin,
+    '--log',
+    `sqlite:${join(folder, 'data', 'rowcast.db')}`,
+  ];
   const primary = start(argv);
   await primary.saw(/Try next.*\| nc /s);
   return { primary, argv, connect, admin };
@@ -50,7 +58,9 @@ test('serve says what to try next, drains at SIGTERM with exit code 0, and keeps
   expect(primary.stderr()).toContain(`npx rowcast follow events --from start --connect ${connect}`);
   expect(await start(['append', 'events', '--admin', admin], { input: '1\n2\n' }).ended).toBe(0);
   const lines: string[] = [];
-  const follower = start(['follow', 'events', '--from', 'start', '--connect', connect], { onLine: (line) => lines.push(line) });
+  const follower = start(['follow', 'events', '--from', 'start', '--connect', connect], {
+    onLine: (line) => lines.push(line),
+  });
   await follower.saw(/live/);
   const upload = start(['append', 'events', '--admin', admin]);
   upload.child.stdin!.write('3\n');
@@ -73,7 +83,9 @@ test('a port in use is one clear line and exit code 1', async () => {
   const { connect } = await serve();
   const second = start(['serve', '--listen', connect, '--admin', 'none', '--log', 'memory:']);
   expect(await second.ended).toBe(1);
-  expect(second.stderr()).toBe(`rowcast: cannot listen at ${connect}: another process listens there (EADDRINUSE); stop it or choose another port\n`);
+  expect(second.stderr()).toBe(
+    `rowcast: cannot listen at ${connect}: another process listens there (EADDRINUSE); stop it or choose another port\n`,
+  );
 });
 
 test('a log that another primary has open is one clear line and exit code 1', async () => {
@@ -87,9 +99,22 @@ test('follow ends quietly with exit code 0 when whoever reads it has enough, and
   const { connect, admin } = await serve();
   expect(await start(['append', 'events', '--admin', admin], { input: '1\n2\n3\n'.repeat(20_000) }).ended).toBe(0);
   const checkpoint = join(folder, 'reader.json');
-  const argv = [process.execPath, BIN, 'follow', 'events', '--from', 'start', '--connect', connect, '--checkpoint', checkpoint];
+  const argv = [
+    process.execPath,
+    BIN,
+    'follow',
+    'events',
+    '--from',
+    'start',
+    '--connect',
+    connect,
+    '--checkpoint',
+    checkpoint,
+  ];
   // The shell's own words for it: the exit code of the left side of the pipe.
-  const shell = spawn('bash', ['-c', `"$@" | head -n 2; exit "\${PIPESTATUS[0]}"`, 'bash', ...argv], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const shell = spawn('bash', ['-c', `"$@" | head -n 2; exit "\${PIPESTATUS[0]}"`, 'bash', ...argv], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let [out, err] = ['', ''];
   shell.stdout.setEncoding('utf8').on('data', (text: string) => {
     out += text;
@@ -104,8 +129,12 @@ test('follow ends quietly with exit code 0 when whoever reads it has enough, and
 
 test('a second signal ends a command that cannot finish, at once', async () => {
   const { connect, admin } = await serve();
-  expect(await start(['append', 'events', '--admin', admin], { input: `"${'x'.repeat(500_000)}"\n`.repeat(4) }).ended).toBe(0);
-  const stuck = spawn(process.execPath, [BIN, 'follow', 'events', '--from', 'start', '--connect', connect], { stdio: ['ignore', 'pipe', 'pipe'] });
+  expect(
+    await start(['append', 'events', '--admin', admin], { input: `"${'x'.repeat(500_000)}"\n`.repeat(4) }).ended,
+  ).toBe(0);
+  const stuck = spawn(process.execPath, [BIN, 'follow', 'events', '--from', 'start', '--connect', connect], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let err = '';
   for await (const text of stuck.stderr.setEncoding('utf8') as AsyncIterable<string>) {
     err += text;
@@ -120,11 +149,17 @@ test('a second signal ends a command that cannot finish, at once', async () => {
 
 test('follow without stdout that is read ends at one signal too, and its checkpoint has nothing that was not read', async () => {
   const { connect, admin } = await serve();
-  expect(await start(['append', 'events', '--admin', admin], { input: `"${'x'.repeat(500_000)}"\n`.repeat(4) }).ended).toBe(0);
+  expect(
+    await start(['append', 'events', '--admin', admin], { input: `"${'x'.repeat(500_000)}"\n`.repeat(4) }).ended,
+  ).toBe(0);
   const checkpoint = join(folder, 'stuck.json');
-  const stuck = spawn(process.execPath, [BIN, 'follow', 'events', '--from', 'start', '--connect', connect, '--checkpoint', checkpoint], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const stuck = spawn(
+    process.execPath,
+    [BIN, 'follow', 'events', '--from', 'start', '--connect', connect, '--checkpoint', checkpoint],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   const exited = once(stuck, 'exit');
   stuck.stderr.setEncoding('utf8');
   let err = '';
@@ -134,5 +169,8 @@ test('follow without stdout that is read ends at one signal too, and its checkpo
   });
   expect(await exited).toEqual([0, null]);
   const stored = await readFile(checkpoint, 'utf8').catch(() => '{"streams":{}}');
-  expect((JSON.parse(stored) as { streams: { events?: { token: number } } }).streams.events?.token ?? 0, err).toBeLessThan(4);
+  expect(
+    (JSON.parse(stored) as { streams: { events?: { token: number } } }).streams.events?.token ?? 0,
+    err,
+  ).toBeLessThan(4);
 });

@@ -29,7 +29,15 @@ test('a follower prints every acknowledged row once and in order while the prima
   const folder = await mkdtemp(join(tmpdir(), 'rowcast-kill-'));
   folders.push(folder);
   const [port, adminPort] = await freePorts(2);
-  const serve = ['serve', '--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${adminPort}`, '--log', `sqlite:${join(folder, 'rowcast.db')}`];
+  const serve = [
+    'serve',
+    '--listen',
+    `127.0.0.1:${port}`,
+    '--admin',
+    `127.0.0.1:${adminPort}`,
+    '--log',
+    `sqlite:${join(folder, 'rowcast.db')}`,
+  ];
   const startPrimary = async (): Promise<RunningProcess> => {
     const primary = start(serve);
     await primary.saw(/listening|listens/i);
@@ -40,15 +48,18 @@ test('a follower prints every acknowledged row once and in order while the prima
   const printed: { token: number; rows: number[] }[] = [];
   let printedRows = 0;
   let handlePrinted: (() => void) | undefined;
-  const follower = start(['follow', 'events', '--from', 'start', '--json', '--connect', `127.0.0.1:${port}`, '--server', 'example.com'], {
-    onLine: (line) => {
-      const batch = JSON.parse(line) as { stream: string; token: number; rows: number[] };
-      expect(batch.stream).toBe('events');
-      printed.push(batch);
-      printedRows += batch.rows.length;
-      handlePrinted?.();
+  const follower = start(
+    ['follow', 'events', '--from', 'start', '--json', '--connect', `127.0.0.1:${port}`, '--server', 'example.com'],
+    {
+      onLine: (line) => {
+        const batch = JSON.parse(line) as { stream: string; token: number; rows: number[] };
+        expect(batch.stream).toBe('events');
+        printed.push(batch);
+        printedRows += batch.rows.length;
+        handlePrinted?.();
+      },
     },
-  });
+  );
   const printedAtLeast = async (rows: number): Promise<void> =>
     new Promise((resolve) => {
       handlePrinted = () => {

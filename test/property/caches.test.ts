@@ -19,7 +19,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 4, arbitrary: fc.constant<Step>({ kind: 'append' }) },
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('send' as const), lines: fc.constantFrom(1, 2, Infinity), held: fc.constantFrom(0, 0, 0, 1, 7) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('send' as const),
+      lines: fc.constantFrom(1, 2, Infinity),
+      held: fc.constantFrom(0, 0, 0, 1, 7),
+    }),
+  },
   { weight: 8, arbitrary: fc.record({ kind: fc.constant('read' as const), entry }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('wait-and-read' as const), entry }) },
   { weight: 1, arbitrary: fc.constant<Step>({ kind: 'prefill' }) },
@@ -27,7 +34,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('fail' as const), load }) },
   { weight: 6, arbitrary: fc.constant<Step>({ kind: 'turn' }) },
   { weight: 2, arbitrary: fc.constant<Step>({ kind: 'connect' }) },
-  { weight: 1, arbitrary: fc.constantFrom<Step>({ kind: 'cut' }, { kind: 'cut' }, { kind: 'reset' }, { kind: 'trim' }) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom<Step>({ kind: 'cut' }, { kind: 'cut' }, { kind: 'reset' }, { kind: 'trim' }),
+  },
 );
 
 const settings = fc.record({
@@ -41,17 +51,22 @@ test('a value that is returned after waitFor(token) resolved is never older than
   let discarded = 0;
   let suspect = 0;
   await fc.assert(
-    fc.asyncProperty(settings, fc.boolean(), fc.array(step, { maxLength: 60, size: 'max' }), async (options, isLiveFirst, steps) => {
-      const world = new CacheWorld(options);
-      if (isLiveFirst) await world.run([{ kind: 'connect' }, { kind: 'send', lines: Infinity, held: 0 }]);
-      await world.run(steps);
-      await world.end();
-      expect(world.faults).toEqual([]);
-      const stats = world.caches.stats().caches['get']!;
-      hits += stats.hits;
-      discarded += stats.discardedFills;
-      suspect += stats.suspectReads;
-    }),
+    fc.asyncProperty(
+      settings,
+      fc.boolean(),
+      fc.array(step, { maxLength: 60, size: 'max' }),
+      async (options, isLiveFirst, steps) => {
+        const world = new CacheWorld(options);
+        if (isLiveFirst) await world.run([{ kind: 'connect' }, { kind: 'send', lines: Infinity, held: 0 }]);
+        await world.run(steps);
+        await world.end();
+        expect(world.faults).toEqual([]);
+        const stats = world.caches.stats().caches['get']!;
+        hits += stats.hits;
+        discarded += stats.discardedFills;
+        suspect += stats.suspectReads;
+      },
+    ),
     { numRuns: RUNS },
   );
   // What is never met is not proven.

@@ -2,21 +2,26 @@
 
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { PeerError, UsageError } from '../../src/model/errors.ts';
-import { streamNameFault } from '../../src/model/stream.ts';
-import { decodeCommand, encodeCommand } from '../../src/protocol/codec.ts';
-import { type Command, type CommandName, type Side, senders } from '../../src/protocol/command.ts';
-import { LineCutter } from '../../src/protocol/lines.ts';
-import { RowDecoder } from '../../src/protocol/row-decoder.ts';
+import { PeerError, UsageError } from '../../src/core/model/errors.ts';
+import { streamNameFault } from '../../src/core/model/stream.ts';
+import { decodeCommand, encodeCommand } from '../../src/core/wire/codec.ts';
+import { type Command, type CommandName, type Side, senders } from '../../src/core/wire/command.ts';
+import { LineCutter } from '../../src/core/wire/lines.ts';
+import { RowDecoder } from '../../src/core/wire/row-decoder.ts';
 import { anyBytes, anyPieces, cutAt } from '../support/any-bytes.ts';
 import { decodeRow } from '../support/row-lines.ts';
 
 const token = fc.maxSafeNat();
-const text = fc.string({ unit: 'grapheme', minLength: 1 }).filter((value) => !value.includes('\n') && !value.endsWith('\r'));
+const text = fc
+  .string({ unit: 'grapheme', minLength: 1 })
+  .filter((value) => !value.includes('\n') && !value.endsWith('\r'));
 const word = text.filter((value) => !value.includes(' '));
 const last = text.filter((value) => !value.startsWith(' '));
 const stream = fc
-  .oneof(fc.constantFrom('events', 'account_data', 'all', 'batch', 'NOW', '5', 'größe'), fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 }))
+  .oneof(
+    fc.constantFrom('events', 'account_data', 'all', 'batch', 'NOW', '5', 'größe'),
+    fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 }),
+  )
   .filter((name) => streamNameFault(name) === undefined);
 // JSON has one zero: -0 is written as 0.
 const json = fc.jsonValue({ noUnicodeString: false }).map((value) => JSON.parse(JSON.stringify(value)) as unknown);
@@ -24,16 +29,34 @@ const json = fc.jsonValue({ noUnicodeString: false }).map((value) => JSON.parse(
 /** A name that is missing here does not compile. */
 const commands: { readonly [Name in CommandName]: fc.Arbitrary<Extract<Command, { name: Name }>> } = {
   SERVER: fc.record({ name: fc.constant('SERVER'), serverName: text }),
-  RDATA: fc.record({ name: fc.constant('RDATA'), stream, token: fc.oneof(token, fc.constant('batch' as const)), row: json }),
+  RDATA: fc.record({
+    name: fc.constant('RDATA'),
+    stream,
+    token: fc.oneof(token, fc.constant('batch' as const)),
+    row: json,
+  }),
   POSITION: fc.record({ name: fc.constant('POSITION'), stream, token }),
   ERROR: fc.record({ name: fc.constant('ERROR'), text }),
   PING: fc.record({ name: fc.constant('PING'), data: text }),
   NAME: fc.record({ name: fc.constant('NAME'), workerName: text }),
-  REPLICATE: fc.record({ name: fc.constant('REPLICATE'), stream: fc.oneof(stream, fc.constant('ALL')), from: fc.oneof(token, fc.constant('NOW' as const)) }),
-  USER_SYNC: fc.record({ name: fc.constant('USER_SYNC'), userId: word, state: fc.constantFrom('start', 'end'), lastSyncMs: fc.maxSafeInteger() }),
+  REPLICATE: fc.record({
+    name: fc.constant('REPLICATE'),
+    stream: fc.oneof(stream, fc.constant('ALL')),
+    from: fc.oneof(token, fc.constant('NOW' as const)),
+  }),
+  USER_SYNC: fc.record({
+    name: fc.constant('USER_SYNC'),
+    userId: word,
+    state: fc.constantFrom('start', 'end'),
+    lastSyncMs: fc.maxSafeInteger(),
+  }),
   FEDERATION_ACK: fc.record({ name: fc.constant('FEDERATION_ACK'), token }),
   REMOVE_PUSHER: fc.record({ name: fc.constant('REMOVE_PUSHER'), appId: word, pushKey: word, userId: last }),
-  INVALIDATE_CACHE: fc.record({ name: fc.constant('INVALIDATE_CACHE'), cacheName: word, keys: fc.oneof(fc.array(json), fc.constant(null)) }),
+  INVALIDATE_CACHE: fc.record({
+    name: fc.constant('INVALIDATE_CACHE'),
+    cacheName: word,
+    keys: fc.oneof(fc.array(json), fc.constant(null)),
+  }),
   USER_IP: fc.record({
     name: fc.constant('USER_IP'),
     userId: word,
@@ -67,20 +90,30 @@ describe('a command and its line', () => {
         // The second time it is of the same stream as the row before.
         for (let i = 0; i < 2; i++) {
           expect(decodeRow(encodeCommand(written), decoder)).toBe(true);
-          expect({ name: 'RDATA', stream: decoder.stream, token: decoder.token ?? 'batch', row: decoder.row }).toEqual(written);
+          expect({ name: 'RDATA', stream: decoder.stream, token: decoder.token ?? 'batch', row: decoder.row }).toEqual(
+            written,
+          );
         }
       }),
     );
   });
 
   test('values of any kind are written so that they are read again, or refused as a misuse', () => {
-    const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('', ' ', 'a b', '\r', '\ud800', 'ALL', 'NOW', 'batch'));
+    const anyText = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.constantFrom('', ' ', 'a b', '\r', '\ud800', 'ALL', 'NOW', 'batch'),
+    );
     const anyNumber = fc.oneof(fc.double(), fc.integer(), fc.maxSafeInteger());
     const anything = fc.oneof(
       fc.record({ name: fc.constant('POSITION' as const), stream: anyText, token: anyNumber }),
       fc.record({ name: fc.constant('REPLICATE' as const), stream: anyText, from: anyNumber }),
       fc.record({ name: fc.constant('REMOVE_PUSHER' as const), appId: anyText, pushKey: anyText, userId: anyText }),
-      fc.record({ name: fc.constant('USER_SYNC' as const), userId: anyText, state: fc.constant('end' as const), lastSyncMs: anyNumber }),
+      fc.record({
+        name: fc.constant('USER_SYNC' as const),
+        userId: anyText,
+        state: fc.constant('end' as const),
+        lastSyncMs: anyNumber,
+      }),
       fc.record({ name: fc.constant('SYNC' as const), text: anyText }),
     );
     fc.assert(
@@ -101,7 +134,11 @@ describe('a command and its line', () => {
 });
 
 /** Reads everything that comes; the commands, and the error that ended it. */
-function readAll(chunks: readonly Uint8Array[], from: Side, maxLineBytes: number): { commands: Command[]; error: PeerError | undefined } {
+function readAll(
+  chunks: readonly Uint8Array[],
+  from: Side,
+  maxLineBytes: number,
+): { commands: Command[]; error: PeerError | undefined } {
   const cutter = new LineCutter(maxLineBytes);
   const decoder = new RowDecoder();
   const read: Command[] = [];
@@ -131,7 +168,8 @@ describe('bytes of any kind', () => {
         const { commands: read, error } = readAll([bytes], from, 64);
         for (const one of read) {
           // A bare word has empty arguments, which we read and never write.
-          if (one.name === 'RDATA' || one.name === 'POSITION' || one.name === 'REPLICATE') expect(decodeCommand(encodeCommand(one), from)).toEqual(one);
+          if (one.name === 'RDATA' || one.name === 'POSITION' || one.name === 'REPLICATE')
+            expect(decodeCommand(encodeCommand(one), from)).toEqual(one);
         }
         if (error !== undefined) expect(() => encodeCommand({ name: 'ERROR', text: error.message })).not.toThrow();
       }),

@@ -10,14 +10,23 @@ const RUNS = { numRuns: 1_000 };
 const limits = { maxLineBytes: 64, maxBatchBytes: 200, maxQueuedBytes: 100 };
 
 /** What happens between two pieces of bytes. */
-type Step = { readonly kind: 'bytes' | 'append' | 'drained' | 'resume' | 'close' } | { readonly kind: 'time'; readonly ms: number };
+type Step =
+  | { readonly kind: 'bytes' | 'append' | 'drained' | 'resume' | 'close' }
+  | { readonly kind: 'time'; readonly ms: number };
 
 const steps = (kinds: readonly Exclude<Step['kind'], 'time'>[]): fc.Arbitrary<readonly Step[]> =>
   fc.array(
-    fc.oneof({ weight: 8, arbitrary: fc.constant<Step>({ kind: 'bytes' }) }, ...kinds.map((kind) => ({ weight: 2, arbitrary: fc.constant<Step>({ kind }) })), {
-      weight: 1,
-      arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.constantFrom(1, 999, 5_000, 16_000, 70_000) }),
-    }),
+    fc.oneof(
+      { weight: 8, arbitrary: fc.constant<Step>({ kind: 'bytes' }) },
+      ...kinds.map((kind) => ({ weight: 2, arbitrary: fc.constant<Step>({ kind }) })),
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          kind: fc.constant('time' as const),
+          ms: fc.constantFrom(1, 999, 5_000, 16_000, 70_000),
+        }),
+      },
+    ),
     { maxLength: 60 },
   );
 
@@ -40,23 +49,29 @@ const table = (): MemoryStreams => {
 describe('a primary', () => {
   test('outlives whatever a worker sends', () => {
     fc.assert(
-      fc.property(anyBytes, anyPieces, steps(['append', 'drained']), fc.boolean(), (bytes, lengths, happenings, isWriting) => {
-        const end = PrimaryEnd.opened({ streams: table(), limits: { ...limits, pageBytes: 1, maxLagRows: 10 } });
-        end.isWriting = isWriting;
-        const pieces = cutAt(bytes, lengths);
-        for (const step of happenings) {
-          if (step.kind === 'append') end.append('events', 1);
-          else if (step.kind === 'drained') end.drained();
-          else if (step.kind === 'time') end.passTime(step.ms);
-          else end.hearBytes(pieces.shift() ?? new Uint8Array());
-        }
-        for (const piece of pieces) end.hearBytes(piece);
-        expectGoodEnd(end.outputs.story, end.outputs.of('close').length);
-        end.session.handleClosed();
-        end.hearBytes(bytes);
-        end.passTime(100_000);
-        expect(end.session.nextTimeout()).toBeUndefined();
-      }),
+      fc.property(
+        anyBytes,
+        anyPieces,
+        steps(['append', 'drained']),
+        fc.boolean(),
+        (bytes, lengths, happenings, isWriting) => {
+          const end = PrimaryEnd.opened({ streams: table(), limits: { ...limits, pageBytes: 1, maxLagRows: 10 } });
+          end.isWriting = isWriting;
+          const pieces = cutAt(bytes, lengths);
+          for (const step of happenings) {
+            if (step.kind === 'append') end.append('events', 1);
+            else if (step.kind === 'drained') end.drained();
+            else if (step.kind === 'time') end.passTime(step.ms);
+            else end.hearBytes(pieces.shift() ?? new Uint8Array());
+          }
+          for (const piece of pieces) end.hearBytes(piece);
+          expectGoodEnd(end.outputs.story, end.outputs.of('close').length);
+          end.session.handleClosed();
+          end.hearBytes(bytes);
+          end.passTime(100_000);
+          expect(end.session.nextTimeout()).toBeUndefined();
+        },
+      ),
       RUNS,
     );
   });
@@ -66,12 +81,15 @@ describe('a primary', () => {
       fc.property(anyBytes, anyPieces, (bytes, lengths) => {
         const [whole, cut] = [PrimaryEnd.opened({ streams: table() }), PrimaryEnd.opened({ streams: table() })];
         // Answers to several requests are read one after the other, so only their order within a stream is the same.
-        const linesOf = (lines: readonly string[], stream: string): string[] => lines.filter((line) => line.includes(` ${stream} `));
+        const linesOf = (lines: readonly string[], stream: string): string[] =>
+          lines.filter((line) => line.includes(` ${stream} `));
         const said = [whole.hearBytes(bytes), cutAt(bytes, lengths).flatMap((piece) => cut.hearBytes(piece))] as const;
         expect(cut.isClosing).toBe(whole.isClosing);
         expect(cut.session.workerName).toBe(whole.session.workerName);
         if (!whole.isClosing) expect(linesOf(said[1], 'typing')).toEqual(linesOf(said[0], 'typing'));
-        expect(said[1].filter((line) => line.startsWith('ERROR'))).toHaveLength(said[0].filter((line) => line.startsWith('ERROR')).length);
+        expect(said[1].filter((line) => line.startsWith('ERROR'))).toHaveLength(
+          said[0].filter((line) => line.startsWith('ERROR')).length,
+        );
       }),
       RUNS,
     );
@@ -100,7 +118,8 @@ describe.each([
           end.outputs.story.filter((kind) => !['batch', 'position', 'reset', 'sync', 'peer-error'].includes(kind)),
           end.outputs.of('close').length,
         );
-        for (const { token } of [...end.outputs.of('batch'), ...end.outputs.of('position')]) expect(Number.isSafeInteger(token) && token >= 0).toBe(true);
+        for (const { token } of [...end.outputs.of('batch'), ...end.outputs.of('position')])
+          expect(Number.isSafeInteger(token) && token >= 0).toBe(true);
         end.session.handleClosed();
         end.hearBytes(bytes);
         end.passTime(100_000);
@@ -113,8 +132,12 @@ describe.each([
   test('takes the same batches wherever the bytes are cut', () => {
     fc.assert(
       fc.property(anyBytes, anyPieces, (bytes, lengths) => {
-        const batchesOf = (end: WorkerEnd): unknown[] => end.outputs.of('batch').map(({ stream, token, rows }) => [stream, token, rows]);
-        const [whole, cut] = [WorkerEnd.following({ events: 0 }, {}, greeting), WorkerEnd.following({ events: 0 }, {}, greeting)];
+        const batchesOf = (end: WorkerEnd): unknown[] =>
+          end.outputs.of('batch').map(({ stream, token, rows }) => [stream, token, rows]);
+        const [whole, cut] = [
+          WorkerEnd.following({ events: 0 }, {}, greeting),
+          WorkerEnd.following({ events: 0 }, {}, greeting),
+        ];
         whole.hearBytes(bytes);
         for (const piece of cutAt(bytes, lengths)) cut.hearBytes(piece);
         expect(batchesOf(cut)).toEqual(batchesOf(whole));
@@ -127,13 +150,23 @@ describe.each([
 
 describe.each(['fail', 'earliest', 'now'] as const)('a follower with the policy %s', (onReset) => {
   test.each([
-    ['streams by name', (end: FollowerEnd) => [end.subscribe('events', 53, onReset), end.subscribe('typing', 'start', onReset)]],
+    [
+      'streams by name',
+      (end: FollowerEnd) => [end.subscribe('events', 53, onReset), end.subscribe('typing', 'start', onReset)],
+    ],
     ['all streams', (end: FollowerEnd) => end.subscribeAll('now', onReset, { events: 53 })],
   ] as const)('that follows %s outlives whatever primaries send, connection after connection', (_what, subscribe) => {
     fc.assert(
       fc.property(
         fc.array(
-          fc.tuple(anyBytes, fc.constantFrom('', 'SERVER example.com\nPING 1\n', 'SERVER example.com\nPING 1 rowcast/1 log=abc streams=events,typing\n')),
+          fc.tuple(
+            anyBytes,
+            fc.constantFrom(
+              '',
+              'SERVER example.com\nPING 1\n',
+              'SERVER example.com\nPING 1 rowcast/1 log=abc streams=events,typing\n',
+            ),
+          ),
           {
             minLength: 1,
             maxLength: 4,
@@ -186,7 +219,12 @@ describe.each(['fail', 'earliest', 'now'] as const)('a follower with the policy 
 });
 
 describe('an observer', () => {
-  const greetings = ['', 'SERVER example.com\nPING 1\n', 'SERVER other.org\n', 'SERVER example.com\nPING 1 rowcast/1 log=abc streams=events,typing\n'];
+  const greetings = [
+    '',
+    'SERVER example.com\nPING 1\n',
+    'SERVER other.org\n',
+    'SERVER example.com\nPING 1 rowcast/1 log=abc streams=events,typing\n',
+  ];
 
   test('sends nothing but NAME, PING and REPLICATE, whatever primaries send and whatever time passes', () => {
     let broken = 0;
@@ -212,7 +250,8 @@ describe('an observer', () => {
             end.close();
             end.wait();
           }
-          for (const line of end.outputs.story.filter((said) => /^[A-Z]/.test(said))) expect(line).toMatch(/^(NAME|PING|REPLICATE) /);
+          for (const line of end.outputs.story.filter((said) => /^[A-Z]/.test(said)))
+            expect(line).toMatch(/^(NAME|PING|REPLICATE) /);
           broken += end.outputs.of('close').length;
         },
       ),

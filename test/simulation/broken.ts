@@ -3,13 +3,17 @@
 import { CrashableLog } from '../../src/testing/crashable-log.ts';
 import type { WorldParts } from '../../src/testing/world-result.ts';
 import type { Millis } from '../../src/base/clock.ts';
-import { PeerError } from '../../src/model/errors.ts';
-import type { Page } from '../../src/model/page.ts';
-import type { RowText } from '../../src/model/row.ts';
-import type { StreamName } from '../../src/model/stream.ts';
-import type { Token } from '../../src/model/token.ts';
-import { Follower, type FollowerOptions, type FollowerOutput } from '../../src/protocol/follower.ts';
-import { type PrimaryOutput, PrimarySession, type PrimarySessionOptions } from '../../src/protocol/primary-session.ts';
+import { PeerError } from '../../src/core/model/errors.ts';
+import type { Page } from '../../src/core/model/page.ts';
+import type { RowText } from '../../src/core/model/row.ts';
+import type { StreamName } from '../../src/core/model/stream.ts';
+import type { Token } from '../../src/core/model/token.ts';
+import { Follower, type FollowerOptions, type FollowerOutput } from '../../src/core/follow/follower.ts';
+import {
+  type PrimaryOutput,
+  PrimarySession,
+  type PrimarySessionOptions,
+} from '../../src/core/sessions/primary-session.ts';
 
 /** A primary's session that changes the lines of a page on their way. */
 function changesLines(change: (lines: string[]) => string[]): Partial<WorldParts> {
@@ -29,7 +33,8 @@ function swallows(isSwallowed: (output: PrimaryOutput, text: string) => boolean)
     override pollOutput(): PrimaryOutput | undefined {
       for (;;) {
         const output = super.pollOutput();
-        if (output?.kind !== 'transmit' || !isSwallowed(output, Buffer.from(output.bytes).toString('utf8'))) return output;
+        if (output?.kind !== 'transmit' || !isSwallowed(output, Buffer.from(output.bytes).toString('utf8')))
+          return output;
       }
     }
   }
@@ -38,7 +43,10 @@ function swallows(isSwallowed: (output: PrimaryOutput, text: string) => boolean)
 
 /** A primary's session with other limits than it should have. */
 function limits(limit: Partial<PrimarySessionOptions['limits']>): Partial<WorldParts> {
-  return { makeSession: (options) => new PrimarySession({ ...options, slowConsumer: 'disconnect', limits: { ...options.limits, ...limit } }) };
+  return {
+    makeSession: (options) =>
+      new PrimarySession({ ...options, slowConsumer: 'disconnect', limits: { ...options.limits, ...limit } }),
+  };
 }
 
 /** A follower that turns an output into others. */
@@ -93,15 +101,21 @@ export const swapsRows: Partial<WorldParts> = changesLines((lines) => {
 
 export const splitsABatch: Partial<WorldParts> = changesLines((lines) => {
   const batch = findLargeBatch(lines);
-  return lines.map((line, i) => (i === batch?.first ? line.replace(' batch ', ` ${tokenOf(lines[batch.last]!)} `) : line));
+  return lines.map((line, i) =>
+    i === batch?.first ? line.replace(' batch ', ` ${tokenOf(lines[batch.last]!)} `) : line,
+  );
 });
 
 export const joinsBatches: Partial<WorldParts> = changesLines((lines) => {
   const end = lines.findIndex((line) => !isInside(line));
-  return lines.map((line, i) => (i === end && end + 1 < lines.length ? line.replace(` ${tokenOf(line)} `, ' batch ') : line));
+  return lines.map((line, i) =>
+    i === end && end + 1 < lines.length ? line.replace(` ${tokenOf(line)} `, ' batch ') : line,
+  );
 });
 
-export const repeatsABatch: Partial<WorldParts> = translates((output) => (output.kind === 'batch' ? [output, { ...output, bytes: 0 }] : [output]));
+export const repeatsABatch: Partial<WorldParts> = translates((output) =>
+  output.kind === 'batch' ? [output, { ...output, bytes: 0 }] : [output],
+);
 
 export const movesPositionEarly: Partial<WorldParts> = translates((output) => {
   if (output.kind !== 'batch' || output.position === undefined) return [output];
@@ -114,15 +128,28 @@ export const tellsNoHistory: Partial<WorldParts> = translates((output) => {
 
 export const letsPositionFall: Partial<WorldParts> = translates((output) => {
   if (output.kind !== 'batch' || output.position === undefined || output.token < 3) return [output];
-  return [output, { kind: 'position', stream: output.stream, position: { ...output.position, token: output.token - 2 }, isLive: false }];
+  return [
+    output,
+    {
+      kind: 'position',
+      stream: output.stream,
+      position: { ...output.position, token: output.token - 2 },
+      isLive: false,
+    },
+  ];
 });
 
 export const tellsFalseReset: Partial<WorldParts> = translates((output) => {
   if (output.kind !== 'batch' || output.token < 5) return [output];
-  return [output, { kind: 'reset', stream: output.stream, position: output.position, error: new PeerError('RESET', 'for no reason') }];
+  return [
+    output,
+    { kind: 'reset', stream: output.stream, position: output.position, error: new PeerError('RESET', 'for no reason') },
+  ];
 });
 
-export const hidesReset: Partial<WorldParts> = translates((output) => (output.kind === 'reset' && output.error.code === 'RESET' ? [] : [output]));
+export const hidesReset: Partial<WorldParts> = translates((output) =>
+  output.kind === 'reset' && output.error.code === 'RESET' ? [] : [output],
+);
 
 export const takesWithoutEnd: Partial<WorldParts> = {
   makeFollower: (options: FollowerOptions) => {
@@ -158,7 +185,9 @@ export const sendsWithoutEnd: Partial<WorldParts> = {
 export const sendsNoPosition: Partial<WorldParts> = swallows((_, text) => text.startsWith('POSITION '));
 
 /** The first PING, with the greeting, still goes out. */
-export const sendsNoKeepAlive: Partial<WorldParts> = swallows((_, text) => text.startsWith('PING ') && !text.includes('rowcast/'));
+export const sendsNoKeepAlive: Partial<WorldParts> = swallows(
+  (_, text) => text.startsWith('PING ') && !text.includes('rowcast/'),
+);
 
 export const noticesNoSilence: Partial<WorldParts> = limits({ idleTimeoutMs: 5_000, stalledTimeoutMs: 5_000 });
 

@@ -23,18 +23,34 @@ const cases: readonly Case[] = [
   { name: 'a primary that drops a batch', parts: broken.dropsABatch, checker: 'nothing missing' },
   { name: 'a primary that swaps rows', parts: broken.swapsRows, checker: 'in order' },
   { name: 'a follower that repeats a batch', parts: broken.repeatsABatch, checker: 'each row once' },
-  { name: 'a follower that moves the position before the rows', parts: broken.movesPositionEarly, checker: 'honest positions' },
-  { name: 'a follower that does not say of which history a position is', parts: broken.tellsNoHistory, checker: 'honest positions' },
+  {
+    name: 'a follower that moves the position before the rows',
+    parts: broken.movesPositionEarly,
+    checker: 'honest positions',
+  },
+  {
+    name: 'a follower that does not say of which history a position is',
+    parts: broken.tellsNoHistory,
+    checker: 'honest positions',
+  },
   { name: 'a follower that lets the position fall', parts: broken.letsPositionFall, checker: 'honest positions' },
   { name: 'a follower that tells a reset where there is none', parts: broken.tellsFalseReset, checker: 'true resets' },
   { name: 'a follower that hides a reset', parts: broken.hidesReset, checker: 'true resets' },
-  { name: 'an application that stores positions before it applies', parts: broken.storesEarly, checker: 'at least once' },
+  {
+    name: 'an application that stores positions before it applies',
+    parts: broken.storesEarly,
+    checker: 'at least once',
+  },
   { name: 'a primary that sends however much waits', parts: broken.sendsWithoutEnd, checker: 'bounded memory' },
   { name: 'a follower that takes however much waits', parts: broken.takesWithoutEnd, checker: 'bounded memory' },
   { name: 'a follower that does not pause the connection', parts: broken.keepsReading, checker: 'bounded memory' },
   { name: 'a primary that sends no keep-alive', parts: broken.sendsNoKeepAlive, checker: 'keep-alive' },
   { name: 'a primary that notices no silence', parts: broken.noticesNoSilence, checker: 'keep-alive' },
-  { name: 'a primary that is too quick to call a worker slow', parts: broken.callsEveryoneSlow, checker: 'slow means slow' },
+  {
+    name: 'a primary that is too quick to call a worker slow',
+    parts: broken.callsEveryoneSlow,
+    checker: 'slow means slow',
+  },
   { name: 'a primary that never sends POSITION', parts: broken.sendsNoPosition, checker: 'everyone reaches latest' },
   { name: 'a primary that forgets hints', parts: broken.forgetsHints, checker: 'everyone reaches latest' },
   { name: 'a primary that throws on its input', parts: broken.throwsOnInput, checker: 'nothing throws' },
@@ -67,6 +83,8 @@ test('there is a broken machine for every checker', () => {
 test('half a batch in a log after a start is found', () => {
   const truth = new Truth(() => ({ logId: 'a', earliest: 1, latest: 1 }));
   const rows = [0, 1].map((index) => ({ batch: 7, index, of: 3 }));
-  const saw = allCheckers(truth).map((checker) => checker.see({ kind: 'recovered', stream: 'events', logId: 'a', earliest: 1, rows }));
+  const saw = allCheckers(truth).map((checker) =>
+    checker.see({ kind: 'recovered', stream: 'events', logId: 'a', earliest: 1, rows }),
+  );
   expect(saw.filter((text) => text !== undefined)).toEqual(['events holds 2 of the 3 rows of batch 7 after a start']);
 });

@@ -16,7 +16,10 @@ const named: readonly (readonly [seed: number, found: string])[] = [
   [1, 'a start that had moved was told as a reset when the stream began another history'],
   [1965, 'a subscription added to an open connection was not checked against the history of the primary'],
   [8307, 'a start that had moved was asked of another history, whose greeting came late'],
-  [42, 'whoever followed all streams of a Rowcast primary that greeted late stayed under the lenient rules, and missed rows'],
+  [
+    42,
+    'whoever followed all streams of a Rowcast primary that greeted late stayed under the lenient rules, and missed rows',
+  ],
   [38591, 'a worker that had read a row before its hint came was ahead of the primary that it came back to'],
 ];
 

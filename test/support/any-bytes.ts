@@ -62,12 +62,21 @@ const nearlyRight = fc
   )
   .map((lines) => Buffer.from(lines.map((line) => `${line}\n`).join('')));
 
-const broken = fc.constantFrom([0xff], [0xc3], [0xed, 0xa0, 0x80], [0xf0, 0x9f], [0x0a], [0x0d, 0x0a]).map((bytes) => Buffer.from(bytes));
+const broken = fc
+  .constantFrom([0xff], [0xc3], [0xed, 0xa0, 0x80], [0xf0, 0x9f], [0x0a], [0x0d, 0x0a])
+  .map((bytes) => Buffer.from(bytes));
 
 export const anyBytes: fc.Arbitrary<Buffer> = fc
-  .array(fc.oneof({ weight: 6, arbitrary: nearlyRight }, { weight: 1, arbitrary: broken }, { weight: 1, arbitrary: fc.uint8Array({ maxLength: 40 }) }), {
-    maxLength: 6,
-  })
+  .array(
+    fc.oneof(
+      { weight: 6, arbitrary: nearlyRight },
+      { weight: 1, arbitrary: broken },
+      { weight: 1, arbitrary: fc.uint8Array({ maxLength: 40 }) },
+    ),
+    {
+      maxLength: 6,
+    },
+  )
   .map((parts) => Buffer.concat(parts));
 
 /** Where bytes are cut; used up from the front. */

@@ -9,14 +9,16 @@
 import { setMaxListeners } from 'node:events';
 import { type CachedFunction, createCaches, type WhenSuspect, type WorkerCaches } from '../../src/cache/index.ts';
 import { seededRandom } from '../../src/base/random.ts';
-import type { Token } from '../../src/model/token.ts';
+import type { Token } from '../../src/core/model/token.ts';
 import { VirtualClock } from '../../src/testing/virtual-clock.ts';
 import { createWorker, type Worker } from '../../src/worker/worker.ts';
 import { ScriptedPrimary } from './scripted-primary.ts';
 
 const ROOMS = ['a', 'b'];
 const USERS = ['1', '2'];
-const ENTRIES: readonly (readonly [string, string])[] = ROOMS.flatMap((room) => USERS.map((user) => [room, user] as const));
+const ENTRIES: readonly (readonly [string, string])[] = ROOMS.flatMap((room) =>
+  USERS.map((user) => [room, user] as const),
+);
 
 /** What a write changes, and the row that says so. */
 const WRITES: readonly { readonly row: string; readonly changes: (room: string, user: string) => boolean }[] = [
@@ -96,7 +98,11 @@ export class CacheWorld {
     });
     this.#worker.on('error', () => {});
     this.caches = createCaches(this.#worker, { whenSuspect, clock: this.#clock });
-    this.#get = this.caches.cached('get', { prefixes, max }, async (room: string, user: string) => (await this.#load([[room, user]]))[0]!);
+    this.#get = this.caches.cached(
+      'get',
+      { prefixes, max },
+      async (room: string, user: string) => (await this.#load([[room, user]]))[0]!,
+    );
     this.caches.group('room', ([room, ...users]) => users.map((user) => ['get', [room, user]] as const));
     this.caches.group('throws', () => {
       throw new Error('a group that throws');
@@ -298,14 +304,17 @@ export class CacheWorld {
     } catch {
       return;
     }
-    if (logId === this.#followedLogId) for (let t = 1; t <= token; t++) this.#raise(this.#floorsOf.get(`${logId} ${t}`));
+    if (logId === this.#followedLogId)
+      for (let t = 1; t <= token; t++) this.#raise(this.#floorsOf.get(`${logId} ${t}`));
     await this.#read(entry, `after waitFor(${token})`);
   }
 
   async #prefill(): Promise<void> {
     const entries = ENTRIES.slice(0, 3);
     try {
-      await this.#get.prefill(async () => (await this.#load(entries)).map((version, i) => [entries[i]!, version] as const));
+      await this.#get.prefill(async () =>
+        (await this.#load(entries)).map((version, i) => [entries[i]!, version] as const),
+      );
     } catch {
       // A load that was made to fail.
     }

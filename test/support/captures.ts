@@ -1,10 +1,10 @@
 /** The recorded conversations with real Synapse processes (test/fixtures/synapse-1.4.0/README.md). */
 
 import { readFileSync } from 'node:fs';
-import type { StreamName } from '../../src/model/stream.ts';
-import type { Token } from '../../src/model/token.ts';
-import { decodeCommand } from '../../src/protocol/codec.ts';
-import type { Command, Side } from '../../src/protocol/command.ts';
+import type { StreamName } from '../../src/core/model/stream.ts';
+import type { Token } from '../../src/core/model/token.ts';
+import { decodeCommand } from '../../src/core/wire/codec.ts';
+import type { Command, Side } from '../../src/core/wire/command.ts';
 
 export const captureNames = ['live_all_now', 'catchup_from_positions', 'worker_rec.conn1', 'worker_rec.conn3'] as const;
 export type CaptureName = (typeof captureNames)[number];
@@ -25,7 +25,8 @@ export interface Capture {
 }
 
 export function readCapture(name: CaptureName): Capture {
-  const read = (ending: string): Buffer => readFileSync(new URL(`../fixtures/synapse-1.4.0/${name}.${ending}`, import.meta.url));
+  const read = (ending: string): Buffer =>
+    readFileSync(new URL(`../fixtures/synapse-1.4.0/${name}.${ending}`, import.meta.url));
   const bytes = { primary: read('s2c.bin'), worker: read('c2s.bin') };
   const lines = { primary: linesOf(bytes.primary), worker: linesOf(bytes.worker) };
   return {
@@ -33,7 +34,9 @@ export function readCapture(name: CaptureName): Capture {
     bytes,
     lines,
     expected: linesOf(read('expected.ndjson')).map((line) => JSON.parse(line) as Expected),
-    requests: lines.worker.map((line) => decodeCommand(line, 'worker')).flatMap((command: Command) => (command.name === 'REPLICATE' ? [command] : [])),
+    requests: lines.worker
+      .map((line) => decodeCommand(line, 'worker'))
+      .flatMap((command: Command) => (command.name === 'REPLICATE' ? [command] : [])),
   };
 }
 

@@ -1,7 +1,7 @@
 /** A subscriber for tests: keeps what it is given and says when there is enough of it. */
 
-import type { Batch } from '../../src/model/batch.ts';
-import type { Token } from '../../src/model/token.ts';
+import type { Batch } from '../../src/core/model/batch.ts';
+import type { Token } from '../../src/core/model/token.ts';
 
 export class Collector<Row = unknown> {
   readonly batches: Batch<Row>[] = [];

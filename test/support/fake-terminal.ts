@@ -15,7 +15,10 @@ export class RunningCommand {
   readonly #texts = new Map<PassThrough, string>();
   #watchers: (() => void)[] = [];
 
-  constructor(argv: readonly string[], { stdout = new PassThrough(), terminal = {} }: { stdout?: PassThrough; terminal?: Partial<Terminal> } = {}) {
+  constructor(
+    argv: readonly string[],
+    { stdout = new PassThrough(), terminal = {} }: { stdout?: PassThrough; terminal?: Partial<Terminal> } = {},
+  ) {
     this.stdout = stdout;
     for (const stream of [this.stdout, this.stderr]) {
       this.#texts.set(stream, '');
@@ -51,7 +54,10 @@ export class RunningCommand {
       };
       this.#watchers.push(check);
       check();
-      this.ended.then((code) => setImmediate(() => reject(new Error(`the command ended with ${code} without ${text}:\n${this.err}`))), reject);
+      this.ended.then(
+        (code) => setImmediate(() => reject(new Error(`the command ended with ${code} without ${text}:\n${this.err}`))),
+        reject,
+      );
     });
   }
 
@@ -70,7 +76,16 @@ export interface ServedPrimary {
 
 /** `rowcast serve` on free ports, its log in memory where the test does not say otherwise. */
 export async function servePrimary(...options: string[]): Promise<ServedPrimary> {
-  const command = new RunningCommand(['serve', '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--log', 'memory:', ...options]);
+  const command = new RunningCommand([
+    'serve',
+    '--listen',
+    '127.0.0.1:0',
+    '--admin',
+    '127.0.0.1:0',
+    '--log',
+    'memory:',
+    ...options,
+  ]);
   const [, connect] = await command.saw(/listens at (\S+:\d+)/);
   const [, admin] = await command.saw(/admin port is http:\/\/(\S+)/);
   return { command, connect: connect!, admin: admin! };

@@ -5,7 +5,7 @@ import { type IncomingMessage, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import type { AwaitTokensOptions, SendTokensOptions } from '../../src/cache/http/tokens.ts';
-import { defineStream } from '../../src/model/stream.ts';
+import { defineStream } from '../../src/core/model/stream.ts';
 import type { Primary } from '../../src/primary/primary.ts';
 import type { Worker } from '../../src/worker/worker.ts';
 import { Gate } from './collector.ts';
@@ -48,7 +48,9 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
 
   testOf('an answer names the token that the handler has just written', async () => {
     const primary = await deploy().primary({ streams });
-    const url = await serve(sendTokens(primary, { streams: [events] }), async () => String(await primary.append(events, [1])));
+    const url = await serve(sendTokens(primary, { streams: [events] }), async () =>
+      String(await primary.append(events, [1])),
+    );
     for (let i = 0; i < 3; i++) {
       const answer = await fetch(url);
       expect(answer.status).toBe(200);
@@ -56,12 +58,15 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
     }
   });
 
-  testOf('an answer names every stream that was asked for, percent-encoded, also where nothing was written', async () => {
-    const primary = await deploy().primary({ streams });
-    await primary.append(others, [1]);
-    const url = await serve(sendTokens(primary, { streams: ['events', others] }), () => 'x');
-    expect((await fetch(url)).headers.get('rowcast-token')).toBe('events=0,a%2Cb%3Dc%C3%A9=1');
-  });
+  testOf(
+    'an answer names every stream that was asked for, percent-encoded, also where nothing was written',
+    async () => {
+      const primary = await deploy().primary({ streams });
+      await primary.append(others, [1]);
+      const url = await serve(sendTokens(primary, { streams: ['events', others] }), () => 'x');
+      expect((await fetch(url)).headers.get('rowcast-token')).toBe('events=0,a%2Cb%3Dc%C3%A9=1');
+    },
+  );
 
   testOf('error answers and unknown pages carry tokens too', async () => {
     const primary = await deploy().primary({ streams });
@@ -86,15 +91,23 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
   testOf('what cannot work is refused when it is set up', async () => {
     const { primary, worker } = deploy();
     const server = await primary({ streams });
-    expect(() => sendTokens(server, { streams: [] })).toThrow(expect.objectContaining({ name: 'UsageError', code: 'INVALID_OPTION' }));
-    expect(() => sendTokens(server, { streams: ['nosuch'] })).toThrow(expect.objectContaining({ name: 'UsageError', code: 'NO_SUCH_STREAM' }));
-    expect(() => awaitTokens(worker(), { timeoutMs: -1 })).toThrow(expect.objectContaining({ name: 'UsageError', code: 'INVALID_OPTION' }));
+    expect(() => sendTokens(server, { streams: [] })).toThrow(
+      expect.objectContaining({ name: 'UsageError', code: 'INVALID_OPTION' }),
+    );
+    expect(() => sendTokens(server, { streams: ['nosuch'] })).toThrow(
+      expect.objectContaining({ name: 'UsageError', code: 'NO_SUCH_STREAM' }),
+    );
+    expect(() => awaitTokens(worker(), { timeoutMs: -1 })).toThrow(
+      expect.objectContaining({ name: 'UsageError', code: 'INVALID_OPTION' }),
+    );
   });
 
   testOf('a read with the token of a write waits until the worker has applied it', async () => {
     const { primary, worker, gate, happened } = await lateWorker();
     const waits = watchWaits(worker);
-    const written = await fetch(await serve(sendTokens(primary, { streams }), async () => String(await primary.append(events, [1]))));
+    const written = await fetch(
+      await serve(sendTokens(primary, { streams }), async () => String(await primary.append(events, [1]))),
+    );
     const url = await serve(awaitTokens(worker, { timeoutMs: NEVER_MS }), () => {
       happened.push('served');
       return 'x';
@@ -120,7 +133,10 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
     expect(answer.headers.get('content-type')).toBe('application/json; charset=utf-8');
     expect(answer.headers.get('cache-control')).toBe('no-store');
     expect(await answer.json()).toEqual({
-      error: { code: 'WAIT_TIMEOUT', message: 'stream events is at 0 here and 1 was asked for; a request waits at most 20 ms: try again' },
+      error: {
+        code: 'WAIT_TIMEOUT',
+        message: 'stream events is at 0 here and 1 was asked for; a request waits at most 20 ms: try again',
+      },
     });
     expect(served).toBe(0);
   });
@@ -130,7 +146,11 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
     await primary.append(events, [1]);
     const url = await serve(awaitTokens(worker, { timeoutMs: SOON_MS, onTimeout: 'serve' }), () => 'what there is');
     const early = await fetch(url, { headers: { 'rowcast-token': 'events=1' } });
-    expect([early.status, early.headers.get('rowcast-stale'), await early.text()]).toEqual([200, 'events=0', 'what there is']);
+    expect([early.status, early.headers.get('rowcast-stale'), await early.text()]).toEqual([
+      200,
+      'events=0',
+      'what there is',
+    ]);
     gate.open();
     await worker.waitFor(events, 1);
     const later = await fetch(url, { headers: { 'rowcast-token': 'events=1' } });
@@ -141,13 +161,27 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
     const { worker } = await lateWorker();
     let served = 0;
     const url = await serve(awaitTokens(worker), () => String(++served));
-    for (const header of ['', 'events', 'events=', '=1', 'events=1;others=2', 'events=x', 'events=1,', 'events=1=2', '%=1', 'ALL=1', '\u00fc'.repeat(5_000)]) {
+    for (const header of [
+      '',
+      'events',
+      'events=',
+      '=1',
+      'events=1;others=2',
+      'events=x',
+      'events=1,',
+      'events=1=2',
+      '%=1',
+      'ALL=1',
+      '\u00fc'.repeat(5_000),
+    ]) {
       const answer = await fetch(url, { headers: { 'rowcast-token': header } });
       expect(answer.status, header).toBe(400);
       expect(await answer.json(), header).toEqual({
         error: {
           code: 'INVALID_HEADER',
-          message: expect.stringContaining(`Rowcast-Token is a list like caches=123,events=77, its stream names percent-encoded, not '${header.slice(0, 100)}`),
+          message: expect.stringContaining(
+            `Rowcast-Token is a list like caches=123,events=77, its stream names percent-encoded, not '${header.slice(0, 100)}`,
+          ),
         },
       });
       expect((await fetch(url)).status).toBe(200);
@@ -247,7 +281,11 @@ async function lateWorker(): Promise<{ primary: Primary; worker: Worker; gate: G
 }
 
 /** Tells when a worker is first asked to wait, and when that wait is over. */
-function watchWaits(worker: Worker): { readonly begun: Promise<void>; readonly ended: Promise<void>; readonly count: number } {
+function watchWaits(worker: Worker): {
+  readonly begun: Promise<void>;
+  readonly ended: Promise<void>;
+  readonly count: number;
+} {
   const begun = new Gate();
   const ended = new Gate();
   const waitFor = worker.waitFor.bind(worker);

@@ -1,11 +1,11 @@
 /** Streams as plain arrays, and pages of them: what a primary's session may ask about, without a log. */
 
-import { encodeBatch } from '../../src/model/batch.ts';
-import type { Page } from '../../src/model/page.ts';
-import type { StreamName } from '../../src/model/stream.ts';
-import type { Token } from '../../src/model/token.ts';
-import type { Histories } from '../../src/protocol/greeting.ts';
-import type { StreamState, StreamTable } from '../../src/protocol/stream-table.ts';
+import { encodeBatch } from '../../src/core/model/batch.ts';
+import type { Page } from '../../src/core/model/page.ts';
+import type { StreamName } from '../../src/core/model/stream.ts';
+import type { Token } from '../../src/core/model/token.ts';
+import type { Histories } from '../../src/core/wire/greeting.ts';
+import type { StreamState, StreamTable } from '../../src/core/sessions/stream-table.ts';
 
 export interface MemoryBatch {
   readonly token: Token;
@@ -82,7 +82,8 @@ export function pageOf({ name, batches, latest }: MemoryStream, after: Token, ma
     lines.push(line);
     bytes += line.length;
     rows += batch.rows.length;
-    if (bytes >= maxBytes) return { stream: name, lines: Buffer.concat(lines), rows, upTo: batch.token, hasMore: batch.token < latest };
+    if (bytes >= maxBytes)
+      return { stream: name, lines: Buffer.concat(lines), rows, upTo: batch.token, hasMore: batch.token < latest };
   }
   return { stream: name, lines: Buffer.concat(lines), rows, upTo: latest, hasMore: false };
 }

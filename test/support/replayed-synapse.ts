@@ -6,9 +6,9 @@
 
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import type { StreamName } from '../../src/model/stream.ts';
-import type { Token } from '../../src/model/token.ts';
-import { LineCutter } from '../../src/protocol/lines.ts';
+import type { StreamName } from '../../src/core/model/stream.ts';
+import type { Token } from '../../src/core/model/token.ts';
+import { LineCutter } from '../../src/core/wire/lines.ts';
 import type { Capture } from './captures.ts';
 
 interface Line {
@@ -93,14 +93,17 @@ export class ReplayedSynapse {
     for (const { position, row } of sent) {
       if (position !== undefined) standings.set(position.stream, position.token);
       // Before its POSITION a stream is catching up: the recording goes on with the rest of that.
-      else if (row !== undefined && standings.has(row.stream)) standings.set(row.stream, Math.max(row.token, standings.get(row.stream)!));
+      else if (row !== undefined && standings.has(row.stream))
+        standings.set(row.stream, Math.max(row.token, standings.get(row.stream)!));
     }
     if (stream === 'ALL') {
       for (const [name, token] of standings) socket.write(`POSITION ${name} ${token}\n`);
       return;
     }
     if (from !== 'NOW') {
-      for (const { row } of sent) if (row?.stream === stream && row.token > Number(from)) socket.write(`RDATA ${stream} ${row.token} ${row.json}\n`);
+      for (const { row } of sent)
+        if (row?.stream === stream && row.token > Number(from))
+          socket.write(`RDATA ${stream} ${row.token} ${row.json}\n`);
     }
     if (standings.has(stream)) socket.write(`POSITION ${stream} ${standings.get(stream)}\n`);
   }

@@ -1,5 +1,5 @@
 /** Row lines are read where they stand in a longer text: what is around them must not matter. */
-import type { RowDecoder } from '../../src/protocol/row-decoder.ts';
+import type { RowDecoder } from '../../src/core/wire/row-decoder.ts';
 
 export function decodeRow(line: string, decoder: RowDecoder): boolean {
   const before = 'RDATA events 1 [0]\n';

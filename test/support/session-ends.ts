@@ -2,14 +2,23 @@
 
 import type { Millis } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
-import type { Page } from '../../src/model/page.ts';
-import type { StreamName } from '../../src/model/stream.ts';
-import type { Token } from '../../src/model/token.ts';
-import { Follower, type FollowerOutput } from '../../src/protocol/follower.ts';
-import type { SubscriptionSpec } from '../../src/protocol/interests.ts';
-import { defaultPrimaryLimits, defaultWorkerLimits, type PrimaryLimits, type WorkerLimits } from '../../src/protocol/limits.ts';
-import { type PrimaryOutput, PrimarySession, type PrimarySessionOptions } from '../../src/protocol/primary-session.ts';
-import { type WorkerOutput, WorkerSession } from '../../src/protocol/worker-session.ts';
+import type { Page } from '../../src/core/model/page.ts';
+import type { StreamName } from '../../src/core/model/stream.ts';
+import type { Token } from '../../src/core/model/token.ts';
+import { Follower, type FollowerOutput } from '../../src/core/follow/follower.ts';
+import type { SubscriptionSpec } from '../../src/core/follow/interests.ts';
+import {
+  defaultPrimaryLimits,
+  defaultWorkerLimits,
+  type PrimaryLimits,
+  type WorkerLimits,
+} from '../../src/core/wire/limits.ts';
+import {
+  type PrimaryOutput,
+  PrimarySession,
+  type PrimarySessionOptions,
+} from '../../src/core/sessions/primary-session.ts';
+import { type WorkerOutput, WorkerSession } from '../../src/core/sessions/worker-session.ts';
 import { type MemoryStream, type MemoryStreams, pageOf } from './memory-streams.ts';
 
 export const T0: Millis = 1_490_197_665_618;
@@ -89,7 +98,8 @@ function wakeUntil(end: { now: Millis; poll: () => void }, machine: Machine, unt
 
 function splitLines(bytes: Buffer): string[] {
   const text = bytes.toString();
-  if (text !== '' && !text.endsWith('\n')) throw new Error(`what was transmitted does not end with LF: ${JSON.stringify(text)}`);
+  if (text !== '' && !text.endsWith('\n'))
+    throw new Error(`what was transmitted does not end with LF: ${JSON.stringify(text)}`);
   return text.split('\n').slice(0, -1);
 }
 
@@ -110,7 +120,12 @@ export class PrimaryEnd {
 
   constructor({ streams, limits, serverName = 'example.com', slowConsumer = 'disconnect' }: PrimaryEndOptions) {
     this.streams = streams;
-    this.session = new PrimarySession({ serverName, slowConsumer, streams, limits: { ...defaultPrimaryLimits, ...limits } });
+    this.session = new PrimarySession({
+      serverName,
+      slowConsumer,
+      streams,
+      limits: { ...defaultPrimaryLimits, ...limits },
+    });
   }
 
   /** Opens it and forgets the greeting. */
@@ -219,7 +234,9 @@ export function describeRows(output: Output<'batch' | 'position' | 'reset' | 'fa
   }
 }
 
-function isRows<Any extends { readonly kind: string }>(output: Any): output is Any & Output<'batch' | 'position' | 'reset' | 'failed'> {
+function isRows<Any extends { readonly kind: string }>(
+  output: Any,
+): output is Any & Output<'batch' | 'position' | 'reset' | 'failed'> {
   return ['batch', 'position', 'reset', 'failed'].includes(output.kind);
 }
 
@@ -229,7 +246,11 @@ export class WorkerEnd {
   now: Millis = T0;
 
   constructor({ workerName = 'reader-1', serverName, limits }: WorkerEndOptions = {}) {
-    this.session = new WorkerSession({ workerName, limits: { ...defaultWorkerLimits, ...limits }, ...(serverName !== undefined && { serverName }) });
+    this.session = new WorkerSession({
+      workerName,
+      limits: { ...defaultWorkerLimits, ...limits },
+      ...(serverName !== undefined && { serverName }),
+    });
   }
 
   open(): string[] {
@@ -247,7 +268,11 @@ export class WorkerEnd {
   }
 
   /** Opens it, greets it as a Rowcast primary does, asks for streams. */
-  static following(from: Readonly<Record<StreamName, Token | 'NOW'>>, options?: WorkerEndOptions, greeting = '1 rowcast/1 log=abc'): WorkerEnd {
+  static following(
+    from: Readonly<Record<StreamName, Token | 'NOW'>>,
+    options?: WorkerEndOptions,
+    greeting = '1 rowcast/1 log=abc',
+  ): WorkerEnd {
     const end = new WorkerEnd(options);
     end.open();
     end.hear('SERVER example.com', `PING ${greeting}`);
@@ -267,7 +292,8 @@ export class WorkerEnd {
   }
 
   poll(): void {
-    for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput()) this.outputs.keep(output);
+    for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput())
+      this.outputs.keep(output);
   }
 
   /** Rows, positions and resets since the last call. */
@@ -298,12 +324,24 @@ export class FollowerEnd {
     });
   }
 
-  subscribe(stream: StreamName, from: SubscriptionSpec['from'] | Token, onReset: SubscriptionSpec['onReset'] = 'fail'): string[] {
-    this.follower.handleSubscribe(this.now, { stream, from: typeof from === 'number' ? { token: from } : from, onReset });
+  subscribe(
+    stream: StreamName,
+    from: SubscriptionSpec['from'] | Token,
+    onReset: SubscriptionSpec['onReset'] = 'fail',
+  ): string[] {
+    this.follower.handleSubscribe(this.now, {
+      stream,
+      from: typeof from === 'number' ? { token: from } : from,
+      onReset,
+    });
     return this.drain();
   }
 
-  subscribeAll(from: SubscriptionSpec['from'], onReset: SubscriptionSpec['onReset'] = 'fail', positions: Readonly<Record<StreamName, Token>> = {}): string[] {
+  subscribeAll(
+    from: SubscriptionSpec['from'],
+    onReset: SubscriptionSpec['onReset'] = 'fail',
+    positions: Readonly<Record<StreamName, Token>> = {},
+  ): string[] {
     const stored = new Map(Object.entries(positions).map(([stream, token]) => [stream, { token }]));
     this.follower.handleSubscribeAll(this.now, { from, onReset, positions: stored });
     return this.drain();
@@ -372,13 +410,18 @@ export class FollowerEnd {
   /** The last disconnected event. */
   get disconnected(): { readonly code: string; readonly text: string; readonly retryInMs: Millis } {
     for (const { event } of this.outputs.of('event').toReversed()) {
-      if (event.kind === 'disconnected') return { code: event.error.code, text: event.error.message, retryInMs: event.retryInMs };
+      if (event.kind === 'disconnected')
+        return { code: event.error.code, text: event.error.message, retryInMs: event.retryInMs };
     }
     throw new Error('it was never disconnected');
   }
 
   poll(): void {
-    for (let output = this.follower.pollOutput(this.now); output !== undefined; output = this.follower.pollOutput(this.now)) {
+    for (
+      let output = this.follower.pollOutput(this.now);
+      output !== undefined;
+      output = this.follower.pollOutput(this.now)
+    ) {
       this.outputs.keep(output);
       if (output.kind === 'transmit' && !this.isWriting) this.follower.handleBlocked();
     }

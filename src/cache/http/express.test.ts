@@ -20,7 +20,11 @@ httpSuite({
   sendTokens,
   awaitTokens,
   serve: async (middleware, handler) =>
-    listen(createServer((request, response) => middleware(request, response, (error) => void answer({ request, response, error, handler })))),
+    listen(
+      createServer((request, response) =>
+        middleware(request, response, (error) => void answer({ request, response, error, handler })),
+      ),
+    ),
 });
 
 interface Exchange {

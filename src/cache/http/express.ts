@@ -4,7 +4,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Primary } from '../../primary/primary.ts';
 import type { Worker } from '../../worker/worker.ts';
 import { goneSignal, tokenHeaderOf } from './node.ts';
-import { type AwaitTokensOptions, currentTokens, judgeRequests, type SendTokensOptions, STALE_HEADER, TOKEN_HEADER, type Verdict } from './tokens.ts';
+import {
+  type AwaitTokensOptions,
+  currentTokens,
+  judgeRequests,
+  type SendTokensOptions,
+  STALE_HEADER,
+  TOKEN_HEADER,
+  type Verdict,
+} from './tokens.ts';
 
 export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
 
@@ -44,7 +52,11 @@ export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): Middl
   };
 }
 
-async function carryOutLater(verdict: Promise<Verdict>, response: ServerResponse, next: (error?: unknown) => void): Promise<void> {
+async function carryOutLater(
+  verdict: Promise<Verdict>,
+  response: ServerResponse,
+  next: (error?: unknown) => void,
+): Promise<void> {
   try {
     carryOut(await verdict, response, next);
   } catch (error) {

@@ -2,7 +2,7 @@ import { fastify } from 'fastify';
 import { expect, onTestFinished, test } from 'vitest';
 import { deploy } from '../../../test/support/deployment.ts';
 import { httpSuite } from '../../../test/support/http-suite.ts';
-import { defineStream } from '../../model/stream.ts';
+import { defineStream } from '../../core/model/stream.ts';
 import { awaitTokens, sendTokens } from './fastify.ts';
 
 httpSuite({

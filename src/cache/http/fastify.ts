@@ -4,7 +4,15 @@ import type { FastifyInstance, FastifyPluginCallback, FastifyReply } from 'fasti
 import type { Primary } from '../../primary/primary.ts';
 import type { Worker } from '../../worker/worker.ts';
 import { goneSignal, tokenHeaderOf } from './node.ts';
-import { type AwaitTokensOptions, currentTokens, judgeRequests, type SendTokensOptions, STALE_HEADER, TOKEN_HEADER, type Verdict } from './tokens.ts';
+import {
+  type AwaitTokensOptions,
+  currentTokens,
+  judgeRequests,
+  type SendTokensOptions,
+  STALE_HEADER,
+  TOKEN_HEADER,
+  type Verdict,
+} from './tokens.ts';
 
 export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
 

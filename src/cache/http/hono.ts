@@ -3,7 +3,14 @@
 import type { MiddlewareHandler } from 'hono';
 import type { Primary } from '../../primary/primary.ts';
 import type { Worker } from '../../worker/worker.ts';
-import { type AwaitTokensOptions, currentTokens, judgeRequests, type SendTokensOptions, STALE_HEADER, TOKEN_HEADER } from './tokens.ts';
+import {
+  type AwaitTokensOptions,
+  currentTokens,
+  judgeRequests,
+  type SendTokensOptions,
+  STALE_HEADER,
+  TOKEN_HEADER,
+} from './tokens.ts';
 
 export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
 

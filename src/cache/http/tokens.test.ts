@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { Gate } from '../../../test/support/collector.ts';
 import { deploy, settle } from '../../../test/support/deployment.ts';
-import { defineStream, streamNameFault } from '../../model/stream.ts';
+import { defineStream, streamNameFault } from '../../core/model/stream.ts';
 import { VirtualClock } from '../../testing/virtual-clock.ts';
 import type { Worker } from '../../worker/worker.ts';
 import {
@@ -34,16 +34,35 @@ function faultOf(header: string): string {
 test('whatever the names of streams, a header that was written is read as the same', () => {
   const name = fc.string({ unit: 'grapheme', maxLength: 20 }).filter((text) => streamNameFault(text) === undefined);
   fc.assert(
-    fc.property(fc.dictionary(name, fc.maxSafeNat(), { minKeys: 1, maxKeys: MAX_STREAMS / 8, noNullPrototype: true }), (places) => {
-      const header = formatTokens(Object.entries(places));
-      expect(header).toMatch(/^[\x21-\x7e]+$/);
-      expect(parseTokens(header)).toEqual(new Map(Object.entries(places)));
-    }),
+    fc.property(
+      fc.dictionary(name, fc.maxSafeNat(), { minKeys: 1, maxKeys: MAX_STREAMS / 8, noNullPrototype: true }),
+      (places) => {
+        const header = formatTokens(Object.entries(places));
+        expect(header).toMatch(/^[\x21-\x7e]+$/);
+        expect(parseTokens(header)).toEqual(new Map(Object.entries(places)));
+      },
+    ),
   );
 });
 
 test('whatever comes as a header, it is read or refused with a reason', () => {
-  const scraps = fc.constantFrom('=', ',', ' ', '%', '%2', '%2C', '%ff', 'events', 'ALL', '1', '-1', '9007199254740992', '\u0000', '\t', 'ü');
+  const scraps = fc.constantFrom(
+    '=',
+    ',',
+    ' ',
+    '%',
+    '%2',
+    '%2C',
+    '%ff',
+    'events',
+    'ALL',
+    '1',
+    '-1',
+    '9007199254740992',
+    '\u0000',
+    '\t',
+    'ü',
+  );
   fc.assert(
     fc.property(
       fc.oneof(
@@ -76,7 +95,9 @@ test('what is wrong with a header is said in words', () => {
   expect(faultOf('=1')).toBe(`${begin} '=1': a stream name is empty`);
   expect(faultOf('a%20b=1')).toBe(`${begin} 'a%20b=1': a stream name has a space or control character`);
   expect(faultOf('%e0=1')).toBe(`${begin} '%e0=1': the percent-encoding of '%e0' is broken`);
-  expect(faultOf('events=\u0007')).toBe(`${begin} 'events=\\u0007': a token is an integer from 0 to 9007199254740991, not '\\u0007'`);
+  expect(faultOf('events=\u0007')).toBe(
+    `${begin} 'events=\\u0007': a token is an integer from 0 to 9007199254740991, not '\\u0007'`,
+  );
   expect(faultOf('events=9007199254740992')).toContain("not '9007199254740992'");
 });
 
@@ -96,7 +117,9 @@ test('streams that would make a header which nobody takes are refused when it is
   const primary = await deploy().primary({ streams: [...many, ...long] });
   expect(currentTokens(primary, { streams: many.slice(1) })()).toMatch(/^s1=0,.*,s64=0$/);
   expect(() => currentTokens(primary, { streams: many })).toThrow('are at most 64; these are 65 and may need ');
-  expect(() => currentTokens(primary, { streams: long })).toThrow('streams of sendTokens fit in a header of 4096 characters');
+  expect(() => currentTokens(primary, { streams: long })).toThrow(
+    'streams of sendTokens fit in a header of 4096 characters',
+  );
 });
 
 test('a stream that is to be sent twice is sent once', async () => {

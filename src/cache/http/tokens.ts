@@ -4,9 +4,9 @@
  */
 
 import type { Millis } from '../../base/clock.ts';
-import { quote, RowcastError, UsageError } from '../../model/errors.ts';
-import { nameOf, type Stream, type StreamName, streamName, streamNameFault } from '../../model/stream.ts';
-import { parseToken, type Token } from '../../model/token.ts';
+import { quote, RowcastError, UsageError } from '../../core/model/errors.ts';
+import { nameOf, type Stream, type StreamName, streamName, streamNameFault } from '../../core/model/stream.ts';
+import { parseToken, type Token } from '../../core/model/token.ts';
 import type { Primary } from '../../primary/primary.ts';
 import type { Worker } from '../../worker/worker.ts';
 
@@ -63,13 +63,21 @@ export interface AwaitTokensOptions {
   readonly streams?: readonly (Stream | StreamName)[];
 }
 
-export const defaultAwaitTokensOptions: Required<Omit<AwaitTokensOptions, 'streams'>> = Object.freeze({ timeoutMs: 1_000, onTimeout: 'refuse' });
+export const defaultAwaitTokensOptions: Required<Omit<AwaitTokensOptions, 'streams'>> = Object.freeze({
+  timeoutMs: 1_000,
+  onTimeout: 'refuse',
+});
 
 /** What becomes of a request. */
 export type Verdict =
   /** `stale` is the value of `Rowcast-Stale`. */
   | { readonly kind: 'go-on'; readonly stale?: string }
-  | { readonly kind: 'refuse'; readonly status: 400 | 503; readonly headers: Readonly<Record<string, string>>; readonly body: string }
+  | {
+      readonly kind: 'refuse';
+      readonly status: 400 | 503;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: string;
+    }
   /** The client went away: nobody reads an answer. */
   | { readonly kind: 'gone' };
 
@@ -80,13 +88,22 @@ const goOn: Verdict = Object.freeze({ kind: 'go-on' });
 
 /** @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME */
 export function judgeRequests(worker: Worker, options: AwaitTokensOptions = {}): Judge {
-  const { timeoutMs = defaultAwaitTokensOptions.timeoutMs, onTimeout = defaultAwaitTokensOptions.onTimeout, streams } = options;
-  if (!Number.isFinite(timeoutMs) || timeoutMs < 0) throw new UsageError('INVALID_OPTION', `timeoutMs of awaitTokens is a number from 0, not ${timeoutMs}`);
+  const {
+    timeoutMs = defaultAwaitTokensOptions.timeoutMs,
+    onTimeout = defaultAwaitTokensOptions.onTimeout,
+    streams,
+  } = options;
+  if (!Number.isFinite(timeoutMs) || timeoutMs < 0)
+    throw new UsageError('INVALID_OPTION', `timeoutMs of awaitTokens is a number from 0, not ${timeoutMs}`);
   if (onTimeout !== 'refuse' && onTimeout !== 'serve') {
-    throw new UsageError('INVALID_OPTION', `onTimeout of awaitTokens is 'refuse' or 'serve', not ${JSON.stringify(onTimeout)}`);
+    throw new UsageError(
+      'INVALID_OPTION',
+      `onTimeout of awaitTokens is 'refuse' or 'serve', not ${JSON.stringify(onTimeout)}`,
+    );
   }
   const only = streams === undefined ? undefined : new Set(namesOf('awaitTokens', streams).map(streamName));
-  const isBehind = ([stream, token]: Place): boolean => (only?.has(stream) ?? true) && positionOf(worker, stream) < token;
+  const isBehind = ([stream, token]: Place): boolean =>
+    (only?.has(stream) ?? true) && positionOf(worker, stream) < token;
   return (header, signal) => {
     if (header === undefined) return goOn;
     const tokens = parseTokens(header);
@@ -100,17 +117,27 @@ interface WaitOptions extends Required<Omit<AwaitTokensOptions, 'streams'>> {
   readonly signal: AbortSignal;
 }
 
-async function wait(worker: Worker, places: readonly Place[], { timeoutMs, onTimeout, signal }: WaitOptions): Promise<Verdict> {
+async function wait(
+  worker: Worker,
+  places: readonly Place[],
+  { timeoutMs, onTimeout, signal }: WaitOptions,
+): Promise<Verdict> {
   // All begin at once, so the bound of each is the bound of all.
-  const waits = await Promise.allSettled(places.map(async ([stream, token]) => worker.waitFor(stream, token, { timeoutMs, signal })));
+  const waits = await Promise.allSettled(
+    places.map(async ([stream, token]) => worker.waitFor(stream, token, { timeoutMs, signal })),
+  );
   if (signal.aborted) return { kind: 'gone' };
   const missed = places.filter((_place, i) => isMissed(waits[i]!));
   if (missed.length === 0) return goOn;
   const reached = missed.map(([stream]): Place => [stream, positionOf(worker, stream)]);
   if (onTimeout === 'serve') return { kind: 'go-on', stale: formatTokens(reached) };
   // Only what the client may know: why a worker is behind names addresses and may repeat the text of the application's own errors.
-  const where = missed.map(([stream, token], i) => `stream ${stream} is at ${reached[i]![1]} here and ${token} was asked for`).join(', ');
-  return refuse(503, 'WAIT_TIMEOUT', `${where}; a request waits at most ${timeoutMs} ms: try again`, { 'retry-after': '1' });
+  const where = missed
+    .map(([stream, token], i) => `stream ${stream} is at ${reached[i]![1]} here and ${token} was asked for`)
+    .join(', ');
+  return refuse(503, 'WAIT_TIMEOUT', `${where}; a request waits at most ${timeoutMs} ms: try again`, {
+    'retry-after': '1',
+  });
 }
 
 function isMissed(waited: PromiseSettledResult<void>): boolean {
@@ -126,11 +153,21 @@ function positionOf(worker: Worker, stream: StreamName): Token {
 }
 
 /** As the admin port answers: JSON that no browser takes for a page and no cache keeps. */
-function refuse(status: 400 | 503, code: 'INVALID_HEADER' | 'WAIT_TIMEOUT', message: string, headers: Readonly<Record<string, string>> = {}): Verdict {
+function refuse(
+  status: 400 | 503,
+  code: 'INVALID_HEADER' | 'WAIT_TIMEOUT',
+  message: string,
+  headers: Readonly<Record<string, string>> = {},
+): Verdict {
   return {
     kind: 'refuse',
     status,
-    headers: { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', ...headers },
+    headers: {
+      'content-type': 'application/json; charset=utf-8',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      ...headers,
+    },
     body: `${JSON.stringify({ error: { code, message } })}\n`,
   };
 }
@@ -145,7 +182,8 @@ export function formatTokens(places: readonly Place[]): string {
 
 /** Reads a `Rowcast-Token`; of a stream that is named twice, as when a header is repeated, the higher token counts. */
 export function parseTokens(header: string): ReadonlyMap<StreamName, Token> | Fault {
-  if (header.length > MAX_HEADER_LENGTH) return fault(header, `it has ${header.length} characters, and ${MAX_HEADER_LENGTH} are allowed`);
+  if (header.length > MAX_HEADER_LENGTH)
+    return fault(header, `it has ${header.length} characters, and ${MAX_HEADER_LENGTH} are allowed`);
   const tokens = new Map<StreamName, Token>();
   for (const part of header.split(',')) {
     const place = parsePlace(part.trim());
@@ -162,19 +200,24 @@ interface Fault {
 }
 
 function fault(header: string, why: string): Fault {
-  return { fault: `${TOKEN_HEADER} is a list like caches=123,events=77, its stream names percent-encoded, not '${quote(header)}': ${why}` };
+  return {
+    fault: `${TOKEN_HEADER} is a list like caches=123,events=77, its stream names percent-encoded, not '${quote(header)}': ${why}`,
+  };
 }
 
 /** Or why it is none. */
 function parsePlace(text: string): Place | string {
   const [encoded, digits, ...rest] = text.split('=');
-  if (encoded === undefined || digits === undefined || rest.length > 0) return `'${quote(text)}' is not a stream name, = and a token`;
+  if (encoded === undefined || digits === undefined || rest.length > 0)
+    return `'${quote(text)}' is not a stream name, = and a token`;
   const stream = decodeName(encoded);
   if (stream === undefined) return `the percent-encoding of '${quote(encoded)}' is broken`;
   const why = streamNameFault(stream);
   if (why !== undefined) return why;
   const token = parseToken(digits);
-  return token === undefined ? `a token is an integer from 0 to ${LONGEST_TOKEN}, not '${quote(digits)}'` : [stream, token];
+  return token === undefined
+    ? `a token is an integer from 0 to ${LONGEST_TOKEN}, not '${quote(digits)}'`
+    : [stream, token];
 }
 
 function decodeName(encoded: string): StreamName | undefined {
@@ -187,6 +230,7 @@ function decodeName(encoded: string): StreamName | undefined {
 
 /** Each once. */
 function namesOf(middleware: string, streams: readonly (Stream | StreamName)[]): readonly StreamName[] {
-  if (streams.length === 0) throw new UsageError('INVALID_OPTION', `streams of ${middleware} names at least one stream`);
+  if (streams.length === 0)
+    throw new UsageError('INVALID_OPTION', `streams of ${middleware} names at least one stream`);
   return [...new Set(streams.map(nameOf))];
 }

@@ -1,0 +1,28 @@
+/** How long to wait before connecting again: exponential, with jitter, so that workers do not come back all at once. */
+
+import type { Millis } from '../../base/clock.ts';
+import type { Random } from '../../base/random.ts';
+
+export class Backoff {
+  readonly #minMs: Millis;
+  readonly #maxMs: Millis;
+  readonly #random: Random;
+  #attempts = 0;
+
+  constructor(limits: { readonly minBackoffMs: Millis; readonly maxBackoffMs: Millis }, random: Random) {
+    this.#minMs = limits.minBackoffMs;
+    this.#maxMs = limits.maxBackoffMs;
+    this.#random = random;
+  }
+
+  /** Proven progress, not a mere connection: the next wait is short again. */
+  reset(): void {
+    this.#attempts = 0;
+  }
+
+  nextDelayMs(): Millis {
+    const ceiling = Math.min(this.#maxMs, this.#minMs * 2 ** (this.#attempts + 1));
+    this.#attempts++;
+    return this.#minMs + this.#random.next() * Math.max(ceiling - this.#minMs, 0);
+  }
+}

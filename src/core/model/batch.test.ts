@@ -1,0 +1,39 @@
+import { describe, expect, test } from 'vitest';
+import { checkBatch, defaultBatchLimits, encodeBatch } from './batch.ts';
+
+test('a batch on the wire says batch on all but its last row', () => {
+  expect(encodeBatch('events', 54, ['1', '"ü"', '[]'])).toBe(
+    'RDATA events batch 1\nRDATA events batch "ü"\nRDATA events 54 []\n',
+  );
+  expect(encodeBatch('events', 55, ['1'])).toBe('RDATA events 55 1\n');
+});
+
+describe('what can be sent whatever its token will be', () => {
+  const longestToken = String(Number.MAX_SAFE_INTEGER);
+  const row = '"éé"';
+  const lineBytes = Buffer.byteLength(`RDATA events ${longestToken} ${row}`);
+
+  test('a line of exactly maxLineBytes, in bytes', () => {
+    expect(() => checkBatch('events', [row], { ...defaultBatchLimits, maxLineBytes: lineBytes })).not.toThrow();
+    expect(() => checkBatch('events', ['1', row], { ...defaultBatchLimits, maxLineBytes: lineBytes - 1 })).toThrow(
+      expect.objectContaining({
+        code: 'ROW_TOO_LARGE',
+        message: `row 1 of the batch for stream events makes a line of ${lineBytes} bytes, over maxLineBytes ${lineBytes - 1}`,
+      }),
+    );
+  });
+
+  test('lines of exactly maxBatchBytes in all, with their line ends', () => {
+    const maxBatchBytes = 2 * (lineBytes + 1);
+    expect(() => checkBatch('events', [row, row], { ...defaultBatchLimits, maxBatchBytes })).not.toThrow();
+    expect(() => checkBatch('events', [row, row], { ...defaultBatchLimits, maxBatchBytes: maxBatchBytes - 1 })).toThrow(
+      expect.objectContaining({ code: 'BATCH_TOO_LARGE' }),
+    );
+  });
+
+  test('at least one row', () => {
+    expect(() => checkBatch('events', [], defaultBatchLimits)).toThrow(
+      expect.objectContaining({ code: 'INVALID_ROW' }),
+    );
+  });
+});

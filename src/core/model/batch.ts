@@ -1,0 +1,89 @@
+/** A batch: rows that share one token, and their lines on the wire. Encoded once, here, and never again. */
+
+import { UsageError } from './errors.ts';
+import type { RowText } from './row.ts';
+import type { StreamName } from './stream.ts';
+import type { Token } from './token.ts';
+
+/** Rows that share one token, to be applied together. */
+export interface Batch<Row = unknown> {
+  readonly stream: StreamName;
+  readonly token: Token;
+  readonly rows: readonly Row[];
+}
+
+export interface BatchLimits {
+  /** The longest line, in bytes without its LF. */
+  readonly maxLineBytes: number;
+  /** The most bytes that the lines of one batch may have: both ends hold a batch in memory. */
+  readonly maxBatchBytes: number;
+}
+
+/** docs/protocol.md, "Limits", gives the reasons. */
+export const defaultBatchLimits: BatchLimits = Object.freeze({
+  maxLineBytes: 1024 * 1024,
+  maxBatchBytes: 64 * 1024 * 1024,
+});
+
+/** One RDATA line without its LF; `batch` on all but the last row of a batch (docs/protocol.md, "Commands"). */
+export function rowLine(stream: StreamName, token: Token | 'batch', row: RowText): string {
+  return `RDATA ${stream} ${token} ${row}`;
+}
+
+/** The lines of one batch, each with its LF. */
+export function encodeBatch(stream: StreamName, token: Token, rows: readonly RowText[]): string {
+  const last = rows.length - 1;
+  const head = rowLine(stream, 'batch', '');
+  let lines = '';
+  for (let i = 0; i < last; i++) lines += `${head}${rows[i]!}\n`;
+  return `${lines}${rowLine(stream, token, rows[last]!)}\n`;
+}
+
+const LONGEST_TOKEN_DIGITS = 16;
+export const LONGEST_UTF8_BYTES_PER_UNIT = 3;
+
+/**
+ * Checks that a batch can be sent whatever its token will be; nothing of a refused batch is kept.
+ * @throws UsageError INVALID_ROW (no rows), ROW_TOO_LARGE, BATCH_TOO_LARGE
+ */
+export function checkBatch(stream: StreamName, rows: readonly RowText[], limits: BatchLimits): void {
+  if (rows.length === 0) throw new UsageError('INVALID_ROW', `a batch of stream ${stream} has at least one row`);
+  if (isSurelyWithin(stream, rows, limits)) return;
+  const headBytes = Buffer.byteLength(rowLine(stream, 'batch', '')) - 'batch'.length + LONGEST_TOKEN_DIGITS;
+  let batchBytes = 0;
+  for (let i = 0; i < rows.length; i++) {
+    const lineBytes = headBytes + Buffer.byteLength(rows[i]!);
+    batchBytes += lineBytes + 1;
+    if (lineBytes > limits.maxLineBytes) {
+      throw new UsageError(
+        'ROW_TOO_LARGE',
+        `row ${i} of the batch for stream ${stream} makes a line of ${lineBytes} bytes, over maxLineBytes ${limits.maxLineBytes}`,
+      );
+    }
+  }
+  if (batchBytes > limits.maxBatchBytes) {
+    throw new UsageError(
+      'BATCH_TOO_LARGE',
+      `a batch of ${rows.length} rows for stream ${stream} has ${batchBytes} bytes, over maxBatchBytes ${limits.maxBatchBytes}`,
+    );
+  }
+}
+
+/** Counting bytes costs more than all else in here: it is left out where they would have to be the longest to matter. */
+function isSurelyWithin(
+  stream: StreamName,
+  rows: readonly RowText[],
+  { maxLineBytes, maxBatchBytes }: BatchLimits,
+): boolean {
+  let units = 0;
+  let longest = 0;
+  for (let i = 0; i < rows.length; i++) {
+    const { length } = rows[i]!;
+    units += length;
+    if (length > longest) longest = length;
+  }
+  const headUnits = 'RDATA   '.length + stream.length + LONGEST_TOKEN_DIGITS + 1;
+  const isWithin = (unitsOfLines: number, maxBytes: number): boolean =>
+    unitsOfLines * LONGEST_UTF8_BYTES_PER_UNIT <= maxBytes;
+  return isWithin(headUnits + longest, maxLineBytes) && isWithin(headUnits * rows.length + units, maxBatchBytes);
+}

@@ -1,0 +1,53 @@
+import { describe, expect, test } from 'vitest';
+import {
+  ConnectionError,
+  HandlerError,
+  LogError,
+  messageOf,
+  PeerError,
+  quote,
+  RowcastError,
+  UsageError,
+} from './errors.ts';
+
+test.each([
+  ['RowcastError', RowcastError],
+  ['PeerError', PeerError],
+  ['UsageError', UsageError],
+  ['HandlerError', HandlerError],
+  ['LogError', LogError],
+  ['ConnectionError', ConnectionError],
+] as const)('%s says whose fault it is, which one, and why', (name, Kind) => {
+  const cause = new Error('deeper');
+  const error = new Kind('CLOSED', 'it is closed', { cause });
+  expect(error).toBeInstanceOf(RowcastError);
+  expect(error).toMatchObject({ name, code: 'CLOSED', message: 'it is closed', cause });
+  expect(String(error)).toBe(`${name}: it is closed`);
+});
+
+describe("a peer's text, as we repeat it,", () => {
+  test('is cut to 100 characters', () => {
+    expect(quote('x'.repeat(100))).toBe('x'.repeat(100));
+    expect(quote('x'.repeat(101))).toBe(`${'x'.repeat(100)}…`);
+  });
+
+  test('has its control characters and line separators escaped', () => {
+    expect(quote('a\u0000\n\r\t\u007f\u0085\u2028\u2029z')).toBe(
+      'a\\u0000\\u000a\\u000d\\u0009\\u007f\\u0085\\u2028\\u2029z',
+    );
+  });
+
+  test('has no half characters', () => {
+    expect(quote(`${'x'.repeat(99)}😀`)).toBe(`${'x'.repeat(99)}\ufffd…`);
+    expect(quote('\udc00a\ud800')).toBe('\ufffda\ufffd');
+    expect(quote('😀')).toBe('😀');
+  });
+});
+
+test('anything that is thrown has a text', () => {
+  expect([messageOf(new TypeError('bad')), messageOf('text'), messageOf(undefined)]).toEqual([
+    'bad',
+    'text',
+    'undefined',
+  ]);
+});

@@ -1,0 +1,97 @@
+/** A row: one fact of a stream. To the protocol it is opaque JSON; a validator may know more. */
+
+import { messageOf, RowcastError, UsageError } from './errors.ts';
+import type { StreamName } from './stream.ts';
+
+/** The part of the Standard Schema interface (standardschema.dev, version 1) that Rowcast calls: zod, valibot, arktype and others have it. */
+export interface RowValidator<Row = unknown> {
+  readonly '~standard': {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => RowVerdict<Row> | Promise<RowVerdict<Row>>;
+    readonly types?: { readonly input: unknown; readonly output: Row } | undefined;
+  };
+}
+
+export type RowVerdict<Row> =
+  | { readonly value: Row; readonly issues?: undefined }
+  | {
+      readonly issues: ReadonlyArray<{
+        readonly message: string;
+        readonly path?: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined;
+      }>;
+    };
+
+/** A row as it stands on a line: JSON, without a line end. */
+export type RowText = string;
+
+/**
+ * @throws UsageError INVALID_ROW when the value is not JSON (a function, a BigInt, a cycle) or has no value
+ */
+export function encodeRow(stream: StreamName, row: unknown): RowText {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(row);
+  } catch (cause) {
+    throw new UsageError('INVALID_ROW', `a row of stream ${stream} is not JSON: ${messageOf(cause)}`, { cause });
+  }
+  if (text === undefined)
+    throw new UsageError('INVALID_ROW', `a row of stream ${stream} is ${typeof row}, which JSON cannot say`);
+  return text;
+}
+
+/**
+ * The rows of one batch.
+ * @throws UsageError INVALID_ROW
+ */
+export function encodeRows(stream: StreamName, rows: readonly unknown[]): RowText[] {
+  return rows.map((row) => encodeRow(stream, row));
+}
+
+/**
+ * Runs the rows of one batch through a validator. Answers at once unless the validator is asynchronous.
+ * @returns the validator's values, which may differ from the rows (defaults, coercions)
+ * @throws UsageError INVALID_ROW naming stream, row and path
+ */
+export function validateRows<Row>(
+  stream: StreamName,
+  validator: RowValidator<Row>,
+  rows: readonly unknown[],
+): Row[] | Promise<Row[]> {
+  const verdicts = rows.map((row) => runValidator(stream, validator, row));
+  if (verdicts.some((v) => v instanceof Promise)) {
+    return Promise.all(verdicts.map(async (verdict) => verdict)).then((settled) =>
+      settled.map((v, index) => accepted(stream, v, index)),
+    );
+  }
+  return (verdicts as RowVerdict<Row>[]).map((v, index) => accepted(stream, v, index));
+}
+
+function runValidator<Row>(
+  stream: StreamName,
+  validator: RowValidator<Row>,
+  row: unknown,
+): RowVerdict<Row> | Promise<RowVerdict<Row>> {
+  const refuse = (cause: unknown): never => {
+    if (cause instanceof RowcastError) throw cause;
+    throw new UsageError('INVALID_ROW', `the validator of stream ${stream} threw: ${messageOf(cause)}`, { cause });
+  };
+  try {
+    const verdict = validator['~standard'].validate(row);
+    return verdict instanceof Promise ? verdict.catch(refuse) : verdict;
+  } catch (cause) {
+    return refuse(cause);
+  }
+}
+
+function accepted<Row>(stream: StreamName, verdict: RowVerdict<Row>, index: number): Row {
+  if (verdict.issues === undefined) return verdict.value;
+  const texts = verdict.issues.map(({ path = [], message }) => {
+    const at = path.map((step) => String(typeof step === 'object' ? step.key : step)).join('.');
+    return at === '' ? message : `${at}: ${message}`;
+  });
+  throw new UsageError(
+    'INVALID_ROW',
+    `row ${index} of the batch is not a row of stream ${stream}: ${texts.join('; ')}`,
+  );
+}

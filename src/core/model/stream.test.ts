@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import { UsageError } from './errors.ts';
+import { defineStream, streamName, streamNameFault } from './stream.ts';
+
+test.each(['events', 'a', 'all', 'größe', '日本', 'a,b=c/d', 'x'.repeat(255), `${'é'.repeat(127)}x`])(
+  '%s is the name of a stream',
+  (name) => {
+    expect(streamName(name)).toBe(name);
+  },
+);
+
+test.each([
+  ['', 'is empty'],
+  ['ALL', 'is reserved'],
+  ['a b', 'space or control'],
+  ['a\tb', 'space or control'],
+  ['a\nb', 'space or control'],
+  ['a\u0000b', 'space or control'],
+  ['a\u007fb', 'space or control'],
+  ['a\u009fb', 'space or control'],
+  ['a\u00a0b', 'space or control'],
+  ['a\u3000b', 'space or control'],
+  ['a\ud800', 'half a character'],
+  ['x'.repeat(256), 'over 255 bytes'],
+  ['é'.repeat(128), 'over 255 bytes'],
+])('%j is none', (name, why) => {
+  expect(streamNameFault(name)).toContain(why);
+  expect(() => streamName(name)).toThrow(expect.objectContaining({ code: 'INVALID_STREAM_NAME' }));
+});
+
+test('a stream is durable and keeps everything unless told otherwise', () => {
+  expect(defineStream('events')).toEqual({ name: 'events', durable: true, retain: {} });
+  expect(defineStream('typing', { durable: false, retain: { rows: 1_000, ageMs: 60_000 } })).toEqual({
+    name: 'typing',
+    durable: false,
+    retain: { rows: 1_000, ageMs: 60_000 },
+  });
+});
+
+test('its validator goes with it', () => {
+  const row = { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } } as const;
+  expect(defineStream('events', { row }).row).toBe(row);
+});
+
+test.each([0, -1, 1.5, Number.NaN])('what is kept is a positive integer, not %o', (rows) => {
+  expect(() => defineStream('events', { retain: { rows } })).toThrow(UsageError);
+  expect(() => defineStream('events', { retain: { rows } })).toThrow(
+    `retain.rows of stream events is a positive integer, not ${rows}`,
+  );
+});
+
+test('a name that is none is refused', () => {
+  expect(() => defineStream('a b')).toThrow(expect.objectContaining({ code: 'INVALID_STREAM_NAME' }));
+});

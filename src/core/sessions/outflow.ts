@@ -1,0 +1,58 @@
+/** What a primary's session sent and how much of it the socket took: when the next page may go, who is stuck. Knows no socket. */
+
+import type { Millis } from '../../base/clock.ts';
+
+// Pages wait for the socket, answers to requests do not: a worker that only asks must not fill our memory.
+const MOST_UNREAD_ANSWER_BYTES = 1024 * 1024;
+
+export class Outflow {
+  /** A page left and the socket has not taken all of it: no other page is asked for. */
+  #isBlocked = false;
+  /** Of the lines that left since the socket was last seen to have taken everything. */
+  #answerBytes = 0;
+  #transmittedBytes = 0;
+  #takenBytes = 0;
+  #tookAt: Millis = 0;
+
+  get isBlocked(): boolean {
+    return this.#isBlocked;
+  }
+
+  /** Since when the socket has not taken what it should; Infinity while nothing waits for it. */
+  get blockedSince(): Millis {
+    return this.#isBlocked ? this.#tookAt : Infinity;
+  }
+
+  get isFlooded(): boolean {
+    return this.#answerBytes > MOST_UNREAD_ANSWER_BYTES;
+  }
+
+  handleLine(now: Millis, bytes: number): void {
+    this.#answerBytes += bytes;
+    this.#handleTransmitted(now, bytes);
+  }
+
+  handlePage(now: Millis, bytes: number): void {
+    this.#isBlocked = true;
+    this.#handleTransmitted(now, bytes);
+  }
+
+  handleDrained(now: Millis): void {
+    this.#isBlocked = false;
+    this.#answerBytes = 0;
+    this.handleProgress(now, 0);
+  }
+
+  handleProgress(now: Millis, unsentBytes: number): void {
+    const taken = this.#transmittedBytes - unsentBytes;
+    if (taken <= this.#takenBytes) return;
+    this.#takenBytes = taken;
+    this.#tookAt = now;
+  }
+
+  #handleTransmitted(now: Millis, bytes: number): void {
+    // The clock of a stall starts when there is something to take.
+    if (this.#transmittedBytes === this.#takenBytes) this.#tookAt = now;
+    this.#transmittedBytes += bytes;
+  }
+}

@@ -1,0 +1,328 @@
+import { describe, expect, test } from 'vitest';
+import { MemoryStreams } from '../../../test/support/memory-streams.ts';
+import { bytesOf, PrimaryEnd } from '../../../test/support/session-ends.ts';
+import { defaultPrimaryLimits } from '../wire/limits.ts';
+
+function opened(options: Partial<ConstructorParameters<typeof PrimaryEnd>[0]> = {}): PrimaryEnd {
+  return PrimaryEnd.opened({ streams: new MemoryStreams('events', 'typing'), ...options });
+}
+
+describe('paging', () => {
+  test('one page is asked for at a time, and the next one after the socket drained', () => {
+    const end = opened({ limits: { pageBytes: 1 } });
+    for (let i = 1; i <= 3; i++) end.streams.append('events', i, i);
+    end.isWriting = false;
+    expect(end.hear('REPLICATE events 0')).toEqual(['RDATA events batch 1', 'RDATA events 1 1']);
+    expect(end.hint('events')).toEqual([]);
+    expect(end.drained()).toEqual(['RDATA events batch 2', 'RDATA events 2 2']);
+    expect(end.drained()).toEqual(['RDATA events batch 3', 'RDATA events 3 3', 'POSITION events 3']);
+    expect(end.drained()).toEqual([]);
+    expect(end.outputs.of('read').map(({ after }) => after)).toEqual([0, 1, 2]);
+  });
+
+  test('reads say where to begin and how much to bring', () => {
+    const end = opened();
+    end.streams.append('events', 1);
+    end.hear('REPLICATE events 0');
+    expect(end.outputs.of('read')).toEqual([{ kind: 'read', stream: 'events', after: 0, maxBytes: 65_536 }]);
+  });
+
+  test('streams take turns, so that a long history does not hold up a short one', () => {
+    const end = opened({ limits: { pageBytes: 1 } });
+    for (let i = 1; i <= 3; i++) end.streams.append('events', i);
+    end.streams.append('typing', 'x');
+    expect(end.hear('REPLICATE events 0', 'REPLICATE typing 0')).toEqual([
+      'RDATA events 1 1',
+      'RDATA typing 1 "x"',
+      'POSITION typing 1',
+      'RDATA events 2 2',
+      'RDATA events 3 3',
+      'POSITION events 3',
+    ]);
+  });
+
+  test('rows appended while a page is read are part of the catch-up', () => {
+    const end = opened();
+    end.streams.append('events', 1);
+    end.isReading = false;
+    end.hear('REPLICATE events 0');
+    const { latest } = end.streams.get('events')!;
+    end.streams.append('events', 2);
+    end.hint('events');
+    expect(
+      end.answer({ stream: 'events', lines: bytesOf('RDATA events 1 1'), rows: 1, upTo: latest, hasMore: false }),
+    ).toEqual(['RDATA events 1 1']);
+    expect(end.answer()).toEqual(['RDATA events 2 2', 'POSITION events 2']);
+  });
+
+  test('a position that moves without rows is told by POSITION: first as the end of catch-up, later by itself', () => {
+    const end = opened();
+    end.streams.append('events', 1);
+    end.streams.trim('events', 0);
+    end.isReading = false;
+    end.hear('REPLICATE events 0');
+    const empty = { stream: 'events', lines: new Uint8Array(), rows: 0, hasMore: false };
+    end.streams.get('events')!.latest = 5;
+    expect(end.answer({ ...empty, upTo: 5 })).toEqual(['POSITION events 5']);
+    end.streams.get('events')!.latest = 9;
+    end.hint('events');
+    expect(end.answer({ ...empty, upTo: 9 })).toEqual(['POSITION events 9']);
+    expect(end.events.filter((kind) => kind === 'live')).toHaveLength(1);
+  });
+
+  test('a hint for a stream that nobody asked for, or that brings nothing new, does nothing', () => {
+    const end = opened();
+    end.hear('REPLICATE events NOW');
+    expect(end.append('typing', 1)).toEqual([]);
+    expect(end.hint('events')).toEqual([]);
+    expect(end.outputs.of('read')).toEqual([]);
+  });
+
+  test('hints that are lost cost nothing: the next one brings all', () => {
+    const end = opened();
+    end.hear('REPLICATE events NOW');
+    end.streams.append('events', 1);
+    end.streams.append('events', 2);
+    expect(end.append('events', 3)).toEqual(['RDATA events 1 1', 'RDATA events 2 2', 'RDATA events 3 3']);
+  });
+
+  test('a page that moves nothing is a bug of ours', () => {
+    const end = opened();
+    end.streams.append('events', 1);
+    end.isReading = false;
+    end.hear('REPLICATE events 0');
+    expect(() => end.answer({ stream: 'events', lines: new Uint8Array(), rows: 0, upTo: 0, hasMore: true })).toThrow(
+      /Bug in Rowcast/,
+    );
+  });
+
+  test('so is an answer that nobody asked for', () => {
+    const end = opened();
+    expect(() =>
+      end.session.handlePage(end.now, { stream: 'events', lines: new Uint8Array(), rows: 0, upTo: 0, hasMore: false }),
+    ).toThrow(/Bug in Rowcast/);
+  });
+});
+
+describe('keep-alive', () => {
+  test('PING goes out whenever nothing was sent for 5 s', () => {
+    const end = opened();
+    expect(end.passTime(4_999)).toEqual([]);
+    expect(end.passTime(1)).toEqual([`PING ${end.now}`]);
+    end.hear('REPLICATE events NOW');
+    end.passTime(3_000);
+    end.append('events', 1);
+    expect(end.passTime(4_999)).toEqual([]);
+    expect(end.passTime(1)).toEqual([`PING ${end.now}`]);
+  });
+
+  test('a worker that pinged is given up after 15 s in which nothing at all came', () => {
+    const end = opened();
+    end.hear('PING 1');
+    end.passTime(10_000);
+    end.hear('NAME a');
+    expect(end.passTime(14_999).filter((line) => line.startsWith('ERROR'))).toEqual([]);
+    expect(end.passTime(1)).toEqual(['ERROR ping timeout']);
+    expect(end.outputs.of('close')[0]?.reason).toMatchObject({ code: 'IDLE_TIMEOUT' });
+  });
+
+  test('half a line is a sign of life', () => {
+    const end = opened();
+    end.hear('PING 1');
+    end.passTime(14_000);
+    end.hearBytes(Buffer.from('NAM'));
+    end.passTime(14_999);
+    expect(end.isClosing).toBe(false);
+  });
+
+  test('a person with netcat, who never sends PING, is never timed out', () => {
+    const end = opened();
+    end.hear('REPLICATE events NOW');
+    const lines = end.passTime(10 * 3_600_000);
+    expect(lines.every((line) => line.startsWith('PING '))).toBe(true);
+    expect(lines).toHaveLength(10 * 720);
+    expect(end.append('events', 'still here')).toEqual(['RDATA events 1 "still here"']);
+  });
+
+  test('waking early is harmless', () => {
+    const end = opened();
+    for (let i = 0; i < 10; i++) end.session.handleTimeout(end.now + i);
+    expect(end.drain()).toEqual([]);
+  });
+});
+
+describe('slow consumers', () => {
+  test('a live subscription over maxLagRows gets ERROR Failed to keep up, and a close', () => {
+    const end = opened({ limits: { maxLagRows: 3 } });
+    end.hear('NAME slow one', 'REPLICATE events NOW');
+    end.isWriting = false;
+    expect(end.append('events', 1, 2)).toEqual(['RDATA events batch 1', 'RDATA events 1 2']);
+    expect(end.append('events', 3, 4, 5)).toEqual([]);
+    expect(end.append('events', 6)).toEqual(['ERROR Failed to keep up']);
+    expect(end.outputs.of('close')[0]?.reason).toMatchObject({
+      code: 'SLOW_CONSUMER',
+      message: 'worker slow one did not keep up: 4 rows behind on events, over maxLagRows 3',
+    });
+  });
+
+  test('one that keeps up is never cut, however much it was sent', () => {
+    const end = opened({ limits: { maxLagRows: 3 } });
+    end.hear('REPLICATE events NOW');
+    for (let i = 0; i < 100; i++) end.append('events', i, i);
+    expect(end.isClosing).toBe(false);
+  });
+
+  test('one that is catching up is never cut for being behind', () => {
+    const end = opened({ limits: { maxLagRows: 3, pageBytes: 1 } });
+    for (let i = 0; i < 50; i++) end.streams.append('events', i);
+    end.isWriting = false;
+    end.hear('REPLICATE events 0');
+    for (let i = 0; i < 50; i++) end.append('events', i);
+    expect(end.isClosing).toBe(false);
+    end.isWriting = true;
+    expect(end.drained().at(-1)).toBe('POSITION events 100');
+  });
+
+  test("with the policy 'catch-up' one over maxLagRows is left to catch up", () => {
+    const end = opened({ slowConsumer: 'catch-up', limits: { maxLagRows: 3 } });
+    end.hear('REPLICATE events NOW');
+    end.isWriting = false;
+    for (let i = 1; i <= 50; i++) end.append('events', i);
+    expect(end.isClosing).toBe(false);
+    end.isWriting = true;
+    expect(end.drained()).toHaveLength(49);
+  });
+
+  test.each(['disconnect', 'catch-up'] as const)(
+    "a socket that takes no byte for 60 s while rows wait is cut, also with the policy '%s'",
+    (slowConsumer) => {
+      const end = opened({ slowConsumer });
+      end.hear('REPLICATE events NOW');
+      end.passTime(100_000);
+      end.isWriting = false;
+      end.append('events', 'x'.repeat(1_000));
+      expect(end.passTime(59_999).filter((line) => !line.startsWith('PING'))).toEqual([]);
+      expect(end.passTime(1)).toEqual(['ERROR Failed to keep up']);
+      expect(end.outputs.of('close')[0]?.reason).toMatchObject({
+        message: 'worker (no name) did not keep up: its socket took no byte for 60000 ms',
+      });
+    },
+  );
+
+  test('one byte taken is progress', () => {
+    const end = opened();
+    end.hear('REPLICATE events NOW');
+    end.isWriting = false;
+    end.append('events', 'x'.repeat(1_000));
+    end.passTime(50_000);
+    end.session.handleProgress(end.now, 1_000);
+    end.passTime(59_999);
+    expect(end.isClosing).toBe(false);
+    end.passTime(1);
+    expect(end.isClosing).toBe(true);
+  });
+
+  test('a socket with nothing to take is not stalled', () => {
+    const end = opened();
+    end.isWriting = false;
+    end.hear('REPLICATE events NOW');
+    end.passTime(600_000);
+    expect(end.isClosing).toBe(false);
+  });
+
+  test('a worker that only asks and never reads the answers is cut before they fill the memory', () => {
+    const end = opened();
+    end.isWriting = false;
+    const request = bytesOf(...Array.from({ length: 3_000 }, () => 'REPLICATE ALL NOW'));
+    let answered = 0;
+    for (let i = 0; i < 1_000 && !end.isClosing; i++) answered += end.hearBytes(request).join('\n').length;
+    expect(end.isClosing).toBe(true);
+    expect(end.outputs.of('close')[0]?.reason).toMatchObject({ code: 'SLOW_CONSUMER' });
+    expect(answered).toBeLessThan(2 * 1024 * 1024);
+  });
+
+  test('one that reads the answers may ask for ever', () => {
+    const end = opened();
+    const request = bytesOf(...Array.from({ length: 3_000 }, () => 'REPLICATE ALL NOW'));
+    for (let i = 0; i < 20; i++) end.hearBytes(request);
+    expect(end.isClosing).toBe(false);
+  });
+});
+
+describe('the end', () => {
+  test('a primary that stops says ERROR server stopping, then closes', () => {
+    const end = opened();
+    expect(end.stop()).toEqual(['ERROR server stopping']);
+    expect(end.outputs.of('close')).toEqual([{ kind: 'close', reason: undefined }]);
+    expect(end.stop()).toEqual([]);
+  });
+
+  test('a session whose primary stops before it opened is closed without a word', () => {
+    const end = new PrimaryEnd({ streams: new MemoryStreams('events') });
+    expect(end.stop()).toEqual([]);
+    expect(end.outputs.of('close')).toHaveLength(1);
+    expect(end.open()).toEqual([]);
+    expect(end.hear('REPLICATE events NOW')).toEqual([]);
+    end.passTime(1_000);
+    expect(end.outputs.of('abort')).toHaveLength(1);
+  });
+
+  test('after ERROR it reads nothing, sends nothing, flushes for 1 s, then aborts, once', () => {
+    const end = opened();
+    for (let i = 0; i < 3; i++) end.streams.append('events', i);
+    end.isWriting = false;
+    end.hear('REPLICATE events NOW', 'PING 1');
+    end.stop();
+    expect(end.hear('REPLICATE events 0')).toEqual([]);
+    expect(end.append('events', 1)).toEqual([]);
+    expect(end.drained()).toEqual([]);
+    expect(end.session.nextTimeout()).toBe(end.now + defaultPrimaryLimits.flushTimeoutMs);
+    expect(end.passTime(999)).toEqual([]);
+    expect(end.outputs.of('abort')).toEqual([]);
+    end.passTime(1);
+    expect(end.outputs.of('abort')).toHaveLength(1);
+    expect(end.session.nextTimeout()).toBeUndefined();
+    end.passTime(60_000);
+    end.session.handleTimeout(end.now);
+    end.drain();
+    expect(end.outputs.of('abort')).toHaveLength(1);
+  });
+
+  test('a page that comes while it drains is not sent', () => {
+    const end = opened();
+    end.streams.append('events', 1);
+    end.isReading = false;
+    end.hear('REPLICATE events 0');
+    end.stop();
+    expect(end.answer()).toEqual([]);
+    expect(end.outputs.of('close')).toHaveLength(1);
+  });
+
+  test('after the connection closed nothing happens, whatever still comes in', () => {
+    const end = opened();
+    end.streams.append('events', 1);
+    end.isReading = false;
+    end.hear('REPLICATE events 0');
+    end.session.handleBytes(end.now, bytesOf('REPLICATE typing NOW'));
+    end.session.handleClosed();
+    const told = end.outputs.all.length;
+    end.answer();
+    end.hear('REPLICATE events 0', 'FOO');
+    end.append('events', 2);
+    end.drained();
+    end.stop();
+    end.session.handleProgress(end.now, 0);
+    end.session.handleTimeout(end.now + 1e9);
+    end.drain();
+    expect(end.outputs.all).toHaveLength(told);
+    expect(end.session.nextTimeout()).toBeUndefined();
+  });
+
+  test('before it opened nothing is due and nothing is read', () => {
+    const end = new PrimaryEnd({ streams: new MemoryStreams('events') });
+    expect(end.session.nextTimeout()).toBeUndefined();
+    end.session.handleTimeout(end.now);
+    expect(end.hear('REPLICATE events NOW')).toEqual([]);
+    expect(end.hint('events')).toEqual([]);
+  });
+});

@@ -1,0 +1,122 @@
+import { describe, expect, test } from 'vitest';
+import { PeerError } from '../model/errors.ts';
+import { LineCutter } from './lines.ts';
+
+/** The lines that come of these chunks, and the code of the error that ended them. */
+function cut(chunks: readonly Uint8Array[], maxLineBytes = 1024): { lines: string[]; fault: string | undefined } {
+  const cutter = new LineCutter(maxLineBytes);
+  const lines: string[] = [];
+  try {
+    for (const chunk of chunks) {
+      cutter.push(chunk);
+      for (let line = cutter.next(); line !== undefined; line = cutter.next()) lines.push(line);
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof PeerError)) throw thrown;
+    expect(() => cutter.next()).toThrow(PeerError);
+    cutter.push(Buffer.from('more\n'));
+    expect(() => cutter.next(), 'nothing after a fault').toThrow(PeerError);
+    return { lines, fault: thrown.code };
+  }
+  return { lines, fault: undefined };
+}
+
+function* divisions(bytes: Uint8Array): Generator<Uint8Array[]> {
+  yield [bytes];
+  for (let at = 0; at <= bytes.length; at++) yield [bytes.subarray(0, at), bytes.subarray(at)];
+  yield [...bytes].map((byte) => Uint8Array.of(byte));
+}
+
+function expectLines(text: string | Uint8Array, lines: readonly string[], fault?: string, maxLineBytes?: number): void {
+  for (const chunks of divisions(Buffer.from(text as string))) {
+    expect(cut(chunks, maxLineBytes), `cut at ${chunks.map(({ length }) => length).join(', ')}`).toEqual({
+      lines,
+      fault,
+    });
+  }
+}
+
+describe('bytes arrive whole, split at every position, and byte by byte', () => {
+  test('a line ends at LF, and what follows the last one waits', () => {
+    expectLines('PING 1\nNAME a\nREPLICATE ev', ['PING 1', 'NAME a']);
+  });
+
+  test('characters of several bytes may lie across borders', () => {
+    expectLines('NAME zwölf 日本 😀\nNAME é\n', ['NAME zwölf 日本 😀', 'NAME é']);
+  });
+
+  test('one CR before the LF is dropped', () => {
+    expectLines('NOW\r\n\r\nPING\r1\r\nX\r\r\n', ['NOW', 'PING\r1', 'X\r']);
+  });
+
+  test('blank lines, empty or only spaces, are ignored', () => {
+    expectLines('\n\n   \nPING 1\n \r\n\n', ['PING 1']);
+  });
+
+  test('a byte order mark is a character like any other', () => {
+    expectLines('\ufeffPING\n', ['\ufeffPING']);
+  });
+
+  test('invalid UTF-8 ends the input; the lines before it count, what follows does not', () => {
+    for (const bad of [
+      [0xff],
+      [0xc3],
+      [0xed, 0xa0, 0x80],
+      [0xc0, 0x80],
+      [0xf0, 0x9f, 0x98],
+      [0xf5, 0x80, 0x80, 0x80],
+    ]) {
+      const bytes = Buffer.concat([
+        Buffer.from('PING ü\nNAME a\nX'),
+        Buffer.from(bad),
+        Buffer.from('\nNAME b\nNAME c\n'),
+      ]);
+      expectLines(bytes, ['PING ü', 'NAME a'], 'INVALID_UTF8');
+    }
+  });
+
+  test('bytes that are not UTF-8 count once their line has ended', () => {
+    expectLines(Buffer.concat([Buffer.from('PING 1\n'), Buffer.from([0xff])]), ['PING 1']);
+  });
+});
+
+describe('a line of maxLineBytes is taken, one of a byte more is not', () => {
+  const max = 16;
+  const fits = ['x'.repeat(16), 'é'.repeat(8), `${'日'.repeat(5)}x`, '😀'.repeat(4)];
+
+  test.each(fits)('bytes count, not characters: %s', (line) => {
+    expectLines(`${line}\nPING\n`, [line, 'PING'], undefined, max);
+    expectLines(`${line}\r\nPING\n`, [line, 'PING'], undefined, max);
+    expectLines(`PING\n${line}x\nPING\n`, ['PING'], 'LINE_TOO_LONG', max);
+    expectLines(`PING\n${line}x\r\nPING\n`, ['PING'], 'LINE_TOO_LONG', max);
+  });
+
+  test('a line that is too long ends the input before its LF comes', () => {
+    expectLines(`PING\n${'x'.repeat(18)}`, ['PING'], 'LINE_TOO_LONG', max);
+    expectLines(`PING\n${' '.repeat(17)}\n`, ['PING'], 'LINE_TOO_LONG', max);
+  });
+
+  test('a Synapse line of 16,384 bytes passes, 16,385 do not', () => {
+    const line = `PING ${'x'.repeat(16_379)}`;
+    expect(cut([Buffer.from(`${line}\n`)], 16_384)).toEqual({ lines: [line], fault: undefined });
+    expect(cut([Buffer.from(`${line}x\n`)], 16_384)).toEqual({ lines: [], fault: 'LINE_TOO_LONG' });
+  });
+});
+
+test('a chunk may be reused by whoever gave it', () => {
+  const cutter = new LineCutter(100);
+  const chunk = Buffer.from('PING 1\nNAME re');
+  cutter.push(chunk);
+  chunk.fill(0x21);
+  cutter.push(Buffer.from('ader\n'));
+  expect([cutter.next(), cutter.next(), cutter.next()]).toEqual(['PING 1', 'NAME reader', undefined]);
+});
+
+test('short lines come through unharmed after one that was as long as can be', () => {
+  const cutter = new LineCutter(1024 * 1024);
+  const long = 'x'.repeat(1024 * 1024);
+  for (let at = 0; at < long.length; at += 65_536) cutter.push(Buffer.from(long.slice(at, at + 65_536)));
+  cutter.push(Buffer.from('\nPI'));
+  cutter.push(Buffer.from('NG\n'));
+  expect([cutter.next(), cutter.next(), cutter.next()]).toEqual([long, 'PING', undefined]);
+});

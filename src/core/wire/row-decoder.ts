@@ -1,0 +1,95 @@
+/** Reads RDATA lines (docs/protocol.md, "Commands"): nearly everything that a worker gets. */
+
+import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+import { asPeerError, Fault, readJsonAt, readStream, readToken } from './arguments.ts';
+
+export const RDATA = 'RDATA ';
+const BATCH = codesOf('batch ');
+const SPACE = 0x20;
+const DIGIT_0 = 0x30;
+/** So many digits are a safe integer whatever they are. */
+const SAFE_DIGITS = 15;
+
+/**
+ * Reads RDATA lines where they stand in a longer text, one after the other: the row's JSON is the only string made of a line, and the
+ * decoder is what is reused from line to line.
+ */
+export class RowDecoder {
+  /** Of the row that was read last. */
+  stream: StreamName = '';
+  /** Undefined where the line says `batch`. */
+  token: Token | undefined;
+  row: unknown;
+  /** The characters of `RDATA <stream> `: nearly always the next row is of the same stream, whose name is then neither copied nor checked again. */
+  #head = new Uint16Array();
+
+  /**
+   * Reads the line from `start` to `end`. False when it is not an RDATA line; nothing is read then.
+   * @throws PeerError INVALID_ARGUMENTS
+   */
+  decode(text: string, start: number, end: number): boolean {
+    const isSameStream = this.#head.length > 0 && isAt(text, start, this.#head);
+    if (!isSameStream && !text.startsWith(RDATA, start)) return false;
+    try {
+      const rowAt = isSameStream
+        ? this.#readToken(text, start + this.#head.length, end)
+        : this.#readStreamAndToken(text, start, end);
+      this.row = readJsonAt(text, rowAt, end);
+    } catch (thrown) {
+      throw asPeerError('RDATA', thrown);
+    }
+    return true;
+  }
+
+  #readStreamAndToken(text: string, start: number, end: number): number {
+    const at = start + RDATA.length;
+    const streamEnd = indexOfSpace(text, at, end);
+    const tokenEnd = indexOfSpace(text, streamEnd + 1, end);
+    if (streamEnd === end || tokenEnd === end) throw new Fault('expected <stream> <token|batch> <row_json>');
+    this.stream = readStream(text.slice(at, streamEnd));
+    this.#head = codesOf(text.slice(start, streamEnd + 1));
+    return this.#readToken(text, streamEnd + 1, end);
+  }
+
+  /** @returns where the row starts */
+  #readToken(text: string, at: number, end: number): number {
+    let tokenEnd = at;
+    let value = 0;
+    for (
+      let digit = text.charCodeAt(at) - DIGIT_0;
+      digit >= 0 && digit <= 9;
+      digit = text.charCodeAt(++tokenEnd) - DIGIT_0
+    )
+      value = value * 10 + digit;
+    const digits = tokenEnd - at;
+    if (digits > 0 && digits <= SAFE_DIGITS && text.charCodeAt(tokenEnd) === SPACE) {
+      this.token = value;
+      return tokenEnd + 1;
+    }
+    if (isAt(text, at, BATCH)) {
+      this.token = undefined;
+      return at + BATCH.length;
+    }
+    // Whatever else it is: negative, very large, or wrong.
+    tokenEnd = indexOfSpace(text, at, end);
+    if (tokenEnd === end) throw new Fault('expected <stream> <token|batch> <row_json>');
+    this.token = readToken(text.slice(at, tokenEnd));
+    return tokenEnd + 1;
+  }
+}
+
+function codesOf(text: string): Uint16Array<ArrayBuffer> {
+  return Uint16Array.from({ length: text.length }, (_, i) => text.charCodeAt(i));
+}
+
+/** As `text.startsWith` would say, in half the time. */
+function isAt(text: string, at: number, codes: Uint16Array): boolean {
+  for (let i = 0; i < codes.length; i++) if (text.charCodeAt(at + i) !== codes[i]) return false;
+  return true;
+}
+
+function indexOfSpace(text: string, at: number, end: number): number {
+  const space = text.indexOf(' ', at);
+  return space < 0 || space > end ? end : space;
+}

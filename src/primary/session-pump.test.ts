@@ -1,0 +1,201 @@
+import { expect, test } from 'vitest';
+import { Gate } from '../../test/support/collector.ts';
+import { memoryLog } from '../log/memory.ts';
+import { defaultBatchLimits } from '../core/model/batch.ts';
+import { LogError } from '../core/model/errors.ts';
+import type { Page } from '../core/model/page.ts';
+import { defineStream } from '../core/model/stream.ts';
+import { defaultPrimaryLimits } from '../core/wire/limits.ts';
+import { PrimarySession, type PrimarySessionEvent } from '../core/sessions/primary-session.ts';
+import { VirtualClock } from '../testing/virtual-clock.ts';
+import type { Connection } from '../transport/transport.ts';
+import { SessionPump } from './session-pump.ts';
+import { StreamCatalog } from './stream-catalog.ts';
+
+class FakeConnection implements Connection {
+  readonly peer = 'a test';
+  unsentBytes = 0;
+  text = '';
+  corks = 0;
+  isClosed = false;
+  isAborted = false;
+  takesMore = true;
+
+  write(bytes: Uint8Array): boolean {
+    this.text += Buffer.from(bytes).toString('utf8');
+    if (!this.takesMore) this.unsentBytes += bytes.length;
+    return this.takesMore;
+  }
+  cork(): void {
+    this.corks++;
+  }
+  uncork(): void {
+    this.corks--;
+  }
+  pause(): void {}
+  resume(): void {}
+  close(): void {
+    this.isClosed = true;
+  }
+  abort(): void {
+    this.isAborted = true;
+  }
+}
+
+interface Setup {
+  readonly clock: VirtualClock;
+  readonly connection: FakeConnection;
+  readonly catalog: StreamCatalog;
+  readonly pump: SessionPump;
+  readonly ends: unknown[];
+  send(...lines: string[]): void;
+}
+
+async function setUp(onEvent: (event: PrimarySessionEvent) => void = () => {}): Promise<Setup> {
+  const clock = new VirtualClock();
+  const connection = new FakeConnection();
+  const catalog = new StreamCatalog({
+    streams: [defineStream('events')],
+    log: memoryLog(),
+    volatileLog: memoryLog(),
+    limits: defaultBatchLimits,
+    tailBytes: 0,
+  });
+  await catalog.open();
+  const session = new PrimarySession({
+    serverName: 'example.com',
+    streams: catalog,
+    limits: defaultPrimaryLimits,
+    slowConsumer: 'disconnect',
+  });
+  const ends: unknown[] = [];
+  const pump = new SessionPump({ connection, session, catalog, clock, onEvent, onClosed: (end) => ends.push(end) });
+  catalog.watch((stream) => pump.handleHint(stream));
+  pump.handleOpen();
+  connection.text = '';
+  return {
+    clock,
+    connection,
+    catalog,
+    pump,
+    ends,
+    send: (...lines) => pump.handleBytes(Buffer.from(`${lines.join('\n')}\n`)),
+  };
+}
+
+test('a listener that throws is heard, and the connection goes on', async () => {
+  const { catalog, connection, send } = await setUp(({ kind }) => {
+    if (kind === 'command') throw new Error('a bug of the application');
+  });
+  expect(() => send('FEDERATION_ACK 1', 'REPLICATE events NOW')).toThrow('a bug of the application');
+  expect(connection.corks).toBe(0);
+  await catalog.append('events', ['x']);
+  expect(connection.text).toBe('POSITION events 0\nRDATA events 1 "x"\n');
+});
+
+test('the next page is asked for only when the socket has taken the last one', async () => {
+  const { catalog, connection, pump, send } = await setUp();
+  send('REPLICATE events NOW');
+  connection.takesMore = false;
+  await catalog.append('events', ['a']);
+  await catalog.append('events', ['b']);
+  expect(connection.text).toBe('POSITION events 0\nRDATA events 1 "a"\n');
+  connection.takesMore = true;
+  connection.unsentBytes = 0;
+  pump.handleDrained();
+  expect(connection.text).toBe('POSITION events 0\nRDATA events 1 "a"\nRDATA events 2 "b"\n');
+});
+
+test('while it catches up, one page is a turn of the event loop, so that a fast reader does not keep it from others', async () => {
+  const { clock, catalog, connection, pump, send } = await setUp();
+  connection.takesMore = false;
+  await catalog.append('events', ['a']);
+  await catalog.append('events', ['b'.repeat(defaultPrimaryLimits.pageBytes)]);
+  await catalog.append('events', ['c']);
+  send('REPLICATE events 0');
+  const pages = (): number => connection.text.split('RDATA').length - 1;
+  const before = pages();
+  expect(before).toBeLessThan(3);
+  connection.unsentBytes = 0;
+  pump.handleDrained();
+  expect(pages()).toBe(before);
+  clock.step(clock.now());
+  expect(pages()).toBeGreaterThan(before);
+});
+
+test('a live one is served at once, up to a burst; then others have a turn', async () => {
+  const { clock, catalog, connection, pump, send } = await setUp();
+  send('REPLICATE events NOW');
+  connection.takesMore = false;
+  const count = 80;
+  for (let i = 0; i < count; i++) await catalog.append('events', ['x'.repeat(defaultPrimaryLimits.pageBytes)]);
+  const pages = (): number => connection.text.split('RDATA').length - 1;
+  expect(pages()).toBe(1);
+  pump.handleDrained();
+  expect(pages()).toBe(2);
+  for (let i = 0; i < count; i++) pump.handleDrained();
+  const burst = pages();
+  expect(burst).toBeGreaterThan(4);
+  expect(burst).toBeLessThan(count);
+  clock.step(clock.now());
+  expect(pages()).toBeGreaterThan(burst);
+});
+
+test('a page that is read in the background is sent when it comes, and dropped when the connection is gone by then', async () => {
+  const { catalog, connection, pump, ends, send } = await setUp();
+  await catalog.append('events', ['a']);
+  const readAtOnce = catalog.read.bind(catalog);
+  let gate = new Gate();
+  catalog.read = (...asked): Promise<Page> => gate.opened.then(() => readAtOnce(...asked));
+  send('REPLICATE events 0');
+  expect(connection.text).toBe('');
+  gate.open();
+  await new Promise(setImmediate);
+  expect(connection.text).toBe('RDATA events 1 "a"\nPOSITION events 1\n');
+  gate = new Gate();
+  await catalog.append('events', ['b']);
+  pump.handleClosed();
+  gate.open();
+  await new Promise(setImmediate);
+  expect(connection.text).toBe('RDATA events 1 "a"\nPOSITION events 1\n');
+  expect(ends).toEqual([{ reason: undefined, error: undefined }]);
+});
+
+test.each(['at once', 'later'])(
+  'a log that fails %s ends the connection without telling the worker of our files',
+  async (when) => {
+    const events: PrimarySessionEvent[] = [];
+    const { catalog, connection, pump, ends, send } = await setUp((event) => events.push(event));
+    await catalog.append('events', ['a']);
+    const error = new LogError('LOG_DAMAGED', 'data/rowcast.db is damaged');
+    catalog.read = (): Promise<Page> => {
+      if (when === 'at once') throw error;
+      return Promise.reject(error);
+    };
+    send('REPLICATE events 0');
+    await new Promise(setImmediate);
+    expect(connection.text).toBe('ERROR cannot read stream events\n');
+    expect(connection.isClosed).toBe(true);
+    expect(events.at(-1)).toEqual({ kind: 'failed', error });
+    pump.handleClosed();
+    expect(ends).toEqual([{ reason: error, error: undefined }]);
+  },
+);
+
+test('one timer at most waits, and none once the connection is gone', async () => {
+  const { clock, connection, pump } = await setUp();
+  expect(clock.step(clock.now() + 4_999)).toBe(false);
+  clock.step(clock.now() + 1);
+  expect(connection.text).toMatch(/^PING \d+\n$/);
+  pump.handleClosed();
+  expect(clock.step(clock.now() + 100_000)).toBe(false);
+});
+
+test('a connection that does not end within flushTimeoutMs after ERROR is aborted', async () => {
+  const { clock, connection, pump } = await setUp();
+  pump.handleStop();
+  expect(connection.text).toBe('ERROR server stopping\n');
+  while (clock.step(clock.now() + 1_000) && !connection.isAborted);
+  expect(connection.isAborted).toBe(true);
+  expect(clock.elapsedMs).toBe(1_000);
+});
