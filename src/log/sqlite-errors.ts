@@ -10,6 +10,10 @@ type LogErrorCode = Exclude<ErrorCode & `LOG_${string}`, 'LOG_GAP'>;
 /** What to do, by code; how it is found out stands below. */
 const advice: Record<LogErrorCode, string> = {
   LOG_DAMAGED: 'it is damaged or no Rowcast log: put back a backup, or give another path',
+  LOG_FORMAT: 'it is of another format than this Rowcast reads',
+  LOG_FENCED: 'another process has opened it, or it was moved or replaced: close this log, and see who writes there',
+  LOG_OUTCOME_UNKNOWN:
+    'the disk failed while a commit was made durable: open it again to see whether its rows are there',
   LOG_READ_ONLY: 'it or its directory cannot be written: make both writable for this user, or give another path',
   LOG_LOCKED: 'another process has it open for writing: stop that process, or give another path',
   LOG_FULL: 'its disk is full: make room',

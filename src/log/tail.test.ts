@@ -50,9 +50,7 @@ class WatchedLog {
   }
 }
 
-async function setUp(
-  maxBytes?: number,
-): Promise<{
+async function setUp(maxBytes?: number): Promise<{
   watched: WatchedLog;
   log: Log;
   tail: Tail;

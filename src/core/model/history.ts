@@ -1,0 +1,80 @@
+/** A history: which log wrote a row, and in which of its eras (docs/protocol.md, "Histories"). */
+
+import { UsageError } from './errors.ts';
+
+/** `logId.number.random`: 16 hex digits, an integer, 8 hex digits. Two histories are the same exactly if their texts are. */
+export type History = string;
+
+/** One stretch of writing: each open of a log for writing begins one. */
+export interface Era {
+  /** Rises from era to era of one log. */
+  readonly number: number;
+  /** 8 hex digits: two copies of a log that go on apart may have the same number. */
+  readonly random: string;
+}
+
+export interface HistoryParts extends Era {
+  readonly logId: string;
+}
+
+export const LOG_ID_DIGITS = 16;
+export const ERA_RANDOM_DIGITS = 8;
+
+const ERA = '(0|[1-9][0-9]{0,15})\\.([0-9a-f]{8})';
+const HISTORY_PATTERN = new RegExp(`^([0-9a-f]{16})\\.${ERA}$`);
+const ERA_PATTERN = new RegExp(`^${ERA}$`);
+const LOG_ID_PATTERN = /^[0-9a-f]{16}$/;
+
+export function formatHistory({ logId, number, random }: HistoryParts): History {
+  return `${logId}.${formatEra({ number, random })}`;
+}
+
+export function formatEra({ number, random }: Era): string {
+  return `${number}.${random}`;
+}
+
+/** The history of token 0 of a stream from which no row was ever dropped: it is on every history of its log. */
+export function originOf(logId: string): History {
+  return `${logId}.0.00000000`;
+}
+
+/** Undefined where the text is no history. */
+export function parseHistory(text: string): HistoryParts | undefined {
+  const match = HISTORY_PATTERN.exec(text);
+  if (match === null) return undefined;
+  const number = Number(match[2]);
+  return Number.isSafeInteger(number) ? { logId: match[1]!, number, random: match[3]! } : undefined;
+}
+
+/** Undefined where the text is no era. */
+export function parseEra(text: string): Era | undefined {
+  const match = ERA_PATTERN.exec(text);
+  const number = Number(match?.[1]);
+  return match !== null && Number.isSafeInteger(number) ? { number, random: match[2]! } : undefined;
+}
+
+export function isLogId(text: string): boolean {
+  return LOG_ID_PATTERN.test(text);
+}
+
+/**
+ * Checks a history that came from outside; inside, histories are trusted.
+ * @throws UsageError INVALID_POSITION
+ */
+export function history(text: string): History {
+  if (parseHistory(text) !== undefined) return text;
+  throw new UsageError(
+    'INVALID_POSITION',
+    `a history is logId.number.random, as in 8f3c1d2e4b5a6978.1764281400.a1b2c3d4`,
+  );
+}
+
+/** The log of a history that is known to be one. */
+export function logIdOf(of: History): string {
+  return of.slice(0, LOG_ID_DIGITS);
+}
+
+/** The number of the era of a history that is known to be one. */
+export function eraNumberOf(of: History): number {
+  return Number(of.slice(LOG_ID_DIGITS + 1, of.lastIndexOf('.')));
+}

@@ -1,0 +1,92 @@
+/** A position: a place in one stream, and the history that it is a place of. One parser and one formatter for files, headers and people. */
+
+import { quote, UsageError } from './errors.ts';
+import { type History, parseHistory } from './history.ts';
+import { type StreamName, streamNameFault } from './stream.ts';
+import { parseToken, type Token } from './token.ts';
+
+/** "Everything of the stream up to the token, as this history has it." */
+export interface Position {
+  readonly stream: StreamName;
+  readonly token: Token;
+  /** The history of the row at the token. Undefined toward a primary that is not Rowcast, which has none. */
+  readonly history: History | undefined;
+}
+
+/** One word: `events=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4`, the name percent-encoded; `events=123` without a history. */
+export function formatPosition({ stream, token, history }: Position): string {
+  const place = `${encodeURIComponent(stream)}=${token}`;
+  return history === undefined ? place : `${place}@${history}`;
+}
+
+/** Separated by commas; a history that is the one before it is left out behind its `@`. */
+export function formatPositions(positions: readonly Position[]): string {
+  let before: History | undefined;
+  const texts: string[] = [];
+  for (const position of positions) {
+    const text = formatPosition(position);
+    const isRepeated = position.history !== undefined && position.history === before;
+    texts.push(isRepeated ? text.slice(0, -position.history!.length) : text);
+    before = position.history ?? before;
+  }
+  return texts.join(',');
+}
+
+/** @throws UsageError INVALID_POSITION */
+export function parsePosition(text: string): Position {
+  return readPosition(text, undefined);
+}
+
+/**
+ * Reads what formatPositions writes; white space around a position is allowed, as HTTP allows it in a list.
+ * @throws UsageError INVALID_POSITION (also for more than `most` positions)
+ */
+export function parsePositions(text: string, most: number = MOST_POSITIONS): Position[] {
+  const positions: Position[] = [];
+  let before: History | undefined;
+  for (const part of text.split(',', most + 1)) {
+    if (positions.length === most) throw invalid(text, `it has more than ${most} positions`);
+    const position = readPosition(part.trim(), before);
+    before = position.history ?? before;
+    positions.push(position);
+  }
+  return positions;
+}
+
+/** What a list may hold where the caller gives no smaller bound. */
+const MOST_POSITIONS = 100_000;
+
+function readPosition(text: string, before: History | undefined): Position {
+  const [name, place, ...rest] = text.split('=');
+  if (name === undefined || place === undefined || rest.length > 0) {
+    throw invalid(text, 'it is not a stream name, = and a token');
+  }
+  const stream = decodeName(name);
+  if (stream === undefined) throw invalid(text, 'its percent-encoding is broken');
+  const nameFault = streamNameFault(stream);
+  if (nameFault !== undefined) throw invalid(text, nameFault);
+  const at = place.indexOf('@');
+  const digits = at < 0 ? place : place.slice(0, at);
+  const token = parseToken(digits);
+  if (token === undefined) throw invalid(text, `a token is an integer from 0 to 2^53-1, not '${quote(digits)}'`);
+  if (at < 0) return { stream, token, history: undefined };
+  const history = place.slice(at + 1);
+  if (history === '' && before !== undefined) return { stream, token, history: before };
+  if (parseHistory(history) === undefined) throw invalid(text, `'${quote(history)}' is no history`);
+  return { stream, token, history };
+}
+
+function invalid(text: string, why: string): UsageError {
+  return new UsageError(
+    'INVALID_POSITION',
+    `a position is as in events=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4, not '${quote(text)}': ${why}`,
+  );
+}
+
+function decodeName(encoded: string): StreamName | undefined {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return undefined;
+  }
+}
