@@ -1,6 +1,7 @@
 /** Lines to commands and back (docs/protocol.md, "Lines" and "Commands"). Knows no connection. */
 
 import { assertNever } from '../../base/assert.ts';
+import { utf8Length } from '../../base/bytes.ts';
 import { attributesLine, rowLine } from '../model/batch.ts';
 import { PeerError, quote, UsageError } from '../model/errors.ts';
 import { formatEra, type History, isLogId, parseHistory } from '../model/history.ts';
@@ -82,7 +83,7 @@ export function encodeCommand(command: Command): string {
  */
 export function encodeCommandWithin(maxLineBytes: number, command: Command): string {
   const line = encodeCommand(command);
-  if (Buffer.byteLength(line) > maxLineBytes) {
+  if (utf8Length(line) > maxLineBytes) {
     throw new UsageError('INVALID_COMMAND', `${command.name} makes a line over maxLineBytes ${maxLineBytes}`);
   }
   return line;

@@ -1,7 +1,7 @@
 /** Lines cut from chunks of bytes that end anywhere (docs/protocol.md, "Lines"). Knows no command. */
 
+import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { PartialLine } from '../../base/partial-line.ts';
-import { LONGEST_UTF8_BYTES_PER_UNIT } from '../model/batch.ts';
 import { PeerError } from '../model/errors.ts';
 
 const LF = 0x0a;
@@ -78,7 +78,7 @@ export class LineCutter {
   }
 
   #checkLength(): void {
-    if (Buffer.byteLength(this.text.slice(this.start, this.end)) <= this.#maxLineBytes) return;
+    if (utf8Length(this.text.slice(this.start, this.end)) <= this.#maxLineBytes) return;
     this.#blocks = [];
     this.text = '';
     this.#next = 0;
