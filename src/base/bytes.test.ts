@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { encodeUtf8, utf8Length } from './bytes.ts';
+import { utf8, utf8Length } from './bytes.ts';
 
 /** Of one, two, three and four bytes, and half a character. */
 const units = ['x', 'é', '日', '😀', '\ud83d', '\ude00'];
@@ -11,7 +11,7 @@ const lengths = [0, 1, 4_095, 4_096, 4_097, 8_191, 8_192, 8_193, 20_000];
 const texts = units.flatMap((unit) => lengths.flatMap((length) => [unit.repeat(length), `x${unit.repeat(length)}`]));
 
 test('text becomes UTF-8 as Node makes it, however long it is', () => {
-  for (const text of texts) expect(Buffer.from(encodeUtf8(text)).equals(Buffer.from(text))).toBe(true);
+  for (const text of texts) expect(Buffer.from(utf8(text)).equals(Buffer.from(text))).toBe(true);
 });
 
 test('the length of a text in bytes is that of its UTF-8', () => {
@@ -24,7 +24,7 @@ test('the length of a text in bytes is that of its UTF-8', () => {
 });
 
 test('what was encoded stays as it is when more is encoded', () => {
-  const first = encodeUtf8('first');
-  encodeUtf8('other');
+  const first = utf8('first');
+  utf8('other');
   expect(Buffer.from(first).toString()).toBe('first');
 });

@@ -9,12 +9,12 @@ export const LONGEST_UTF8_BYTES_PER_UNIT = 3;
 const SCRATCH_UNITS = scratch.length / LONGEST_UTF8_BYTES_PER_UNIT;
 
 /** The text as UTF-8; half a character (a lone surrogate) becomes U+FFFD. */
-export function encodeUtf8(text: string): Uint8Array {
+export function utf8(text: string): Uint8Array {
   if (text.length > SCRATCH_UNITS) return encoder.encode(text);
   return scratch.slice(0, encoder.encodeInto(text, scratch).written);
 }
 
-/** The length that encodeUtf8 would give. Allocates nothing. */
+/** The length that utf8 would give. Allocates nothing. */
 export function utf8Length(text: string): number {
   let bytes = 0;
   for (let at = 0, end = 0; at < text.length; at = end) {
