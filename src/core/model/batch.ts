@@ -31,7 +31,7 @@ export function rowLine(stream: StreamName, token: Token | 'batch', row: RowText
   return `RDATA ${stream} ${token} ${row}`;
 }
 
-/** One ATTR line without its LF; it stands before the first row of its batch (docs/protocol.md, "Commands"). */
+/** One ATTR line without its LF. It stands before the first row of its batch (docs/protocol.md, "ATTR"). */
 export function attributesLine(stream: StreamName, token: Token, json: string): string {
   return `ATTR ${stream} ${token} ${json}`;
 }

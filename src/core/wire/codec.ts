@@ -48,7 +48,7 @@ import {
 /**
  * Reads one line, without its line end.
  * @param from the side that sent it
- * @param dialect what both sides speak: a seed peer has no more commands than the seed document names
+ * @param dialect what both sides speak; in the seed's dialect there are only the seed's commands
  * @throws PeerError UNKNOWN_COMMAND, INVALID_ARGUMENTS; its text is what ERROR answers
  */
 export function decodeCommand(line: string, from: Side, dialect: Dialect): Command {
@@ -65,7 +65,7 @@ export function decodeCommand(line: string, from: Side, dialect: Dialect): Comma
 
 /**
  * Writes one line, without its line end.
- * @throws UsageError INVALID_COMMAND when a value does not fit: decoding would not give the same command back
+ * @throws UsageError INVALID_COMMAND when a value does not fit: decoding would give another command
  */
 export function encodeCommand(command: Command): string {
   if (!Object.hasOwn(senders, command.name))

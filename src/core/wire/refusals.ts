@@ -1,4 +1,7 @@
-/** How primaries refuse a subscription: by an ERROR line of a fixed form, then a close. Rowcast's forms, and those of a real Synapse 1.4.0. */
+/**
+ * How primaries refuse a stream in the seed's dialect: by an ERROR line of a fixed form, then a close. Reads
+ * Rowcast's forms and those of a real Synapse 1.4.0.
+ */
 
 import { PeerError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
