@@ -1,5 +1,6 @@
 /** A batch: rows that share one token, and their lines on the wire. Encoded once, here, and never again. */
 
+import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { UsageError } from './errors.ts';
 import type { Position } from './position.ts';
 import type { RowText } from './row.ts';
@@ -35,7 +36,7 @@ export function rowLine(stream: StreamName, token: Token | 'batch', row: RowText
   return `RDATA ${stream} ${token} ${row}`;
 }
 
-/** One ATTR line without its LF; it stands before the first row of its batch (docs/protocol.md, "Commands"). */
+/** One ATTR line without its LF. It stands before the first row of its batch (docs/protocol.md, "ATTR"). */
 export function attributesLine(stream: StreamName, token: Token, json: string): string {
   return `ATTR ${stream} ${token} ${json}`;
 }
@@ -50,7 +51,6 @@ export function encodeBatch(stream: StreamName, token: Token, rows: readonly Row
 }
 
 const LONGEST_TOKEN_DIGITS = 16;
-export const LONGEST_UTF8_BYTES_PER_UNIT = 3;
 
 /**
  * Checks that a batch can be sent whatever its token will be; nothing of a refused batch is kept.
@@ -59,10 +59,10 @@ export const LONGEST_UTF8_BYTES_PER_UNIT = 3;
 export function checkBatch(stream: StreamName, rows: readonly RowText[], limits: BatchLimits): void {
   if (rows.length === 0) throw new UsageError('INVALID_ROW', `a batch of stream ${stream} has at least one row`);
   if (isSurelyWithin(stream, rows, limits)) return;
-  const headBytes = Buffer.byteLength(rowLine(stream, 'batch', '')) - 'batch'.length + LONGEST_TOKEN_DIGITS;
+  const headBytes = utf8Length(rowLine(stream, 'batch', '')) - 'batch'.length + LONGEST_TOKEN_DIGITS;
   let batchBytes = 0;
   for (let i = 0; i < rows.length; i++) {
-    const lineBytes = headBytes + Buffer.byteLength(rows[i]!);
+    const lineBytes = headBytes + utf8Length(rows[i]!);
     batchBytes += lineBytes + 1;
     if (lineBytes > limits.maxLineBytes) {
       throw new UsageError(
