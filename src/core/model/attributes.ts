@@ -22,7 +22,7 @@ export function encodeAttributes(stream: StreamName, attributes: unknown): Attri
     const why = `attributes for stream ${stream} are not JSON: ${messageOf(cause)}`;
     throw new UsageError('INVALID_ATTRIBUTES', why, { cause });
   }
-  if (text?.startsWith('{') === true) return text;
+  if (text !== undefined && text.startsWith('{')) return text;
   throw new UsageError('INVALID_ATTRIBUTES', `attributes for stream ${stream} are an object, not ${typeof attributes}`);
 }
 
