@@ -9,6 +9,7 @@ import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
 import { ConnectionError } from '../core/model/errors.ts';
 import type { Connection, ConnectionHandler } from '../transport/transport.ts';
+import type { PrimaryLife } from './primary-life.ts';
 
 export interface LinkOptions {
   readonly name: string;
@@ -28,6 +29,10 @@ export class FakeLink {
   readonly ends: readonly [LinkEnd, LinkEnd];
   #stalledUntil: Millis = 0;
   #diedAt: Millis | undefined;
+  /** The process that accepted; undefined before that. */
+  life: PrimaryLife | undefined;
+  /** Why it may end: what befell it, or what one of its ends rightly said. */
+  excuse: string | undefined;
 
   constructor(options: LinkOptions) {
     this.options = options;
@@ -65,16 +70,19 @@ export class FakeLink {
 
   /** Takes no byte and delivers none for a while. */
   stall(ms: Millis): void {
+    this.excuse ??= 'stalled';
     this.#stalledUntil = Math.max(this.#stalledUntil, this.options.clock.now() + ms);
   }
 
   /** From here on carries nothing and tells nobody. */
   die(): void {
+    this.excuse ??= 'dead';
     this.#diedAt ??= this.options.clock.now();
   }
 
   /** Breaks at any byte; both ends hear of it, each in its time. */
   cut(): void {
+    this.excuse ??= 'cut';
     for (const end of this.ends) end.cutIncoming(new ConnectionError('CONNECTION_LOST', `${this.name} was cut`));
   }
 }

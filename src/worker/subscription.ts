@@ -181,7 +181,13 @@ export class LiveSubscription implements Subscription {
         if (typeof isApplied !== 'boolean') {
           this.#busy = isApplied.then((settled) => {
             this.#busy = undefined;
-            this.#finish(current, settled);
+            // What comes in while it is finished waits its turn: else the position would move back.
+            this.#isRunning = true;
+            try {
+              this.#finish(current, settled);
+            } finally {
+              this.#isRunning = false;
+            }
             this.#run();
           });
           return;
