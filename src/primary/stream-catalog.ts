@@ -3,7 +3,7 @@
  * tail. Knows no session and no connection; whoever listens to `watch` is told of every append.
  */
 
-import { type HintListener, type Log, type ReadOptions } from '../log/log.ts';
+import type { Log, ReadOptions, SourceListener } from '../log/log.ts';
 import { Tail } from '../log/tail.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import { UsageError } from '../core/model/errors.ts';
@@ -101,9 +101,8 @@ export class StreamCatalog implements StreamTable {
       const texts = encodeRows(stream, rows);
       const verdict = definition.row === undefined ? undefined : validateRows(stream, definition.row, rows);
       // Waited for only where it must be: later calls overtake this one meanwhile.
-      if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts));
-      // As it is: a promise around it would cost as much as the append itself.
-      return log.append(stream, texts);
+      if (verdict instanceof Promise) return verdict.then(async () => (await log.append(stream, texts)).token);
+      return log.append(stream, texts).then(({ token }) => token);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -130,14 +129,17 @@ export class StreamCatalog implements StreamTable {
 
   async #openLog(log: Log, durable: boolean): Promise<void> {
     const streams = this.#options.streams.filter((stream) => stream.durable === durable);
-    await log.open({ streams, limits: this.#options.limits });
+    const catalog = durable ? '$streams' : '$streams.volatile';
+    await log.open({ streams, limits: this.#options.limits, catalog });
     // The tail watches before we do: when a hint reaches a session, the tail has the rows.
     const tail = new Tail(log, { maxBytes: this.#options.tailBytes });
     for (const stream of streams) this.#published.set(stream.name, new PublishedStream(stream, log, tail));
     log.watch(this.#handleHint);
   }
 
-  readonly #handleHint: HintListener = ({ stream, latest, chunks }) => {
+  readonly #handleHint: SourceListener = (event) => {
+    if (event.kind !== 'rows') return;
+    const { stream, latest, chunks } = event;
     const published = this.#published.get(stream);
     if (published === undefined || latest <= published.announced) return;
     published.appendedRows += chunks?.reduce((rows, chunk) => rows + chunk.rows, 0) ?? latest - published.announced;

@@ -7,17 +7,29 @@ import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
 import { checkBatch } from '../core/model/batch.ts';
 import { UsageError } from '../core/model/errors.ts';
-import type { Bounds, Page } from '../core/model/page.ts';
+import { formatHistory, type History } from '../core/model/history.ts';
+import type { Bounds, Page, Verdict } from '../core/model/page.ts';
+import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
 import type { Stream, StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import { type Chunk, chunkAfter } from '../log/chunk.ts';
+import { type Chunk, chunkAfter, rowsOfChunkAfter } from '../log/chunk.ts';
 import { pageOf, refuseGap } from '../log/chunk-page.ts';
+import { madeRow, nextEra } from '../log/era.ts';
 import { encodeChunks } from '../log/group-commit.ts';
-import type { Hint, HintListener, Log, LogOptions, ReadOptions } from '../log/log.ts';
+import { judgePosition } from '../log/judge.ts';
+import type { Log, LogHealth, LogOptions, ReadOptions, RowsEvent, SourceListener } from '../log/log.ts';
 import { mayDropOldest } from '../log/retention.ts';
-import type { DiskState, DiskStream, FakeDisk } from './fake-disk.ts';
-import { nodeAfter, rootNode } from './history-tree.ts';
+import {
+  type DiskState,
+  type DiskStream,
+  emptyStream,
+  type FakeDisk,
+  historyAt,
+  withChunks,
+  withoutRowsUpTo,
+} from './fake-disk.ts';
+import { nodeAfter } from './history-tree.ts';
 import { LateAnswer } from './late-answer.ts';
 import type { CommittedBatches, WorldRow } from './world-rows.ts';
 
@@ -45,18 +57,23 @@ export interface FakeLogOptions extends FakeLogTimes {
 interface Waiting {
   readonly stream: StreamName;
   readonly rows: readonly RowText[];
-  readonly resolve: (token: Token) => void;
+  readonly resolve: (position: Position) => void;
 }
+
+/** A second of the wall clock passes in 5 ms: from one open to the next at least one does, as where people restore logs. */
+const WALL_PACE = 200;
 
 export class FakeLog implements Log {
   readonly name: string;
+  readonly health: LogHealth = 'ok';
+  era: History = '';
   readonly #options: FakeLogOptions;
   readonly #streams = new Map<StreamName, Stream>();
   /** As this process sees the disk; it stays after the end as it was. */
   #state: DiskState;
   #limits: LogOptions['limits'] | undefined;
   #waiting: Waiting[] = [];
-  #listeners: HintListener[] = [];
+  #listeners: SourceListener[] = [];
   #hasEnded = false;
   largestChunkBytes = 0;
 
@@ -75,23 +92,41 @@ export class FakeLog implements Log {
     return this.#state.streams.get(stream)!;
   }
 
-  async open({ streams, limits }: LogOptions): Promise<void> {
+  async open({ streams, limits, catalog }: LogOptions): Promise<void> {
+    const { clock, random } = this.#options;
+    const { logId, era } = this.#state;
     this.#limits = limits;
+    const begun = nextEra(era, clock.wallNow() * WALL_PACE, random);
+    this.era = formatHistory({ logId, ...begun });
     const kept = new Map(this.#state.streams);
+    const made: RowText[][] = [];
     for (const stream of streams) {
       this.#streams.set(stream.name, stream);
-      if (!kept.has(stream.name))
-        kept.set(stream.name, { chunks: [], earliest: 1, latest: 0, head: rootNode(stream.name) });
+      if (kept.has(stream.name)) continue;
+      kept.set(stream.name, emptyStream(stream.name, logId));
+      made.push([madeRow(stream.name, clock.wallNow())]);
     }
-    this.#write({ ...this.#state, streams: kept }, true);
+    const listed = kept.get(catalog) ?? emptyStream(catalog, logId);
+    kept.set(catalog, withChunks(listed, this.#encode(catalog, listed, listed.latest, made)));
+    // The era's record need not be on the disk for good: its random part tells it from another of the same number.
+    this.#write({ logId, era: begun.number, streams: kept }, made.length > 0);
     for (const { chunks } of kept.values()) for (const chunk of chunks) this.#measure(chunk);
   }
 
-  append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
+  append(stream: StreamName, rows: readonly RowText[]): Promise<Position> {
     if (this.#limits === undefined) return Promise.reject(new UsageError('CLOSED', `log ${this.name} is closed`));
     checkBatch(stream, rows, this.#limits);
     if (this.#waiting.length === 0) this.#later(this.#options.maxCommitMs, () => this.#commitAndTell());
     return new Promise((resolve) => void this.#waiting.push({ stream, rows, resolve }));
+  }
+
+  judge(position: Position): Verdict {
+    const kept = this.truth(position.stream);
+    return judgePosition(position, { logId: this.id, bounds: kept, historyAt: (token) => historyAt(kept, token) });
+  }
+
+  rowsAfter(stream: StreamName, after: Token): number {
+    return this.truth(stream).chunks.reduce((rows, chunk) => rows + rowsOfChunkAfter(chunk, after), 0);
   }
 
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
@@ -109,11 +144,11 @@ export class FakeLog implements Log {
   }
 
   bounds(stream: StreamName): Bounds {
-    const { earliest, latest } = this.truth(stream);
-    return { earliest, latest };
+    const { earliest, latest, history, base } = this.truth(stream);
+    return { earliest, latest, history, base };
   }
 
-  watch(listener: HintListener): () => void {
+  watch(listener: SourceListener): () => void {
     this.#listeners.push(listener);
     return () => {
       this.#listeners = this.#listeners.filter((other) => other !== listener);
@@ -121,16 +156,25 @@ export class FakeLog implements Log {
   }
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
-    this.#writeStream(stream, trimmed(this.truth(stream), upTo), true);
+    this.#writeStream(stream, withoutRowsUpTo(this.truth(stream), upTo), true);
   }
 
   /** `latest` moves without rows, as where numbers are given out to writers that then give up. */
   skip(stream: StreamName, tokens: number): void {
     const kept = this.truth(stream);
     const latest = kept.latest + tokens;
-    const chunk: Chunk = { after: kept.latest, upTo: latest, rows: 0, atMs: this.#now, lines: Buffer.alloc(0) };
-    this.#writeStream(stream, { ...kept, latest, chunks: [...kept.chunks, chunk] }, true);
-    this.#announce([{ stream, latest }]);
+    const chunk: Chunk = {
+      after: kept.latest,
+      upTo: latest,
+      rows: 0,
+      rowsUpTo: kept.rowsUpTo,
+      history: this.era,
+      atMs: this.#now,
+      logMs: this.#now,
+      lines: Buffer.alloc(0),
+    };
+    this.#writeStream(stream, withChunks(kept, [chunk]), true);
+    this.#announce([{ kind: 'rows', stream, latest }]);
   }
 
   async close(): Promise<void> {
@@ -160,46 +204,49 @@ export class FakeLog implements Log {
   }
 
   #readNow(stream: StreamName, { after, maxBytes }: ReadOptions): Page {
-    const { chunks, latest } = this.truth(stream);
-    refuseGap(this.name, stream, after, this.bounds(stream));
+    const kept = this.truth(stream);
+    const { chunks } = kept;
+    refuseGap(this.name, stream, after, kept);
     const page: Chunk[] = [];
     let bytes = 0;
     for (let i = firstBeyond(chunks, after); i < chunks.length && bytes < maxBytes; i++) {
       const chunk = chunkAfter(chunks[i]!, after);
+      if (chunk.history !== (page[0] ?? chunk).history) break;
       page.push(chunk);
       bytes += chunk.lines.length;
     }
-    return pageOf(stream, page, latest);
+    return pageOf(stream, page, kept);
   }
 
   #commitAndTell(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    const { hints, tokens } = this.#commit(waiting);
+    const { hints, positions } = this.#commit(waiting);
     const { chunksPercent, random, maxHintMs } = this.#options;
     const isShown = random.next() * 100 < chunksPercent;
     const tell = (): void => {
-      this.#announce(isShown ? hints : hints.map(({ stream, latest }) => ({ stream, latest })));
-      for (const [i, { resolve }] of waiting.entries()) resolve(tokens[i]!);
+      this.#announce(isShown ? hints : hints.map(({ kind, stream, latest }) => ({ kind, stream, latest })));
+      for (const [i, { resolve }] of waiting.entries()) resolve(positions[i]!);
     };
     if (maxHintMs === 0) tell();
     else this.#later(maxHintMs, tell);
   }
 
-  /** @returns a hint for each stream, and the token of each batch */
-  #commit(waiting: readonly Waiting[]): { hints: Hint[]; tokens: Token[] } {
-    const hints: Hint[] = [];
-    const tokens = waiting.map(() => 0);
+  /** @returns a hint for each stream, and the position of each batch */
+  #commit(waiting: readonly Waiting[]): { hints: RowsEvent[]; positions: Position[] } {
+    const hints: RowsEvent[] = [];
+    const positions: Position[] = [];
     const isSynced = this.#options.random.next() * 100 < this.#options.syncedPercent;
     for (const stream of new Set(waiting.map((one) => one.stream))) {
       const places = waiting.flatMap((one, place) => (one.stream === stream ? [place] : []));
       const batches = places.map((place) => waiting[place]!.rows);
       const chunks = this.#writeBatches(stream, batches, isSynced);
       const { latest } = this.truth(stream);
-      for (const [i, place] of places.entries()) tokens[place] = latest - places.length + 1 + i;
-      hints.push({ stream, latest, chunks });
+      for (const [i, place] of places.entries())
+        positions[place] = { stream, token: latest - places.length + 1 + i, history: this.era };
+      hints.push({ kind: 'rows', stream, latest, chunks });
     }
-    return { hints, tokens };
+    return { hints, positions };
   }
 
   #writeBatches(stream: StreamName, batches: readonly (readonly RowText[])[], isSynced: boolean): Chunk[] {
@@ -207,10 +254,7 @@ export class FakeLog implements Log {
     const kept = this.truth(stream);
     const skipped = random.next() < 0.1 ? randomInteger(random, 1, 5) : 0;
     const latest = kept.latest + skipped;
-    // Numbers that were skipped have no batch of their own: chunks stay neighbours.
-    const chunks = encodeChunks({ stream, latest, batches, now: this.#now }).map((chunk, i) =>
-      i === 0 ? { ...chunk, after: kept.latest } : chunk,
-    );
+    const chunks = this.#encode(stream, kept, latest, batches);
     let { head } = kept;
     for (const [i, rows] of batches.entries()) {
       const { batch } = JSON.parse(rows[0]!) as WorldRow;
@@ -218,9 +262,20 @@ export class FakeLog implements Log {
       committed.add(head);
     }
     for (const chunk of chunks) this.#measure(chunk);
-    const grown = { ...kept, head, latest: head.token, chunks: [...kept.chunks, ...chunks] };
-    this.#writeStream(stream, this.#retained(stream, grown), isSynced);
+    this.#writeStream(stream, this.#retained(stream, withChunks(kept, chunks, head)), isSynced);
     return chunks;
+  }
+
+  /** Numbers between the stream's latest and this one are skipped: they have no batch of their own. */
+  #encode(
+    stream: StreamName,
+    { latest: after, rowsUpTo }: DiskStream,
+    latest: Token,
+    batches: readonly (readonly RowText[])[],
+  ): Chunk[] {
+    const now = this.#now;
+    const chunks = encodeChunks({ stream, latest, rowsUpTo, batches, history: this.era, atMs: now, logMs: now });
+    return chunks.map((chunk, i) => (i === 0 ? { ...chunk, after } : chunk));
   }
 
   #retained(stream: StreamName, kept: DiskStream): DiskStream {
@@ -229,7 +284,7 @@ export class FakeLog implements Log {
     let rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
     let dropped = 0;
     while (mayDropOldest(retain, { rows, oldest: chunks[dropped], now: this.#now })) rows -= chunks[dropped++]!.rows;
-    return dropped === 0 ? kept : trimmed(kept, chunks[dropped - 1]!.upTo);
+    return dropped === 0 ? kept : withoutRowsUpTo(kept, chunks[dropped - 1]!.upTo);
   }
 
   #writeStream(stream: StreamName, kept: DiskStream, isSynced: boolean): void {
@@ -245,7 +300,7 @@ export class FakeLog implements Log {
     this.largestChunkBytes = Math.max(this.largestChunkBytes, lines.length);
   }
 
-  #announce(hints: readonly Hint[]): void {
+  #announce(hints: readonly RowsEvent[]): void {
     for (const hint of hints) for (const listener of this.#listeners) listener(hint);
   }
 
@@ -254,12 +309,6 @@ export class FakeLog implements Log {
       if (!this.#hasEnded) then();
     });
   }
-}
-
-/** What is left when the batches up to the token are dropped; a chunk goes when all of it is. */
-function trimmed(kept: DiskStream, upTo: Token): DiskStream {
-  const earliest = Math.max(kept.earliest, Math.min(upTo, kept.latest) + 1);
-  return { ...kept, earliest, chunks: kept.chunks.filter((chunk) => chunk.upTo >= earliest) };
 }
 
 function firstBeyond(chunks: readonly Chunk[], after: Token): number {

@@ -60,6 +60,10 @@ export class OutcryClock implements Clock {
     return this.#clock.now();
   }
 
+  wallNow(): Millis {
+    return this.#clock.wallNow();
+  }
+
   wakeIn(delayMs: Millis, wake: () => void): Timer {
     return this.#clock.wakeIn(delayMs, () => this.#outcry.hear(wake));
   }

@@ -60,7 +60,7 @@ class World {
     this.#network = new FakeNetwork({ clock, random, ...shape.network });
     const network = this.#network;
     const tell = (happening: Happening): void => this.#tell(happening);
-    const disk = new FakeDisk({ logId: randomHex(random, LOG_ID_DIGITS), streams: new Map() });
+    const disk = FakeDisk.empty(randomHex(random, LOG_ID_DIGITS));
     const all = { shape, clock, random, network, committed: this.#committed, parts, tell };
     const onAppended = (at: AppendedAt, node: HistoryNode): void => this.#handleAppended(at, node);
     this.#primary = new SimulatedPrimary({ ...all, name: 'primary', path: PRIMARY, disk, onAppended });

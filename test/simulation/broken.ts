@@ -111,8 +111,8 @@ export const swapsRows: Broken = changesLines((lines) => {
 
 export const repeatsABatch: Broken = worker(
   class extends Worker {
-    override subscribe(...[stream, options, handler]: Parameters<Worker['subscribe']>): ReturnType<Worker['subscribe']> {
-      const twice: BatchHandler = async (batch) => {
+    override subscribe<Row>(...[stream, options, handler]: Parameters<typeof Worker.prototype.subscribe<Row>>): ReturnType<Worker['subscribe']> {
+      const twice: BatchHandler<Row> = async (batch) => {
         await handler(batch);
         await handler(batch);
       };
@@ -141,11 +141,12 @@ export const letsPositionFall: Broken = {
 export const tellsFalseReset: Broken = worker(
   class extends Worker {
     override emit(...[event, ...rest]: Parameters<Worker['emit']>): boolean {
+      const isHeard = super.emit(event, ...rest);
       if (event === 'live') {
         const [{ stream }] = rest as unknown as [{ stream: StreamName }];
         super.emit('reset', { stream, error: { code: 'RESET' } as never });
       }
-      return super.emit(event, ...rest);
+      return isHeard;
     }
   },
 );
@@ -226,7 +227,7 @@ export const acknowledgesEarly: Broken = {
     class HastyLog extends FakeLog {
       override append(stream: StreamName, rows: readonly RowText[]): ReturnType<FakeLog['append']> {
         void super.append(stream, rows);
-        return Promise.resolve(this.bounds(stream).latest + 1) as ReturnType<FakeLog['append']>;
+        return Promise.resolve({ stream, token: this.bounds(stream).latest + 1, history: this.era });
       }
     }
     return new HastyLog(options);

@@ -30,6 +30,11 @@ export function rowLine(stream: StreamName, token: Token | 'batch', row: RowText
   return `RDATA ${stream} ${token} ${row}`;
 }
 
+/** One ATTR line without its LF; it stands before the first row of its batch (docs/protocol.md, "Commands"). */
+export function attributesLine(stream: StreamName, token: Token, json: string): string {
+  return `ATTR ${stream} ${token} ${json}`;
+}
+
 /** The lines of one batch, each with its LF. */
 export function encodeBatch(stream: StreamName, token: Token, rows: readonly RowText[]): string {
   const last = rows.length - 1;
