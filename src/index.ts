@@ -27,8 +27,16 @@ export {
   RowcastError,
   UsageError,
 } from './core/model/errors.ts';
+export type { History } from './core/model/history.ts';
 export type { Logger } from './core/model/logger.ts';
 export type { BatchAttributes, Bounds, Page, Verdict } from './core/model/page.ts';
+export {
+  formatPosition,
+  formatPositions,
+  parsePosition,
+  parsePositions,
+  type Position,
+} from './core/model/position.ts';
 export type { RowText, RowValidator, RowVerdict } from './core/model/row.ts';
 export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
@@ -43,7 +51,6 @@ export {
   type StreamStatus,
 } from './primary/primary.ts';
 export type { UpstreamCommand } from './core/wire/command.ts';
-export type { Position } from './core/follow/interests.ts';
 export {
   defaultPrimaryLimits,
   defaultWorkerLimits,

@@ -49,9 +49,12 @@ export function makeCheckers(committed: CommittedBatches, now: () => Millis): Ch
   return { readers, all: [readers, new Acknowledged(), { see: seeProcess }, { see: (happening) => seeEnd(happening, readers) }] };
 }
 
+/** The machine whose log is the truth in the end. */
+export const PRIMARY = 'primary';
+
 /** What the primary acknowledged is in the log then, and after each start, unless the disk lost it. */
 class Acknowledged implements Checker {
-  /** The newest acknowledged batch of each durable stream. */
+  /** The newest acknowledged batch of each durable stream of the primary. */
   readonly #newest = new Map<StreamName, HistoryNode>();
 
   see(happening: Happening): Finding | undefined {
@@ -63,10 +66,11 @@ class Acknowledged implements Checker {
         const { node, batch, life } = happening;
         if (node === undefined || !isOn(node, life.head(node.stream)))
           return { checker: 'acknowledged is kept', saw: `batch ${batch} was acknowledged, and no log has it` };
-        if (life.isDurable(node.stream)) this.#newest.set(node.stream, node);
+        if (life.isDurable(node.stream) && life.machine === PRIMARY) this.#newest.set(node.stream, node);
         return undefined;
       }
       case 'primary-opened': {
+        if (happening.life.machine !== PRIMARY) return undefined;
         for (const [stream, node] of this.#newest) {
           if (isOn(node, happening.life.head(stream))) continue;
           const saw = `${describeNode(node)} was acknowledged, and is gone after a start`;

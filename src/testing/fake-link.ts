@@ -21,6 +21,8 @@ export interface LinkOptions {
   readonly maxDelayMs: Millis;
   /** This many pieces are of a few bytes; those that follow are of any size. */
   readonly tinyPieces: number;
+  /** Sees each piece when it arrives. */
+  readonly onPiece?: ((at: LinkEnd, piece: Uint8Array) => void) | undefined;
 }
 
 export class FakeLink {
@@ -297,6 +299,7 @@ export class LinkEnd implements Connection {
     if (this.#incomingBytes > 0) {
       const piece = this.#nextPiece();
       this.receivedBytes += piece.length;
+      this.#link.options.onPiece?.(this, piece);
       if (!this.#isLeaving) this.#handler?.handleBytes(piece);
     } else if (this.#endOfIncoming !== undefined && this.#other.#unsentBytes === 0) {
       return this.#finish(this.#endOfIncoming.error);

@@ -4,7 +4,7 @@ import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
 import { ConnectionError } from '../core/model/errors.ts';
 import type { ConnectionHandler, Listener } from '../transport/transport.ts';
-import { FakeLink, type LinkEnd } from './fake-link.ts';
+import { FakeLink, type LinkEnd, type LinkOptions } from './fake-link.ts';
 
 export interface FakeNetworkOptions {
   readonly clock: Clock;
@@ -13,6 +13,8 @@ export interface FakeNetworkOptions {
   readonly maxDelayMs: Millis;
   /** Of a hundred links, how many cut their first bytes into tiny pieces. */
   readonly tinyPercent: number;
+  /** Sees each piece of each link when it arrives. */
+  readonly onPiece?: LinkOptions['onPiece'];
 }
 
 export type Accept = (connection: LinkEnd) => ConnectionHandler;
@@ -48,13 +50,14 @@ export class FakeNetwork {
   }
 
   connect(from: string, path: string, handler: ConnectionHandler): LinkEnd {
-    const { clock, random, maxWindowBytes, maxDelayMs, tinyPercent } = this.#options;
+    const { clock, random, maxWindowBytes, maxDelayMs, tinyPercent, onPiece } = this.#options;
     const link = new FakeLink({
       name: `link ${++this.#count} of ${from}`,
       clock,
       random,
       windowBytes: randomInteger(random, Math.ceil(maxWindowBytes / 4), maxWindowBytes),
       maxDelayMs,
+      onPiece,
       tinyPieces: random.next() * 100 < tinyPercent ? 60 : 0,
     });
     const [worker, primary] = link.ends;

@@ -14,6 +14,8 @@ export interface TrueStream {
 }
 
 export class PrimaryLife {
+  /** The machine that it runs on: the primary, or the copy beside it. */
+  readonly machine: string;
   readonly name: string;
   readonly log: FakeLog;
   readonly #durable: ReadonlySet<StreamName>;
@@ -22,8 +24,9 @@ export class PrimaryLife {
   #earliest = new Map<StreamName, Token>();
   #primary: Primary | undefined;
 
-  constructor(name: string, log: FakeLog, streams: readonly Stream[]) {
-    this.name = name;
+  constructor(machine: string, number: number, log: FakeLog, streams: readonly Stream[]) {
+    this.machine = machine;
+    this.name = `${machine}.${number}`;
     this.log = log;
     this.#durable = new Set(streams.filter(({ durable }) => durable).map((stream) => stream.name));
     for (const stream of streams) if (!stream.durable) this.#heads.set(stream.name, rootNode(stream.name));

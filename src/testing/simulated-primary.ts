@@ -14,7 +14,7 @@ import type { Happening } from './happening.ts';
 import { type HistoryNode, rowsAfter } from './history-tree.ts';
 import { Outcry, OutcryClock, PlannedError } from './outcry.ts';
 import { PrimaryLife } from './primary-life.ts';
-import { append, type AppendedAt, dueWarnings, sentTokens } from './public-api.ts';
+import { append, type AppendedAt, sentTokens } from './public-api.ts';
 import type { WorldParts } from './world-result.ts';
 import type { CommittedBatches, WorldRow } from './world-rows.ts';
 import type { WorldShape } from './world-shape.ts';
@@ -42,6 +42,8 @@ interface Process {
   readonly ends: Map<string, LinkEnd>;
 }
 
+/** What a primary warns of, and the connection goes on. */
+const REFUSALS: ReadonlySet<string> = new Set(['GAP', 'RESET']);
 /** What a clean end may take beyond the time that its sessions have. */
 const CLOSE_SLACK_MS: Millis = 200;
 
@@ -82,7 +84,7 @@ export class SimulatedPrimary {
       ...shape.log,
       onThrown: (thrown) => outcry.hear(() => raise(thrown)),
     });
-    const life = new PrimaryLife(`${name}.${++this.#lives}`, log, shape.streams);
+    const life = new PrimaryLife(name, ++this.#lives, log, shape.streams);
     const process: Process = { clock: processClock, outcry, life, ends: new Map() };
     this.#process = process;
     this.#isClosing = false;
@@ -222,7 +224,9 @@ export class SimulatedPrimary {
         const lagRows = Math.max(0, ...sent.map(({ stream, token }) => this.#lagRows(process.life, stream, token)));
         tell({ kind: 'called-slow', who: peer, tookNoByteMs, stalledTimeoutMs, lagRows, maxLagRows });
       });
-    } else if (!dueWarnings.has(error.code)) {
+    } else if (REFUSALS.has(error.code)) {
+      return;
+    } else {
       tell({ kind: 'threw', thrown: `${peer} failed: ${error.code} ${error.message}` });
     }
     end.link.excuse ??= error.code;

@@ -13,7 +13,7 @@ import type { Happening, Reader } from './happening.ts';
 import type { HistoryNode } from './history-tree.ts';
 import type { Known } from './known.ts';
 import { Outcry, OutcryClock } from './outcry.ts';
-import { type AppendedAt, dueEndings, positionsKnowHistories, savedTokens } from './public-api.ts';
+import { type AppendedAt, savedTokens } from './public-api.ts';
 import type { ReaderCheckers } from './reader-checkers.ts';
 import { drawReadingPlan, type ReadingPlan } from './reading-plan.ts';
 import { RowMeter } from './row-meter.ts';
@@ -45,6 +45,8 @@ interface Process {
   isStopping: boolean;
 }
 
+/** How connections may end in a world of faults. Anything else is a fault of ours. */
+const DUE_ENDINGS: ReadonlySet<string> = new Set(['CONNECTION_LOST', 'PEER_ERROR', 'IDLE_TIMEOUT']);
 /** What a stop may take: the slowest handler, the slowest save, and a connection that must be flushed. */
 const MAX_STOP_MS: Millis = 3_000;
 
@@ -242,9 +244,9 @@ export class SimulatedWorker {
       const { idleTimeoutMs, flushTimeoutMs } = shape.workerLimits;
       const healthyMs = clock.now() - link.lastTroubleAt;
       tell({ kind: 'called-silent', who: end.peer, healthyMs, idleTimeoutMs: idleTimeoutMs + flushTimeoutMs });
-    } else if (!dueEndings.has(code)) {
+    } else if (!DUE_ENDINGS.has(code)) {
       tell({ kind: 'threw', thrown: `${this.name} was disconnected: ${code} ${message}` });
-    } else if (positionsKnowHistories && link.life !== undefined && link.excuse === undefined) {
+    } else if (link.life !== undefined && link.excuse === undefined) {
       tell({ kind: 'cut-off', who: end.peer, why: `${code} ${message}` });
     }
     // What the other end hears of it is due.

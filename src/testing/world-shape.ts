@@ -6,7 +6,6 @@ import type { BatchLimits } from '../core/model/batch.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
 import type { CheckpointTimes } from './fake-checkpoint.ts';
 import type { FakeLogTimes } from './fake-log.ts';
-import { positionsKnowHistories } from './public-api.ts';
 import {
   defaultPrimaryLimits,
   defaultWorkerLimits,
@@ -138,7 +137,7 @@ function drawHistoryFaults(random: Random): HistoryFaults {
   const isOrdinary = random.next() < 0.5;
   const draw = (): boolean => random.next() < 0.5;
   const drawn = { losesTails: draw(), restores: draw(), copies: draw() };
-  return isOrdinary || !positionsKnowHistories ? noHistoryFaults : drawn;
+  return isOrdinary ? noHistoryFaults : drawn;
 }
 
 const names = ['events', 'typing', 'caches', 'presence'];

@@ -7,13 +7,14 @@ import type { Millis } from '../base/clock.ts';
 import { type Random, randomHex, randomInteger, seededRandom } from '../base/random.ts';
 import { LOG_ID_DIGITS } from '../core/model/history.ts';
 import type { StreamName } from '../core/model/stream.ts';
-import { type Checkers, makeCheckers } from './checkers.ts';
+import { type Checkers, makeCheckers, PRIMARY } from './checkers.ts';
 import { FakeDisk } from './fake-disk.ts';
+import type { LinkEnd } from './fake-link.ts';
 import { FakeNetwork } from './fake-network.ts';
 import { endFaults, type FaultTargets, strike } from './faults.ts';
 import { describeHappening, type Happening } from './happening.ts';
 import { type HistoryNode, isOn } from './history-tree.ts';
-import { type AppendedAt, latestOf, positionsKnowHistories } from './public-api.ts';
+import { type AppendedAt, latestOf } from './public-api.ts';
 import { describeThrown, SimulatedPrimary } from './simulated-primary.ts';
 import { SimulatedWorker } from './simulated-worker.ts';
 import { VirtualClock } from './virtual-clock.ts';
@@ -57,20 +58,25 @@ class World {
     this.#checkers = makeCheckers(this.#committed, () => this.#clock.now());
     const parts: WorldParts = { ...realParts, ...options.parts };
     const [shape, clock, random] = [this.#shape, this.#clock, this.#random];
-    this.#network = new FakeNetwork({ clock, random, ...shape.network });
+    this.#network = new FakeNetwork({
+      clock,
+      random,
+      ...shape.network,
+      ...(options.keepsTrace === true && { onPiece: (end, piece) => this.#recordPiece(end, piece) }),
+    });
     const network = this.#network;
     const tell = (happening: Happening): void => this.#tell(happening);
     const disk = FakeDisk.empty(randomHex(random, LOG_ID_DIGITS));
     const all = { shape, clock, random, network, committed: this.#committed, parts, tell };
     const onAppended = (at: AppendedAt, node: HistoryNode): void => this.#handleAppended(at, node);
-    this.#primary = new SimulatedPrimary({ ...all, name: 'primary', path: PRIMARY, disk, onAppended });
-    this.#copy = new SimulatedPrimary({ ...all, name: 'copy', path: COPY, disk: new FakeDisk(disk.state), onAppended });
+    this.#primary = new SimulatedPrimary({ ...all, name: PRIMARY, path: PRIMARY_PATH, disk, onAppended });
+    this.#copy = new SimulatedPrimary({ ...all, name: 'copy', path: COPY_PATH, disk: new FakeDisk(disk.state), onAppended });
     this.#workers = Array.from(
       { length: shape.workers },
       (_, i) =>
-        new SimulatedWorker({ ...all, name: `w${i + 1}`, streams: shape.streams, truth: this.#checkers.readers, path: PRIMARY }),
+        new SimulatedWorker({ ...all, name: `w${i + 1}`, streams: shape.streams, truth: this.#checkers.readers, path: PRIMARY_PATH }),
     );
-    network.route = (path) => (this.#copy.isUp && random.next() < 0.4 ? COPY : path);
+    network.route = (path) => (this.#copy.isUp && random.next() < 0.4 ? COPY_PATH : path);
     this.#targets = {
       random,
       shape,
@@ -229,10 +235,9 @@ class World {
 
   /** Read your own writes: somebody waits for it, or for one from before. */
   #handleAppended(at: AppendedAt, node: HistoryNode): void {
-    const isProvable = positionsKnowHistories || this.#shape.streams.find(({ name }) => name === at.stream)!.durable;
-    if (this.#random.next() * 100 >= this.#shape.waitsPercent || !isProvable) return;
     this.#appended.push({ at, node });
     if (this.#appended.length > APPENDED_REMEMBERED) this.#appended.shift();
+    if (this.#random.next() * 100 >= this.#shape.waitsPercent) return;
     const worker = this.#pick(this.#workers);
     const waited = this.#random.next() < 0.7 ? { at, node } : this.#pick(this.#appended);
     worker.wait(waited.at, waited.node);
@@ -256,6 +261,11 @@ class World {
     }
   }
 
+  #recordPiece({ peer }: LinkEnd, piece: Uint8Array): void {
+    const text = Buffer.from(piece).toString('utf8').replaceAll('ü', '').replaceAll(',"text":""', '');
+    this.#record(`${peer} gets ${JSON.stringify(text)}`);
+  }
+
   #record(line: string): void {
     if (this.#options.keepsTrace === true) this.#trace.push(`${this.#clock.elapsedMs} ${line}`);
   }
@@ -266,5 +276,5 @@ class World {
 }
 
 /** Where the primary listens, and the copy of it. */
-const PRIMARY = '/primary';
-const COPY = '/copy';
+const PRIMARY_PATH = '/primary';
+const COPY_PATH = '/copy';

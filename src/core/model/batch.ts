@@ -1,6 +1,7 @@
 /** A batch: rows that share one token, and their lines on the wire. Encoded once, here, and never again. */
 
 import { UsageError } from './errors.ts';
+import type { Position } from './position.ts';
 import type { RowText } from './row.ts';
 import type { StreamName } from './stream.ts';
 import type { Token } from './token.ts';
@@ -9,7 +10,11 @@ import type { Token } from './token.ts';
 export interface Batch<Row = unknown> {
   readonly stream: StreamName;
   readonly token: Token;
+  /** Of this batch: "this and everything before it". */
+  readonly position: Position;
   readonly rows: readonly Row[];
+  /** What the appender said beside the rows (a trace context, say); only for a worker that asks for attributes. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
 export interface BatchLimits {

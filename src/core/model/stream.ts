@@ -6,6 +6,10 @@ import type { RowValidator } from './row.ts';
 /** 1 to 255 bytes of UTF-8 without spaces or control characters; not `ALL`, which means every stream. */
 export type StreamName = string;
 
+/** The stream of streams of a primary's durable log, and of its volatile one: a row for each stream that is made. */
+export const DURABLE_CATALOG: StreamName = '$streams';
+export const VOLATILE_CATALOG: StreamName = '$streams.volatile';
+
 /** What is kept of a stream; unlimited where nothing is said. Whole chunks are dropped, so somewhat more may be kept. */
 export interface Retention {
   /** Keep at least the newest `rows` rows. */
