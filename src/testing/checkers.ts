@@ -46,7 +46,10 @@ export interface Checkers {
 
 export function makeCheckers(committed: CommittedBatches, now: () => Millis): Checkers {
   const readers = new ReaderCheckers(committed, now);
-  return { readers, all: [readers, new Acknowledged(), { see: seeProcess }, { see: (happening) => seeEnd(happening, readers) }] };
+  return {
+    readers,
+    all: [readers, new Acknowledged(), { see: seeProcess }, { see: (happening) => seeEnd(happening, readers) }],
+  };
 }
 
 /** The machine whose log is the truth in the end. */
@@ -102,7 +105,10 @@ function seeProcess(happening: Happening): Finding | undefined {
     case 'called-silent': {
       const { who, healthyMs, idleTimeoutMs } = happening;
       if (healthyMs <= idleTimeoutMs) return undefined;
-      return { checker: 'keep-alive', saw: `${who} called its peer silent on a link that was well for ${healthyMs} ms` };
+      return {
+        checker: 'keep-alive',
+        saw: `${who} called its peer silent on a link that was well for ${healthyMs} ms`,
+      };
     }
     case 'called-slow': {
       const { who, tookNoByteMs, stalledTimeoutMs, lagRows, maxLagRows } = happening;

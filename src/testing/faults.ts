@@ -82,7 +82,11 @@ const crashPrimary: Fault = ({ primary, random, after, shape }) => {
   const ms = randomInteger(random, 5, 600);
   primary.kill({ isSilent, losesTail });
   after(ms, () => primary.start());
-  const how = losesTail ? 'loses its power, and the tail of its log,' : isSilent ? 'vanishes with its machine' : 'crashes';
+  const how = losesTail
+    ? 'loses its power, and the tail of its log,'
+    : isSilent
+      ? 'vanishes with its machine'
+      : 'crashes';
   return `the primary ${how} and starts ${ms} ms later`;
 };
 

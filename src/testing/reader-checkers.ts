@@ -107,12 +107,12 @@ export class ReaderCheckers implements Checker {
   /** Where a worker stands by the position that it has or had; undefined when it never truly was there. */
   knownAt(worker: string, stream: StreamName, token: Token): Known | undefined {
     const standing = this.#current.get(`${worker} ${stream}`);
-    if (standing !== undefined) {
-      if (standing.known?.token === token) return standing.known;
-      const moved = this.#resolve(standing, token, this.#livesOf(worker));
-      if (!isFinding(moved)) return moved;
-    }
-    return this.onceAt(worker, stream, token);
+    if (standing?.known?.token === token) return standing.known;
+    const once = this.onceAt(worker, stream, token);
+    const moved = standing && this.#resolve(standing, token, this.#livesOf(worker));
+    if (moved === undefined || isFinding(moved)) return once;
+    // What is saved may be of before the last reset, or of after it.
+    return once === undefined ? moved : { token, claims: [...once.claims, ...moved.claims] };
   }
 
   /** Where an earlier reader of the worker's stood, by the position that it had. */
@@ -125,10 +125,16 @@ export class ReaderCheckers implements Checker {
     const fault = batchFault(rows);
     const node = this.#committed.get(rows[0]?.batch ?? 0);
     if (fault !== undefined || node === undefined || node.stream !== standing.reader.stream)
-      return { checker: 'whole batches', saw: `${name} was given ${fault ?? 'a batch that no log has'} as token ${token}` };
+      return {
+        checker: 'whole batches',
+        saw: `${name} was given ${fault ?? 'a batch that no log has'} as token ${token}`,
+      };
     const given = `${name} was given ${describeNode(node)}`;
     if (rows.some(({ index }, i) => index !== i))
-      return { checker: 'once and in order', saw: `${given} with its rows in the order ${rows.map((row) => row.index).join()}` };
+      return {
+        checker: 'once and in order',
+        saw: `${given} with its rows in the order ${rows.map((row) => row.index).join()}`,
+      };
     if (node.token !== token) return { checker: 'honest positions', saw: `${given} as token ${token}` };
     if (standing.hasEnded) return { checker: 'once and in order', saw: `${given} after it had ended` };
     if (standing.at !== undefined)
@@ -166,10 +172,7 @@ export class ReaderCheckers implements Checker {
     if (standing.hasEnded) this.#remember(standing.reader.worker, standing.reader.stream, standing.known);
   }
 
-  #move(
-    standing: Standing,
-    { token, isLive }: Extract<Happening, { kind: 'positioned' }>,
-  ): Finding | undefined {
+  #move(standing: Standing, { token, isLive }: Extract<Happening, { kind: 'positioned' }>): Finding | undefined {
     const { known } = standing;
     if (known?.token === token && (!isLive || known.claims.length === 1)) return undefined;
     const lives = this.#livesOf(standing.reader.worker);
@@ -202,8 +205,10 @@ export class ReaderCheckers implements Checker {
   }
 
   #reset(standing: Standing, { code, next }: Extract<Happening, { kind: 'reset' }>): Finding | undefined {
-    const { known, reader } = standing;
-    const isTrue = known === undefined ? standing.begin === 'now' : this.#isGone(reader, known, code);
+    const { known, reader, at } = standing;
+    const mayHaveMore = next === 'ended' && code === 'RESET' && this.#hasForked(reader);
+    const isTrue =
+      known === undefined ? standing.begin === 'now' || at !== undefined : this.#isGone(reader, known, code);
     if (known !== undefined) this.#remember(reader.worker, reader.stream, known);
     if (next === 'ended') this.#end(standing);
     else {
@@ -212,17 +217,28 @@ export class ReaderCheckers implements Checker {
       // New rows are those after the reset was judged, which may be long ago when it is told.
       standing.sinceMs = 0;
     }
-    if (isTrue) return undefined;
+    if (isTrue || mayHaveMore) return undefined;
     const stands = known === undefined ? 'nothing' : `position ${known.token}`;
-    return { checker: 'true resets', saw: `${reader.name} was told ${code} at ${stands}, and all that follows is kept` };
+    return {
+      checker: 'true resets',
+      saw: `${reader.name} was told ${code} at ${stands}, and all that follows is kept`,
+    };
   }
 
   #isGone({ worker, stream }: Reader, { token, claims }: Known, code: string): boolean {
     return this.#livesOf(worker).some((life) => {
       const { head, earliest, latest } = life.stream(stream);
       if (code === 'GAP') return token < earliest - 1;
-      return token > latest || !claims.includes(nodeAt(head, token));
+      const node = nodeAt(head, token);
+      return token > latest || claims.some((claim) => claim !== node);
     });
+  }
+
+  /** An end is told at once, before rows that came are applied: they may be of a history that is gone. */
+  #hasForked({ worker, stream }: Reader): boolean {
+    const lives = this.#livesOf(worker);
+    const newest = lives.at(-1)?.head(stream);
+    return newest !== undefined && lives.some((life) => !isOn(life.head(stream), newest));
   }
 
   /** Early: the batch is yet to come, in the history that the worker is linked to. */

@@ -133,9 +133,14 @@ export class SimulatedApplication {
     return plan.streams.map(({ stream }) => {
       const reading = this.#readings.get(stream);
       if (reading === undefined)
-        return { reader: { worker: workerName, stream, name: `${workerName} (away)` }, token: undefined, isLive: false };
+        return {
+          reader: { worker: workerName, stream, name: `${workerName} (away)` },
+          token: undefined,
+          isLive: false,
+        };
       const token = tokenOf(worker, stream);
-      if (token !== undefined && !reading.isBusy) tell({ kind: 'positioned', reader: reading.reader, token, isLive: reading.isLive });
+      if (token !== undefined && !reading.isBusy)
+        tell({ kind: 'positioned', reader: reading.reader, token, isLive: reading.isLive });
       return { reader: reading.reader, token, isLive: reading.isLive && worker.isLive && !reading.isBusy };
     });
   }
@@ -198,7 +203,8 @@ export class SimulatedApplication {
     });
     worker.on('error', (error) => this.#handleError(error));
     worker.on('connected', ({ isRowcast }) => {
-      if (!isRowcast) tell({ kind: 'cut-off', who: workerName, why: 'it took its primary for another one than Rowcast' });
+      if (!isRowcast)
+        tell({ kind: 'cut-off', who: workerName, why: 'it took its primary for another one than Rowcast' });
       this.#throwSometimes();
     });
     worker.on('disconnected', () => this.#throwSometimes());

@@ -53,8 +53,8 @@ export class SimulatedPrimary {
   #process: Process | undefined;
   #isClosing = false;
   #lives = 0;
-  #burst = { stream: '', atMs: 0, bytes: 0 };
-  #largestBurst = { bytes: 0 };
+  #bursts = { atMs: 0, bytes: new Map<StreamName, number>() };
+  #largestBurstBytes = 0;
 
   constructor(options: SimulatedPrimaryOptions) {
     this.#options = options;
@@ -278,14 +278,16 @@ export class SimulatedPrimary {
   /** What is appended to a volatile stream in one turn becomes one chunk. */
   #measureBurst(stream: StreamName, rows: readonly WorldRow[]): void {
     const now = this.#options.clock.now();
-    if (this.#burst.stream !== stream || this.#burst.atMs !== now) this.#burst = { stream, atMs: now, bytes: 0 };
-    for (const row of rows) this.#burst.bytes += Buffer.byteLength(JSON.stringify(row)) + LINE_HEAD_BYTES;
-    if (this.#burst.bytes > this.#largestBurst.bytes) this.#largestBurst = this.#burst;
+    if (this.#bursts.atMs !== now) this.#bursts = { atMs: now, bytes: new Map() };
+    let bytes = this.#bursts.bytes.get(stream) ?? 0;
+    for (const row of rows) bytes += Buffer.byteLength(JSON.stringify(row)) + LINE_HEAD_BYTES;
+    this.#bursts.bytes.set(stream, bytes);
+    this.#largestBurstBytes = Math.max(this.#largestBurstBytes, bytes);
   }
 
   #tellHeld(end: LinkEnd): void {
     const { shape, tell } = this.#options;
-    const largestChunkBytes = Math.max(end.link.life!.log.largestChunkBytes, this.#largestBurst.bytes);
+    const largestChunkBytes = Math.max(end.link.life!.log.largestChunkBytes, this.#largestBurstBytes);
     const shortLinesBytes = SHORT_LINES_BYTES + shape.streams.length * SHORT_LINES_BYTES_PER_STREAM;
     // One page, which ends with the chunk that reaches pageBytes, and the short lines that are sent meanwhile.
     const maxBytes = shape.primaryLimits.pageBytes + largestChunkBytes + shortLinesBytes;

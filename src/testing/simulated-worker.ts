@@ -126,7 +126,11 @@ export class SimulatedWorker {
       isStopping: () => process.isStopping || process !== this.#process,
       slowUntil: () => this.slowUntil,
       mayThrow: () => this.hasFaults,
-      nextReader: (stream): Reader => ({ worker: this.name, stream, name: `${this.name}.${++this.#readers} ${stream}` }),
+      nextReader: (stream): Reader => ({
+        worker: this.name,
+        stream,
+        name: `${this.name}.${++this.#readers} ${stream}`,
+      }),
       tell: (happening) => {
         if (process === this.#process) tell(happening);
       },
@@ -205,7 +209,11 @@ export class SimulatedWorker {
     const { parts, network } = this.#options;
     return {
       connect: (address, handler) => {
-        const end = network.connect(this.name, (address as { path: string }).path, this.#measured(outcry.handler(handler)));
+        const end = network.connect(
+          this.name,
+          (address as { path: string }).path,
+          this.#measured(outcry.handler(handler)),
+        );
         this.#end = end;
         return parts.connection(end, 'worker');
       },

@@ -126,7 +126,7 @@ export function drawShape(random: Random): WorldShape {
     checkpoint: { maxSaveMs: pick(0, 0, 20, 150), failsPercent: pick(0, 0, 20) },
     maxApplyMs: pick(0, 0, 3, 15),
     handlersThrowPercent: pick(0, 0, 3),
-    listenersThrowPercent: 0 * pick(0, 0, 10),
+    listenersThrowPercent: pick(0, 0, 10),
     waitsPercent: pick(0, 20, 60),
     hasSilence: random.next() < 0.2,
   };

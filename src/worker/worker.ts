@@ -160,6 +160,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
   async unsubscribe(stream: Stream | StreamName): Promise<void> {
     const subscription = this.#subscriptions.get(nameOf(stream));
     if (subscription !== undefined) await this.#end(subscription);
+    // All streams are followed, maybe, and the worker has yet to hear of this one.
+    else this.#follower.handleGivenUp(nameOf(stream));
   }
 
   /**
@@ -313,8 +315,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
         this.#waits.reject(subscription, error);
         this.emit('reset', { stream, error });
       },
+      onFailing: (subscription) => this.#subscriptions.release(subscription),
       onFailed: (subscription, error) => {
-        this.#subscriptions.release(subscription);
         this.#handleFailed(subscription, error);
         this.#pump.drain();
       },

@@ -111,7 +111,9 @@ export const swapsRows: Broken = changesLines((lines) => {
 
 export const repeatsABatch: Broken = worker(
   class extends Worker {
-    override subscribe<Row>(...[stream, options, handler]: Parameters<typeof Worker.prototype.subscribe<Row>>): ReturnType<Worker['subscribe']> {
+    override subscribe<Row>(
+      ...[stream, options, handler]: Parameters<typeof Worker.prototype.subscribe<Row>>
+    ): ReturnType<Worker['subscribe']> {
       const twice: BatchHandler<Row> = async (batch) => {
         await handler(batch);
         await handler(batch);

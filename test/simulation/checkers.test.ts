@@ -30,7 +30,12 @@ const cases: readonly Case[] = [
     checker: 'waits are honest',
     shape: { waitsPercent: 60 },
   },
-  { name: 'a worker that waits for ever', parts: broken.waitsForEver, checker: 'waits end', shape: { waitsPercent: 60 } },
+  {
+    name: 'a worker that waits for ever',
+    parts: broken.waitsForEver,
+    checker: 'waits end',
+    shape: { waitsPercent: 60 },
+  },
   { name: 'a worker that does not end', parts: broken.neverStops, checker: 'ends in time' },
   { name: 'a primary that sends however much waits', parts: broken.sendsWithoutEnd, checker: 'bounded memory' },
   { name: 'a worker that does not pause the connection', parts: broken.keepsReading, checker: 'bounded memory' },
