@@ -66,7 +66,8 @@ export class FakeNetwork {
     this.links.add(link);
     if (this.isSilent) link.die();
     clock.wakeIn(randomInteger(random, 0, maxDelayMs * 2), () => {
-      if (worker.isOver || link.diedAt !== undefined) return;
+      // Cut before it was open: the worker hears of that in its time.
+      if (worker.isOver || primary.isOver || link.diedAt !== undefined) return;
       const accept = this.#accepts.get(this.route(path));
       if (accept === undefined) {
         worker.fail(new ConnectionError('CONNECTION_LOST', 'nobody listens'));

@@ -1,6 +1,6 @@
 /**
  * Where code of a simulated process is called from outside, what it throws ends up here, as with an uncaught exception
- * that the process survives. Listeners of the application that throw on purpose throw only inside such a call.
+ * that the process survives.
  */
 
 import type { Clock, Millis, Timer } from '../base/clock.ts';
@@ -14,25 +14,16 @@ export class PlannedError extends Error {
 
 export class Outcry {
   readonly #onThrown: (thrown: unknown) => void;
-  #depth = 0;
 
   constructor(onThrown: (thrown: unknown) => void) {
     this.#onThrown = onThrown;
   }
 
-  /** Something that is thrown now is heard. */
-  get isListening(): boolean {
-    return this.#depth > 0;
-  }
-
   hear(call: () => void): void {
-    this.#depth++;
     try {
       call();
     } catch (thrown) {
       if (!(thrown instanceof PlannedError)) this.#onThrown(thrown);
-    } finally {
-      this.#depth--;
     }
   }
 

@@ -14,7 +14,7 @@ import type { Worker } from '../worker/worker.ts';
 import type { Begin, Happening, Reader } from './happening.ts';
 import type { HistoryNode } from './history-tree.ts';
 import type { Known } from './known.ts';
-import { type Outcry, PlannedError } from './outcry.ts';
+import { PlannedError } from './outcry.ts';
 import { type AppendedAt, resumeAfter, tokenOf, waitFor } from './public-api.ts';
 import type { ReaderCheckers } from './reader-checkers.ts';
 import type { ReadingPlan, StreamPlan } from './reading-plan.ts';
@@ -30,7 +30,6 @@ export interface SimulatedApplicationOptions {
   readonly shape: WorldShape;
   readonly clock: ProcessClock;
   readonly random: Random;
-  readonly outcry: Outcry;
   readonly meter: RowMeter;
   readonly truth: ReaderCheckers;
   readonly isStopping: () => boolean;
@@ -281,8 +280,8 @@ export class SimulatedApplication {
   }
 
   #throwSometimes(): void {
-    const { outcry, random, shape, mayThrow } = this.#options;
-    if (!outcry.isListening || !mayThrow() || random.next() * 100 >= shape.listenersThrowPercent) return;
+    const { random, shape, mayThrow } = this.#options;
+    if (!mayThrow() || random.next() * 100 >= shape.listenersThrowPercent) return;
     throw new PlannedError('a listener of the worker throws');
   }
 }

@@ -188,9 +188,9 @@ export class SimulatedPrimary {
   #listen(process: Process, primary: Primary): void {
     const { shape, random, tell } = this.#options;
     const mayThrow = (): void => {
-      if (process.outcry.isListening && random.next() * 100 < shape.listenersThrowPercent)
-        throw new PlannedError('a listener of the primary throws');
+      if (random.next() * 100 < shape.listenersThrowPercent) throw new PlannedError('a listener of the primary throws');
     };
+    primary.on('appended', mayThrow);
     primary.on('connected', mayThrow);
     primary.on('named', mayThrow);
     primary.on('command', mayThrow);

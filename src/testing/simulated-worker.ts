@@ -120,7 +120,6 @@ export class SimulatedWorker {
       shape,
       clock: applicationClock,
       random,
-      outcry,
       meter: this.#meter,
       truth,
       isStopping: () => process.isStopping || process !== this.#process,
