@@ -21,7 +21,7 @@ export interface Capture {
   readonly lines: Readonly<Record<Side, readonly string[]>>;
   readonly expected: readonly Expected[];
   /** What the worker asked for, in order. */
-  readonly requests: readonly { readonly stream: StreamName; readonly from: Token | 'NOW' }[];
+  readonly requests: readonly { readonly stream: StreamName; readonly from: Token | 'START' | 'NOW' }[];
 }
 
 export function readCapture(name: CaptureName): Capture {
@@ -35,7 +35,7 @@ export function readCapture(name: CaptureName): Capture {
     lines,
     expected: linesOf(read('expected.ndjson')).map((line) => JSON.parse(line) as Expected),
     requests: lines.worker
-      .map((line) => decodeCommand(line, 'worker'))
+      .map((line) => decodeCommand(line, 'worker', 'seed'))
       .flatMap((command: Command) => (command.name === 'REPLICATE' ? [command] : [])),
   };
 }
