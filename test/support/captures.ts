@@ -21,7 +21,7 @@ export interface Capture {
   readonly lines: Readonly<Record<Side, readonly string[]>>;
   readonly expected: readonly Expected[];
   /** What the worker asked for, in order. */
-  readonly requests: readonly { readonly stream: StreamName; readonly from: Token | 'START' | 'NOW' }[];
+  readonly requests: readonly { readonly stream: StreamName; readonly from: Token | 'NOW' }[];
 }
 
 export function readCapture(name: CaptureName): Capture {
@@ -36,7 +36,12 @@ export function readCapture(name: CaptureName): Capture {
     expected: linesOf(read('expected.ndjson')).map((line) => JSON.parse(line) as Expected),
     requests: lines.worker
       .map((line) => decodeCommand(line, 'worker', 'seed'))
-      .flatMap((command: Command) => (command.name === 'REPLICATE' ? [command] : [])),
+      // A real Synapse knows no START.
+      .flatMap((command: Command) =>
+        command.name === 'REPLICATE' && command.from !== 'START'
+          ? [{ stream: command.stream, from: command.from }]
+          : [],
+      ),
   };
 }
 
