@@ -230,7 +230,16 @@ class SqliteLog implements Log {
     // Whole milliseconds, for the person at the shell.
     const logMs = Math.floor(this.#clock.now());
     const atMs = Math.floor(this.#clock.wallNow());
-    const chunks = encodeChunks({ ...batches, stream, latest: bounds.latest, rowsUpTo, history: era, atMs, logMs });
+    const chunks = encodeChunks({
+      batches: batches.batches,
+      attributes: batches.attributes,
+      stream,
+      latest: bounds.latest,
+      rowsUpTo,
+      history: era,
+      atMs,
+      logMs,
+    });
     const extent = kept.append(chunks, logMs);
     return { kept, extent, committed: { kind: 'rows', stream, latest: extent.bounds.latest, chunks } };
   }

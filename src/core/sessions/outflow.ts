@@ -6,7 +6,7 @@
 import type { Millis } from '../../base/clock.ts';
 
 /** Answers that the socket has not taken. Beyond it no further request is read: a peer that only asks fills no memory. */
-export const MAX_UNREAD_ANSWER_BYTES = 256 * 1024;
+export const MAX_UNREAD_ANSWER_BYTES: number = 256 * 1024;
 
 /** About what a request holds in memory while it waits for the log. */
 const WAITING_REQUEST_BYTES = 256;
