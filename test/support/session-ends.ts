@@ -1,25 +1,13 @@
-/** The two ends of a connection without a connection: drains what a session wants and keeps it, line by line. Time is an argument. */
+/** The worker's end of a connection without a connection: drains what a session wants and keeps it, line by line. Time is an argument. */
 
 import type { Millis } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
-import type { Page } from '../../src/core/model/page.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
 import type { Token } from '../../src/core/model/token.ts';
 import { Follower, type FollowerOutput } from '../../src/core/follow/follower.ts';
 import type { SubscriptionSpec } from '../../src/core/follow/interests.ts';
-import {
-  defaultPrimaryLimits,
-  defaultWorkerLimits,
-  type PrimaryLimits,
-  type WorkerLimits,
-} from '../../src/core/wire/limits.ts';
-import {
-  type PrimaryOutput,
-  PrimarySession,
-  type PrimarySessionOptions,
-} from '../../src/core/sessions/primary-session.ts';
+import { defaultWorkerLimits, type WorkerLimits } from '../../src/core/wire/limits.ts';
 import { type WorkerOutput, WorkerSession } from '../../src/core/sessions/worker-session.ts';
-import { type MemoryStream, type MemoryStreams, pageOf } from './memory-streams.ts';
 
 export const T0: Millis = 1_490_197_665_618;
 
@@ -27,7 +15,7 @@ export function bytesOf(...lines: readonly string[]): Buffer {
   return Buffer.from(lines.map((line) => `${line}\n`).join(''));
 }
 
-type Output<Kind> = Extract<PrimaryOutput | WorkerOutput | FollowerOutput, { kind: Kind }>;
+type Output<Kind> = Extract<WorkerOutput | FollowerOutput, { kind: Kind }>;
 
 /** What is common to all ends: outputs kept, transmitted lines apart. */
 class Outputs<Kept extends { readonly kind: string }> {
@@ -101,115 +89,6 @@ function splitLines(bytes: Buffer): string[] {
   if (text !== '' && !text.endsWith('\n'))
     throw new Error(`what was transmitted does not end with LF: ${JSON.stringify(text)}`);
   return text.split('\n').slice(0, -1);
-}
-
-export interface PrimaryEndOptions extends Partial<Pick<PrimarySessionOptions, 'serverName' | 'slowConsumer'>> {
-  readonly streams: MemoryStreams;
-  readonly limits?: Partial<PrimaryLimits>;
-}
-
-export class PrimaryEnd {
-  readonly session: PrimarySession;
-  readonly outputs: Outputs<PrimaryOutput> = new Outputs<PrimaryOutput>();
-  readonly streams: MemoryStreams;
-  now: Millis = T0;
-  /** False: reads wait until `answer` is called. */
-  isReading = true;
-  /** False: the socket takes nothing until `drained` is called. */
-  isWriting = true;
-
-  constructor({ streams, limits, serverName = 'example.com', slowConsumer = 'disconnect' }: PrimaryEndOptions) {
-    this.streams = streams;
-    this.session = new PrimarySession({
-      serverName,
-      slowConsumer,
-      streams,
-      limits: { ...defaultPrimaryLimits, ...limits },
-    });
-  }
-
-  /** Opens it and forgets the greeting. */
-  static opened(options: PrimaryEndOptions): PrimaryEnd {
-    const end = new PrimaryEnd(options);
-    end.open();
-    end.outputs.takeLines();
-    return end;
-  }
-
-  open(): string[] {
-    this.session.handleOpen(this.now);
-    return this.drain();
-  }
-
-  /** Gives it lines of a worker; returns what it transmits. */
-  hear(...lines: readonly string[]): string[] {
-    return this.hearBytes(bytesOf(...lines));
-  }
-
-  hearBytes(bytes: Uint8Array): string[] {
-    this.session.handleBytes(this.now, bytes);
-    return this.drain();
-  }
-
-  append(stream: StreamName, ...rows: readonly unknown[]): string[] {
-    this.streams.append(stream, ...rows);
-    return this.hint(stream);
-  }
-
-  hint(stream: StreamName): string[] {
-    this.session.handleHint(this.now, stream);
-    return this.drain();
-  }
-
-  /** Lets time pass; wakes the session whenever it wants to be woken. */
-  passTime(ms: Millis): string[] {
-    wakeUntil(this, this.session, this.now + ms);
-    return this.drain();
-  }
-
-  stop(): string[] {
-    this.session.handleStop(this.now);
-    return this.drain();
-  }
-
-  /** Answers the read that waits. */
-  answer(page?: Page): string[] {
-    const { stream, after, maxBytes } = this.outputs.of('read').at(-1)!;
-    this.session.handlePage(this.now, page ?? pageOf(this.#stream(stream), after, maxBytes));
-    return this.drain();
-  }
-
-  drained(): string[] {
-    this.session.handleDrained(this.now);
-    return this.drain();
-  }
-
-  drain(): string[] {
-    this.poll();
-    return this.outputs.takeLines();
-  }
-
-  get events(): string[] {
-    return this.outputs.of('event').map(({ event }) => event.kind);
-  }
-
-  get isClosing(): boolean {
-    return this.outputs.of('close').length > 0;
-  }
-
-  poll(): void {
-    for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput()) {
-      this.outputs.keep(output);
-      if (output.kind === 'transmit' && this.isWriting) this.session.handleDrained(this.now);
-      if (output.kind === 'read' && this.isReading) {
-        this.session.handlePage(this.now, pageOf(this.#stream(output.stream), output.after, output.maxBytes));
-      }
-    }
-  }
-
-  #stream(stream: StreamName): MemoryStream {
-    return this.streams.get(stream)!;
-  }
 }
 
 export interface WorkerEndOptions {
