@@ -14,7 +14,8 @@ const NOTHING: Uint8Array = Buffer.alloc(0);
  */
 export function pageOf(stream: StreamName, chunks: readonly Chunk[], { latest, history }: Bounds): Page {
   const last = chunks[chunks.length - 1];
-  if (last === undefined) return { stream, lines: NOTHING, rows: 0, upTo: latest, hasMore: false, history };
+  if (last === undefined)
+    return { stream, lines: NOTHING, rows: 0, upTo: latest, hasMore: false, history, attributes: undefined };
   let rows = 0;
   for (const chunk of chunks) rows += chunk.rows;
   const attributes = attributesOf(chunks);
@@ -25,7 +26,7 @@ export function pageOf(stream: StreamName, chunks: readonly Chunk[], { latest, h
     upTo: last.upTo,
     hasMore: last.upTo < latest,
     history: last.history,
-    ...(attributes !== undefined && { attributes }),
+    attributes,
   };
 }
 

@@ -22,7 +22,7 @@ export interface Chunk {
   readonly logMs: Millis;
   readonly lines: Uint8Array;
   /** Of the batches that have some, in order; left out where none has. */
-  readonly attributes?: readonly BatchAttributes[];
+  readonly attributes?: readonly BatchAttributes[] | undefined;
 }
 
 const LF = 0x0a;

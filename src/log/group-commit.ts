@@ -8,7 +8,8 @@
 
 import type { Millis } from '../base/clock.ts';
 import { Queue } from '../base/queue.ts';
-import { encodeBatch, LONGEST_UTF8_BYTES_PER_UNIT } from '../core/model/batch.ts';
+import { LONGEST_UTF8_BYTES_PER_UNIT } from '../base/bytes.ts';
+import { encodeBatch } from '../core/model/batch.ts';
 import type { AttributesText } from '../core/model/attributes.ts';
 import type { History } from '../core/model/history.ts';
 import type { BatchAttributes } from '../core/model/page.ts';
@@ -35,7 +36,7 @@ export interface WaitingBatches {
   /** The rows of each batch, in order. */
   readonly batches: readonly (readonly RowText[])[];
   /** By the place of their batch in `batches`; left out where none has some. */
-  readonly attributes?: ReadonlyMap<number, AttributesText>;
+  readonly attributes?: ReadonlyMap<number, AttributesText> | undefined;
 }
 
 export type WaitingStreams = ReadonlyMap<StreamName, WaitingBatches>;
@@ -160,11 +161,14 @@ export class GroupCommit {
 }
 
 function byStream(group: readonly Waiting[]): WaitingStreams {
-  const streams = new Map<StreamName, { batches: (readonly RowText[])[]; attributes?: Map<number, AttributesText> }>();
+  const streams = new Map<
+    StreamName,
+    { batches: (readonly RowText[])[]; attributes: Map<number, AttributesText> | undefined }
+  >();
   for (const { stream, rows, attributes } of group) {
     let waiting = streams.get(stream);
     if (waiting === undefined) {
-      waiting = { batches: [] };
+      waiting = { batches: [], attributes: undefined };
       streams.set(stream, waiting);
     }
     if (attributes !== undefined) (waiting.attributes ??= new Map()).set(waiting.batches.length, attributes);
@@ -208,7 +212,7 @@ export function encodeChunks(options: EncodeOptions): Chunk[] {
   let attributes: BatchAttributes[] | undefined;
   const finishChunk = (lines: Uint8Array): void => {
     rowsUpTo += rows;
-    chunks.push({ after, upTo, rows, rowsUpTo, history, atMs, logMs, lines, ...(attributes && { attributes }) });
+    chunks.push({ after, upTo, rows, rowsUpTo, history, atMs, logMs, lines, attributes });
     after = upTo;
     rows = 0;
     bytes = 0;

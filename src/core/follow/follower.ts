@@ -187,6 +187,12 @@ export class Follower implements SubscriptionHost, StreamLines {
     else this.#askCatalogs();
   }
 
+  /** Following all streams is not to bring this one, which is not followed yet. */
+  handleGivenUp(stream: StreamName): void {
+    this.#givenUp.add(stream);
+    this.#absent.delete(stream);
+  }
+
   /** Stops following a stream. */
   handleUnsubscribe(now: Millis, subscription: Subscription): void {
     this.#now = now;

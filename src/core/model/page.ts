@@ -16,7 +16,7 @@ export interface Page {
   /** Of every row of the page; of the row at `upTo` where it has none. */
   readonly history: History;
   /** Of the batches of this page that have some, in order. */
-  readonly attributes?: readonly BatchAttributes[];
+  readonly attributes?: readonly BatchAttributes[] | undefined;
 }
 
 export interface BatchAttributes {
