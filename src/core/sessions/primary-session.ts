@@ -100,6 +100,8 @@ export class PrimarySession {
   readonly #options: PrimarySessionOptions;
   readonly #lines: LineCutter;
   readonly #outputs = new Queue<PrimaryOutput>();
+  /** How many of them are bytes. */
+  #untransmitted = 0;
   readonly #outflow = new Outflow();
   readonly #replications = new Map<StreamName, Replication>();
   readonly #waiting = new Queue<Replication>();
@@ -247,6 +249,8 @@ export class PrimarySession {
 
   /** Everything that was transmitted was handed to the system: the next page may be asked for. */
   handleDrained(now: Millis): void {
+    // A line before a page was taken at once: that says nothing of the page.
+    if (this.#untransmitted > 0) return;
     this.#outflow.handleDrained(now);
     if (this.#isPaused) this.#takeLines(now);
   }
@@ -292,7 +296,9 @@ export class PrimarySession {
   }
 
   pollOutput(): PrimaryOutput | undefined {
-    return this.#outputs.shift() ?? this.#nextRead();
+    const output = this.#outputs.shift();
+    if (output?.kind === 'transmit') this.#untransmitted--;
+    return output ?? this.#nextRead();
   }
 
   nextTimeout(): Millis | undefined {
@@ -621,6 +627,7 @@ export class PrimarySession {
 
   #transmit(now: Millis, bytes: Uint8Array): void {
     this.#outputs.push({ kind: 'transmit', bytes });
+    this.#untransmitted++;
     if (this.#state.kind === 'established') this.#state.keepAlive.handleSent(now);
   }
 
