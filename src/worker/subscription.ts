@@ -86,6 +86,11 @@ export class Runner implements Subscription {
     return this.#end === undefined && this.#machine?.isLive === true;
   }
 
+  /** Every stream is followed, and the primary does not have this one. */
+  get isAbsent(): boolean {
+    return this.#machine?.isWanted === false;
+  }
+
   /** The handler has not finished what came: it is what a wait waits for. */
   get isBusy(): boolean {
     return this.#busy !== undefined;
@@ -203,7 +208,7 @@ export class Runner implements Subscription {
     const { hooks } = this.#options;
     const { delivery } = this.#machine!;
     delivery.finish(item, isApplied);
-    if (item.kind === 'batch') hooks.onApplied(this, item.cost);
+    hooks.onApplied(this, item.cost);
     if (!isApplied) return;
     if (item.kind === 'reset') hooks.onReset(this, item.error);
     else if (item.position !== undefined) hooks.onPosition(this);
