@@ -110,12 +110,10 @@ describe('a primary', () => {
     );
   });
 
-  test.each(greetings)('says the same wherever the bytes are cut, after %j', (greeting) => {
+  test.each(greetings.slice(0, 2))('says the same wherever the bytes are cut, after %j', (greeting) => {
     fc.assert(
       fc.property(anyBytes, anyPieces, (bytes, lengths) => {
-        const ends = [PrimaryEnd.opened({ streams: table() }), PrimaryEnd.opened({ streams: table() })] as const;
-        const [whole, cut] = ends;
-        for (const end of ends) end.hearBytes(Buffer.from(greeting));
+        const [whole, cut] = pairOf(greeting);
         // Answers to several requests are read one after the other, so only their order within a stream is the same.
         const linesOf = (lines: readonly string[], stream: string): string[] =>
           lines.filter((line) => line.includes(` ${stream} `));
@@ -130,6 +128,40 @@ describe('a primary', () => {
       RUNS,
     );
   });
+
+  // Whether REPLICATE or APPLIED is a fault there may depend on what was answered before it came: lines come one by one.
+  test.each(greetings.slice(2))('says the same wherever each line is cut, after %j', (greeting) => {
+    fc.assert(
+      fc.property(anyBytes, anyPieces, (bytes, lengths) => {
+        const [whole, cut] = pairOf(greeting);
+        const said = [
+          linesIn(bytes).flatMap((line) => whole.hearBytes(line)),
+          cutAt(bytes, lengths)
+            .flatMap((piece) => linesIn(piece))
+            .flatMap((piece) => cut.hearBytes(piece)),
+        ] as const;
+        expect(said[1]).toEqual(said[0]);
+        expect(cut.outputs.story).toEqual(whole.outputs.story);
+      }),
+      RUNS,
+    );
+  });
+
+  const pairOf = (greeting: string): readonly [PrimaryEnd, PrimaryEnd] => {
+    const ends = [PrimaryEnd.opened({ streams: table() }), PrimaryEnd.opened({ streams: table() })] as const;
+    for (const end of ends) end.hearBytes(Buffer.from(greeting));
+    return ends;
+  };
+
+  /** The bytes, divided after each line end. */
+  function linesIn(bytes: Uint8Array): Uint8Array[] {
+    const lines: Uint8Array[] = [];
+    for (let at = 0; at < bytes.length; at += lines.at(-1)!.length) {
+      const lf = bytes.indexOf(0x0a, at);
+      lines.push(bytes.subarray(at, lf < 0 ? bytes.length : lf + 1));
+    }
+    return lines;
+  }
 });
 
 describe('to a worker that keeps to the rules', () => {
