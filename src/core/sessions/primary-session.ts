@@ -100,6 +100,8 @@ export class PrimarySession {
   readonly #options: PrimarySessionOptions;
   readonly #lines: LineCutter;
   readonly #outputs = new Queue<PrimaryOutput>();
+  /** How many of them are bytes. */
+  #untransmitted = 0;
   readonly #outflow = new Outflow();
   readonly #replications = new Map<StreamName, Replication>();
   readonly #waiting = new Queue<Replication>();
@@ -242,6 +244,8 @@ export class PrimarySession {
 
   /** Everything that was transmitted was handed to the system: the next page may be asked for. */
   handleDrained(now: Millis): void {
+    // A line before a page was taken at once: that says nothing of the page.
+    if (this.#untransmitted > 0) return;
     this.#outflow.handleDrained(now);
     if (this.#isPaused) this.#takeLines(now);
   }
@@ -287,7 +291,9 @@ export class PrimarySession {
   }
 
   pollOutput(): PrimaryOutput | undefined {
-    return this.#outputs.shift() ?? this.#nextRead();
+    const output = this.#outputs.shift();
+    if (output?.kind === 'transmit') this.#untransmitted--;
+    return output ?? this.#nextRead();
   }
 
   nextTimeout(): Millis | undefined {
@@ -391,6 +397,7 @@ export class PrimarySession {
     this.#emit({ kind: 'subscribed', stream, from });
     if (replication.isLive) return this.#announceLive(now, replication);
     this.#notLive++;
+    this.#outflow.handleRequest();
     const { state } = replication;
     if (state.kind === 'starting') this.#enqueue(replication);
     else if (state.kind === 'judging') {
@@ -455,8 +462,11 @@ export class PrimarySession {
     const input = replication.state.kind === 'judging' ? 'on' : 'page';
     if (replication.state.kind === 'live') replication.move(input, { ...replication.state, sent });
     else replication.move(input, { kind: 'catching-up', sent });
-    if (sent.token < bounds.latest) this.#enqueue(replication);
-    else if (!replication.isLive) this.#goLive(now, replication, 'caught-up', sent);
+    if (sent.token < bounds.latest) {
+      replication.owesPosition = replication.isLive;
+      this.#enqueue(replication);
+    } else if (replication.isLive) this.#sendPosition(now, replication);
+    else this.#goLive(now, replication, 'caught-up', sent);
   }
 
   /** The position is of another history, or of rows that are not here yet. */
@@ -602,6 +612,7 @@ export class PrimarySession {
 
   #transmit(now: Millis, bytes: Uint8Array): void {
     this.#outputs.push({ kind: 'transmit', bytes });
+    this.#untransmitted++;
     if (this.#state.kind === 'established') this.#state.keepAlive.handleSent(now);
   }
 
