@@ -49,7 +49,7 @@ describe('a primary offers', () => {
 
   test('rows that fit alone', async () => {
     const primary = await deploy().primary({ streams: synapseStreams() });
-    expect(await primary.append(toDevice, [['@a:b'], ['c']])).toBe(1);
+    expect(await primary.append(toDevice, [['@a:b'], ['c']])).toMatchObject({ stream: 'to_device', token: 1 });
     await expect(primary.append('to_device', [['@a:b'], [5]])).rejects.toThrow(
       'row 1 of the batch is not a row of stream to_device: entity is 5, expected a string',
     );

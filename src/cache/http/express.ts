@@ -38,7 +38,7 @@ export function sendTokens(primary: Primary, options: SendTokensOptions): Middle
 }
 
 /**
- * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its tokens; use it before the routes.
+ * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its positions; use it before the routes.
  * One that takes longer than `timeoutMs` is answered 503, or served with `Rowcast-Stale`; a header that does not parse, 400.
  * Streams that the worker does not follow are passed over: what it serves cannot depend on them.
  * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
