@@ -24,7 +24,8 @@ import { pushRules, synapseStream, synapseStreams, toDevice } from './streams.ts
 const namesOf = (list: readonly { readonly name: string }[]): string[] => list.map(({ name }) => name);
 
 describe('a primary offers', () => {
-  // The sentence of docs/protocol.md: "Streams that `rowcast serve` offers by default: …; federation only when asked for …"
+  // The sentence of docs/protocol.md: "Streams that `rowcast serve` offers by default: …;
+  // federation only when asked for …"
   const [, documented] =
     /by default: ([^;]+); federation only/.exec(
       readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8'),

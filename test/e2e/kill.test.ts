@@ -71,7 +71,8 @@ test('a follower prints every acknowledged row once and in order while the prima
     });
   await follower.saw(/live/);
 
-  // Rows are numbers that only rise. Those of an append that failed may be there or not; they are not sent again.
+  // Rows are numbers that only rise. Those of an append that failed may be there or not; they are
+  // not sent again.
   const acknowledged: number[] = [];
   let next = 0;
   let kills = 0;
@@ -80,7 +81,8 @@ test('a follower prints every acknowledged row once and in order while the prima
     const input = `${rows.join('\n')}\n`;
     const args = ['append', 'events', '--batch', String(ROWS_PER_BATCH), '--admin', `127.0.0.1:${adminPort}`];
     if (kills < 3 && acknowledged.length >= (kills + 1) * (ROWS / 5)) {
-      // In the middle of an append that has not ended its input: some of its rows are durable, and the follower has seen them.
+      // In the middle of an append that has not ended its input: some of its rows are durable, and
+      // the follower has seen them.
       kills++;
       const append = start(args);
       append.child.stdin!.write(input);
