@@ -4,6 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
+import { eraNumberOf, logIdOf } from '../../src/core/model/history.ts';
+import { parsePosition } from '../../src/core/model/position.ts';
 import { freePorts, type RunningProcess, runRowcast } from '../support/processes.ts';
 
 const running = new Set<RunningProcess>();
@@ -45,14 +47,14 @@ test('a follower prints every acknowledged row once and in order while the prima
   };
 
   let primary = await startPrimary();
-  const printed: { token: number; rows: number[] }[] = [];
+  const printed: { token: number; position: string; rows: number[] }[] = [];
   let printedRows = 0;
   let handlePrinted: (() => void) | undefined;
   const follower = start(
     ['follow', 'events', '--from', 'start', '--json', '--connect', `127.0.0.1:${port}`, '--server', 'example.com'],
     {
       onLine: (line) => {
-        const batch = JSON.parse(line) as { stream: string; token: number; rows: number[] };
+        const batch = JSON.parse(line) as { stream: string; token: number; position: string; rows: number[] };
         expect(batch.stream).toBe('events');
         printed.push(batch);
         printedRows += batch.rows.length;
@@ -69,7 +71,8 @@ test('a follower prints every acknowledged row once and in order while the prima
     });
   await follower.saw(/live/);
 
-  // Rows are numbers that only rise. Those of an append that failed may be there or not; they are not sent again.
+  // Rows are numbers that only rise. Those of an append that failed may be there or not; they are
+  // not sent again.
   const acknowledged: number[] = [];
   let next = 0;
   let kills = 0;
@@ -78,7 +81,8 @@ test('a follower prints every acknowledged row once and in order while the prima
     const input = `${rows.join('\n')}\n`;
     const args = ['append', 'events', '--batch', String(ROWS_PER_BATCH), '--admin', `127.0.0.1:${adminPort}`];
     if (kills < 3 && acknowledged.length >= (kills + 1) * (ROWS / 5)) {
-      // In the middle of an append that has not ended its input: some of its rows are durable, and the follower has seen them.
+      // In the middle of an append that has not ended its input: some of its rows are durable, and
+      // the follower has seen them.
       kills++;
       const append = start(args);
       append.child.stdin!.write(input);
@@ -111,6 +115,17 @@ test('a follower prints every acknowledged row once and in order while the prima
     printed.every(({ token }, i) => i === 0 || token > printed[i - 1]!.token),
     'tokens in order',
   ).toBe(true);
+  const positions = printed.map(({ position }) => parsePosition(position));
+  expect(
+    positions.every(({ stream, token }, i) => stream === 'events' && token === printed[i]!.token),
+    'the position of a batch is at its token',
+  ).toBe(true);
+  const histories = [...new Set(positions.map(({ history }) => history!))];
+  expect(new Set(histories.map(logIdOf)).size, 'one log').toBe(1);
+  expect(histories.map(eraNumberOf), 'each start begins an era').toEqual(
+    histories.map(eraNumberOf).toSorted((a, b) => a - b),
+  );
+  expect(histories).toHaveLength(kills + 1);
   const seen = new Set(rows);
   expect(
     acknowledged.filter((row) => !seen.has(row)),
