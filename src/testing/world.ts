@@ -138,8 +138,8 @@ class World {
     this.#befall('faults stop');
     endFaults(this.#targets);
     for (const { name } of this.#shape.streams)
-      this.#targets.after(randomInteger(this.#random, 0, 1_000), () => this.#append(this.#primary, name));
-    await this.#pass(1_100);
+      this.#targets.after(randomInteger(this.#random, 0, 300), () => this.#append(this.#primary, name));
+    await this.#pass(350);
     await this.#settle();
     if (hasSilence) {
       await this.#pass(primaryLimits.idleTimeoutMs * 2.5);
