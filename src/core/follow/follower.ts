@@ -428,14 +428,17 @@ export class Follower implements SubscriptionHost, StreamLines {
   // --- lines about streams ---
 
   takeRow(stream: StreamName, token: Token | undefined, row: unknown, line: LineInText): void {
+    // Nothing was asked for yet.
+    if (!this.isConnected) return;
     if (this.#seedRules !== undefined) return this.#seedRules.takeRow(stream, token, row, line);
     const subscription = this.#subscriptions.get(stream);
     if (subscription !== undefined) subscription.handleRow(token, row, line);
-    else this.#refuseUnknown(stream, 'RDATA');
+    else this.#refuseUnasked(stream, 'RDATA');
   }
 
-  takeCommand(now: Millis, command: StreamCommand): void {
+  takeCommand(now: Millis, command: StreamCommand, line: LineInText): void {
     this.#now = now;
+    if (!this.isConnected) return;
     if (command.name === 'ERA') return this.#handleEra(command.era);
     const { stream } = command;
     if (this.#seedRules !== undefined) {
@@ -443,7 +446,7 @@ export class Follower implements SubscriptionHost, StreamLines {
       return;
     }
     const subscription = this.#subscriptions.get(stream);
-    if (subscription === undefined) return this.#refuseUnknown(stream, command.name);
+    if (subscription === undefined) return this.#refuseUnasked(stream, command.name);
     switch (command.name) {
       case 'HISTORY':
         return subscription.handleHistory(command.after, command.history);
@@ -452,7 +455,8 @@ export class Follower implements SubscriptionHost, StreamLines {
       case 'REFUSED':
         return subscription.handleRefused(now, command.code, command.facts);
       case 'ATTR':
-        return subscription.handleAttributes(command.token, command.attributes);
+        if (this.#options.wantsAttributes !== true) this.#refuseUnasked(stream, 'ATTR');
+        return subscription.handleAttributes(command.token, command.attributes, line);
       case 'RELEASED':
         subscription.handleReleased();
         if (subscription.state.kind === 'ended') this.#subscriptions.delete(stream);
@@ -464,9 +468,10 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#seedRules?.endRun();
   }
 
-  #refuseUnknown(stream: StreamName, what: string): void {
+  /** @throws PeerError UNEXPECTED_COMMAND */
+  #refuseUnasked(stream: StreamName, what: string): void {
     if (this.#dropped.has(stream)) return;
-    throw new PeerError('UNEXPECTED_COMMAND', `${what} came for stream ${stream}, which was not asked for`, {
+    throw new PeerError('UNEXPECTED_COMMAND', `${what} came for stream ${stream}, and was not asked for`, {
       facts: { stream },
     });
   }

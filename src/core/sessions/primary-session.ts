@@ -397,6 +397,7 @@ export class PrimarySession {
     this.#emit({ kind: 'subscribed', stream, from });
     if (replication.isLive) return this.#announceLive(now, replication);
     this.#notLive++;
+    this.#outflow.handleRequest();
     const { state } = replication;
     if (state.kind === 'starting') this.#enqueue(replication);
     else if (state.kind === 'judging') {
@@ -461,8 +462,11 @@ export class PrimarySession {
     const input = replication.state.kind === 'judging' ? 'on' : 'page';
     if (replication.state.kind === 'live') replication.move(input, { ...replication.state, sent });
     else replication.move(input, { kind: 'catching-up', sent });
-    if (sent.token < bounds.latest) this.#enqueue(replication);
-    else if (!replication.isLive) this.#goLive(now, replication, 'caught-up', sent);
+    if (sent.token < bounds.latest) {
+      replication.owesPosition = replication.isLive;
+      this.#enqueue(replication);
+    } else if (replication.isLive) this.#sendPosition(now, replication);
+    else this.#goLive(now, replication, 'caught-up', sent);
   }
 
   /** The position is of another history, or of rows that are not here yet. */
