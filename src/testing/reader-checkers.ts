@@ -147,7 +147,8 @@ export class ReaderCheckers implements Checker {
 
   #checkFirst({ begin, sinceMs, reader }: Standing, node: HistoryNode, given: string): Finding | undefined {
     if (begin === 'now') {
-      if (node.committedAtMs >= sinceMs) return undefined;
+      // A stream that is new to a worker of all streams is followed from its first row, whatever was said.
+      if (node.committedAtMs >= sinceMs || node.parent?.parent === undefined) return undefined;
       return { checker: 'once and in order', saw: `${given}, which is older than the subscription from now on` };
     }
     const before = node.parent!;
