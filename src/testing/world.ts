@@ -56,6 +56,7 @@ class World {
     this.#random = seededRandom(options.seed);
     this.#shape = { ...drawShape(this.#random), ...options.shape };
     this.#checkers = makeCheckers(this.#committed, () => this.#clock.now());
+    this.#checkers.readers.hasCopies = this.#shape.history.copies;
     const parts: WorldParts = { ...realParts, ...options.parts };
     const [shape, clock, random] = [this.#shape, this.#clock, this.#random];
     this.#network = new FakeNetwork({

@@ -8,9 +8,7 @@ import { describeFailure } from '../../src/testing/world-result.ts';
  * Seeds that found a bug, and which. A change of what a world draws gives a seed another meaning: then it is one more seed,
  * and its text says what to look for should it come back.
  */
-const named: readonly (readonly [seed: number, found: string])[] = [
-  [1, 'the first world'],
-];
+const named: readonly (readonly [seed: number, found: string])[] = [[1, 'the first world']];
 
 test.each(named)('seed %i stays well: %s', async (seed) => {
   await expectWell(seed, 1);
