@@ -504,6 +504,36 @@ describe('follow', () => {
   });
 });
 
+describe('log new-history', () => {
+  test('gives a log another id, and prints it', async () => {
+    const path = join(folder, 'copy.db');
+    const { command } = await servePrimary('--log', `sqlite:${path}`);
+    const refused = new RunningCommand(['log', 'new-history', path]);
+    expect(await refused.ended).toBe(1);
+    expect(refused.err).toMatch(/^rowcast: cannot open .*copy\.db: another process has it open for writing/);
+    await command.stop();
+    const renewed = new RunningCommand(['log', 'new-history', path]);
+    expect(await renewed.ended).toBe(0);
+    expect(renewed.out).toMatch(/^[0-9a-f]{16}\n$/);
+    expect(renewed.err).toMatch(/copy\.db was log [0-9a-f]{16} and is another one now/);
+    expect(renewed.err).not.toContain(renewed.out.trim());
+  });
+
+  test('a file that is not there is exit code 1, none at all is exit code 2', async () => {
+    const missing = new RunningCommand(['log', 'new-history', join(folder, 'nowhere.db')]);
+    expect(await missing.ended).toBe(1);
+    expect(missing.err).toContain('there is no such file');
+    for (const argv of [['log', 'new-history'], ['log', 'old-history', 'x'], ['log']])
+      expect(await new RunningCommand(argv).ended, argv.join(' ')).toBe(2);
+  });
+
+  test('its help has an example', async () => {
+    const help = new RunningCommand(['log', 'new-history', '--help']);
+    expect(await help.ended).toBe(0);
+    expect(help.out).toContain('Examples:\n  $ rowcast log new-history copy.db\n');
+  });
+});
+
 describe('status', () => {
   test('shows streams and connections as a table, and as one line of JSON', async () => {
     const { connect, admin } = await servePrimary();

@@ -246,15 +246,16 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   append<Row>(
     stream: Stream<Row> | StreamName,
     rows: readonly Row[],
-    { attributes }: { readonly attributes?: Readonly<Record<string, unknown>> } = {},
+    options: { readonly attributes?: Readonly<Record<string, unknown>> } = {},
   ): Promise<Position> {
     try {
       this.#checkOpen();
       const name = nameOf(stream);
-      const options = attributes === undefined ? undefined : { attributes: encodeAttributes(name, attributes) };
+      const { attributes } = options;
+      const encoded = attributes === undefined ? undefined : { attributes: encodeAttributes(name, attributes) };
       // The caller may use its list again at once.
       const asGiven = this.listenerCount('appended') > 0 ? [...rows] : undefined;
-      const appended = this.#catalog.append(name, rows, options);
+      const appended = this.#catalog.append(name, rows, encoded);
       if (asGiven === undefined) return appended;
       // The caller hears of a failure; a listener that throws is no failure of the append.
       void appended.then(

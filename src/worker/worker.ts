@@ -335,6 +335,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
       case 'live':
         // Handlers may be behind, and a worker that subscribes to nothing is live by this alone.
         return queueMicrotask(() => this.#settleIfLive());
+      case 'boundary':
+        return this.#checkpoint?.handlePosition();
       case 'disconnected':
         this.#lastEnd = event.error;
         this.#logger.warn({ code: event.error.code, retryInMs: Math.round(event.retryInMs) }, event.error.message);

@@ -6,7 +6,6 @@ import {
   FollowerEnd,
   type FollowerEndOptions,
   MEMORY,
-  ORIGIN,
   ROWCAST,
   SYNAPSE,
 } from '../../../test/support/worker-ends.ts';

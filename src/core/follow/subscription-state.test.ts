@@ -88,13 +88,13 @@ const reach: Readonly<Record<Kind, (spec?: Partial<SubscriptionSpec>) => Machine
   },
 };
 
-/** What makes each input come in; `then` are the inputs that follow from it at once. */
+/** What makes each input come in; `after` are the inputs that follow from it at once. */
 const inputs: Readonly<
   Record<
     SubscriptionInput,
     {
       readonly happen: (machine: Machine) => void;
-      readonly then?: readonly SubscriptionInput[];
+      readonly after?: readonly SubscriptionInput[];
       readonly spec?: Partial<SubscriptionSpec>;
     }
   >
@@ -116,7 +116,7 @@ const inputs: Readonly<
     },
     spec: { onReset: 'now' },
   },
-  refused: { happen: ({ subscription }) => subscription.handleRefused(0, 'RESET', {}), then: ['ask'] },
+  refused: { happen: ({ subscription }) => subscription.handleRefused(0, 'RESET', {}), after: ['ask'] },
   wait: { happen: ({ subscription }) => subscription.handleRefused(0, 'UNAVAILABLE', {}) },
   release: { happen: ({ subscription }) => subscription.release() },
   'ask-again': { happen: ({ subscription }) => subscription.askAgain('start') },
@@ -146,7 +146,7 @@ describe('what the table says, the machine does', () => {
   test.each(
     cells.filter(([, , to]) => to !== 'fault' && to !== 'never').filter((cell) => !ofTheConstructor.includes(cell)),
   )('%s, %s: %s', (from, input, to) => {
-    const { happen, then = [], spec } = inputs[input];
+    const { happen, after = [], spec } = inputs[input];
     // Rows must be able to come: from now on, nothing does before HISTORY or POSITION.
     const isFromNow = spec?.from === 'now' && (from === 'asked' || from === 'beside-all' || from === 'idle');
     const machine = reach[from]({ ...spec, ...(!isFromNow && { from: at('events', 5) }) });
@@ -154,7 +154,7 @@ describe('what the table says, the machine does', () => {
     happen(machine);
     let expected = to as Kind;
     // A refusal of old, while it is released, leads to no new request.
-    if (expected === 'idle') for (const next of then) expected = subscriptionTransitions[expected][next] as Kind;
+    if (expected === 'idle') for (const next of after) expected = subscriptionTransitions[expected][next] as Kind;
     expect(machine.subscription.state.kind).toBe(expected);
     const { tally } = machine.host;
     expect(tally, 'the tally counts it').toEqual({
