@@ -1,0 +1,239 @@
+/**
+ * A trial: rounds of a workload whose changes are recorded, and of each round many images of the disk as a power cut may
+ * have left it, checked one by one. The next round begins on one of these images, as life goes on after a cut.
+ *
+ *   base ─▶ workload, killed, workload, killed, workload ─▶ trace ─▶ image, image, image …
+ *    ▲                                                                      │
+ *    └──────────────────────────────── one of them ◀────────────────────────┘
+ */
+
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Random, randomInteger, seededRandom } from '../../../src/base/random.ts';
+import { checkFolder, type Findings } from './check.ts';
+import { Disk } from './disk.ts';
+import { Facts } from './facts.ts';
+import { type Image, imageAfterCut, writeImage } from './image.ts';
+import { buildRecorder, runRecorded } from './recorder.ts';
+import { parseTrace, type TraceRecord } from './trace.ts';
+
+const WORKLOAD = fileURLToPath(new URL('workload.js', import.meta.url));
+/** Processes of a round; most are killed. */
+const PROCESSES = 2;
+/** Changes of files that an append makes, roughly: a kill is to come in the middle of a workload, or else never. */
+const CHANGES_PER_APPEND = 12;
+/** A cut is often this near before a sync, when most is pending. */
+const NEAR_SYNC = 12;
+
+export interface RoundOptions {
+  readonly seed: number;
+  /** What the log is opened with, and so what is promised of it. */
+  readonly synchronous: 'full' | 'normal';
+  /** What is promised, where it is not what the log was opened for: to see the checks fail. */
+  readonly promised?: 'full' | 'normal';
+  readonly checkpoint?: 'file' | 'unsynced';
+  /** Of each process. */
+  readonly appends: number;
+  readonly images: number;
+  /** False for a round that is expected to fail. */
+  readonly keepsFailures?: boolean;
+}
+
+export interface Failure {
+  readonly image: number;
+  readonly text: string;
+}
+
+export interface RoundResult {
+  readonly images: number;
+  readonly acknowledged: number;
+  readonly changes: number;
+  /** Images in which something was pending at the cut. */
+  readonly unsynced: number;
+  /** Images in which rows were lost that had been seen. */
+  readonly withLoss: number;
+  readonly failures: readonly Failure[];
+  /** Where a round with failures was kept, for checkKeptImage. */
+  readonly kept?: string;
+}
+
+/** Everything that a trial keeps on disk; removed at its end, but for rounds that failed. */
+export class Trial {
+  /** In memory where that is possible: images are many. */
+  readonly #folder = realpathSync(mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'rowcast-power-')));
+  readonly #recorder = buildRecorder(this.#folder);
+  /** Where the next round begins. */
+  #base: Base | undefined;
+  #rounds = 0;
+
+  /**
+   * Runs the workload on what the last round left, and checks images of it.
+   * @throws Error when the trial itself is at fault
+   */
+  async round(options: RoundOptions): Promise<RoundResult> {
+    const folder = join(this.#folder, `round-${this.#rounds++}`);
+    record(folder, this.#recorder, options, this.#base);
+    const next = join(folder, 'next');
+    const { known, ...result } = await checkRound(folder, options, { keepAs: next });
+    this.#base = known === undefined ? undefined : { folder: next, known };
+    if (result.failures.length > 0 && options.keepsFailures !== false)
+      return { ...result, kept: keep(folder, options) };
+    rmSync(join(folder, 'root'), { recursive: true });
+    rmSync(join(folder, 'trace'));
+    return result;
+  }
+
+  /** The next round begins with an empty disk. */
+  startAfresh(): void {
+    this.#base = undefined;
+  }
+
+  close(): void {
+    rmSync(this.#folder, { recursive: true });
+  }
+}
+
+/** Checks one image of a round that was kept, and leaves it in a folder to look at, as it was before it was opened. */
+export async function checkKeptImage(kept: string, image: number, keepAs: string): Promise<RoundResult> {
+  const options = JSON.parse(readFileSync(join(kept, 'options.json'), 'utf8')) as RoundOptions;
+  const { known: _, ...result } = await checkRound(kept, options, { only: image, keepAs });
+  return result;
+}
+
+/** A folder that lies on the disk, and what is known of it, as lines of the workload. */
+interface Base {
+  readonly folder: string;
+  readonly known: string;
+}
+
+function record(folder: string, recorder: string, options: RoundOptions, base: Base | undefined): void {
+  const { seed, synchronous, appends, checkpoint = 'file' } = options;
+  const random = seededRandom(seed);
+  const root = join(folder, 'root');
+  const trace = join(folder, 'trace');
+  mkdirSync(root, { recursive: true });
+  if (base !== undefined) {
+    cpSync(base.folder, root, { recursive: true });
+    cpSync(base.folder, join(folder, 'base'), { recursive: true });
+  }
+  const disk = Disk.of(root);
+  writeFileSync(join(folder, 'known.ndjson'), base?.known ?? '');
+  writeFileSync(trace, '');
+  for (let run = 1; run <= PROCESSES; run++) {
+    const argv = [WORKLOAD, root, synchronous, String(seed * PROCESSES + run), String(appends), checkpoint];
+    runRecorded({ recorder, root, trace, argv, killAt: randomInteger(random, 1, appends * CHANGES_PER_APPEND) });
+  }
+  for (const change of parseTrace(readFileSync(trace))) disk.apply(change);
+  const difference = disk.differenceFrom(root);
+  if (difference !== undefined) throw new Error(`the recorder has missed something: ${difference}`);
+}
+
+interface RoundChecks {
+  /** This image alone. */
+  readonly only?: number;
+  /** Where one image is left, as it was before it was opened: `only`, or else one that the next round may begin with. */
+  readonly keepAs: string;
+}
+
+async function checkRound(
+  folder: string,
+  options: RoundOptions,
+  { only, keepAs }: RoundChecks,
+): Promise<RoundResult & { readonly known: string | undefined }> {
+  const { seed, synchronous, promised = synchronous, images } = options;
+  const records = parseTrace(readFileSync(join(folder, 'trace')));
+  const base = join(folder, 'base');
+  const disk = existsSync(base) ? Disk.of(base) : new Disk();
+  const facts = new Facts();
+  facts.hear(readFileSync(join(folder, 'known.ndjson'), 'utf8'));
+  const kept = only ?? randomInteger(seededRandom(seed), 0, images - 1);
+  const failures: Failure[] = [];
+  let known: string | undefined;
+  let unsynced = 0;
+  let withLoss = 0;
+  let applied = 0;
+  const cuts = only === undefined ? allCuts(records, seed, images) : [cutOf(records, seed, only)];
+  for (const { number, at, random } of cuts) {
+    for (; applied < at; applied++) {
+      const change = records[applied]!;
+      disk.apply(change);
+      if (change.kind === 'say') facts.hear(change.text);
+    }
+    const image = imageAfterCut(disk, random);
+    if (image.pending > 0) unsynced++;
+    const place = join(folder, 'image');
+    writeImage(image, place);
+    if (number === kept) writeImage(image, keepAs);
+    const findings = await checkFolder(place, facts, promised);
+    rmSync(place, { recursive: true });
+    if (findings.lost > 0) withLoss++;
+    if (findings.faults.length > 0) failures.push({ image: number, text: describe(image, at, findings.faults) });
+    else if (number === kept) known = knownAfterCut(facts, findings);
+  }
+  return {
+    images: cuts.length,
+    acknowledged: facts.acknowledged,
+    changes: records.length,
+    unsynced,
+    withLoss,
+    failures,
+    known,
+  };
+}
+
+interface Cut {
+  readonly number: number;
+  /** Before this record of the trace. */
+  readonly at: number;
+  /** For what survives. */
+  readonly random: Random;
+}
+
+/** In the order of the trace, so that it is gone through once. */
+function allCuts(records: readonly TraceRecord[], seed: number, images: number): Cut[] {
+  const cuts = Array.from({ length: images }, (_, number) => cutOf(records, seed, number));
+  return cuts.sort((a, b) => a.at - b.at);
+}
+
+function cutOf(records: readonly TraceRecord[], seed: number, number: number): Cut {
+  const random = seededRandom(seed * 1_000_003 + number);
+  let at = randomInteger(random, 0, records.length);
+  if (random.next() < 0.5) {
+    const sync = records.findIndex(({ kind }, i) => i >= at && (kind === 'sync' || kind === 'sync-directory'));
+    if (sync !== -1) at = Math.max(0, sync - Math.floor(random.next() ** 2 * NEAR_SYNC));
+  }
+  return { number, at, random };
+}
+
+function describe({ mood, pending }: Image, at: number, faults: readonly string[]): string {
+  const some = faults.slice(0, 5).join('\n  ');
+  return `cut before record ${at}, ${pending} changes pending, survived: ${mood}\n  ${some}`;
+}
+
+/** What the next round may take for granted, as lines of the workload: all that the cut has left, and no more. */
+function knownAfterCut(facts: Facts, { streams, checkpoint }: Findings): string {
+  const said: unknown[] = [];
+  for (const [stream, { earliest, batches }] of streams) {
+    for (const [token, [row]] of batches) {
+      said.push({ begun: stream, batch: row!.batch, of: row!.of }, { acknowledged: stream, batch: row!.batch, token });
+    }
+    said.push({ trimming: stream, upTo: earliest - 1 }, { trimmed: stream, upTo: earliest - 1 });
+    // Of a log that has lost its end, the worker may have had more.
+    const position = checkpoint.find(([name]) => name === stream)?.[1].token ?? 0;
+    for (const [token, batch] of facts.of(stream).applied)
+      if (token <= position) said.push({ had: stream, token, batch });
+  }
+  said.push({ closed: true }, { saved: checkpoint });
+  return said.map((fact) => `${JSON.stringify(fact)}\n`).join('');
+}
+
+/** Out of the way of the trial's end. */
+function keep(folder: string, options: RoundOptions): string {
+  const kept = mkdtempSync(join(tmpdir(), 'rowcast-power-kept-'));
+  for (const name of ['base', 'trace', 'known.ndjson'])
+    if (existsSync(join(folder, name))) cpSync(join(folder, name), join(kept, name), { recursive: true });
+  writeFileSync(join(kept, 'options.json'), JSON.stringify(options));
+  return kept;
+}
