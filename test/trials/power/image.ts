@@ -8,7 +8,7 @@ import {
   Contents,
   type Disk,
   type DiskDirectory,
-  DiskFile,
+  type DiskFile,
   type DiskNode,
   type FileChange,
 } from './disk.ts';
