@@ -11,6 +11,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { TraceRecord } from './trace.ts';
 
+/** A disk writes this much or nothing of it. Larger pieces are torn at its borders. */
+export const SECTOR_BYTES = 512;
+
 export type FileChange =
   | { readonly kind: 'write'; readonly at: number; readonly data: Buffer }
   | { readonly kind: 'truncate'; readonly size: number };
@@ -25,6 +28,8 @@ export class DiskFile {
   readonly now: Contents = new Contents();
   readonly durable: Contents = new Contents();
   pending: FileChange[] = [];
+  /** By where a sector begins: what it may hold instead of what is durable, after a sync that failed. The last is what the system has. */
+  readonly doubtful: Map<number, readonly Buffer[]> = new Map();
   /** Something may have been written past the trace, through shared memory: the contents are unknown. */
   isMapped = false;
 
@@ -34,9 +39,48 @@ export class DiskFile {
   }
 
   sync(): void {
-    for (const change of this.pending) this.durable.apply(change);
+    for (const change of this.pending) {
+      this.durable.apply(change);
+      for (const at of sectorsOf(change)) this.#settle(at);
+      if (change.kind === 'truncate')
+        for (const at of this.doubtful.keys()) if (at >= change.size) this.doubtful.delete(at);
+    }
     this.pending = [];
   }
+
+  /** The system forgets what it could not write: no later sync writes it, and what is on the disk nobody knows. */
+  failSync(): void {
+    const memory = this.memory();
+    for (const change of this.pending) {
+      memory.apply(change);
+      for (const at of sectorsOf(change)) {
+        const versions = this.doubtful.get(at) ?? [];
+        this.doubtful.set(at, [...versions, Buffer.from(memory.sector(at))]);
+      }
+    }
+    this.durable.resize(this.now.size);
+    this.pending = [];
+  }
+
+  /** As the system has it in memory, without what is pending. */
+  memory(): Contents {
+    const memory = Contents.of(this.durable);
+    for (const [at, versions] of this.doubtful) memory.write(at, versions.at(-1)!);
+    return memory;
+  }
+
+  /** A sector that was written again is written whole. */
+  #settle(at: number): void {
+    if (this.doubtful.delete(at) && at < this.durable.size) this.durable.write(at, this.now.sector(at));
+  }
+}
+
+/** Where the sectors begin that a change writes to. */
+export function sectorsOf(change: FileChange): number[] {
+  if (change.kind === 'truncate') return [];
+  const first = Math.floor(change.at / SECTOR_BYTES);
+  const end = Math.ceil((change.at + change.data.length) / SECTOR_BYTES);
+  return Array.from({ length: end - first }, (_, i) => (first + i) * SECTOR_BYTES);
 }
 
 export class DiskDirectory {
@@ -77,6 +121,10 @@ export class Contents {
 
   get bytes(): Buffer {
     return this.#buffer.subarray(0, this.size);
+  }
+
+  sector(at: number): Buffer {
+    return this.bytes.subarray(at, at + SECTOR_BYTES);
   }
 
   apply(change: FileChange): void {
@@ -139,6 +187,8 @@ export class Disk {
         return this.#file(record.inode).change({ kind: 'truncate', size: record.size });
       case 'sync':
         return this.#file(record.inode).sync();
+      case 'sync-failed':
+        return this.#file(record.inode).failSync();
       case 'map':
         this.#file(record.inode).isMapped = true;
         return;

@@ -124,6 +124,20 @@ test('a rename that was not synced has happened or not, and the file that it nam
   );
 });
 
+test('after a sync that failed nobody knows what is there, whatever is synced later, until it is written again', () => {
+  const failed: TraceRecord[] = [
+    made('a', FILE),
+    wrote(FILE, 0, 'old'),
+    synced(FILE),
+    syncedRoot,
+    wrote(FILE, 0, 'new'),
+    { kind: 'sync-failed', inode: FILE },
+    synced(FILE),
+  ];
+  expect(textsOf(diskAfter(...failed), 'a')).toEqual(new Set(['old', 'new']));
+  expect(textsOf(diskAfter(...failed, wrote(FILE, 2, '!'), synced(FILE)), 'a')).toEqual(new Set(['ne!']));
+});
+
 test('what lies in a new directory is there only where the directory is', () => {
   const disk = diskAfter(
     { kind: 'make-directory', path: 'in' },

@@ -11,10 +11,9 @@ import {
   type DiskFile,
   type DiskNode,
   type FileChange,
+  SECTOR_BYTES,
+  sectorsOf,
 } from './disk.ts';
-
-/** A disk writes this much or nothing of it. Larger pieces are torn at its borders. */
-const SECTOR_BYTES = 512;
 
 /** What survives of the changes that were not synced. One for a whole image, since an evenly mixed one is one kind alone. */
 const moods = ['none', 'all', 'first', 'last', 'some', 'some sectors', 'all but one'] as const;
@@ -70,10 +69,14 @@ function contentsAfterCut(file: DiskFile, mood: Mood, random: Random): Buffer {
   // SQLite's own shared memory: it means nothing once nobody has it open, so it may be anything.
   if (file.isMapped) return randomBytes(file.now.size, random);
   const image = Contents.of(file.durable);
+  for (const [at, versions] of file.doubtful) {
+    const chosen = mood === 'all' ? versions.length : mood === 'none' ? 0 : randomInteger(random, 0, versions.length);
+    if (chosen > 0) image.write(at, versions[chosen - 1]!);
+  }
   if (file.pending.length === 0) return image.bytes;
   // A sector is written as it is in the system's memory then: with every change before, also those that did not reach the
   // disk by themselves.
-  const memory = Contents.of(file.durable);
+  const memory = file.memory();
   const survives = survivors(file.pending.length, mood, random);
   // Where a file became longer and its new data did not arrive, there are zeros, or what the disk had there before.
   const filler = random.next() < 0.5 ? undefined : random;
@@ -124,8 +127,7 @@ function writeSectors(image: Contents, { memory, change, survives, filler }: Sec
   const end = change.at + change.data.length;
   // The size is the file's own record: it may arrive though the data does not.
   grow(image, end, filler, 'at least');
-  const first = Math.floor(change.at / SECTOR_BYTES) * SECTOR_BYTES;
-  for (let at = first; at < end; at += SECTOR_BYTES) {
+  for (const at of sectorsOf(change)) {
     if (survives()) image.write(at, memory.bytes.subarray(at, Math.min(at + SECTOR_BYTES, image.size, memory.size)));
   }
 }

@@ -5,6 +5,7 @@
  *   RECORDER_ROOT     the folder, as realpath gives it
  *   RECORDER_TRACE    the file to which the records are appended
  *   RECORDER_KILL_AT  the process gets SIGKILL instead of its n-th change of the folder
+ *   RECORDER_FAIL_AT  its n-th sync of a file says EIO
  *
  * What goes to stdout is recorded too, in the same order, and goes nowhere else: it is what the process has told the
  * world. No fsync reaches the disk: what is durable is for the reader of the trace to say, and so the trial is fast.
@@ -27,7 +28,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum operation { OPEN = 1, WRITE, TRUNCATE, SYNC, SYNC_DIRECTORY, RENAME, UNLINK, MAKE_DIRECTORY, REMOVE_DIRECTORY, LINK, MAP, SAY };
+enum operation { OPEN = 1, WRITE, TRUNCATE, SYNC, SYNC_DIRECTORY, RENAME, UNLINK, MAKE_DIRECTORY, REMOVE_DIRECTORY, LINK, MAP, SAY, SYNC_FAILED };
 
 /* 32 bytes, little-endian as the machine is; followed by the path and the data. */
 struct header {
@@ -54,7 +55,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static const char *root;
 static size_t root_size;
 static int trace = -1;
-static long kill_at, changes;
+static long kill_at, changes, fail_at, syncs;
 
 #define REAL(name) \
   static __typeof__(name) *real_##name; \
@@ -65,13 +66,18 @@ static void fail(const char *what) {
   abort();
 }
 
+static long number_of(const char *name) {
+  const char *text = getenv(name);
+  return text == NULL ? 0 : atol(text);
+}
+
 __attribute__((constructor)) static void begin(void) {
   const char *file = getenv("RECORDER_TRACE");
   root = getenv("RECORDER_ROOT");
   if (file == NULL || root == NULL) return;
   root_size = strlen(root);
-  const char *text = getenv("RECORDER_KILL_AT");
-  kill_at = text == NULL ? 0 : atol(text);
+  kill_at = number_of("RECORDER_KILL_AT");
+  fail_at = number_of("RECORDER_FAIL_AT");
   REAL(open);
   trace = real_open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (trace < 0) fail("cannot open the trace");
@@ -281,10 +287,12 @@ MAPS(mmap64, off64_t)
 static int sync_recorded(struct descriptor *descriptor) {
   pthread_mutex_lock(&mutex);
   count_change();
+  int is_failing = descriptor->kind == OUR_FILE && ++syncs == fail_at;
   if (descriptor->kind == OUR_DIRECTORY) record(SYNC_DIRECTORY, 0, 0, descriptor->path, NULL, 0);
-  else record(SYNC, descriptor->inode, 0, NULL, NULL, 0);
+  else record(is_failing ? SYNC_FAILED : SYNC, descriptor->inode, 0, NULL, NULL, 0);
   pthread_mutex_unlock(&mutex);
-  return 0;
+  if (is_failing) errno = EIO;
+  return is_failing ? -1 : 0;
 }
 
 int fsync(int fd) {

@@ -37,10 +37,12 @@ export interface RecordedRun {
   readonly argv: readonly string[];
   /** SIGKILL instead of this change of the folder, counted from 1; none where it makes fewer. */
   readonly killAt: number;
+  /** This sync of a file, counted from 1, fails. */
+  readonly failAt?: number;
 }
 
 /** Runs a Node program to its end. @throws Error with its stderr when it failed */
-export function runRecorded({ recorder, root, trace, argv, killAt }: RecordedRun): void {
+export function runRecorded({ recorder, root, trace, argv, killAt, failAt }: RecordedRun): void {
   const { status, signal, stderr } = spawnSync(process.execPath, [...argv], {
     encoding: 'utf8',
     env: {
@@ -49,6 +51,7 @@ export function runRecorded({ recorder, root, trace, argv, killAt }: RecordedRun
       RECORDER_ROOT: root,
       RECORDER_TRACE: trace,
       RECORDER_KILL_AT: String(killAt),
+      ...(failAt !== undefined && { RECORDER_FAIL_AT: String(failAt) }),
       // Files go through libc, where the recorder sees them.
       UV_USE_IO_URING: '0',
     },

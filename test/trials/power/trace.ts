@@ -14,6 +14,7 @@ const kinds = [
   'link',
   'map',
   'say',
+  'sync-failed',
 ] as const;
 
 /** Paths are relative to the folder that was recorded, which is the empty path. */
@@ -27,7 +28,7 @@ export type TraceRecord =
     }
   | { readonly kind: 'write'; readonly inode: number; readonly at: number; readonly data: Buffer }
   | { readonly kind: 'truncate'; readonly inode: number; readonly size: number }
-  | { readonly kind: 'sync'; readonly inode: number }
+  | { readonly kind: 'sync' | 'sync-failed'; readonly inode: number }
   | { readonly kind: 'sync-directory'; readonly path: string }
   | { readonly kind: 'rename' | 'link'; readonly from: string; readonly to: string }
   | { readonly kind: 'unlink' | 'make-directory' | 'remove-directory'; readonly path: string }
@@ -63,6 +64,7 @@ function parseRecord(bytes: Buffer): TraceRecord {
     case 'truncate':
       return { kind, inode, size: at };
     case 'sync':
+    case 'sync-failed':
     case 'map':
       return { kind, inode };
     case 'rename':

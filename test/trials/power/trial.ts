@@ -34,6 +34,8 @@ export interface RoundOptions {
   /** What is promised, where it is not what the log was opened for: to see the checks fail. */
   readonly promised?: 'full' | 'normal';
   readonly checkpoint?: 'file' | 'unsynced';
+  /** In each process one sync fails, at random. */
+  readonly failsSyncs?: boolean;
   /** Of each process. */
   readonly appends: number;
   readonly images: number;
@@ -123,7 +125,9 @@ function record(folder: string, recorder: string, options: RoundOptions, base: B
   writeFileSync(trace, '');
   for (let run = 1; run <= PROCESSES; run++) {
     const argv = [WORKLOAD, root, synchronous, String(seed * PROCESSES + run), String(appends), checkpoint];
-    runRecorded({ recorder, root, trace, argv, killAt: randomInteger(random, 1, appends * CHANGES_PER_APPEND) });
+    const killAt = randomInteger(random, 1, appends * CHANGES_PER_APPEND);
+    const failAt = options.failsSyncs === true ? randomInteger(random, 1, appends / 2) : undefined;
+    runRecorded({ recorder, root, trace, argv, killAt, ...(failAt !== undefined && { failAt }) });
   }
   for (const change of parseTrace(readFileSync(trace))) disk.apply(change);
   const difference = disk.differenceFrom(root);

@@ -89,6 +89,7 @@ const worker = createWorker({
     kindOfCheckpoint === 'file' ? fileCheckpoint(checkpointPath) : unsyncedCheckpoint(checkpointPath),
   ),
 });
+worker.on('error', handleFailed);
 worker.on('reset', ({ stream }) => say({ reset: stream }));
 for (const { name } of streams) {
   const options = { from: 'checkpoint', fallback: 'start', onReset: 'earliest' };
@@ -96,9 +97,18 @@ for (const { name } of streams) {
 }
 const started = worker.start();
 
+/** The disk has failed. What an application does then is up to it: this one ends, in good order or at once. */
+function handleFailed(error) {
+  if (!error.code?.startsWith('LOG_') && error.code !== 'CHECKPOINT_FAILED') throw error;
+  say({ failed: error.code });
+  if (integer(0, 1) === 0) process.exit(0);
+  hasFailed = true;
+}
+
 let next = 0;
+let hasFailed = false;
 async function keepWriting(writer) {
-  while (next < Number(appends)) {
+  while (next < Number(appends) && !hasFailed) {
     const batch = `${seed}/${process.pid}/${writer}/${next++}`;
     const stream = streams[integer(0, 2)].name;
     const of = integer(1, stream === 'large' ? 12 : 4);
@@ -122,6 +132,6 @@ await Promise.all(Array.from({ length: WRITERS }, (_, writer) => keepWriting(wri
 await started;
 for (const { name } of streams)
   await worker.waitFor(name, primary.status().streams.find((s) => s.stream === name).latest);
-await worker.stop();
-await primary.close();
-say({ closed: true });
+await worker.stop().catch(handleFailed);
+await primary.close().catch(handleFailed);
+if (!hasFailed) say({ closed: true });
