@@ -3,7 +3,18 @@
 export { type Clock, type Millis, systemClock, type Timer } from './base/clock.ts';
 export { type Random, seededRandom, systemRandom } from './base/random.ts';
 export type { Chunk } from './log/chunk.ts';
-export type { Hint, HintListener, Log, LogOptions, ReadOptions } from './log/log.ts';
+export type {
+  AppendOptions,
+  EraEvent,
+  Log,
+  LogHealth,
+  LogOptions,
+  ReadOptions,
+  RowsEvent,
+  Source,
+  SourceEvent,
+  SourceListener,
+} from './log/log.ts';
 export { memoryLog } from './log/memory.ts';
 export type { Batch, BatchLimits } from './core/model/batch.ts';
 export {
@@ -16,8 +27,16 @@ export {
   RowcastError,
   UsageError,
 } from './core/model/errors.ts';
+export type { History } from './core/model/history.ts';
 export type { Logger } from './core/model/logger.ts';
-export type { Bounds, Page } from './core/model/page.ts';
+export type { BatchAttributes, Bounds, Page, Verdict } from './core/model/page.ts';
+export {
+  formatPosition,
+  formatPositions,
+  parsePosition,
+  parsePositions,
+  type Position,
+} from './core/model/position.ts';
 export type { RowText, RowValidator, RowVerdict } from './core/model/row.ts';
 export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
@@ -32,7 +51,6 @@ export {
   type StreamStatus,
 } from './primary/primary.ts';
 export type { UpstreamCommand } from './core/wire/command.ts';
-export type { Position } from './core/follow/interests.ts';
 export {
   defaultPrimaryLimits,
   defaultWorkerLimits,

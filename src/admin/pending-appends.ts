@@ -1,5 +1,5 @@
 /**
- * GroupCommit that are on their way: several at a time, so that they share commits, and a bounded number, so that whoever sends rows
+ * Appends that are on their way: several at a time, so that they share commits, and a bounded number, so that whoever sends rows
  * faster than they become durable has to wait.
  */
 

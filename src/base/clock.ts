@@ -10,6 +10,8 @@ export interface Timer {
 export interface Clock {
   /** Ms since 1970. Never runs backwards within a process, even when the system's clock is set. */
   now(): Millis;
+  /** Ms since 1970 as the system's clock says now: for people to read. It jumps when the clock is set: measure nothing by it. */
+  wallNow(): Millis;
   /** Calls `wake` once, after `delayMs` and at most about a thirtieth of it later; with 0, when everyone else has had a turn. It keeps the process alive: a worker that waits to connect again has not ended. */
   wakeIn(delayMs: Millis, wake: () => void): Timer;
 }
@@ -22,6 +24,7 @@ const DELAY_PER_SLACK = 32;
 
 export const systemClock: Clock = {
   now: () => performance.timeOrigin + performance.now(),
+  wallNow: () => Date.now(),
   wakeIn(delayMs, wake) {
     if (delayMs <= 0) {
       const handle = setImmediate(wake);

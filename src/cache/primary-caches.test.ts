@@ -22,7 +22,9 @@ async function setUp(options: Partial<PrimaryOptions> = {}): Promise<Setup> {
   const deployment = deploy();
   const stream = defineCachesStream();
   const primary = await deployment.primary({ streams: [stream], ...options });
-  const caches = createCaches(primary, { clock: { now: () => NOW + 0.5, wakeIn: () => ({ cancel: () => {} }) } });
+  const caches = createCaches(primary, {
+    clock: { now: () => NOW + 0.5, wallNow: () => NOW + 0.5, wakeIn: () => ({ cancel: () => {} }) },
+  });
   const reader = deployment.worker();
   const rows = new Collector<InvalidationRow>();
   reader.subscribe(stream, { from: 'now' }, rows.handler);

@@ -228,7 +228,7 @@ describe('append', () => {
   test('long input shows its progress at a terminal, and wipes it at the end', async () => {
     const { admin } = await servePrimary();
     let now = 0;
-    const clock = { now: () => (now += 600), wakeIn: () => ({ cancel: () => {} }) };
+    const clock = { now: () => (now += 600), wallNow: () => now, wakeIn: () => ({ cancel: () => {} }) };
     const stdin = new PassThrough();
     const stderr = Object.assign(new PassThrough().setEncoding('utf8'), { isTTY: true });
     const command = new RunningCommand(['append', 'events', '--admin', admin], { terminal: { stdin, stderr, clock } });

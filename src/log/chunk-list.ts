@@ -2,7 +2,7 @@
 
 import { assert } from '../base/assert.ts';
 import type { Token } from '../core/model/token.ts';
-import { type Chunk, chunkAfter } from './chunk.ts';
+import { type Chunk, chunkAfter, chunkBytes, rowsOfChunkAfter } from './chunk.ts';
 import type { ReadOptions } from './log.ts';
 
 /** Dropped slots are given back once they are this many and half of all: a drop moves nothing, and memory stays bounded. */
@@ -11,7 +11,6 @@ const SLOTS_WORTH_MOVING = 1_024;
 export class ChunkList {
   #slots: (Chunk | undefined)[] = [];
   #start = 0;
-  #rows = 0;
 
   get first(): Chunk | undefined {
     return this.#slots[this.#start];
@@ -22,20 +21,19 @@ export class ChunkList {
   }
 
   get rows(): number {
-    return this.#rows;
+    const { first, last } = this;
+    return first === undefined ? 0 : last!.rowsUpTo - first.rowsUpTo + first.rows;
   }
 
   append(chunk: Chunk): void {
     assert(this.last === undefined || this.last.upTo === chunk.after, 'a chunk to join on to the one before it');
     this.#slots.push(chunk);
-    this.#rows += chunk.rows;
   }
 
   dropFirst(): Chunk | undefined {
     const chunk = this.first;
     if (chunk === undefined) return undefined;
     this.#slots[this.#start++] = undefined;
-    this.#rows -= chunk.rows;
     if (
       this.#start === this.#slots.length ||
       (this.#start >= SLOTS_WORTH_MOVING && this.#start * 2 >= this.#slots.length)
@@ -46,17 +44,30 @@ export class ChunkList {
     return chunk;
   }
 
-  /** The chunks that follow `after`, the first one cut there, up to the one that reaches `maxBytes`. */
+  /** The chunks of one history that follow `after`, the first one cut there, up to the one that reaches `maxBytes`. */
   read({ after, maxBytes }: ReadOptions): Chunk[] {
     const chunks: Chunk[] = [];
     let bytes = 0;
     for (let i = this.#indexOfFirstBeyond(after); i < this.#slots.length; i++) {
-      const chunk = chunkAfter(this.#slots[i]!, after);
+      const slot = this.#slots[i]!;
+      if (chunks.length > 0 && slot.history !== chunks[0]!.history) break;
+      const chunk = chunkAfter(slot, after);
       chunks.push(chunk);
-      bytes += chunk.lines.length;
+      bytes += chunkBytes(chunk);
       if (bytes >= maxBytes) break;
     }
     return chunks;
+  }
+
+  /** The chunk that holds the token, which is one that is kept. */
+  at(token: Token): Chunk {
+    return this.#slots[this.#indexOfFirstBeyond(token - 1)]!;
+  }
+
+  /** About how many rows follow `after`: a chunk that `after` cuts counts by its share of tokens. */
+  rowsAfter(after: Token): number {
+    const chunk = this.#slots[this.#indexOfFirstBeyond(after)];
+    return chunk === undefined ? 0 : this.last!.rowsUpTo - chunk.rowsUpTo + rowsOfChunkAfter(chunk, after);
   }
 
   #indexOfFirstBeyond(after: Token): number {

@@ -1,21 +1,44 @@
 /** From chunks to the page that a read answers with, and the refusal of a read that began too early. */
 
 import { LogError } from '../core/model/errors.ts';
-import type { Bounds, Page } from '../core/model/page.ts';
+import type { BatchAttributes, Bounds, Page } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { Chunk } from './chunk.ts';
+import { type Chunk, moveAttributes } from './chunk.ts';
 
 const NOTHING: Uint8Array = Buffer.alloc(0);
 
-/** One buffer for all of the neighbouring chunks, and no copy when one chunk is all of it. No chunk: the reader has everything. */
-export function pageOf(stream: StreamName, chunks: readonly Chunk[], latest: Token): Page {
+/**
+ * One buffer for all of the neighbouring chunks of one history, and no copy when one chunk is all of it.
+ * No chunk: the reader has everything.
+ */
+export function pageOf(stream: StreamName, chunks: readonly Chunk[], { latest, history }: Bounds): Page {
   const last = chunks[chunks.length - 1];
-  if (last === undefined) return { stream, lines: NOTHING, rows: 0, upTo: latest, hasMore: false };
-  const lines = chunks.length === 1 ? last.lines : Buffer.concat(chunks.map((chunk) => chunk.lines));
+  if (last === undefined)
+    return { stream, lines: NOTHING, rows: 0, upTo: latest, hasMore: false, history, attributes: undefined };
   let rows = 0;
   for (const chunk of chunks) rows += chunk.rows;
-  return { stream, lines, rows, upTo: last.upTo, hasMore: last.upTo < latest };
+  const attributes = attributesOf(chunks);
+  return {
+    stream,
+    lines: chunks.length === 1 ? last.lines : Buffer.concat(chunks.map((chunk) => chunk.lines)),
+    rows,
+    upTo: last.upTo,
+    hasMore: last.upTo < latest,
+    history: last.history,
+    attributes,
+  };
+}
+
+function attributesOf(chunks: readonly Chunk[]): readonly BatchAttributes[] | undefined {
+  if (chunks.length === 1) return chunks[0]!.attributes;
+  let all: BatchAttributes[] | undefined;
+  let bytes = 0;
+  for (const { lines, attributes } of chunks) {
+    if (attributes !== undefined) (all ??= []).push(...moveAttributes(attributes, bytes));
+    bytes += lines.length;
+  }
+  return all;
 }
 
 /** @throws LogError LOG_GAP */

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { defaultBatchLimits } from '../core/model/batch.ts';
+import type { Position } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { GroupCommit, encodeChunks } from './group-commit.ts';
 import { memoryLog } from './memory.ts';
@@ -19,14 +20,19 @@ function setUp(): { appends: GroupCommit; commits: number[] } {
     check: () => {},
     commit: (batches) =>
       Array.from(batches, ([stream, ofStream]) => {
-        const chunks = encodeChunks({ stream, latest, batches: ofStream, now: 0 });
-        latest += ofStream.length;
-        commits.push(ofStream.length);
-        return { stream, latest, chunks };
+        const history = '0123456789abcdef.1764281400.a1b2c3d4';
+        const chunks = encodeChunks({ ...ofStream, stream, latest, rowsUpTo: latest, history, atMs: 0, logMs: 0 });
+        latest += ofStream.batches.length;
+        commits.push(ofStream.batches.length);
+        return { kind: 'rows', stream, latest, chunks };
       }),
     soon: (flush) => void setImmediate(flush),
   });
   return { appends, commits };
+}
+
+async function tokenOf(append: Promise<Position>): Promise<number> {
+  return (await append).token;
 }
 
 /** What would end the process, unless the program goes on after an uncaught exception. */
@@ -53,9 +59,9 @@ describe('a listener that throws', () => {
     appends.watch(() => {
       if (hints++ === 0) throw fault;
     });
-    const waiting = [1, 2, 3].map(async () => appends.append('events', [LARGE_ROW]));
+    const waiting = [1, 2, 3].map(async () => tokenOf(appends.append('events', [LARGE_ROW])));
     expect(await Promise.all(waiting)).toEqual([1, 2, 3]);
-    expect(await appends.append('events', ['4'])).toBe(4);
+    expect(await tokenOf(appends.append('events', ['4']))).toBe(4);
     expect(uncaught).toEqual([fault]);
   });
 
@@ -65,7 +71,7 @@ describe('a listener that throws', () => {
     appends.watch(() => {
       throw new Error(`hint ${++hints}`);
     });
-    const waiting = [1, 2, 3].map(async () => appends.append('events', [LARGE_ROW]));
+    const waiting = [1, 2, 3].map(async () => tokenOf(appends.append('events', [LARGE_ROW])));
     expect(() => appends.flush()).toThrow('hint 1');
     expect(await Promise.all(waiting)).toEqual([1, 2, 3]);
   });
@@ -79,7 +85,7 @@ test('a listener may flush: all is committed once, in order', async () => {
     isFirst = false;
     appends.flush();
   });
-  const waiting = [1, 2, 3, 4].map(async () => appends.append('events', [LARGE_ROW]));
+  const waiting = [1, 2, 3, 4].map(async () => tokenOf(appends.append('events', [LARGE_ROW])));
   appends.flush();
   expect(await Promise.all(waiting)).toEqual([1, 2, 3, 4]);
   expect(commits).toEqual([1, 1, 1, 1]);
@@ -89,9 +95,9 @@ test('what listeners append while all is flushed has commits of its own, later',
   const { appends, commits } = setUp();
   const further: Promise<number>[] = [];
   appends.watch(() => {
-    if (further.length < 2) further.push(appends.append('events', ['"further"']));
+    if (further.length < 2) further.push(tokenOf(appends.append('events', ['"further"'])));
   });
-  const waiting = appends.append('events', ['"first"']);
+  const waiting = tokenOf(appends.append('events', ['"first"']));
   appends.flush();
   expect(await waiting).toBe(1);
   expect(commits).toEqual([1]);
@@ -108,7 +114,7 @@ test('a commit is bounded also where rows are tiny', async () => {
 
 test('between the commits of a flood others have a turn, in the memory log too', async () => {
   const log = memoryLog();
-  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits });
+  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits, catalog: '$streams' });
   let commits = 0;
   let turns = 0;
   log.watch(() => commits++);

@@ -9,11 +9,15 @@
 import type { Millis } from '../base/clock.ts';
 import { Queue } from '../base/queue.ts';
 import { encodeBatch, LONGEST_UTF8_BYTES_PER_UNIT } from '../core/model/batch.ts';
+import type { AttributesText } from '../core/model/attributes.ts';
+import type { History } from '../core/model/history.ts';
+import type { BatchAttributes } from '../core/model/page.ts';
+import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Chunk } from './chunk.ts';
-import type { Hint, HintListener } from './log.ts';
+import type { AppendOptions, RowsEvent, SourceEvent, SourceListener } from './log.ts';
 
 /** Large enough that catch-up moves few records, small enough that a page of a few hundred KiB is not far exceeded. A larger batch is one chunk. */
 const MAX_CHUNK_BYTES = 256 * 1024;
@@ -26,28 +30,36 @@ const MAX_COMMIT_UNITS = 512 * 1024;
 /** What a row costs beside its characters, counted in characters. */
 const ROW_UNITS = 64;
 
-/** The rows of each batch that waits, in order. */
-export type WaitingBatches = ReadonlyMap<StreamName, readonly (readonly RowText[])[]>;
+/** What waits for one stream. */
+export interface WaitingBatches {
+  /** The rows of each batch, in order. */
+  readonly batches: readonly (readonly RowText[])[];
+  /** By the place of their batch in `batches`; left out where none has some. */
+  readonly attributes?: ReadonlyMap<number, AttributesText> | undefined;
+}
+
+export type WaitingStreams = ReadonlyMap<StreamName, WaitingBatches>;
 
 export interface GroupCommitOptions {
   /** Throws what is wrong with a batch. */
-  readonly check: (stream: StreamName, rows: readonly RowText[]) => void;
+  readonly check: (stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined) => void;
   /** Makes all of it durable or none, and says what became of it; each batch has taken the next token of its stream. */
-  readonly commit: (batches: WaitingBatches) => readonly Committed[];
+  readonly commit: (waiting: WaitingStreams) => readonly Committed[];
   /** Calls back soon: what is appended until then shares the first commit. */
   readonly soon: (flush: () => void) => void;
 }
 
-export interface Committed {
-  readonly stream: StreamName;
-  readonly latest: Token;
+/** What became of one stream, as it is announced. */
+export interface Committed extends RowsEvent {
+  /** At least one, all of the era of this commit. */
   readonly chunks: readonly Chunk[];
 }
 
 interface Waiting {
   readonly stream: StreamName;
   readonly rows: readonly RowText[];
-  readonly resolve: (token: Token) => void;
+  readonly attributes: AttributesText | undefined;
+  readonly resolve: (position: Position) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -55,7 +67,7 @@ export class GroupCommit {
   readonly #check: GroupCommitOptions['check'];
   readonly #commit: GroupCommitOptions['commit'];
   readonly #soon: GroupCommitOptions['soon'];
-  readonly #watches = new Set<{ readonly listener: HintListener }>();
+  readonly #watches = new Set<{ readonly listener: SourceListener }>();
   readonly #waiting = new Queue<Waiting>();
   #isScheduled = false;
 
@@ -65,18 +77,18 @@ export class GroupCommit {
     this.#soon = soon;
   }
 
-  watch(listener: HintListener): () => void {
+  watch(listener: SourceListener): () => void {
     // An object of its own, so that a listener that watches twice is told twice and each end ends one.
     const watch = { listener };
     this.#watches.add(watch);
     return () => void this.#watches.delete(watch);
   }
 
-  append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
+  append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position> {
     return new Promise((resolve, reject) => {
       // What it throws here rejects the promise.
-      this.#check(stream, rows);
-      this.#waiting.push({ stream, rows, resolve, reject });
+      this.#check(stream, rows, options);
+      this.#waiting.push({ stream, rows, attributes: options?.attributes, resolve, reject });
       this.#schedule(this.#soon);
     });
   }
@@ -124,7 +136,7 @@ export class GroupCommit {
       return;
     }
     try {
-      for (const hint of committed) this.#announce(hint);
+      for (const event of committed) this.#announce(event);
     } finally {
       resolveAll(group, committed);
     }
@@ -137,54 +149,76 @@ export class GroupCommit {
       if (waiting === undefined) break;
       group.push(waiting);
       for (let i = 0; i < waiting.rows.length; i++) units += waiting.rows[i]!.length + ROW_UNITS;
+      if (waiting.attributes !== undefined) units += waiting.attributes.length;
     }
     return group;
   }
 
-  #announce(hint: Hint): void {
-    for (const { listener } of this.#watches) listener(hint);
+  #announce(event: SourceEvent): void {
+    for (const { listener } of this.#watches) listener(event);
   }
 }
 
-function byStream(group: readonly Waiting[]): WaitingBatches {
-  const batches = new Map<StreamName, (readonly RowText[])[]>();
-  for (const { stream, rows } of group) {
-    const ofStream = batches.get(stream);
-    if (ofStream === undefined) batches.set(stream, [rows]);
-    else ofStream.push(rows);
+function byStream(group: readonly Waiting[]): WaitingStreams {
+  const streams = new Map<
+    StreamName,
+    { batches: (readonly RowText[])[]; attributes: Map<number, AttributesText> | undefined }
+  >();
+  for (const { stream, rows, attributes } of group) {
+    let waiting = streams.get(stream);
+    if (waiting === undefined) {
+      waiting = { batches: [], attributes: undefined };
+      streams.set(stream, waiting);
+    }
+    if (attributes !== undefined) (waiting.attributes ??= new Map()).set(waiting.batches.length, attributes);
+    waiting.batches.push(rows);
   }
-  return batches;
+  return streams;
 }
 
 function resolveAll(group: readonly Waiting[], committed: readonly Committed[]): void {
-  const reached = new Map(committed.map(({ stream, chunks }) => [stream, { token: chunks[0]!.after }]));
-  for (const { stream, resolve } of group) resolve(++reached.get(stream)!.token);
+  const reached = new Map(
+    committed.map(({ stream, chunks }) => [stream, { token: chunks[0]!.after, history: chunks[0]!.history }]),
+  );
+  for (const { stream, resolve } of group) {
+    const at = reached.get(stream)!;
+    resolve({ stream, token: ++at.token, history: at.history });
+  }
 }
 
-export interface EncodeOptions {
+export interface EncodeOptions extends WaitingBatches {
   readonly stream: StreamName;
+  /** The last token, and the rows up to it, before these batches. */
   readonly latest: Token;
-  readonly batches: readonly (readonly RowText[])[];
-  readonly now: Millis;
+  readonly rowsUpTo: number;
+  readonly history: History;
+  readonly atMs: Millis;
+  readonly logMs: Millis;
 }
 
 /** Where the lines of a chunk are written before its size is known; a chunk gets bytes of its own. */
 const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_BYTES);
 
 /** Gives the batches the tokens after `latest` and writes their lines: the one place where a row becomes bytes. */
-export function encodeChunks({ stream, latest, batches, now }: EncodeOptions): Chunk[] {
+export function encodeChunks(options: EncodeOptions): Chunk[] {
+  const { stream, latest, batches, history, atMs, logMs } = options;
   const chunks: Chunk[] = [];
+  let { rowsUpTo } = options;
   let after = latest;
   let upTo = latest;
   let rows = 0;
   let bytes = 0;
+  let attributes: BatchAttributes[] | undefined;
   const finishChunk = (lines: Uint8Array): void => {
-    chunks.push({ after, upTo, rows, atMs: now, lines });
+    rowsUpTo += rows;
+    chunks.push({ after, upTo, rows, rowsUpTo, history, atMs, logMs, lines, attributes });
     after = upTo;
     rows = 0;
     bytes = 0;
+    attributes = undefined;
   };
-  for (const batch of batches) {
+  for (let i = 0; i < batches.length; i++) {
+    const batch = batches[i]!;
     const text = encodeBatch(stream, upTo + 1, batch);
     // Bytes are counted only where they might be too many: counting costs as much as writing.
     const isCountNeeded = bytes + text.length * LONGEST_UTF8_BYTES_PER_UNIT > MAX_CHUNK_BYTES;
@@ -192,6 +226,8 @@ export function encodeChunks({ stream, latest, batches, now }: EncodeOptions): C
     if (rows > 0 && bytes + textBytes > MAX_CHUNK_BYTES) finishChunk(Buffer.from(scratch.subarray(0, bytes)));
     upTo++;
     rows += batch.length;
+    const json = options.attributes?.get(i);
+    if (json !== undefined) (attributes ??= []).push({ token: upTo, at: bytes, json });
     if (textBytes > MAX_CHUNK_BYTES) finishChunk(Buffer.from(text));
     else bytes += scratch.write(text, bytes);
   }

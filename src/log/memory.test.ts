@@ -4,7 +4,8 @@ import { seededRandom } from '../base/random.ts';
 import { defaultBatchLimits } from '../core/model/batch.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { logSuite } from '../testing/log-suite.ts';
-import type { Hint } from './log.ts';
+import { watchRows } from '../testing/log-suite-place.ts';
+import type { RowsEvent } from './log.ts';
 import { memoryLog } from './memory.ts';
 
 logSuite(test, { name: 'memory log', create: ({ clock }) => memoryLog({ clock }), durable: false });
@@ -13,7 +14,7 @@ test('a memory log draws its id from the chance it was given', async () => {
   const ids = await Promise.all(
     [1, 1, 2].map(async (seed) => {
       const log = memoryLog({ random: seededRandom(seed) });
-      await log.open({ streams: [], limits: defaultBatchLimits });
+      await log.open({ streams: [], limits: defaultBatchLimits, catalog: '$streams' });
       return log.id;
     }),
   );
@@ -24,9 +25,9 @@ test('a memory log draws its id from the chance it was given', async () => {
 
 test('appends to a memory log in one turn share a chunk, and the page is that chunk', async () => {
   const log = memoryLog();
-  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits });
-  const hints: Hint[] = [];
-  log.watch((hint) => void hints.push(hint));
+  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits, catalog: '$streams' });
+  const hints: RowsEvent[] = [];
+  watchRows(log, (hint) => void hints.push(hint));
   await Promise.all([log.append('events', ['1']), log.append('events', ['2', '3'])]);
   expect(hints.map(({ chunks }) => chunks?.map(({ after, upTo, rows }) => ({ after, upTo, rows })))).toEqual([
     [{ after: 0, upTo: 2, rows: 3 }],

@@ -2,51 +2,49 @@
 
 import { type Clock, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
+import { checkAttributes } from '../core/model/attributes.ts';
 import { checkBatch } from '../core/model/batch.ts';
-import type { Bounds, Page } from '../core/model/page.ts';
+import { formatHistory, type History, LOG_ID_DIGITS } from '../core/model/history.ts';
+import type { Bounds, Page, Verdict } from '../core/model/page.ts';
+import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
-import type { Retention, StreamName } from '../core/model/stream.ts';
+import type { Stream, StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import { GroupCommit, type Committed, encodeChunks, type WaitingBatches } from './group-commit.ts';
-import { ChunkList } from './chunk-list.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
-import type { HintListener, Log, LogOptions, ReadOptions } from './log.ts';
-import { LOG_ID_DIGITS, logIsOpen, notOpen, noSuchStream } from './usage-errors.ts';
-import { mayDropOldest } from './retention.ts';
+import { madeRow, nextEra } from './era.ts';
+import { type Committed, encodeChunks, GroupCommit, type WaitingBatches, type WaitingStreams } from './group-commit.ts';
+import { KeptStream } from './kept-stream.ts';
+import type { AppendOptions, Log, LogHealth, LogOptions, ReadOptions, SourceListener } from './log.ts';
+import { logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
 
 export interface MemoryLogOptions {
   readonly clock?: Clock;
   readonly random?: Random;
 }
 
-/** A log in memory. Each `open` starts another history. */
+/** A log in memory. Each `open` starts another log, with an id of its own. */
 export function memoryLog({ clock = systemClock, random = systemRandom }: MemoryLogOptions = {}): Log {
   return new MemoryLog(clock, random);
 }
 
-interface KeptStream {
-  readonly retain: Retention;
-  readonly chunks: ChunkList;
-  /** Of the rows that were trimmed or dropped, the highest token. */
-  gone: Token;
-  latest: Token;
-}
-
 interface Opened extends LogOptions {
+  readonly declared: ReadonlyMap<StreamName, Stream>;
+  /** The declared streams and the catalog. */
   readonly kept: ReadonlyMap<StreamName, KeptStream>;
 }
 
 class MemoryLog implements Log {
   readonly name = 'memory';
+  readonly health: LogHealth = 'ok';
   readonly #clock: Clock;
   readonly #random: Random;
   // A microtask: appends of one turn share a chunk, and nothing waits longer than its caller's turn.
   readonly #commits = new GroupCommit({
-    check: (stream, rows) => this.#check(stream, rows),
-    commit: (batches) => this.#commit(batches),
+    check: (stream, rows, options) => this.#check(stream, rows, options),
+    commit: (waiting) => this.#commit(waiting),
     soon: queueMicrotask,
   });
-  #id: string | undefined;
+  #identity: { readonly id: string; readonly era: History } | undefined;
   #opened: Opened | undefined;
 
   constructor(clock: Clock, random: Random) {
@@ -55,43 +53,57 @@ class MemoryLog implements Log {
   }
 
   get id(): string {
-    if (this.#id === undefined) throw notOpen(this.name);
-    return this.#id;
+    return this.#requireIdentity().id;
+  }
+
+  get era(): History {
+    return this.#requireIdentity().era;
   }
 
   async open(options: LogOptions): Promise<void> {
     if (this.#opened !== undefined) throw logIsOpen(this.name);
-    const kept = options.streams.map(({ name, retain }): [StreamName, KeptStream] => [
-      name,
-      { retain, chunks: new ChunkList(), gone: 0, latest: 0 },
-    ]);
-    this.#opened = { ...options, kept: new Map(kept) };
-    this.#id = randomHex(this.#random, LOG_ID_DIGITS);
+    const wallMs = this.#clock.wallNow();
+    const id = randomHex(this.#random, LOG_ID_DIGITS);
+    this.#identity = { id, era: formatHistory({ logId: id, ...nextEra(0, wallMs, this.#random) }) };
+    const names = [...options.streams.map(({ name }) => name), options.catalog];
+    this.#opened = {
+      ...options,
+      declared: new Map(options.streams.map((stream) => [stream.name, stream])),
+      kept: new Map(names.map((name) => [name, new KeptStream(id)])),
+    };
+    const made = options.streams.map(({ name }) => [madeRow(name, wallMs)]);
+    if (made.length > 0) this.#appendTo(options.catalog, { batches: made, attributes: undefined });
   }
 
-  append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
-    return this.#commits.append(stream, rows);
+  append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position> {
+    return this.#commits.append(stream, rows, options);
+  }
+
+  judge(position: Position): Verdict {
+    return this.#stream(position.stream).judge(position);
   }
 
   read(stream: StreamName, options: ReadOptions): Page {
-    const { chunks, latest } = this.#stream(stream);
-    refuseGap(this.name, stream, options.after, this.bounds(stream));
-    return pageOf(stream, chunks.read(options), latest);
+    const kept = this.#stream(stream);
+    refuseGap(this.name, stream, options.after, kept.bounds);
+    return pageOf(stream, kept.read(options), kept.bounds);
   }
 
   bounds(stream: StreamName): Bounds {
-    const { gone, latest } = this.#stream(stream);
-    return { earliest: gone + 1, latest };
+    return this.#stream(stream).bounds;
   }
 
-  watch(listener: HintListener): () => void {
+  rowsAfter(stream: StreamName, after: Token): number {
+    return this.#stream(stream).rowsAfter(after);
+  }
+
+  watch(listener: SourceListener): () => void {
     return this.#commits.watch(listener);
   }
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
-    const kept = this.#stream(stream);
-    kept.gone = Math.max(kept.gone, Math.min(upTo, kept.latest));
-    while (kept.chunks.first !== undefined && kept.chunks.first.upTo <= kept.gone) kept.chunks.dropFirst();
+    this.#requireDeclared(stream);
+    this.#stream(stream).trim(upTo);
   }
 
   async close(): Promise<void> {
@@ -102,25 +114,42 @@ class MemoryLog implements Log {
     }
   }
 
-  #check(stream: StreamName, rows: readonly RowText[]): void {
-    this.#stream(stream);
-    checkBatch(stream, rows, this.#requireOpen().limits);
+  #check(stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined): void {
+    this.#requireDeclared(stream);
+    const { limits } = this.#requireOpen();
+    checkBatch(stream, rows, limits);
+    if (options?.attributes !== undefined) checkAttributes(stream, options.attributes, limits);
   }
 
-  #commit(batches: WaitingBatches): Committed[] {
-    const now = this.#clock.now();
-    return Array.from(batches, ([stream, ofStream]) => {
-      const kept = this.#stream(stream);
-      const chunks = encodeChunks({ stream, latest: kept.latest, batches: ofStream, now });
-      for (const chunk of chunks) {
-        kept.chunks.append(chunk);
-        kept.latest = chunk.upTo;
-      }
-      while (mayDropOldest(kept.retain, { rows: kept.chunks.rows, oldest: kept.chunks.first, now })) {
-        kept.gone = Math.max(kept.gone, kept.chunks.dropFirst()!.upTo);
-      }
-      return { stream, latest: kept.latest, chunks };
+  #commit(waiting: WaitingStreams): Committed[] {
+    return Array.from(waiting, ([stream, batches]) => {
+      const committed = this.#appendTo(stream, batches);
+      this.#stream(stream).shed(this.#requireDeclared(stream).retain, this.#clock.now());
+      return committed;
     });
+  }
+
+  #appendTo(stream: StreamName, batches: WaitingBatches): Committed {
+    const kept = this.#stream(stream);
+    const chunks = encodeChunks({
+      batches: batches.batches,
+      attributes: batches.attributes,
+      stream,
+      latest: kept.bounds.latest,
+      rowsUpTo: kept.rowsUpTo,
+      history: this.era,
+      atMs: this.#clock.wallNow(),
+      logMs: this.#clock.now(),
+    });
+    kept.append(chunks);
+    return { kind: 'rows', stream, latest: kept.bounds.latest, chunks };
+  }
+
+  /** What may be appended to: the catalog may not. */
+  #requireDeclared(stream: StreamName): Stream {
+    const declared = this.#requireOpen().declared.get(stream);
+    if (declared === undefined) throw noSuchStream(this.name, stream);
+    return declared;
   }
 
   #stream(stream: StreamName): KeptStream {
@@ -132,5 +161,10 @@ class MemoryLog implements Log {
   #requireOpen(): Opened {
     if (this.#opened === undefined) throw notOpen(this.name);
     return this.#opened;
+  }
+
+  #requireIdentity(): { readonly id: string; readonly era: History } {
+    if (this.#identity === undefined) throw notOpen(this.name);
+    return this.#identity;
   }
 }

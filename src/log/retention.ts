@@ -7,7 +7,8 @@ import type { Chunk } from './chunk.ts';
 export interface KeptRows {
   /** Rows kept in all, the oldest chunk's included. */
   readonly rows: number;
-  readonly oldest: Pick<Chunk, 'rows' | 'atMs'> | undefined;
+  readonly oldest: Pick<Chunk, 'rows' | 'logMs'> | undefined;
+  /** The log's own time (Chunk.logMs). */
   readonly now: Millis;
 }
 
@@ -19,5 +20,5 @@ export function mayDropOldest(
   if (oldest === undefined) return false;
   if (keepRows === undefined && keepAgeMs === undefined) return false;
   if (keepRows !== undefined && rows - oldest.rows < keepRows) return false;
-  return keepAgeMs === undefined || oldest.atMs <= now - keepAgeMs;
+  return keepAgeMs === undefined || oldest.logMs <= now - keepAgeMs;
 }

@@ -46,7 +46,7 @@ afterEach(async () => {
 
 async function opened(options: Partial<SqliteLogOptions> = {}): Promise<Log> {
   const log = sqliteLog({ path, ...options });
-  await log.open({ streams: [events], limits: defaultBatchLimits });
+  await log.open({ streams: [events], limits: defaultBatchLimits, catalog: '$streams' });
   toClose.push(log);
   return log;
 }
@@ -95,28 +95,31 @@ test('the database of another application is LOG_DAMAGED and stays as it is', as
   expect(readFileSync(path).equals(before)).toBe(true);
 });
 
-test('a log of a newer format is LOG_UNAVAILABLE, with the advice to upgrade', async () => {
+test('a log of a newer format is LOG_FORMAT, with the advice to upgrade', async () => {
   await writeLog();
-  edit('PRAGMA user_version = 3');
+  edit('PRAGMA user_version = 4');
   expect(await refusal(opened())).toMatchObject({
-    code: 'LOG_UNAVAILABLE',
-    message: expect.stringMatching(/format 3.*upgrade Rowcast/) as string,
+    code: 'LOG_FORMAT',
+    message: expect.stringMatching(/format 4.*reads format 3.*upgrade/) as string,
   });
 });
 
-test('a log of format 1, which counted rows with each append, is opened with all its rows', async () => {
+test('a log of an older format is LOG_FORMAT, says how to move its rows, and stays as it is', async () => {
   await writeLog();
-  edit('ALTER TABLE streams ADD COLUMN rows INTEGER NOT NULL DEFAULT 3');
-  edit('PRAGMA user_version = 1');
-  for (let time = 0; time < 2; time++) {
-    const log = await opened();
-    expect(log.bounds('events')).toEqual({ earliest: 1, latest: 3 + time });
-    expect(await log.append('events', ['"more"'])).toBe(4 + time);
-    await log.close();
+  for (const version of [1, 2]) {
+    edit(`PRAGMA user_version = ${version}`);
+    const before = readFileSync(path);
+    expect(await refusal(opened())).toMatchObject({
+      code: 'LOG_FORMAT',
+      message: expect.stringMatching(
+        new RegExp(`format ${version}.*rowcast follow events --from start --json.*rowcast append events`),
+      ) as string,
+    });
+    expect(readFileSync(path).equals(before)).toBe(true);
   }
 });
 
-test('in a file of format 1, whose pages are larger, the WAL is moved as early as in any other', async () => {
+test('in a file whose pages are larger the WAL is moved as early as in any other', async () => {
   const older = new Database(path);
   older.pragma('page_size = 16384');
   older.exec('VACUUM');
@@ -139,7 +142,7 @@ test('a log is closed in good order while someone else writes: all rows are ther
   await log.close();
   other.exec('ROLLBACK');
   other.close();
-  expect((await opened()).bounds('events')).toEqual({ earliest: 1, latest: 1 });
+  expect((await opened()).bounds('events')).toMatchObject({ earliest: 1, latest: 1 });
 });
 
 test('a truncated file is LOG_DAMAGED, at once or when it is read, wherever it was cut', async () => {
@@ -155,7 +158,7 @@ test('a truncated file is LOG_DAMAGED, at once or when it is read, wherever it w
 test('an empty file is a new log', async () => {
   writeFileSync(path, '');
   const log = await opened();
-  expect(log.bounds('events')).toEqual({ earliest: 1, latest: 0 });
+  expect(log.bounds('events')).toMatchObject({ earliest: 1, latest: 0 });
 });
 
 test('a byte that changed within the rows is LOG_DAMAGED when it is read, and the rows before it can be read', async () => {
@@ -195,7 +198,8 @@ const missing: ReadonlyArray<readonly [what: string, sql: string]> = [
   ['table of chunks', 'DROP TABLE "rows of events"'],
   ['record of the stream', 'DELETE FROM streams'],
   ['table of streams', 'DROP TABLE streams'],
-  ['id', 'DELETE FROM meta'],
+  ['id', `DELETE FROM meta WHERE name = 'log id'`],
+  ['era', `DELETE FROM meta WHERE name = 'era'`],
 ];
 for (const [what, sql] of missing) {
   test(`a log without its ${what} is LOG_DAMAGED when it is opened`, async () => {
@@ -270,9 +274,9 @@ test('appends while someone else writes to the file are LOG_LOCKED, and those af
   ]);
   expect(refused).toEqual(['LOG_LOCKED', 'LOG_LOCKED']);
   expect(await refusedCode(log.trim('events', 1))).toBe('LOG_LOCKED');
-  expect(log.bounds('events')).toEqual({ earliest: 1, latest: 1 });
+  expect(log.bounds('events')).toMatchObject({ earliest: 1, latest: 1 });
   other.exec('ROLLBACK');
-  expect(await log.append('events', ['4'])).toBe(2);
+  expect(await log.append('events', ['4'])).toMatchObject({ token: 2 });
   expect(await log.read('events', { after: 0, maxBytes: 1_000 })).toMatchObject({ rows: 2, upTo: 2 });
 });
 
@@ -296,9 +300,9 @@ test('a log whose disk is full says LOG_FULL, keeps nothing of what it refused, 
     message: expect.stringContaining(path) as string,
   });
   expect(hints).toBe(appended);
-  expect(log.bounds('events')).toEqual({ earliest: 1, latest: appended });
+  expect(log.bounds('events')).toMatchObject({ earliest: 1, latest: appended });
   await log.trim('events', 5);
-  expect(await log.append('events', [row])).toBe(appended + 1);
+  expect(await log.append('events', [row])).toMatchObject({ token: appended + 1 });
   await log.close();
   const again = await opened();
   expect(await again.read('events', { after: 5, maxBytes: 10_000_000 })).toMatchObject({

@@ -7,12 +7,13 @@ import Database from 'better-sqlite3';
 
 import type { Millis } from '../base/clock.ts';
 import { LogError } from '../core/model/errors.ts';
+import { isLogId } from '../core/model/history.ts';
 import { damaged } from './sqlite-errors.ts';
 
 /** `Rowc`: how `file` and we recognise a Rowcast log among SQLite databases. */
 const APPLICATION_ID = 0x526f7763;
 /** In `user_version`. Raised when an older Rowcast could not read what a newer one writes. */
-const FORMAT_VERSION = 2;
+const FORMAT_VERSION = 3;
 
 /** How long a commit waits, and with it the process, for a person who writes with the sqlite3 shell. */
 const BUSY_TIMEOUT_MS: Millis = 250;
@@ -27,13 +28,10 @@ const TABLES = `
     name TEXT PRIMARY KEY,
     rows_table TEXT NOT NULL UNIQUE COLLATE NOCASE,
     latest INTEGER NOT NULL,
-    earliest INTEGER NOT NULL
+    earliest INTEGER NOT NULL,
+    rows_up_to INTEGER NOT NULL,
+    base_era TEXT NOT NULL
   ) WITHOUT ROWID;`;
-
-/** Format 1 wrote `latest` and a count of rows with each append. A column is taken, nothing is lost. */
-const FROM_FORMAT_1 = `
-  ALTER TABLE streams DROP COLUMN rows;
-  PRAGMA user_version = ${FORMAT_VERSION};`;
 
 export type Synchronous = 'full' | 'normal';
 
@@ -126,17 +124,13 @@ function prepareDatabase(database: Database.Database, { path, synchronous, maxPa
   // macOS: there fsync alone leaves the rows in the disk's own cache.
   database.pragma('fullfsync = ON');
   database.pragma('cell_size_check = ON');
-  // Files of format 1 have larger pages.
+  // A file that someone else made may have other pages.
   const pageBytes = database.pragma('page_size', { simple: true }) as number;
   database.pragma(`wal_autocheckpoint = ${CHECKPOINT_BYTES / pageBytes}`);
   if (maxPages !== undefined) database.pragma(`max_page_count = ${maxPages}`);
   if (isNew) createTables(database, newId());
-  else if (database.pragma('user_version', { simple: true }) === 1)
-    database.transaction(() => database.exec(FROM_FORMAT_1)).immediate();
   const id = database.prepare<[], string>(`SELECT value FROM meta WHERE name = 'log id'`).pluck().get();
-  if (id === undefined) throw damaged(path, 'it has no log id');
-  // SQLite opens a file that it may only read without a word; this write finds out now, not at the first append.
-  database.exec(`UPDATE meta SET value = value WHERE name = 'log id'`);
+  if (id === undefined || !isLogId(id)) throw damaged(path, 'it has no log id');
   return id;
 }
 
@@ -145,15 +139,22 @@ function recognise(database: Database.Database, path: string): boolean {
   const applicationId = database.pragma('application_id', { simple: true });
   const version = database.pragma('user_version', { simple: true }) as number;
   if (applicationId === APPLICATION_ID) {
-    if (version <= FORMAT_VERSION) return false;
-    throw new LogError(
-      'LOG_UNAVAILABLE',
-      `cannot open ${path}: a newer Rowcast wrote it (format ${version}, this one reads ${FORMAT_VERSION}): upgrade Rowcast`,
-    );
+    if (version === FORMAT_VERSION) return false;
+    throw otherFormat(path, version);
   }
   const entries = database.prepare<[], number>('SELECT count(*) FROM sqlite_schema').pluck().get();
   if (applicationId === 0 && version === 0 && entries === 0) return true;
   throw damaged(path, 'it is the SQLite database of another application');
+}
+
+function otherFormat(path: string, version: number): LogError {
+  const what = `cannot open ${path}: it is of format ${version}, and this Rowcast reads format ${FORMAT_VERSION}`;
+  const todo =
+    version > FORMAT_VERSION
+      ? 'a newer Rowcast wrote it: upgrade'
+      : `serve it with the Rowcast that wrote it, on other ports, and move each stream to a new file of this one: ` +
+        `\`rowcast follow events --from start --json --connect OLD | jq -c '.rows[]' | rowcast append events --admin NEW\``;
+  return new LogError('LOG_FORMAT', `${what}; ${todo} (docs/operations.md, "Another format")`);
 }
 
 function createTables(database: Database.Database, id: string): void {
@@ -161,7 +162,7 @@ function createTables(database: Database.Database, id: string): void {
     database.pragma(`application_id = ${APPLICATION_ID}`);
     database.pragma(`user_version = ${FORMAT_VERSION}`);
     database.exec(TABLES);
-    database.prepare(`INSERT INTO meta (name, value) VALUES ('log id', ?)`).run(id);
+    database.prepare(`INSERT INTO meta (name, value) VALUES ('log id', ?), ('era', ?)`).run(id, '0.00000000');
   });
   create.immediate();
 }

@@ -6,9 +6,13 @@ import type Database from 'better-sqlite3';
 
 import type { Millis } from '../base/clock.ts';
 import type { LogError } from '../core/model/errors.ts';
+import { type History, LOG_ID_DIGITS, parseEra } from '../core/model/history.ts';
+import type { BatchAttributes, Bounds, Verdict } from '../core/model/page.ts';
+import type { Position } from '../core/model/position.ts';
 import type { Retention, Stream, StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import { type Chunk, chunkAfter } from './chunk.ts';
+import { type Chunk, chunkAfter, chunkBytes, rowsOfChunkAfter } from './chunk.ts';
+import { judgePosition } from './judge.ts';
 import type { ReadOptions } from './log.ts';
 import { mayDropOldest } from './retention.ts';
 
@@ -17,83 +21,122 @@ const MAX_DROPS_PER_COMMIT = 1_000;
 
 /** How far a stream reaches, in memory. */
 export interface Extent {
-  readonly latest: Token;
-  readonly earliest: Token;
-  /** Of all chunks kept, also those that a trim took from the oldest one; counted only for a stream that retains a number of rows. */
-  readonly rows: number;
+  readonly bounds: Bounds;
+  /** How many rows it has had. */
+  readonly rowsUpTo: number;
 }
 
 /**
- * What the table `streams` says of one. Not written with each append, which would cost a page each time: `latest` is that of the last trim
- * or close, and the chunks behind it say the rest.
+ * What the table `streams` says of one. Not written with each append, which would cost a page each time: `latest` and
+ * `rows_up_to` are those of the last trim or close, and the chunks behind it say the rest.
  */
 interface StreamRecord {
   readonly rows_table: string;
   readonly latest: Token;
   readonly earliest: Token;
+  readonly rows_up_to: number;
+  readonly base_era: unknown;
 }
 
-type ChunkRecord = [after: unknown, upTo: unknown, rows: unknown, atMs: unknown, crc: unknown, lines: unknown];
+type ChunkRecord = [
+  after: unknown,
+  upTo: unknown,
+  rows: unknown,
+  rowsUpTo: unknown,
+  era: unknown,
+  atMs: unknown,
+  logMs: unknown,
+  crc: unknown,
+  attributes: unknown,
+  lines: unknown,
+];
 
+/** A chunk without its lines, which stand behind all else in a record: reading one does not read them. */
 interface Edge {
   readonly after: Token;
   readonly upTo: Token;
   readonly rows: number;
-  readonly atMs: Millis;
+  readonly rowsUpTo: number;
+  readonly era: unknown;
+  readonly logMs: Millis;
 }
 
 interface Statements {
-  readonly insert: Database.Statement<[Token, Token, number, Millis, number, Uint8Array]>;
+  readonly insert: Database.Statement<
+    [Token, Token, number, number, string, Millis, Millis, number, string | null, Uint8Array]
+  >;
   readonly readAfter: Database.Statement<[Token], ChunkRecord>;
+  readonly firstAfter: Database.Statement<[Token], Edge>;
   readonly oldest: Database.Statement<[], Edge>;
   readonly newest: Database.Statement<[], Edge>;
-  readonly rowsUpTo: Database.Statement<[Token], number>;
   readonly deleteUpTo: Database.Statement<[Token]>;
-  readonly saveExtent: Database.Statement<[Token, Token, StreamName]>;
+  readonly saveExtent: Database.Statement<[Token, Token, number, string, StreamName]>;
+}
+
+export interface SqliteStreamOptions {
+  readonly database: Database.Database;
+  readonly logId: string;
+  readonly stream: Pick<Stream, 'name' | 'retain'>;
+  readonly damaged: (what: string) => LogError;
 }
 
 export class SqliteStream {
   readonly #name: StreamName;
+  readonly #logId: string;
   readonly #retain: Retention;
   readonly #statements: Statements;
   readonly #damaged: (what: string) => LogError;
+  /** The table `streams` had no record of it. */
+  readonly isNew: boolean;
   /** As last committed: set by the caller, once what `append` or `trim` returned is durable. */
   extent: Extent;
-  #saved: Pick<Extent, 'latest' | 'earliest'>;
+  #savedLatest: Token;
+  /** Of the last record that was read: neighbours have the same. */
+  #lastHistory: History = '';
 
   /** Makes the stream's table when it has none. Call it within a transaction. */
-  constructor(database: Database.Database, { name, retain }: Stream, damaged: (what: string) => LogError) {
+  constructor({ database, logId, stream: { name, retain }, damaged }: SqliteStreamOptions) {
     this.#name = name;
+    this.#logId = logId;
     this.#retain = retain;
     this.#damaged = (what) => damaged(`stream ${name}: ${what}`);
-    const record = findRecord(database, name) ?? createRecord(database, name);
-    this.#saved = record;
+    const found = findRecord(database, name);
+    this.isNew = found === undefined;
+    const record = found ?? createRecord(database, name);
+    this.#savedLatest = record.latest;
     this.#statements = prepareStatements(database, quoteName(record.rows_table));
     this.extent = this.#readExtent(record);
   }
 
   append(chunks: readonly Chunk[], now: Millis): Extent {
-    let { latest, earliest, rows } = this.extent;
+    let { bounds, rowsUpTo } = this.extent;
     for (const chunk of chunks) {
-      this.#statements.insert.run(chunk.upTo, chunk.after, chunk.rows, chunk.atMs, crc32(chunk.lines), chunk.lines);
-      latest = chunk.upTo;
-      rows += chunk.rows;
+      const { after, upTo, rows, atMs, logMs, lines } = chunk;
+      const era = eraTextOf(chunk.history);
+      const attributes = attributesText(chunk.attributes);
+      ({ rowsUpTo } = chunk);
+      const crc = checksum(lines, [after, upTo, rows, rowsUpTo, era, logMs, attributes]);
+      this.#statements.insert.run(upTo, after, rows, rowsUpTo, era, atMs, logMs, crc, attributes, lines);
     }
+    const { upTo: latest, history } = chunks[chunks.length - 1]!;
+    bounds = { ...bounds, latest, history };
     let drops = 0;
     for (; drops < MAX_DROPS_PER_COMMIT; drops++) {
       const oldest = this.#oldestUnderRetention();
-      if (oldest === undefined || !mayDropOldest(this.#retain, { rows, oldest, now })) break;
+      if (oldest === undefined) break;
+      const rows = rowsUpTo - oldest.rowsUpTo + oldest.rows;
+      if (!mayDropOldest(this.#retain, { rows, oldest, now })) break;
       this.#statements.deleteUpTo.run(oldest.upTo);
-      rows -= oldest.rows;
-      earliest = Math.max(earliest, oldest.upTo + 1);
+      const earliest = Math.max(bounds.earliest, oldest.upTo + 1);
+      bounds = { ...bounds, earliest, base: this.#historyOf(oldest.era) };
     }
-    const extent = { latest, earliest, rows };
+    const extent = { bounds, rowsUpTo };
     return drops === 0 ? extent : this.#save(extent);
   }
 
   /** Something was appended since the extent was saved. */
   get isUnsaved(): boolean {
-    return this.extent.latest !== this.#saved.latest || this.extent.earliest !== this.#saved.earliest;
+    return this.extent.bounds.latest !== this.#savedLatest;
   }
 
   /** For the last time: what is missing when the file is opened again shows then. */
@@ -102,31 +145,54 @@ export class SqliteStream {
   }
 
   trim(upTo: Token): Extent {
-    const { latest, earliest, rows } = this.extent;
-    const last = Math.min(upTo, latest);
-    if (last < earliest) return this.extent;
-    const goneRows = this.#statements.rowsUpTo.get(last)!;
+    const { bounds, rowsUpTo } = this.extent;
+    const last = Math.min(upTo, bounds.latest);
+    if (last < bounds.earliest) return this.extent;
+    const base = this.#historyAt(last);
     this.#statements.deleteUpTo.run(last);
-    return this.#save({ latest, earliest: last + 1, rows: rows - goneRows });
+    return this.#save({ bounds: { ...bounds, earliest: last + 1, base }, rowsUpTo });
   }
 
-  /** The chunks that follow `after`, the first one cut there, up to the one that reaches `maxBytes`. */
+  /** The chunks of one era that follow `after`, the first one cut there, up to the one that reaches `maxBytes`. */
   read({ after, maxBytes }: ReadOptions): Chunk[] {
     const chunks: Chunk[] = [];
-    if (after >= this.extent.latest) return chunks;
+    const { latest } = this.extent.bounds;
+    if (after >= latest) return chunks;
     let reached = after;
     let bytes = 0;
     for (const record of this.#statements.readAfter.iterate(after)) {
       const chunk = chunkAfter(this.#checkChunk(record), after);
       if (chunk.after !== reached) throw this.#damaged(`the rows from ${reached + 1} to ${chunk.after} are gone`);
+      if (chunks.length > 0 && chunk.history !== chunks[0]!.history) return chunks;
       chunks.push(chunk);
       reached = chunk.upTo;
-      bytes += chunk.lines.length;
-      if (bytes >= maxBytes) return chunks;
+      bytes += chunkBytes(chunk);
+      if (bytes >= maxBytes || reached >= latest) return chunks;
     }
-    if (reached !== this.extent.latest)
-      throw this.#damaged(`the rows from ${reached + 1} to ${this.extent.latest} are gone`);
-    return chunks;
+    throw this.#damaged(`the rows from ${reached + 1} to ${latest} are gone`);
+  }
+
+  judge(position: Position): Verdict {
+    const historyAt = (token: Token): History => this.#historyAt(token);
+    return judgePosition(position, { logId: this.#logId, bounds: this.extent.bounds, historyAt });
+  }
+
+  rowsAfter(after: Token): number {
+    const { bounds, rowsUpTo } = this.extent;
+    const from = Math.max(after, bounds.earliest - 1);
+    if (from >= bounds.latest) return 0;
+    const chunk = this.#firstAfter(from);
+    return rowsUpTo - chunk.rowsUpTo + rowsOfChunkAfter(chunk, from);
+  }
+
+  #historyAt(token: Token): History {
+    return this.#historyOf(this.#firstAfter(token - 1).era);
+  }
+
+  #firstAfter(token: Token): Edge {
+    const edge = this.#statements.firstAfter.get(token);
+    if (edge === undefined) throw this.#damaged(`the rows after ${token} are gone`);
+    return edge;
   }
 
   #oldestUnderRetention(): Edge | undefined {
@@ -135,22 +201,40 @@ export class SqliteStream {
   }
 
   #save(extent: Extent): Extent {
-    this.#statements.saveExtent.run(extent.latest, extent.earliest, this.#name);
-    this.#saved = extent;
+    const { latest, earliest, base } = extent.bounds;
+    this.#statements.saveExtent.run(latest, earliest, extent.rowsUpTo, eraTextOf(base), this.#name);
+    this.#savedLatest = latest;
     return extent;
   }
 
   /** SQLite has no checksums: a flipped bit inside the lines would go out to every worker. */
-  #checkChunk([after, upTo, rows, atMs, crc, lines]: ChunkRecord): Chunk {
+  #checkChunk([after, upTo, rows, rowsUpTo, era, atMs, logMs, crc, attributes, lines]: ChunkRecord): Chunk {
     const isChunk =
-      typeof after === 'number' && typeof upTo === 'number' && typeof rows === 'number' && typeof atMs === 'number';
-    if (!isChunk || !(lines instanceof Uint8Array) || crc32(lines) !== crc)
-      throw this.#damaged(`the chunk up to ${String(upTo)} is not what was written`);
-    return { after, upTo, rows, atMs, lines };
+      typeof after === 'number' &&
+      typeof upTo === 'number' &&
+      typeof rows === 'number' &&
+      typeof rowsUpTo === 'number' &&
+      typeof era === 'string' &&
+      typeof atMs === 'number' &&
+      typeof logMs === 'number' &&
+      (attributes === null || typeof attributes === 'string') &&
+      lines instanceof Uint8Array &&
+      checksum(lines, [after, upTo, rows, rowsUpTo, era, logMs, attributes]) === crc;
+    if (!isChunk) throw this.#damaged(`the chunk up to ${String(upTo)} is not what was written`);
+    const history = this.#historyOf(era);
+    const chunk = { after, upTo, rows, rowsUpTo, history, atMs, logMs, lines };
+    return attributes === null ? chunk : { ...chunk, attributes: parseAttributes(attributes) };
+  }
+
+  #historyOf(era: unknown): History {
+    if (this.#lastHistory !== '' && eraTextOf(this.#lastHistory) === era) return this.#lastHistory;
+    if (typeof era !== 'string' || parseEra(era) === undefined) throw this.#damaged(`'${String(era)}' is no era`);
+    this.#lastHistory = `${this.#logId}.${era}`;
+    return this.#lastHistory;
   }
 
   /** What is missing at the edges shows at once; what is damaged between them shows when it is read. */
-  #readExtent({ latest, earliest }: StreamRecord): Extent {
+  #readExtent({ latest, earliest, rows_up_to: rowsUpTo, base_era: baseEra }: StreamRecord): Extent {
     const oldest = this.#statements.oldest.get();
     const newest = this.#statements.newest.get();
     const isWhole =
@@ -158,35 +242,63 @@ export class SqliteStream {
         ? earliest === latest + 1
         : oldest.after < earliest && earliest <= oldest.upTo && newest.upTo >= latest;
     if (!isWhole) throw this.#damaged(`the rows from ${earliest} to ${latest} are not all there`);
-    const reached = newest?.upTo ?? latest;
-    return {
-      latest: reached,
-      earliest,
-      rows: this.#retain.rows === undefined ? 0 : this.#statements.rowsUpTo.get(reached)!,
-    };
+    const base = this.#historyOf(baseEra);
+    if (newest === undefined) return { bounds: { earliest, latest, history: base, base }, rowsUpTo };
+    const history = this.#historyOf(newest.era);
+    return { bounds: { earliest, latest: newest.upTo, history, base }, rowsUpTo: newest.rowsUpTo };
   }
+}
+
+/** `number.random`, without the id of the log, which all have in common and `new-history` changes. */
+function eraTextOf(history: History): string {
+  return history.slice(LOG_ID_DIGITS + 1);
+}
+
+function checksum(lines: Uint8Array, head: readonly (number | string | null)[]): number {
+  return crc32(head.join(' '), crc32(lines));
+}
+
+/** The tokens, places and texts of a chunk's attributes, as one JSON text: a person at the shell can read it. */
+function attributesText(attributes: readonly BatchAttributes[] | undefined): string | null {
+  return attributes === undefined ? null : JSON.stringify(attributes.map(({ token, at, json }) => [token, at, json]));
+}
+
+function parseAttributes(text: string): BatchAttributes[] {
+  const attributes = JSON.parse(text) as [token: Token, at: number, json: string][];
+  return attributes.map(([token, at, json]) => ({ token, at, json }));
 }
 
 function findRecord(database: Database.Database, name: StreamName): StreamRecord | undefined {
   return database
-    .prepare<[StreamName], StreamRecord>('SELECT rows_table, latest, earliest FROM streams WHERE name = ?')
+    .prepare<[StreamName], StreamRecord>(
+      'SELECT rows_table, latest, earliest, rows_up_to, base_era FROM streams WHERE name = ?',
+    )
     .get(name);
 }
 
+/** Of the row before the first one, which every history has (core/model/history.ts, originOf). */
+const ORIGIN_ERA = '0.00000000';
+
 function createRecord(database: Database.Database, name: StreamName): StreamRecord {
-  const record: StreamRecord = { rows_table: freeTableName(database, name), latest: 0, earliest: 1 };
-  database.exec(`CREATE TABLE ${quoteName(record.rows_table)} (
+  const rowsTable = freeTableName(database, name);
+  database.exec(`CREATE TABLE ${quoteName(rowsTable)} (
     up_to INTEGER PRIMARY KEY,
     after INTEGER NOT NULL,
     rows INTEGER NOT NULL,
+    rows_up_to INTEGER NOT NULL,
+    era TEXT NOT NULL,
     at_ms INTEGER NOT NULL,
+    log_ms INTEGER NOT NULL,
     crc32 INTEGER NOT NULL,
+    attributes TEXT,
     lines BLOB NOT NULL
   )`);
   database
-    .prepare('INSERT INTO streams (name, rows_table, latest, earliest) VALUES (?, ?, ?, ?)')
-    .run(name, record.rows_table, record.latest, record.earliest);
-  return record;
+    .prepare(
+      `INSERT INTO streams (name, rows_table, latest, earliest, rows_up_to, base_era) VALUES (?, ?, 0, 1, 0, '${ORIGIN_ERA}')`,
+    )
+    .run(name, rowsTable);
+  return { rows_table: rowsTable, latest: 0, earliest: 1, rows_up_to: 0, base_era: ORIGIN_ERA };
 }
 
 /** `rows of events`. SQLite does not tell `Events` from `events` in the name of a table, so the second gets `rows of Events (2)`. */
@@ -199,21 +311,23 @@ function freeTableName(database: Database.Database, name: StreamName): string {
 }
 
 function prepareStatements(database: Database.Database, table: string): Statements {
-  const edge = `SELECT after, up_to AS upTo, rows, at_ms AS atMs FROM ${table} ORDER BY up_to`;
+  const edge = `SELECT after, up_to AS upTo, rows, rows_up_to AS rowsUpTo, era, log_ms AS logMs FROM ${table}`;
+  const whole = 'after, up_to, rows, rows_up_to, era, at_ms, log_ms, crc32, attributes, lines';
   return {
     insert: database.prepare(
-      `INSERT INTO ${table} (up_to, after, rows, at_ms, crc32, lines) VALUES (?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO ${table} (up_to, after, rows, rows_up_to, era, at_ms, log_ms, crc32, attributes, lines)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     readAfter: database
-      .prepare<[Token], ChunkRecord>(
-        `SELECT after, up_to, rows, at_ms, crc32, lines FROM ${table} WHERE up_to > ? ORDER BY up_to`,
-      )
+      .prepare<[Token], ChunkRecord>(`SELECT ${whole} FROM ${table} WHERE up_to > ? ORDER BY up_to`)
       .raw(),
-    oldest: database.prepare(`${edge} LIMIT 1`),
-    newest: database.prepare(`${edge} DESC LIMIT 1`),
-    rowsUpTo: database.prepare<[Token], number>(`SELECT coalesce(sum(rows), 0) FROM ${table} WHERE up_to <= ?`).pluck(),
+    firstAfter: database.prepare(`${edge} WHERE up_to > ? ORDER BY up_to LIMIT 1`),
+    oldest: database.prepare(`${edge} ORDER BY up_to LIMIT 1`),
+    newest: database.prepare(`${edge} ORDER BY up_to DESC LIMIT 1`),
     deleteUpTo: database.prepare(`DELETE FROM ${table} WHERE up_to <= ?`),
-    saveExtent: database.prepare('UPDATE streams SET latest = ?, earliest = ? WHERE name = ?'),
+    saveExtent: database.prepare(
+      'UPDATE streams SET latest = ?, earliest = ?, rows_up_to = ?, base_era = ? WHERE name = ?',
+    ),
   };
 }
 

@@ -8,9 +8,11 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import { defaultBatchLimits } from '../core/model/batch.ts';
 import { UsageError } from '../core/model/errors.ts';
+import type { Position } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { logSuite } from '../testing/log-suite.ts';
-import type { Hint, Log } from './log.ts';
+import { watchRows } from '../testing/log-suite-place.ts';
+import type { Log, RowsEvent } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixtures/${name}`, import.meta.url));
@@ -46,9 +48,13 @@ afterEach(async () => {
 
 async function opened(names: readonly string[] = ['events'], options: Partial<SqliteLogOptions> = {}): Promise<Log> {
   const log = sqliteLog({ path, ...options });
-  await log.open({ streams: names.map((name) => defineStream(name)), limits: defaultBatchLimits });
+  await log.open({ streams: names.map((name) => defineStream(name)), limits: defaultBatchLimits, catalog: '$streams' });
   toClose.push(log);
   return log;
+}
+
+async function tokenOf(append: Promise<Position>): Promise<number> {
+  return (await append).token;
 }
 
 /** What a person with the sqlite3 shell sees. */
@@ -67,15 +73,25 @@ test('a person with the sqlite3 shell can read the rows while the log is open', 
   expect(shell('SELECT after, up_to, rows, CAST(lines AS TEXT) AS lines FROM "rows of events"')).toEqual([
     { after: 0, up_to: 1, rows: 2, lines: 'RDATA events batch {"a":1}\nRDATA events 1 {"a":2}\n' },
   ]);
-  expect(shell('SELECT * FROM streams')).toEqual([
-    { name: 'events', rows_table: 'rows of events', latest: 0, earliest: 1 },
+  expect(shell("SELECT * FROM streams WHERE name = 'events'")).toEqual([
+    {
+      name: 'events',
+      rows_table: 'rows of events',
+      latest: 0,
+      earliest: 1,
+      rows_up_to: 0,
+      base_era: '0.00000000',
+    },
   ]);
+  expect(
+    shell("SELECT log.value || '.' || era AS era FROM \"rows of events\", meta AS log WHERE name = 'log id'"),
+  ).toEqual([{ era: log.era }]);
 });
 
 test('streams whose names differ only in case have tables of their own', async () => {
   await opened(['events', 'Events', 'EVENTS']);
   expect(
-    shell('SELECT rows_table FROM streams ORDER BY rows_table COLLATE NOCASE').map(
+    shell(`SELECT rows_table FROM streams WHERE name <> '$streams' ORDER BY rows_table COLLATE NOCASE`).map(
       (record) => (record as { rows_table: string }).rows_table,
     ),
   ).toEqual(['rows of events', 'rows of Events (2)', 'rows of EVENTS (3)']);
@@ -83,10 +99,10 @@ test('streams whose names differ only in case have tables of their own', async (
 
 test('1,000 concurrent appends of two streams share one commit: one hint for each stream, one chunk for each', async () => {
   const log = await opened(['a', 'b']);
-  const hints: Hint[] = [];
-  log.watch((hint) => void hints.push(hint));
+  const hints: RowsEvent[] = [];
+  watchRows(log, (hint) => void hints.push(hint));
   const tokens = await Promise.all(
-    Array.from({ length: 1_000 }, (_, i) => log.append(i % 2 === 0 ? 'a' : 'b', [`${i}`])),
+    Array.from({ length: 1_000 }, (_, i) => tokenOf(log.append(i % 2 === 0 ? 'a' : 'b', [`${i}`]))),
   );
   expect(tokens.at(-1)).toBe(500);
   expect(hints.map(({ stream, latest, chunks }) => ({ stream, latest, chunks: chunks?.length }))).toEqual([
@@ -119,14 +135,14 @@ test('when a commit fails because of one stream, the appends to all streams are 
   other.exec(
     `CREATE TRIGGER fault BEFORE INSERT ON "rows of b" BEGIN SELECT RAISE(ABORT, 'a fault for the test'); END`,
   );
-  const hints: Hint[] = [];
-  log.watch((hint) => void hints.push(hint));
+  const hints: RowsEvent[] = [];
+  watchRows(log, (hint) => void hints.push(hint));
   const settled = await Promise.allSettled([log.append('a', ['2']), log.append('b', ['2']), log.append('a', ['3'])]);
   expect(settled.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
   expect(hints).toEqual([]);
   expect(await log.read('a', { after: 0, maxBytes: 1_000 })).toMatchObject({ rows: 1, upTo: 1, hasMore: false });
   other.exec('DROP TRIGGER fault');
-  expect(await Promise.all([log.append('a', ['4']), log.append('b', ['4'])])).toEqual([2, 2]);
+  expect(await Promise.all([tokenOf(log.append('a', ['4'])), tokenOf(log.append('b', ['4']))])).toEqual([2, 2]);
 });
 
 test('a stream that got its retention late sheds its surplus over several commits', async () => {
@@ -135,11 +151,15 @@ test('a stream that got its retention late sheds its surplus over several commit
   await log.close();
   const again = sqliteLog({ path });
   toClose.push(again);
-  await again.open({ streams: [defineStream('events', { retain: { rows: 10 } })], limits: defaultBatchLimits });
+  await again.open({
+    streams: [defineStream('events', { retain: { rows: 10 } })],
+    limits: defaultBatchLimits,
+    catalog: '$streams',
+  });
   await again.append('events', ['"first"']);
-  expect(again.bounds('events')).toEqual({ earliest: 1_001, latest: 1_501 });
+  expect(again.bounds('events')).toMatchObject({ earliest: 1_001, latest: 1_501 });
   await again.append('events', ['"second"']);
-  expect(again.bounds('events')).toEqual({ earliest: 1_493, latest: 1_502 });
+  expect(again.bounds('events')).toMatchObject({ earliest: 1_493, latest: 1_502 });
 });
 
 test('a missing directory is made, and closing leaves the database whole without its WAL', async () => {
@@ -189,12 +209,12 @@ test('a flood of appends is several commits, between which everyone else has a t
   const row = JSON.stringify('x'.repeat(1_000));
   const commits: number[] = [];
   let turns = 0;
-  log.watch(({ latest }) => {
+  watchRows(log, ({ latest }) => {
     commits.push(latest);
     setImmediate(() => turns++);
   });
   const count = 5_000;
-  const tokens = await Promise.all(Array.from({ length: count }, () => log.append('events', [row])));
+  const tokens = await Promise.all(Array.from({ length: count }, () => tokenOf(log.append('events', [row]))));
   expect(tokens).toEqual(Array.from({ length: count }, (_, i) => i + 1));
   expect(commits.length).toBeGreaterThan(5);
   expect(turns).toBeGreaterThanOrEqual(commits.length - 1);

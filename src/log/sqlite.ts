@@ -1,27 +1,31 @@
 /**
  * The embedded log: one SQLite file, readable with the sqlite3 shell (`SELECT CAST(lines AS TEXT) FROM "rows of events"`).
- * GroupCommit that wait together share one commit; a record is a chunk, not a row. Reads and commits block the process, each for a page or a commit.
+ * Appends that wait together share one commit; a record is a chunk, not a row. Reads and commits block the process, each for a page or a commit.
  */
 
 import { resolve } from 'node:path';
 
 import type Database from 'better-sqlite3';
 
-import { type Clock, systemClock } from '../base/clock.ts';
+import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
+import { checkAttributes } from '../core/model/attributes.ts';
 import { checkBatch } from '../core/model/batch.ts';
 import { LogError, UsageError } from '../core/model/errors.ts';
-import type { Bounds, Page } from '../core/model/page.ts';
+import { type Era, formatEra, formatHistory, type History, LOG_ID_DIGITS, parseEra } from '../core/model/history.ts';
+import type { Bounds, Page, Verdict } from '../core/model/page.ts';
+import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import type { Stream, StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import { GroupCommit, type Committed, encodeChunks, type WaitingBatches } from './group-commit.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
-import type { HintListener, Log, LogOptions, ReadOptions } from './log.ts';
-import { LOG_ID_DIGITS, logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
+import { madeRow, nextEra } from './era.ts';
+import { type Committed, encodeChunks, GroupCommit, type WaitingBatches, type WaitingStreams } from './group-commit.ts';
+import type { AppendOptions, Log, LogHealth, LogOptions, ReadOptions, SourceListener } from './log.ts';
 import { damaged, sqliteLogError } from './sqlite-errors.ts';
 import { type FileOptions, type LogFile, openLogFile, type Synchronous } from './sqlite-file.ts';
 import { type Extent, SqliteStream } from './sqlite-stream.ts';
+import { logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
 
 export interface SqliteLogOptions {
   /** The file; it and its directory are made when missing. Beside it lie `-wal`, `-shm` and, for good, an empty `.lock`. */
@@ -53,9 +57,12 @@ export function sqliteLog(options: SqliteLogOptions): Log {
 
 interface Opened extends LogOptions {
   readonly file: LogFile;
+  readonly era: History;
+  readonly declared: ReadonlyMap<StreamName, Stream>;
+  /** The declared streams and the catalog. */
   readonly kept: ReadonlyMap<StreamName, SqliteStream>;
   /** Made once: better-sqlite3 makes a transaction in about the time in which an append is encoded. */
-  readonly appendAll: Database.Transaction<(batches: WaitingBatches, now: number) => Appended[]>;
+  readonly appendAll: Database.Transaction<(waiting: WaitingStreams) => Appended[]>;
 }
 
 interface Appended {
@@ -66,17 +73,19 @@ interface Appended {
 
 class SqliteLog implements Log {
   readonly name: string;
+  readonly health: LogHealth = 'ok';
   /** As given: it is what the person who reads a message knows. */
   readonly #path: string;
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #fileOptions: FileOptions;
   // setImmediate: everything that this turn of the event loop brings, from all connections, shares the fsync.
   readonly #commits = new GroupCommit({
-    check: (stream, rows) => this.#check(stream, rows),
-    commit: (batches) => this.#commit(batches),
+    check: (stream, rows, options) => this.#check(stream, rows, options),
+    commit: (waiting) => this.#commit(waiting),
     soon: setImmediate,
   });
-  #id: string | undefined;
+  #identity: { readonly id: string; readonly era: History } | undefined;
   #opened: Opened | undefined;
 
   constructor(
@@ -86,51 +95,61 @@ class SqliteLog implements Log {
     this.name = `sqlite ${path}`;
     this.#path = path;
     this.#clock = clock;
+    this.#random = random;
     this.#fileOptions = { path: resolve(path), synchronous, maxPages, newId: () => randomHex(random, LOG_ID_DIGITS) };
   }
 
   get id(): string {
-    if (this.#id === undefined) throw notOpen(this.name);
-    return this.#id;
+    return this.#requireIdentity().id;
+  }
+
+  get era(): History {
+    return this.#requireIdentity().era;
   }
 
   async open(options: LogOptions): Promise<void> {
     if (this.#opened !== undefined) throw logIsOpen(this.name);
     const file = this.#attempt('open', () => openLogFile(this.#fileOptions));
     try {
-      const kept = this.#attempt('open', () => this.#openStreams(file.database, options));
-      const appendAll = file.database.transaction((batches: WaitingBatches, now: number) =>
-        Array.from(batches, ([stream, ofStream]) => this.#appendTo(stream, ofStream, now)),
-      );
-      this.#opened = { ...options, file, kept, appendAll };
-      this.#id = file.id;
+      this.#opened = this.#attempt('open', () => this.#begin(file, options));
+      this.#identity = { id: file.id, era: this.#opened.era };
     } catch (error) {
       file.release();
       throw error;
     }
   }
 
-  append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
-    return this.#commits.append(stream, rows);
+  append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position> {
+    return this.#commits.append(stream, rows, options);
+  }
+
+  judge(position: Position): Verdict {
+    const kept = this.#stream(position.stream);
+    return this.#attempt('read', () => kept.judge(position));
   }
 
   read(stream: StreamName, options: ReadOptions): Page {
     const kept = this.#stream(stream);
-    refuseGap(this.name, stream, options.after, kept.extent);
+    refuseGap(this.name, stream, options.after, kept.extent.bounds);
     const chunks = this.#attempt('read', () => kept.read(options));
-    return pageOf(stream, chunks, kept.extent.latest);
+    return pageOf(stream, chunks, kept.extent.bounds);
   }
 
   bounds(stream: StreamName): Bounds {
-    const { earliest, latest } = this.#stream(stream).extent;
-    return { earliest, latest };
+    return this.#stream(stream).extent.bounds;
   }
 
-  watch(listener: HintListener): () => void {
+  rowsAfter(stream: StreamName, after: Token): number {
+    const kept = this.#stream(stream);
+    return this.#attempt('read', () => kept.rowsAfter(after));
+  }
+
+  watch(listener: SourceListener): () => void {
     return this.#commits.watch(listener);
   }
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
+    this.#requireDeclared(stream);
     const kept = this.#stream(stream);
     kept.extent = this.#attempt('trim', () => this.#transact(() => kept.trim(upTo)));
   }
@@ -157,28 +176,48 @@ class SqliteLog implements Log {
     }
   }
 
-  #openStreams(database: Database.Database, { streams }: LogOptions): Map<StreamName, SqliteStream> {
-    const damagedFile = (what: string): LogError => damaged(this.#path, what);
-    const open = database.transaction(() =>
-      streams.map((stream): [StreamName, SqliteStream] => [
-        stream.name,
-        new SqliteStream(database, stream, damagedFile),
-      ]),
-    );
-    return new Map(open.immediate());
+  /** Begins an era, makes the streams that are new and their rows of the catalog: all or nothing of it. */
+  #begin(file: LogFile, options: LogOptions): Opened {
+    const { database, id } = file;
+    const begin = (): Opened => {
+      const wallMs = this.#clock.wallNow();
+      const era = formatHistory({ logId: id, ...beginEra(file, this.#path, wallMs, this.#random) });
+      const damagedFile = (what: string): LogError => damaged(this.#path, what);
+      const openStream = (stream: Pick<Stream, 'name' | 'retain'>): SqliteStream =>
+        new SqliteStream({ database, logId: id, stream, damaged: damagedFile });
+      const kept = new Map(options.streams.map((stream) => [stream.name, openStream(stream)]));
+      const catalog = openStream({ name: options.catalog, retain: {} });
+      kept.set(options.catalog, catalog);
+      const made = options.streams
+        .filter(({ name }) => kept.get(name)!.isNew)
+        .map(({ name }) => [madeRow(name, wallMs)]);
+      if (made.length > 0) catalog.extent = this.#appendTo(catalog, options.catalog, { batches: made }, era).extent;
+      const appendAll = database.transaction((waiting: WaitingStreams) =>
+        Array.from(waiting, ([stream, batches]) => this.#appendTo(kept.get(stream)!, stream, batches, era)),
+      );
+      return {
+        ...options,
+        file,
+        era,
+        declared: new Map(options.streams.map((one) => [one.name, one])),
+        kept,
+        appendAll,
+      };
+    };
+    return database.transaction(begin).immediate();
   }
 
-  #check(stream: StreamName, rows: readonly RowText[]): void {
-    this.#stream(stream);
-    checkBatch(stream, rows, this.#requireOpen().limits);
+  #check(stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined): void {
+    this.#requireDeclared(stream);
+    const { limits } = this.#requireOpen();
+    checkBatch(stream, rows, limits);
+    if (options?.attributes !== undefined) checkAttributes(stream, options.attributes, limits);
   }
 
-  #commit(batches: WaitingBatches): Committed[] {
-    // Whole milliseconds, for the person at the shell.
-    const now = Math.floor(this.#clock.now());
+  #commit(waiting: WaitingStreams): Committed[] {
     const { appendAll } = this.#requireOpen();
     // A commit that fails is rolled back as a whole.
-    const appended = this.#attempt('append to', () => appendAll.immediate(batches, now));
+    const appended = this.#attempt('append to', () => appendAll.immediate(waiting));
     // Only now, when all of it is durable, does the log reach further.
     return appended.map(({ kept, extent, committed }) => {
       kept.extent = extent;
@@ -186,11 +225,23 @@ class SqliteLog implements Log {
     });
   }
 
-  #appendTo(stream: StreamName, batches: readonly (readonly RowText[])[], now: number): Appended {
-    const kept = this.#stream(stream);
-    const chunks = encodeChunks({ stream, latest: kept.extent.latest, batches, now });
-    const extent = kept.append(chunks, now);
-    return { kept, extent, committed: { stream, latest: extent.latest, chunks } };
+  #appendTo(kept: SqliteStream, stream: StreamName, batches: WaitingBatches, era: History): Appended {
+    const { bounds, rowsUpTo } = kept.extent;
+    // Whole milliseconds, for the person at the shell.
+    const logMs = Math.floor(this.#clock.now());
+    const atMs = Math.floor(this.#clock.wallNow());
+    const chunks = encodeChunks({
+      batches: batches.batches,
+      attributes: batches.attributes,
+      stream,
+      latest: bounds.latest,
+      rowsUpTo,
+      history: era,
+      atMs,
+      logMs,
+    });
+    const extent = kept.append(chunks, logMs);
+    return { kept, extent, committed: { kind: 'rows', stream, latest: extent.bounds.latest, chunks } };
   }
 
   #transact<T>(work: () => T): T {
@@ -205,6 +256,13 @@ class SqliteLog implements Log {
     }
   }
 
+  /** What may be appended to: the catalog may not. */
+  #requireDeclared(stream: StreamName): Stream {
+    const declared = this.#requireOpen().declared.get(stream);
+    if (declared === undefined) throw noSuchStream(this.name, stream);
+    return declared;
+  }
+
   #stream(stream: StreamName): SqliteStream {
     const kept = this.#requireOpen().kept.get(stream);
     if (kept === undefined) throw noSuchStream(this.name, stream);
@@ -215,4 +273,18 @@ class SqliteLog implements Log {
     if (this.#opened === undefined) throw notOpen(this.name);
     return this.#opened;
   }
+
+  #requireIdentity(): { readonly id: string; readonly era: History } {
+    if (this.#identity === undefined) throw notOpen(this.name);
+    return this.#identity;
+  }
+}
+
+function beginEra({ database }: LogFile, path: string, wallMs: Millis, random: Random): Era {
+  const newest = database.prepare<[], string>(`SELECT value FROM meta WHERE name = 'era'`).pluck().get();
+  const before = parseEra(newest ?? '');
+  if (before === undefined) throw damaged(path, 'it does not say which era is its newest');
+  const era = nextEra(before.number, wallMs, random);
+  database.prepare(`UPDATE meta SET value = ? WHERE name = 'era'`).run(formatEra(era));
+  return era;
 }

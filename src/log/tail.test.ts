@@ -3,8 +3,9 @@ import { beforeEach, expect, test, vi } from 'vitest';
 import * as batches from '../core/model/batch.ts';
 import type { Page } from '../core/model/page.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { watchRows } from '../testing/log-suite-place.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
-import type { Hint, HintListener, Log, ReadOptions } from './log.ts';
+import type { Log, ReadOptions, RowsEvent, SourceListener } from './log.ts';
 import { memoryLog } from './memory.ts';
 import { Tail } from './tail.ts';
 
@@ -15,36 +16,43 @@ vi.mock('../core/model/batch.ts', async (original) => {
 
 beforeEach(() => void vi.mocked(batches.encodeBatch).mockClear());
 
+const STREAM_NAMES = ['a', 'b'];
+
 /** A memory log that counts its reads, and whose hints a test may change or lose. */
 class WatchedLog {
   readonly clock: VirtualClock = new VirtualClock();
   readonly inner: Log = memoryLog({ clock: this.clock });
   reads = 0;
-  change: (hint: Hint) => Hint | undefined = (hint) => hint;
+  change: (hint: RowsEvent) => RowsEvent | undefined = (hint) => hint;
 
   async open(): Promise<Log> {
     await this.inner.open({
-      streams: ['a', 'b'].map((name) => defineStream(name)),
+      streams: STREAM_NAMES.map((name) => defineStream(name)),
       limits: batches.defaultBatchLimits,
+      catalog: '$streams',
     });
     const { inner } = this;
     return {
       name: 'watched',
       id: inner.id,
+      era: inner.era,
+      health: inner.health,
+      judge: (position) => inner.judge(position),
+      rowsAfter: (stream, after) => inner.rowsAfter(stream, after),
       open: (options) => inner.open(options),
-      append: (stream, rows) => inner.append(stream, rows),
+      append: (stream, rows, options) => inner.append(stream, rows, options),
       read: (stream, options) => {
         this.reads++;
         return inner.read(stream, options);
       },
       bounds: (stream) => inner.bounds(stream),
-      watch: (listener) => inner.watch((hint) => this.#pass(hint, listener)),
+      watch: (listener) => watchRows(inner, (hint) => this.#pass(hint, listener)),
       trim: (stream, upTo) => inner.trim(stream, upTo),
       close: () => inner.close(),
     };
   }
 
-  #pass(hint: Hint, listener: HintListener): void {
+  #pass(hint: RowsEvent, listener: SourceListener): void {
     const changed = this.change(hint);
     if (changed !== undefined) listener(changed);
   }
@@ -89,7 +97,8 @@ test('1,000 sessions that read at the same positions get the same bytes, and eve
     const pages = Array.from({ length: 1_000 }, () => read(after));
     for (const page of pages) expect(page.lines).toBe(pages[0]!.lines);
   }
-  expect(batches.encodeBatch).toHaveBeenCalledTimes(22);
+  // And the row of each stream in the catalog.
+  expect(batches.encodeBatch).toHaveBeenCalledTimes(22 + STREAM_NAMES.length);
   expect(watched.reads).toBe(0);
 });
 
@@ -162,7 +171,10 @@ test('a tail of 0 bytes keeps nothing and reads all from the log', async () => {
 test('after a hint that was lost or came without its rows the tail starts afresh, and no read is short', async () => {
   const { watched, log, read } = await setUp();
   await append(log, 2);
-  for (const change of [() => undefined, ({ stream, latest }: Hint): Hint => ({ stream, latest })]) {
+  for (const change of [
+    () => undefined,
+    ({ kind, stream, latest }: RowsEvent): RowsEvent => ({ kind, stream, latest }),
+  ]) {
     const { latest } = log.bounds('a');
     watched.change = change;
     await append(log, 1);
@@ -177,6 +189,25 @@ test('after a hint that was lost or came without its rows the tail starts afresh
     expect(read(latest + 1)).toMatchObject({ upTo: latest + 2, hasMore: false });
     expect(watched.reads).toBe(2);
   }
+});
+
+test('attributes are read with their batches, and a page ends where an era does', async () => {
+  const { watched, log, read } = await setUp();
+  const next = '0123456789abcdef.1764281400.a1b2c3d4';
+  await log.append('a', ['1'], { attributes: '{"n":1}' });
+  await log.append('a', ['2'], { attributes: '{"n":2}' });
+  expect(read(0)).toMatchObject({ upTo: 2, hasMore: false, history: log.era });
+  watched.change = (hint) => ({ ...hint, chunks: hint.chunks!.map((chunk) => ({ ...chunk, history: next })) });
+  await log.append('a', ['3'], { attributes: '{"n":3}' });
+  const attributes = [
+    { token: 1, at: 0, json: '{"n":1}' },
+    { token: 2, at: 'RDATA a 1 1\n'.length, json: '{"n":2}' },
+  ];
+  for (let again = 0; again < 2; again++)
+    expect(read(0)).toMatchObject({ upTo: 2, hasMore: true, history: log.era, attributes });
+  expect(read(1)).toMatchObject({ upTo: 2, attributes: [{ token: 2, at: 0, json: '{"n":2}' }] });
+  expect(read(2)).toMatchObject({ upTo: 3, hasMore: false, history: next });
+  expect(watched.reads).toBe(0);
 });
 
 test('a hint that comes twice changes nothing', async () => {

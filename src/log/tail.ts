@@ -1,5 +1,5 @@
 /**
- * The tail: the newest chunks of all streams in memory, in front of a log. A session that keeps up is served from here, so the live
+ * The tail: the newest chunks of all streams in memory, in front of a source. A session that keeps up is served from here, so the live
  * path touches no disk, and sessions at the same position get the same bytes. What is not here is read from the log.
  */
 
@@ -8,10 +8,10 @@ import { UsageError } from '../core/model/errors.ts';
 import type { Page } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { Chunk } from './chunk.ts';
+import { type Chunk, chunkBytes } from './chunk.ts';
 import { ChunkList } from './chunk-list.ts';
 import { pageOf } from './chunk-page.ts';
-import type { Hint, Log, ReadOptions } from './log.ts';
+import type { ReadOptions, Source, SourceEvent } from './log.ts';
 
 export interface TailOptions {
   /** What the chunks of all streams together may occupy, in bytes. 0: nothing is kept. */
@@ -42,7 +42,7 @@ interface Window {
 }
 
 export class Tail {
-  readonly #log: Log;
+  readonly #source: Source;
   readonly #maxBytes: number;
   readonly #windows = new Map<StreamName, Window>();
   readonly #endWatch: () => void;
@@ -52,12 +52,12 @@ export class Tail {
    * Make it before anyone else watches the log: then the rows are here when the others hear of them.
    * @throws UsageError INVALID_OPTION
    */
-  constructor(log: Log, { maxBytes = defaultTailOptions.maxBytes }: TailOptions = {}) {
+  constructor(source: Source, { maxBytes = defaultTailOptions.maxBytes }: TailOptions = {}) {
     if (!Number.isSafeInteger(maxBytes) || maxBytes < 0)
       throw new UsageError('INVALID_OPTION', `maxBytes of the tail is an integer from 0, not ${maxBytes}`);
-    this.#log = log;
+    this.#source = source;
     this.#maxBytes = maxBytes;
-    this.#endWatch = log.watch((hint) => this.#handleHint(hint));
+    this.#endWatch = source.watch((event) => this.#handleEvent(event));
   }
 
   /** What its chunks occupy. */
@@ -68,7 +68,7 @@ export class Tail {
   /** Answers at once, and without reading the log, what it has; the rest as the log does, errors included. */
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
     const window = this.#windows.get(stream);
-    return (window && this.#readWindow(stream, window, options)) ?? this.#log.read(stream, options);
+    return (window && this.#readWindow(stream, window, options)) ?? this.#source.read(stream, options);
   }
 
   /** Ends the watch and forgets all chunks. */
@@ -81,16 +81,20 @@ export class Tail {
   #readWindow(stream: StreamName, window: Window, options: ReadOptions): Page | undefined {
     const { after, maxBytes } = options;
     // The log says what was trimmed, also from under us: that must be refused there, not answered here.
-    const { earliest, latest } = this.#log.bounds(stream);
+    const bounds = this.#source.bounds(stream);
+    const { earliest, latest } = bounds;
     const { first, last } = window.chunks;
     if (first === undefined || last === undefined) return undefined;
     if (after < first.after || after < earliest - 1 || after > last.upTo) return undefined;
-    if (after === last.upTo) return after === latest ? pageOf(stream, [], latest) : undefined;
+    if (after === last.upTo) return after === latest ? pageOf(stream, [], bounds) : undefined;
     const shared = window.shared.find((s) => s.after === after && s.maxBytes === maxBytes);
-    if (shared !== undefined && (shared.latest === latest || shared.page.lines.length >= maxBytes)) {
+    if (
+      shared !== undefined &&
+      (shared.latest === latest || shared.page.hasMore || shared.page.lines.length >= maxBytes)
+    ) {
       return shared.latest === latest ? shared.page : { ...shared.page, hasMore: shared.page.upTo < latest };
     }
-    const page = pageOf(stream, window.chunks.read(options), latest);
+    const page = pageOf(stream, window.chunks.read(options), bounds);
     // The newest first, and one for each position: a page that could grow gives way to the one that has grown.
     window.shared = [{ after, maxBytes, latest, page }, ...window.shared.filter((s) => s !== shared)].slice(
       0,
@@ -99,7 +103,10 @@ export class Tail {
     return page;
   }
 
-  #handleHint({ stream, chunks = [] }: Hint): void {
+  #handleEvent(event: SourceEvent): void {
+    // Chunks keep the era in which they were written: another one changes none of them.
+    if (event.kind !== 'rows') return;
+    const { stream, chunks = [] } = event;
     const window = this.#window(stream);
     this.#forgetTrimmed(stream, window);
     for (const chunk of chunks) this.#keep(window, chunk);
@@ -117,7 +124,7 @@ export class Tail {
   }
 
   #forgetTrimmed(stream: StreamName, window: Window): void {
-    const { earliest } = this.#log.bounds(stream);
+    const { earliest } = this.#source.bounds(stream);
     while (window.chunks.first !== undefined && window.chunks.first.upTo < earliest) this.#dropFirst(window);
     window.shared = window.shared.filter(({ after }) => after >= earliest - 1);
   }
@@ -136,7 +143,7 @@ export class Tail {
       const { first } = window.chunks;
       if (first === undefined) continue;
       const oldestFirst = oldest?.chunks.first;
-      if (oldestFirst === undefined || first.atMs < oldestFirst.atMs) oldest = window;
+      if (oldestFirst === undefined || first.logMs < oldestFirst.logMs) oldest = window;
     }
     assert(oldest !== undefined, 'bytes to be those of a chunk');
     return oldest;
@@ -153,5 +160,5 @@ export class Tail {
 }
 
 function occupiedBytes(chunk: Chunk): number {
-  return chunk.lines.length + CHUNK_OVERHEAD_BYTES;
+  return chunkBytes(chunk) + CHUNK_OVERHEAD_BYTES;
 }

@@ -3,9 +3,6 @@
 import { quote, UsageError } from '../core/model/errors.ts';
 import type { StreamName } from '../core/model/stream.ts';
 
-/** 64 bits of chance: two histories never share an id by accident. */
-export const LOG_ID_DIGITS = 16;
-
 export function notOpen(log: string): UsageError {
   return new UsageError('CLOSED', `log ${log} is not open: open it first, and use it no more once closed`);
 }

@@ -25,6 +25,11 @@ class CountingClock implements Clock {
     return systemClock.now();
   }
 
+  wallNow(): Millis {
+    this.reads++;
+    return systemClock.wallNow();
+  }
+
   wakeIn(delayMs: Millis, wake: () => void): Timer {
     this.timers++;
     return systemClock.wakeIn(delayMs, wake);

@@ -2,12 +2,15 @@
 
 import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
-import type { Log } from '../log/log.ts';
+import type { Log, LogHealth } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
+import type { History } from '../core/model/history.ts';
+import type { Position } from '../core/model/position.ts';
+import { encodeAttributes } from '../core/model/row.ts';
 import { type Token, token } from '../core/model/token.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../core/wire/limits.ts';
@@ -32,6 +35,11 @@ export interface PrimaryOptions {
   readonly limits?: Partial<PrimaryLimits & { maxBatchBytes: number }>;
   /** What befalls a live worker that is over maxLagRows behind: cut (default), or left to catch up. */
   readonly slowConsumer?: 'disconnect' | 'catch-up';
+  /**
+   * What a peer that is not Rowcast gets when it asks for rows that are no longer kept: what is kept, with a warning
+   * (default), or ERROR and the end of its connection. Rowcast workers are told of a gap.
+   */
+  readonly trimmed?: 'serve' | 'refuse';
   /** The most bytes of the newest rows kept ready in memory. Default 64 MiB. */
   readonly tailBytes?: number;
   readonly logger?: Logger;
@@ -65,7 +73,10 @@ export interface PrimaryEvents {
   disconnected: [{ readonly worker: ConnectedWorker; readonly error: Error | undefined }];
   /** A batch became durable, whoever appended it through this primary. */
   appended: [Batch];
-  /** A connection was ended by us (a broken line, a slow consumer, a gap), or its command could not be carried out. Others notice nothing. */
+  /**
+   * A connection was ended by us (a broken line, a slow consumer), a stream was refused (a gap, a reset), a peer was served
+   * less than it asked for (TRIMMED), or a command could not be carried out. Others notice nothing.
+   */
   warning: [{ readonly worker: ConnectedWorker; readonly error: RowcastError }];
   /** The application's own code failed where no caller waits for it. As with every emitter: without a listener it is thrown. */
   error: [RowcastError];
@@ -73,6 +84,8 @@ export interface PrimaryEvents {
 
 export interface PrimaryStatus {
   readonly name: string;
+  /** Of the durable log: `slow` where commits take long, `failed` where it takes no append any more. */
+  readonly log: LogHealth;
   readonly streams: readonly StreamStatus[];
   readonly connections: readonly ConnectionStatus[];
 }
@@ -82,6 +95,8 @@ export interface StreamStatus {
   readonly durable: boolean;
   readonly earliest: Token;
   readonly latest: Token;
+  /** Of the row at `latest`. */
+  readonly history: History;
 }
 
 export interface ConnectionStatus extends ConnectedWorker {
@@ -157,8 +172,13 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       limits: this.#limits,
       tailBytes,
     });
-    this.#catalog.watch((stream) => {
-      for (const { pump } of this.#connections) pump.handleHint(stream);
+    this.#catalog.watch({
+      handleRows: (stream) => {
+        for (const { pump } of this.#connections) pump.handleHint(stream);
+      },
+      handleEra: (era) => {
+        for (const { pump } of this.#connections) pump.handleEra(era);
+      },
     });
   }
 
@@ -174,7 +194,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /** A stream as it was declared; undefined when it was not. */
   stream(name: StreamName): Stream | undefined {
-    return this.#catalog.get(name)?.definition;
+    return this.#catalog.declared(name);
   }
 
   /**
@@ -190,6 +210,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
         streams: this.#catalog,
         limits: this.#limits,
         slowConsumer: this.#options.slowConsumer ?? 'disconnect',
+        trimmed: this.#options.trimmed ?? 'serve',
       });
       const pump = new SessionPump({
         connection,
@@ -215,20 +236,29 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /**
-   * GroupCommit rows as one batch; resolves to its token when it is durable. Workers get all of it or nothing.
-   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
+   * Appends rows as one batch; resolves to its position when it is durable. Workers get all of it or nothing.
+   * @param options attributes: what is to be said beside the rows (a trace context, say), for workers that ask for it
+   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, INVALID_ATTRIBUTES, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
    */
-  append<Row>(stream: Stream<Row> | StreamName, rows: readonly Row[]): Promise<Token> {
+  append<Row>(
+    stream: Stream<Row> | StreamName,
+    rows: readonly Row[],
+    { attributes }: { readonly attributes?: Readonly<Record<string, unknown>> } = {},
+  ): Promise<Position> {
     try {
       this.#checkOpen();
       const name = nameOf(stream);
+      const options = attributes === undefined ? undefined : { attributes: encodeAttributes(name, attributes) };
       // The caller may use its list again at once.
       const asGiven = this.listenerCount('appended') > 0 ? [...rows] : undefined;
-      const appended = this.#catalog.append(name, rows);
+      const appended = this.#catalog.append(name, rows, options);
       if (asGiven === undefined) return appended;
       // The caller hears of a failure; a listener that throws is no failure of the append.
       void appended.then(
-        (at) => this.emit('appended', { stream: name, token: at, rows: asGiven }),
+        (position) => {
+          const batch = { stream: name, token: position.token, position, rows: asGiven };
+          this.emit('appended', attributes === undefined ? batch : { ...batch, attributes });
+        },
         () => {},
       );
       return appended;
@@ -256,18 +286,21 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /**
-   * The token of the newest settled row of a stream: whoever has reached it has seen everything that was appended so far.
+   * The position of the newest settled row of a stream: a worker that has reached it has seen everything appended so far.
    * @throws UsageError NO_SUCH_STREAM
    */
-  position(stream: Stream | StreamName): Token {
-    return this.#catalog.find(nameOf(stream)).latest;
+  position(stream: Stream | StreamName): Position {
+    const name = nameOf(stream);
+    const { latest, history } = this.#catalog.find(name).bounds;
+    return { stream: name, token: latest, history };
   }
 
   status(): PrimaryStatus {
     const streams: StreamStatus[] = [];
     for (const name of this.#catalog.names()) {
-      const { definition, earliest, latest } = this.#catalog.get(name)!;
-      streams.push({ stream: name, durable: definition.durable, earliest, latest });
+      const { definition, bounds } = this.#catalog.find(name);
+      const { earliest, latest, history } = bounds;
+      streams.push({ stream: name, durable: definition.durable, earliest, latest, history });
     }
     const connections = [...this.#connections].map(({ id, name, peer, connectedAtMs, pump }) => ({
       id,
@@ -277,7 +310,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       queueBytes: pump.connection.unsentBytes,
       subscriptions: pump.session.subscriptions,
     }));
-    return { name: this.name, streams, connections };
+    return { name: this.name, log: this.#options.log.health, streams, connections };
   }
 
   /** Lets nobody in any more, tells the workers, finishes what was appended, closes the log. */
@@ -319,6 +352,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       case 'command':
         this.emit('command', { command: event.command, worker });
         return;
+      case 'refused':
       case 'failed':
         this.#logger.warn({ ...fields, code: event.error.code }, event.error.message);
         this.emit('warning', { worker, error: event.error });

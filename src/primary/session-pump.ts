@@ -4,9 +4,14 @@ import { Alarm } from '../base/alarm.ts';
 import { assertNever } from '../base/assert.ts';
 import type { Clock, Millis } from '../base/clock.ts';
 import { RowcastError } from '../core/model/errors.ts';
-import type { Page } from '../core/model/page.ts';
+import type { History } from '../core/model/history.ts';
 import type { StreamName } from '../core/model/stream.ts';
-import type { PrimaryOutput, PrimarySession, PrimarySessionEvent } from '../core/sessions/primary-session.ts';
+import type {
+  JudgeRequest,
+  PrimaryOutput,
+  PrimarySession,
+  PrimarySessionEvent,
+} from '../core/sessions/primary-session.ts';
 import type { Connection, ConnectionHandler } from '../transport/transport.ts';
 import type { StreamCatalog } from './stream-catalog.ts';
 
@@ -70,6 +75,11 @@ export class SessionPump implements ConnectionHandler {
     this.#drain();
   }
 
+  handleEra(era: History): void {
+    this.session.handleEra(this.#now, era);
+    this.#drain();
+  }
+
   handleSync(text: string): void {
     this.session.handleSync(this.#now, text);
     this.#drain();
@@ -122,8 +132,14 @@ export class SessionPump implements ConnectionHandler {
         return;
       case 'read':
         return this.#read(output);
+      case 'judge':
+        return this.#judge(output);
       case 'event':
         return this.#options.onEvent(output.event);
+      case 'pause':
+        return this.connection.pause();
+      case 'resume':
+        return this.connection.resume();
       case 'close':
         this.#reason = output.reason;
         return this.connection.close();
@@ -134,28 +150,48 @@ export class SessionPump implements ConnectionHandler {
     }
   }
 
-  #read({ stream, after, maxBytes }: Extract<PrimaryOutput, { kind: 'read' }>): void {
-    let page: Page | Promise<Page>;
-    try {
-      page = this.#options.catalog.read(stream, { after, maxBytes });
-    } catch (thrown) {
-      return this.#handleReadFailed(stream, thrown);
-    }
-    if (!(page instanceof Promise)) return this.session.handlePage(this.#now, page);
-    page.then(
-      (settled) => {
-        this.session.handlePage(this.#now, settled);
-        this.#drain();
-      },
-      (thrown: unknown) => {
-        this.#handleReadFailed(stream, thrown);
-        this.#drain();
-      },
+  #judge(request: JudgeRequest): void {
+    this.#ask(
+      () => this.#options.catalog.judge(request.position),
+      (verdict) => this.session.handleVerdict(this.#now, request, verdict),
+      (error) => this.session.handleJudgeFailed(this.#now, request, error),
     );
   }
 
-  #handleReadFailed(stream: StreamName, thrown: unknown): void {
-    if (!(thrown instanceof RowcastError)) throw thrown;
-    this.session.handleReadFailed(this.#now, stream, thrown);
+  #read({ stream, after, maxBytes }: Extract<PrimaryOutput, { kind: 'read' }>): void {
+    this.#ask(
+      () => this.#options.catalog.read(stream, { after, maxBytes }),
+      (page) => this.session.handlePage(this.#now, page),
+      (error) => this.session.handleReadFailed(this.#now, stream, error),
+    );
+  }
+
+  /** Asks the log, which answers at once where it can. */
+  #ask<Answer>(
+    ask: () => Answer | Promise<Answer>,
+    handle: (answer: Answer) => void,
+    handleFailed: (error: RowcastError) => void,
+  ): void {
+    const fail = (thrown: unknown): void => {
+      if (!(thrown instanceof RowcastError)) throw thrown;
+      handleFailed(thrown);
+    };
+    let answer: Answer | Promise<Answer>;
+    try {
+      answer = ask();
+    } catch (thrown) {
+      return fail(thrown);
+    }
+    if (!(answer instanceof Promise)) return handle(answer);
+    answer.then(
+      (settled) => {
+        handle(settled);
+        this.#drain();
+      },
+      (thrown: unknown) => {
+        fail(thrown);
+        this.#drain();
+      },
+    );
   }
 }

@@ -1,18 +1,20 @@
 /**
- * Append, then announce: the primary's streams over the two logs that hold them, durable and volatile, each behind its
- * tail. Knows no session and no connection; whoever listens to `watch` is told of every append.
+ * The primary's streams over the two logs that hold them, durable and volatile, each behind its tail. Knows no session and
+ * no connection; listeners of `watch` hear of every append.
  */
 
-import { type HintListener, type Log, type ReadOptions } from '../log/log.ts';
+import type { AppendOptions, Log, ReadOptions, SourceEvent } from '../log/log.ts';
 import { Tail } from '../log/tail.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import { UsageError } from '../core/model/errors.ts';
-import type { Page } from '../core/model/page.ts';
+import type { History } from '../core/model/history.ts';
+import type { Bounds, Page, Verdict } from '../core/model/page.ts';
+import type { Position } from '../core/model/position.ts';
 import { encodeRows, validateRows } from '../core/model/row.ts';
-import type { Stream, StreamName } from '../core/model/stream.ts';
+import { DURABLE_CATALOG, type Stream, type StreamName, VOLATILE_CATALOG } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { Histories } from '../core/wire/greeting.ts';
 import type { StreamState, StreamTable } from '../core/sessions/stream-table.ts';
+import type { PrimaryEras } from '../core/wire/greeting.ts';
 
 export interface StreamCatalogOptions {
   readonly streams: readonly Stream[];
@@ -25,8 +27,15 @@ export interface StreamCatalogOptions {
   readonly tailBytes: number;
 }
 
+export interface CatalogListener {
+  /** A stream's latest moved; its rows can be read by then. */
+  handleRows(stream: StreamName): void;
+  /** A log has begun another era. */
+  handleEra(era: History): void;
+}
+
 /** One stream: what it is, where it lives, how far it is. */
-class PublishedStream implements StreamState {
+class ServedStream implements StreamState {
   readonly definition: Stream;
   readonly log: Log;
   readonly tail: Tail;
@@ -38,24 +47,27 @@ class PublishedStream implements StreamState {
     this.definition = definition;
     this.log = log;
     this.tail = tail;
-    this.announced = this.latest;
+    this.announced = this.bounds.latest;
   }
 
-  /** The log's own: rows may be read before their hint has come, and whoever has read them is not ahead of the stream. */
-  get latest(): Token {
-    return this.log.bounds(this.definition.name).latest;
+  /** The log's own: rows may be read before their hint has come, and a session that has read them is not ahead of the stream. */
+  get bounds(): Bounds {
+    return this.log.bounds(this.definition.name);
   }
 
-  get earliest(): Token {
-    return this.log.bounds(this.definition.name).earliest;
+  rowsAfter(after: Token): number {
+    return this.log.rowsAfter(this.definition.name, after);
   }
 }
 
 export class StreamCatalog implements StreamTable {
   readonly #options: StreamCatalogOptions;
-  readonly #published = new Map<StreamName, PublishedStream>();
-  readonly #listeners: ((stream: StreamName) => void)[] = [];
+  readonly #served = new Map<StreamName, ServedStream>();
+  /** `$streams` of each log: sessions may ask for them, the application may not. */
+  readonly #catalogs = new Map<StreamName, ServedStream>();
+  readonly #listeners: CatalogListener[] = [];
 
+  /** @throws UsageError DUPLICATE_STREAM */
   constructor(options: StreamCatalogOptions) {
     this.#options = options;
     const names = new Set<StreamName>();
@@ -67,50 +79,72 @@ export class StreamCatalog implements StreamTable {
 
   /** @throws LogError */
   async open(): Promise<void> {
-    await this.#openLog(this.#options.log, true);
-    await this.#openLog(this.#options.volatileLog, false);
+    const { log, volatileLog } = this.#options;
+    await this.#openLog(log, DURABLE_CATALOG, true);
+    try {
+      await this.#openLog(volatileLog, VOLATILE_CATALOG, false);
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
   }
 
-  get histories(): Histories {
-    const historyOf = (log: Log): { logId: string; streams: StreamName[] } => ({
-      logId: log.id,
-      streams: [...this.#streamsIn(log)],
-    });
-    const durable = historyOf(this.#options.log);
-    const volatile = historyOf(this.#options.volatileLog);
-    return volatile.streams.length > 0 ? { durable, volatile } : { durable };
+  get eras(): PrimaryEras {
+    return { durable: this.#options.log.era, volatile: this.#options.volatileLog.era };
   }
 
   names(): Iterable<StreamName> {
-    return this.#published.keys();
+    return this.#served.keys();
   }
 
-  get(stream: StreamName): PublishedStream | undefined {
-    return this.#published.get(stream);
+  /** A stream as it was declared; undefined when it was not. */
+  declared(stream: StreamName): Stream | undefined {
+    return this.#served.get(stream)?.definition;
+  }
+
+  get(stream: StreamName): ServedStream | undefined {
+    return this.#served.get(stream) ?? this.#catalogs.get(stream);
+  }
+
+  /** @throws UsageError NO_SUCH_STREAM */
+  find(stream: StreamName): ServedStream {
+    const served = this.#served.get(stream);
+    if (served !== undefined) return served;
+    throw new UsageError(
+      'NO_SUCH_STREAM',
+      `there is no stream ${stream}: it was not declared when the primary was made`,
+      {
+        facts: { stream },
+      },
+    );
   }
 
   /**
-   * Resolves to the batch's token when it is durable. Batches of one stream keep the order of the calls, unless the
+   * Resolves to the batch's position when it is durable. Batches of one stream keep the order of the calls, unless the
    * stream's validator is asynchronous.
-   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, INVALID_ATTRIBUTES, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
    */
-  append(stream: StreamName, rows: readonly unknown[]): Promise<Token> {
+  append(stream: StreamName, rows: readonly unknown[], options?: AppendOptions): Promise<Position> {
     try {
       const { definition, log } = this.find(stream);
       // Before anything is awaited: what the caller does to the rows afterwards is none of the batch's.
       const texts = encodeRows(stream, rows);
       const verdict = definition.row === undefined ? undefined : validateRows(stream, definition.row, rows);
       // Waited for only where it must be: later calls overtake this one meanwhile.
-      if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts));
+      if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
       // As it is: a promise around it would cost as much as the append itself.
-      return log.append(stream, texts);
+      return log.append(stream, texts, options);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
+  judge(position: Position): Verdict | Promise<Verdict> {
+    return this.get(position.stream)!.log.judge(position);
+  }
+
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
-    return this.find(stream).tail.read(stream, options);
+    return this.get(stream)!.tail.read(stream, options);
   }
 
   /** @throws UsageError NO_SUCH_STREAM; LogError */
@@ -118,8 +152,7 @@ export class StreamCatalog implements StreamTable {
     await this.find(stream).log.trim(stream, upTo);
   }
 
-  /** Calls the listener when a stream's latest moved; its rows can be read by then. */
-  watch(listener: (stream: StreamName) => void): void {
+  watch(listener: CatalogListener): void {
     this.#listeners.push(listener);
   }
 
@@ -128,35 +161,30 @@ export class StreamCatalog implements StreamTable {
     await Promise.all([this.#options.log.close(), this.#options.volatileLog.close()]);
   }
 
-  async #openLog(log: Log, durable: boolean): Promise<void> {
+  async #openLog(log: Log, catalog: StreamName, durable: boolean): Promise<void> {
     const streams = this.#options.streams.filter((stream) => stream.durable === durable);
-    await log.open({ streams, limits: this.#options.limits });
+    await log.open({ streams, limits: this.#options.limits, catalog });
     // The tail watches before we do: when a hint reaches a session, the tail has the rows.
     const tail = new Tail(log, { maxBytes: this.#options.tailBytes });
-    for (const stream of streams) this.#published.set(stream.name, new PublishedStream(stream, log, tail));
-    log.watch(this.#handleHint);
+    for (const stream of streams) this.#served.set(stream.name, new ServedStream(stream, log, tail));
+    const definition: Stream = { name: catalog, durable, retain: {} };
+    this.#catalogs.set(catalog, new ServedStream(definition, log, tail));
+    log.watch(this.#handleEvent);
   }
 
-  readonly #handleHint: HintListener = ({ stream, latest, chunks }) => {
-    const published = this.#published.get(stream);
-    if (published === undefined || latest <= published.announced) return;
-    published.appendedRows += chunks?.reduce((rows, chunk) => rows + chunk.rows, 0) ?? latest - published.announced;
-    published.announced = latest;
-    for (const listener of this.#listeners) listener(stream);
+  readonly #handleEvent = (event: SourceEvent): void => {
+    if (event.kind === 'era') {
+      for (const listener of this.#listeners) listener.handleEra(event.era);
+      return;
+    }
+    const { stream, latest, chunks } = event;
+    const served = this.get(stream);
+    if (served === undefined || latest <= served.announced) return;
+    let rows = 0;
+    if (chunks === undefined) rows = latest - served.announced;
+    else for (const chunk of chunks) rows += chunk.rows;
+    served.appendedRows += rows;
+    served.announced = latest;
+    for (const listener of this.#listeners) listener.handleRows(stream);
   };
-
-  /** @throws UsageError NO_SUCH_STREAM */
-  find(stream: StreamName): PublishedStream {
-    const published = this.#published.get(stream);
-    if (published === undefined)
-      throw new UsageError(
-        'NO_SUCH_STREAM',
-        `there is no stream ${stream}: it was not declared when the primary was made`,
-      );
-    return published;
-  }
-
-  *#streamsIn(log: Log): Iterable<StreamName> {
-    for (const [name, published] of this.#published) if (published.log === log) yield name;
-  }
 }

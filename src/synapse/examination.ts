@@ -7,7 +7,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import { PeerError } from '../core/model/errors.ts';
-import { parseToken } from '../core/model/token.ts';
+import { parseSeedToken } from '../core/model/token.ts';
 import { parseGreeting, type Greeting } from '../core/wire/greeting.ts';
 import { LineCutter } from '../core/wire/lines.ts';
 import { type Dialect, dialectOf } from './dialect.ts';
@@ -140,7 +140,7 @@ export class Examination {
   }
 
   #takePosition(now: Millis, fields: readonly string[]): void {
-    const token = parseToken(fields.at(-1) ?? '');
+    const token = parseSeedToken(fields.at(-1) ?? '');
     if (token === undefined || fields.length < 2) {
       this.#errors.push(`POSITION ${fields.join(' ')}`);
       return;

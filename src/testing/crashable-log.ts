@@ -1,18 +1,23 @@
 /**
  * A log whose commits, hints and answers take their time, and that can lose its process at any instant: what was
- * acknowledged is kept, what was not is kept wholly or not at all. A volatile one begins another history at every start.
+ * acknowledged is kept, what was not is kept wholly or not at all. Every start begins an era; that of a volatile one is
+ * another log.
  */
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomHex, randomInteger } from '../base/random.ts';
-import { encodeChunks } from '../log/group-commit.ts';
 import type { Chunk } from '../log/chunk.ts';
-import { ChunkList } from '../log/chunk-list.ts';
 import { pageOf, refuseGap } from '../log/chunk-page.ts';
-import type { Hint, HintListener, Log, LogOptions, ReadOptions } from '../log/log.ts';
+import { madeRow, nextEra } from '../log/era.ts';
+import { encodeChunks } from '../log/group-commit.ts';
+import { KeptStream } from '../log/kept-stream.ts';
+import type { AppendOptions, Log, LogHealth, LogOptions, ReadOptions, RowsEvent, SourceListener } from '../log/log.ts';
+import { type AttributesText, checkAttributes } from '../core/model/attributes.ts';
 import { checkBatch } from '../core/model/batch.ts';
 import { UsageError } from '../core/model/errors.ts';
-import type { Bounds, Page } from '../core/model/page.ts';
+import { eraNumberOf, formatHistory, type History, LOG_ID_DIGITS } from '../core/model/history.ts';
+import type { Bounds, Page, Verdict } from '../core/model/page.ts';
+import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
@@ -36,26 +41,25 @@ export interface CrashableLogOptions {
   readonly onThrown: (thrown: unknown) => void;
 }
 
-interface KeptStream {
-  readonly chunks: ChunkList;
-  gone: Token;
-  latest: Token;
-}
+const NOTHING = new Uint8Array(0);
 
 interface Waiting {
   readonly stream: StreamName;
   readonly rows: readonly RowText[];
-  readonly resolve: (token: Token) => void;
+  readonly attributes: AttributesText | undefined;
+  readonly resolve: (position: Position) => void;
 }
 
 export class CrashableLog implements Log {
   readonly name: string;
+  readonly health: LogHealth = 'ok';
   id = '';
+  era: History = '';
   readonly #options: CrashableLogOptions;
   #kept = new Map<StreamName, KeptStream>();
   #limits: LogOptions['limits'] | undefined;
   #waiting: Waiting[] = [];
-  #listeners: HintListener[] = [];
+  #listeners: SourceListener[] = [];
   /** Which process has it open: callbacks of an earlier one do nothing. */
   #process = 0;
   #largestChunkBytes = 0;
@@ -69,19 +73,39 @@ export class CrashableLog implements Log {
     return this.#largestChunkBytes;
   }
 
-  async open({ streams, limits }: LogOptions): Promise<void> {
+  async open({ streams, limits, catalog }: LogOptions): Promise<void> {
+    const { random, clock, isDurable } = this.#options;
     this.#limits = limits;
-    if (this.id === '' || !this.#options.isDurable) {
-      this.id = randomHex(this.#options.random, 8);
-      this.#kept = new Map(streams.map(({ name }) => [name, { chunks: new ChunkList(), gone: 0, latest: 0 }]));
+    if (this.id === '' || !isDurable) {
+      this.id = randomHex(random, LOG_ID_DIGITS);
+      this.era = '';
+      this.#kept = new Map();
     }
+    const highest = this.era === '' ? 0 : eraNumberOf(this.era);
+    this.era = formatHistory({ logId: this.id, ...nextEra(highest, clock.wallNow(), random) });
+    const made = streams.map(({ name }) => name).filter((name) => !this.#kept.has(name));
+    for (const name of [...made, catalog]) {
+      if (!this.#kept.has(name)) this.#kept.set(name, new KeptStream(this.id));
+    }
+    if (made.length > 0)
+      this.#kept.get(catalog)!.append(
+        this.#encode(
+          catalog,
+          made.map((name) => ({ rows: [madeRow(name, clock.wallNow())], attributes: undefined })),
+        ),
+      );
   }
 
-  append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
+  append(stream: StreamName, rows: readonly RowText[], { attributes }: AppendOptions = {}): Promise<Position> {
     if (this.#limits === undefined) return Promise.reject(new UsageError('CLOSED', `log ${this.name} is closed`));
     checkBatch(stream, rows, this.#limits);
+    if (attributes !== undefined) checkAttributes(stream, attributes, this.#limits);
     if (this.#waiting.length === 0) this.#later(this.#options.maxCommitMs, () => this.#commitAndTell());
-    return new Promise((resolve) => void this.#waiting.push({ stream, rows, resolve }));
+    return new Promise((resolve) => void this.#waiting.push({ stream, rows, attributes, resolve }));
+  }
+
+  judge(position: Position): Verdict {
+    return this.#kept.get(position.stream)!.judge(position);
   }
 
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
@@ -100,17 +124,20 @@ export class CrashableLog implements Log {
   }
 
   readNow(stream: StreamName, options: ReadOptions): Page {
-    const { chunks, latest } = this.#kept.get(stream)!;
-    refuseGap(this.name, stream, options.after, this.bounds(stream));
-    return pageOf(stream, chunks.read(options), latest);
+    const kept = this.#kept.get(stream)!;
+    refuseGap(this.name, stream, options.after, kept.bounds);
+    return pageOf(stream, kept.read(options), kept.bounds);
   }
 
   bounds(stream: StreamName): Bounds {
-    const { gone, latest } = this.#kept.get(stream)!;
-    return { earliest: gone + 1, latest };
+    return this.#kept.get(stream)!.bounds;
   }
 
-  watch(listener: HintListener): () => void {
+  rowsAfter(stream: StreamName, after: Token): number {
+    return this.#kept.get(stream)!.rowsAfter(after);
+  }
+
+  watch(listener: SourceListener): () => void {
     this.#listeners.push(listener);
     return () => {
       this.#listeners = this.#listeners.filter((other) => other !== listener);
@@ -118,16 +145,15 @@ export class CrashableLog implements Log {
   }
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
-    const kept = this.#kept.get(stream)!;
-    kept.gone = Math.max(kept.gone, Math.min(upTo, kept.latest));
-    while (kept.chunks.first !== undefined && kept.chunks.first.upTo <= kept.gone) kept.chunks.dropFirst();
+    this.#kept.get(stream)!.trim(upTo);
   }
 
   /** `latest` moves without rows, as where numbers are given out to writers that then give up. */
   skip(stream: StreamName, tokens: number): void {
     const kept = this.#kept.get(stream)!;
-    kept.latest += tokens;
-    this.#announce([{ stream, latest: kept.latest }]);
+    const after = kept.bounds.latest;
+    kept.append([{ ...this.#now(), after, upTo: after + tokens, rows: 0, rowsUpTo: kept.rowsUpTo, lines: NOTHING }]);
+    this.#announce([{ kind: 'rows', stream, latest: after + tokens }]);
   }
 
   async close(): Promise<void> {
@@ -153,53 +179,65 @@ export class CrashableLog implements Log {
   #commitAndTell(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    const { hints, tokens } = this.#commit(waiting);
+    const { hints, positions } = this.#commit(waiting);
     const { chunksPercent, random, maxHintMs } = this.#options;
     const isShown = random.next() * 100 < chunksPercent;
     const tell = (): void => {
-      this.#announce(isShown ? hints : hints.map(({ stream, latest }) => ({ stream, latest })));
-      for (const [i, { resolve }] of waiting.entries()) resolve(tokens[i]!);
+      this.#announce(isShown ? hints : hints.map(({ kind, stream, latest }) => ({ kind, stream, latest })));
+      for (const [i, { resolve }] of waiting.entries()) resolve(positions[i]!);
       this.#options.onResolved();
     };
     if (maxHintMs === 0) tell();
     else this.#later(maxHintMs, tell);
   }
 
-  /** @returns a hint for each stream, and the token of each batch */
-  #commit(waiting: readonly Waiting[]): { hints: Hint[]; tokens: Token[] } {
-    const hints: Hint[] = [];
-    const tokens = waiting.map(() => 0);
+  /** @returns a hint for each stream, and the position of each batch */
+  #commit(waiting: readonly Waiting[]): { hints: RowsEvent[]; positions: Position[] } {
+    const hints: RowsEvent[] = [];
+    const positions: Position[] = [];
     for (const stream of new Set(waiting.map((one) => one.stream))) {
       const places = waiting.flatMap((one, place) => (one.stream === stream ? [place] : []));
       const chunks = this.#write(
         stream,
-        places.map((place) => waiting[place]!.rows),
+        places.map((place) => waiting[place]!),
       );
-      const { latest } = this.#kept.get(stream)!;
-      for (const [i, place] of places.entries()) tokens[place] = latest - places.length + 1 + i;
-      hints.push({ stream, latest, chunks });
+      const { latest } = this.bounds(stream);
+      for (const [i, place] of places.entries())
+        positions[place] = { stream, token: latest - places.length + 1 + i, history: this.era };
+      hints.push({ kind: 'rows', stream, latest, chunks });
     }
-    return { hints, tokens };
+    return { hints, positions };
   }
 
-  #write(stream: StreamName, batches: readonly (readonly RowText[])[]): Chunk[] {
-    const { clock, random, onCommitted } = this.#options;
-    const kept = this.#kept.get(stream)!;
-    const skipped = random.next() < 0.1 ? randomInteger(random, 1, 5) : 0;
-    const chunks = encodeChunks({ stream, latest: kept.latest + skipped, batches, now: clock.now() }).map((chunk, i) =>
-      // Numbers that were skipped belong to nobody: chunks stay neighbours.
-      i === 0 ? { ...chunk, after: kept.chunks.last?.upTo ?? kept.latest } : chunk,
-    );
-    for (const chunk of chunks) {
-      kept.chunks.append(chunk);
-      kept.latest = chunk.upTo;
-      this.#largestChunkBytes = Math.max(this.#largestChunkBytes, chunk.lines.length);
-    }
+  #write(stream: StreamName, batches: readonly Pick<Waiting, 'rows' | 'attributes'>[]): Chunk[] {
+    const { random, onCommitted } = this.#options;
+    const chunks = this.#encode(stream, batches, random.next() < 0.1 ? randomInteger(random, 1, 5) : 0);
+    this.#kept.get(stream)!.append(chunks);
+    for (const { lines } of chunks) this.#largestChunkBytes = Math.max(this.#largestChunkBytes, lines.length);
     onCommitted(stream, chunks);
     return chunks;
   }
 
-  #announce(hints: readonly Hint[]): void {
+  #encode(stream: StreamName, waiting: readonly Pick<Waiting, 'rows' | 'attributes'>[], skipped = 0): Chunk[] {
+    const { bounds, rowsUpTo } = this.#kept.get(stream)!;
+    const { latest } = bounds;
+    const batches = waiting.map(({ rows }) => rows);
+    const attributes = new Map(
+      waiting.flatMap((one, i) => (one.attributes === undefined ? [] : [[i, one.attributes]])),
+    );
+    return encodeChunks({ ...this.#now(), stream, latest: latest + skipped, rowsUpTo, batches, attributes }).map(
+      // Numbers that were skipped belong to nobody: chunks stay neighbours.
+      (chunk, i) => (i === 0 ? { ...chunk, after: latest } : chunk),
+    );
+  }
+
+  /** What every chunk of this instant has. */
+  #now(): Pick<Chunk, 'history' | 'atMs' | 'logMs'> {
+    const { clock } = this.#options;
+    return { history: this.era, atMs: clock.wallNow(), logMs: clock.now() };
+  }
+
+  #announce(hints: readonly RowsEvent[]): void {
     for (const hint of hints) for (const listener of this.#listeners) listener(hint);
   }
 

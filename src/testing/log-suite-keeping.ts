@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 
 import { defaultBatchLimits } from '../core/model/batch.ts';
 import { defineStream, type Retention, type Stream } from '../core/model/stream.ts';
-import { type LogPlace, numberedRows, type StoredBatch, type TestAt } from './log-suite-place.ts';
+import { CATALOG, type LogPlace, numberedRows, type StoredBatch, type TestAt, watchRows } from './log-suite-place.ts';
 
 const events: Stream = defineStream('events');
 const others: Stream = defineStream('others');
@@ -19,14 +19,13 @@ export function registerKeeping(testAt: TestAt, { durable }: { readonly durable:
 
 async function appendOneByOne(place: LogPlace, count: number, of?: string): Promise<StoredBatch[]> {
   const batches: StoredBatch[] = [];
-  for (const row of numberedRows(count, of))
-    batches.push({ token: await place.log.append('events', [row]), rows: [row] });
+  for (const row of numberedRows(count, of)) batches.push({ token: await place.append('events', [row]), rows: [row] });
   return batches;
 }
 
 async function appendTogether(place: LogPlace, count: number): Promise<StoredBatch[]> {
   return Promise.all(
-    numberedRows(count).map(async (row) => ({ token: await place.log.append('events', [row]), rows: [row] })),
+    numberedRows(count).map(async (row) => ({ token: await place.append('events', [row]), rows: [row] })),
   );
 }
 
@@ -41,12 +40,16 @@ function registerTrim(testAt: TestAt): void {
       const { token } = batches[3]!;
       const { latest } = log.bounds('events');
       await log.trim('events', token);
-      assert.deepEqual(log.bounds('events'), { earliest: token + 1, latest });
+      assert.deepEqual(place.extent('events'), { earliest: token + 1, latest });
       assert.deepEqual(await place.readAll('events', { after: token, maxBytes: 100 }), batches.slice(4));
       await assertGap(place, token - 1);
       await assertGap(place, 0);
       await log.trim('events', token - 1);
-      assert.deepEqual(log.bounds('events'), { earliest: token + 1, latest }, 'a trim of what is gone changes nothing');
+      assert.deepEqual(
+        place.extent('events'),
+        { earliest: token + 1, latest },
+        'a trim of what is gone changes nothing',
+      );
     });
   }
 
@@ -55,10 +58,10 @@ function registerTrim(testAt: TestAt): void {
     await appendOneByOne(place, 3);
     const { latest } = log.bounds('events');
     await log.trim('events', latest + 1_000);
-    assert.deepEqual(log.bounds('events'), { earliest: latest + 1, latest });
+    assert.deepEqual(place.extent('events'), { earliest: latest + 1, latest });
     assert.deepEqual(await place.readAll('events', { after: latest, maxBytes: 100 }), []);
     await assertGap(place, latest - 1);
-    const token = await log.append('events', ['"after"']);
+    const token = await place.append('events', ['"after"']);
     assert.ok(token > latest);
     assert.deepEqual(await place.readAll('events', { after: latest, maxBytes: 100 }), [{ token, rows: ['"after"'] }]);
   });
@@ -66,7 +69,7 @@ function registerTrim(testAt: TestAt): void {
   testAt('a trim of an empty stream does nothing', async (place) => {
     const log = await place.open([events]);
     await log.trim('events', 10);
-    assert.deepEqual(log.bounds('events'), { earliest: 1, latest: 0 });
+    assert.deepEqual(place.extent('events'), { earliest: 1, latest: 0 });
   });
 }
 
@@ -135,7 +138,7 @@ function registerRetention(testAt: TestAt): void {
 
 function registerUsage(testAt: TestAt): void {
   const operations = (place: LogPlace, stream: string): Array<[string, () => unknown]> => [
-    ['append', () => place.log.append(stream, ['1'])],
+    ['append', () => place.append(stream, ['1'])],
     ['read', () => place.log.read(stream, { after: 0, maxBytes: 100 })],
     ['bounds', () => place.log.bounds(stream)],
     ['trim', () => place.log.trim(stream, 1)],
@@ -156,11 +159,11 @@ function registerUsage(testAt: TestAt): void {
     assert.throws(() => unopened.bounds('events'), { name: 'UsageError', code: 'CLOSED' });
     await unopened.close();
     const log = await place.open([events]);
-    await assert.rejects(log.open({ streams: [events], limits: defaultBatchLimits }), {
+    await assert.rejects(log.open({ streams: [events], limits: defaultBatchLimits, catalog: CATALOG }), {
       name: 'UsageError',
       code: 'INVALID_OPTION',
     });
-    await log.append('events', ['1']);
+    await place.append('events', ['1']);
     await log.close();
     await assertRefused(place, 'events', 'CLOSED');
     await log.close();
@@ -170,13 +173,13 @@ function registerUsage(testAt: TestAt): void {
     const log = await place.open([events]);
     const hints: number[] = [];
     let lateAppend: Promise<unknown> = Promise.resolve();
-    log.watch(({ latest }) => {
+    watchRows(log, ({ latest }) => {
       hints.push(latest);
-      lateAppend = log.append('events', ['"late"']);
+      lateAppend = place.append('events', ['"late"']);
       // It is looked at below; until then a rejection must not count as unseen.
       lateAppend.catch(() => undefined);
     });
-    const appended = log.append('events', ['1']);
+    const appended = place.append('events', ['1']);
     const closed = log.close();
     const token = await appended;
     await closed;
@@ -191,10 +194,10 @@ function registerReopening(testAt: TestAt): void {
     assert.notEqual(id, '');
     const batches = [...(await appendOneByOne(place, 5)), ...(await appendTogether(place, 5))];
     await place.log.trim('events', batches[1]!.token);
-    const bounds = place.log.bounds('events');
+    const extent = place.extent('events');
     const log = await place.open([events, others]);
     assert.equal(log.id, id);
-    assert.deepEqual(log.bounds('events'), bounds);
+    assert.deepEqual(place.extent('events'), extent);
     assert.deepEqual(await keptRows(place), batches.slice(2));
     const more = await appendOneByOne(place, 1, 'more');
     assert.deepEqual(await keptRows(place), [...batches.slice(2), ...more]);
@@ -206,7 +209,7 @@ function registerReopening(testAt: TestAt): void {
     const { latest } = place.log.bounds('events');
     await place.log.trim('events', latest);
     await place.open([events]);
-    assert.deepEqual(place.log.bounds('events'), { earliest: latest + 1, latest });
+    assert.deepEqual(place.extent('events'), { earliest: latest + 1, latest });
     const [batch] = await appendOneByOne(place, 1);
     assert.ok(batch!.token > latest);
   });
@@ -224,14 +227,14 @@ function registerReopening(testAt: TestAt): void {
     const batches = await appendOneByOne(place, 3);
     await place.open([others]);
     await assert.rejects(async () => place.log.bounds('events'), { code: 'NO_SUCH_STREAM' });
-    await place.log.append('others', ['1']);
+    await place.append('others', ['1']);
     await place.open([events]);
     assert.deepEqual(await keptRows(place), batches);
   });
 
   testAt('what was appended while closing is there when opened again', async (place) => {
-    const log = await place.open([events]);
-    const appended = log.append('events', ['1']);
+    await place.open([events]);
+    const appended = place.append('events', ['1']);
     await place.open([events]);
     assert.deepEqual(await place.readAll('events'), [{ token: await appended, rows: ['1'] }]);
   });
@@ -243,9 +246,9 @@ function registerForgetting(testAt: TestAt): void {
     const { id } = log;
     await appendOneByOne(place, 3);
     await log.close();
-    await log.open({ streams: [events], limits: defaultBatchLimits });
+    await log.open({ streams: [events], limits: defaultBatchLimits, catalog: CATALOG });
     assert.notEqual(log.id, id);
-    assert.deepEqual(log.bounds('events'), { earliest: 1, latest: 0 });
+    assert.deepEqual(place.extent('events'), { earliest: 1, latest: 0 });
     assert.deepEqual(await place.readAll('events'), []);
   });
 }

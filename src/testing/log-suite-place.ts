@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type { Clock } from '../base/clock.ts';
-import type { Log, ReadOptions } from '../log/log.ts';
+import type { Log, ReadOptions, RowsEvent, Source } from '../log/log.ts';
 import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Page } from '../core/model/page.ts';
 import type { RowText } from '../core/model/row.ts';
@@ -32,6 +32,8 @@ export interface StoredBatch {
 }
 
 export const smallLimits: BatchLimits = { maxLineBytes: 1_000, maxBatchBytes: 5_000 };
+
+export const CATALOG: StreamName = '$streams';
 
 const READ_WHOLE: ReadOptions = { after: 0, maxBytes: 256 * 1024 };
 
@@ -63,8 +65,19 @@ export class LogPlace {
   async open(streams: readonly Stream[], limits: BatchLimits = defaultBatchLimits): Promise<Log> {
     await this.#log?.close();
     this.#log = this.create();
-    await this.#log.open({ streams, limits });
+    await this.#log.open({ streams, limits, catalog: CATALOG });
     return this.#log;
+  }
+
+  /** @returns the token of the batch */
+  async append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
+    return (await this.log.append(stream, rows)).token;
+  }
+
+  /** The tokens between which rows are kept. */
+  extent(stream: StreamName): { earliest: Token; latest: Token } {
+    const { earliest, latest } = this.log.bounds(stream);
+    return { earliest, latest };
   }
 
   /** What follows `after`, page by page. Checks of every page that it goes on where the last one ended. */
@@ -95,6 +108,13 @@ export class LogPlace {
     await this.#log?.close();
     await rm(this.directory, { recursive: true });
   }
+}
+
+/** Watches only for rows; `source` says nothing else while it has one era. */
+export function watchRows(source: Source, listener: (event: RowsEvent) => void): () => void {
+  return source.watch((event) => {
+    if (event.kind === 'rows') listener(event);
+  });
 }
 
 /** `count` different rows. */

@@ -7,9 +7,12 @@
 import assert from 'node:assert/strict';
 
 import { randomInteger, seededRandom } from '../base/random.ts';
-import type { Hint } from '../log/log.ts';
+import type { RowsEvent } from '../log/log.ts';
+import { originOf } from '../core/model/history.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
 import { registerCrash } from './log-suite-crash.ts';
+import { registerAttributes } from './log-suite-attributes.ts';
+import { registerHistories } from './log-suite-histories.ts';
 import { registerKeeping } from './log-suite-keeping.ts';
 import {
   type CreateLog,
@@ -19,6 +22,7 @@ import {
   type StoredBatch,
   smallLimits,
   type TestAt,
+  watchRows,
 } from './log-suite-place.ts';
 import type { RegisterTest } from './transport-suite.ts';
 
@@ -53,38 +57,40 @@ export function logSuite(test: RegisterTest, options: LogSuiteOptions): void {
   registerAppends(testAt);
   registerReads(testAt);
   registerHints(testAt);
+  registerHistories(testAt, options);
+  registerAttributes(testAt);
   registerKeeping(testAt, options);
   registerCrash(testAt, options);
 }
 
 function registerAppends(testAt: TestAt): void {
   testAt('an append resolves to the token under which the whole batch is read', async (place) => {
-    const log = await place.open([events]);
-    const token = await log.append('events', ['{"a":1}', '{"a":2}', '[]']);
+    await place.open([events]);
+    const token = await place.append('events', ['{"a":1}', '{"a":2}', '[]']);
     assert.deepEqual(await place.readAll('events'), [{ token, rows: ['{"a":1}', '{"a":2}', '[]'] }]);
   });
 
   testAt('tokens start above 0 and rise from batch to batch, in each stream for itself', async (place) => {
     const log = await place.open([events, others]);
-    assert.deepEqual(log.bounds('events'), { earliest: 1, latest: 0 });
+    assert.deepEqual(place.extent('events'), { earliest: 1, latest: 0 });
     let last = 0;
     for (const row of numberedRows(20)) {
-      const token = await log.append('events', [row]);
+      const token = await place.append('events', [row]);
       assert.ok(Number.isSafeInteger(token) && token > last, `${token} after ${last}`);
       assert.equal(log.bounds('events').latest, token);
       last = token;
     }
-    assert.deepEqual(log.bounds('others'), { earliest: 1, latest: 0 });
+    assert.deepEqual(place.extent('others'), { earliest: 1, latest: 0 });
     assert.deepEqual(await place.readAll('others'), []);
   });
 
   testAt('1,000 concurrent appends are all there: whole, in order, each with a token of its own', async (place) => {
-    const log = await place.open([events, others]);
+    await place.open([events, others]);
     const streams = ['events', 'others'];
     const appended = Array.from({ length: 1_000 }, (_, i) => {
       const stream = streams[i % 2]!;
       const rows = numberedRows(1 + (i % 3), `batch ${i}`);
-      return log.append(stream, rows).then((token) => ({ stream, token, rows }));
+      return place.append(stream, rows).then((token) => ({ stream, token, rows }));
     });
     const batches = await Promise.all(appended);
     for (const stream of streams) {
@@ -94,7 +100,7 @@ function registerAppends(testAt: TestAt): void {
   });
 
   testAt('rows of any text come back as the bytes they were', async (place) => {
-    const log = await place.open([events]);
+    await place.open([events]);
     const rows = [
       '"é 漢字 🦀 \u2028 \u0085"',
       '"\\ud800 \\u0000"',
@@ -102,7 +108,7 @@ function registerAppends(testAt: TestAt): void {
       '  {"spaces" : true}  ',
       '{"batch":"batch 7 RDATA"}',
     ];
-    const token = await log.append('events', rows);
+    const token = await place.append('events', rows);
     assert.deepEqual(await place.readAll('events'), [{ token, rows }]);
   });
 
@@ -126,22 +132,22 @@ function registerAppends(testAt: TestAt): void {
       'batch',
       'x'.repeat(255),
     ];
-    const log = await place.open(names.map((name) => defineStream(name)));
-    const tokens = await Promise.all(names.map((name, i) => log.append(name, [`${i}`, '"more"'])));
+    await place.open(names.map((name) => defineStream(name)));
+    const tokens = await Promise.all(names.map((name, i) => place.append(name, [`${i}`, '"more"'])));
     for (const [i, name] of names.entries())
       assert.deepEqual(await place.readAll(name), [{ token: tokens[i], rows: [`${i}`, '"more"'] }]);
   });
 
   testAt('a batch that cannot be sent is refused, and nothing of it is kept', async (place) => {
-    const log = await place.open([events], smallLimits);
-    const before = await log.append('events', ['1']);
-    const neighbour = log.append('events', ['2']);
+    await place.open([events], smallLimits);
+    const before = await place.append('events', ['1']);
+    const neighbour = place.append('events', ['2']);
     const tooLong = `"${'x'.repeat(smallLimits.maxLineBytes)}"`;
     const many = Array.from({ length: 20 }, () => `"${'x'.repeat(smallLimits.maxLineBytes / 2)}"`);
-    await assert.rejects(log.append('events', ['3', tooLong, '4']), { name: 'UsageError', code: 'ROW_TOO_LARGE' });
-    await assert.rejects(log.append('events', many), { name: 'UsageError', code: 'BATCH_TOO_LARGE' });
-    await assert.rejects(log.append('events', []), { name: 'UsageError', code: 'INVALID_ROW' });
-    const after = await log.append('events', ['5']);
+    await assert.rejects(place.append('events', ['3', tooLong, '4']), { name: 'UsageError', code: 'ROW_TOO_LARGE' });
+    await assert.rejects(place.append('events', many), { name: 'UsageError', code: 'BATCH_TOO_LARGE' });
+    await assert.rejects(place.append('events', []), { name: 'UsageError', code: 'INVALID_ROW' });
+    const after = await place.append('events', ['5']);
     assert.deepEqual(await place.readAll('events'), [
       { token: before, rows: ['1'] },
       { token: await neighbour, rows: ['2'] },
@@ -160,7 +166,7 @@ function registerReads(testAt: TestAt): void {
       const together = Array.from({ length: randomInteger(random, 1, 6) }, (_, i) =>
         numberedRows(randomInteger(random, 1, 4), `round ${round} batch ${i}`),
       );
-      const tokens = await Promise.all(together.map((rows) => log.append('events', rows)));
+      const tokens = await Promise.all(together.map((rows) => place.append('events', rows)));
       whole.push(...together.map((rows, i) => ({ token: tokens[i]!, rows })));
     }
     for (const maxBytes of [1, 60, 200, 1_000, 1_000_000]) {
@@ -177,25 +183,39 @@ function registerReads(testAt: TestAt): void {
 
   testAt('a page says how far it reaches, how many rows it has and whether more follow', async (place) => {
     const log = await place.open([events]);
-    const first = await log.append('events', numberedRows(3));
-    const second = await log.append('events', numberedRows(2));
+    const first = await place.append('events', numberedRows(3));
+    const second = await place.append('events', numberedRows(2));
     const page = await log.read('events', { after: 0, maxBytes: 1 });
     assert.deepEqual(
       { ...page, lines: parseBatches(page) },
-      { stream: 'events', rows: 3, upTo: first, hasMore: true, lines: [{ token: first, rows: numberedRows(3) }] },
+      {
+        stream: 'events',
+        rows: 3,
+        upTo: first,
+        hasMore: true,
+        history: log.era,
+        lines: [{ token: first, rows: numberedRows(3) }],
+      },
     );
     const rest = await log.read('events', { after: first, maxBytes: 1_000 });
     assert.deepEqual(
       { ...rest, lines: parseBatches(rest) },
-      { stream: 'events', rows: 2, upTo: second, hasMore: false, lines: [{ token: second, rows: numberedRows(2) }] },
+      {
+        stream: 'events',
+        rows: 2,
+        upTo: second,
+        hasMore: false,
+        history: log.era,
+        lines: [{ token: second, rows: numberedRows(2) }],
+      },
     );
   });
 
   testAt('a batch larger than a page is read whole', async (place) => {
     const log = await place.open([events]);
     const rows = numberedRows(5_000, 'x'.repeat(150));
-    const token = await log.append('events', rows);
-    await log.append('events', ['"next"']);
+    const token = await place.append('events', rows);
+    await place.append('events', ['"next"']);
     const page = await log.read('events', { after: 0, maxBytes: 1_000 });
     assert.deepEqual(parseBatches(page), [{ token, rows }]);
     assert.equal(page.hasMore, true);
@@ -208,10 +228,10 @@ function registerReads(testAt: TestAt): void {
       const page = await log.read('events', { after, maxBytes: 1_000 });
       return { ...page, lines: page.lines.length };
     };
-    assert.deepEqual(await read(0), { ...empty, upTo: 0 });
-    const latest = await log.append('events', ['1']);
-    assert.deepEqual(await read(latest), { ...empty, upTo: latest });
-    assert.deepEqual(await read(latest + 1_000), { ...empty, upTo: latest });
+    assert.deepEqual(await read(0), { ...empty, upTo: 0, history: originOf(log.id) });
+    const latest = await place.append('events', ['1']);
+    assert.deepEqual(await read(latest), { ...empty, upTo: latest, history: log.era });
+    assert.deepEqual(await read(latest + 1_000), { ...empty, upTo: latest, history: log.era });
   });
 }
 
@@ -220,12 +240,12 @@ function registerHints(testAt: TestAt): void {
     const log = await place.open([events]);
     const happened: string[] = [];
     const read: Promise<StoredBatch[]>[] = [];
-    log.watch(({ stream, latest }) => {
+    watchRows(log, ({ stream, latest }) => {
       happened.push(`hint ${stream} ${latest}`);
       assert.equal(log.bounds(stream).latest, latest);
       read.push(place.readAll(stream));
     });
-    const token = await log.append('events', ['1']);
+    const token = await place.append('events', ['1']);
     happened.push(`resolved ${token}`);
     assert.deepEqual(happened, [`hint events ${token}`, `resolved ${token}`]);
     assert.deepEqual(await Promise.all(read), [[{ token, rows: ['1'] }]]);
@@ -233,11 +253,11 @@ function registerHints(testAt: TestAt): void {
 
   testAt('the chunks of hints, where they have any, are the rows that were appended', async (place) => {
     const log = await place.open([events]);
-    const hints: Hint[] = [];
-    log.watch((hint) => void hints.push(hint));
+    const hints: RowsEvent[] = [];
+    watchRows(log, (hint) => void hints.push(hint));
     const tokens = [
-      await log.append('events', ['1', '2']),
-      ...(await Promise.all([log.append('events', ['3']), log.append('events', ['4'])])),
+      await place.append('events', ['1', '2']),
+      ...(await Promise.all([place.append('events', ['3']), place.append('events', ['4'])])),
     ];
     assert.equal(hints.at(-1)?.latest, tokens.at(-1));
     if (hints.some((hint) => hint.chunks === undefined)) return;
@@ -258,12 +278,12 @@ function registerHints(testAt: TestAt): void {
     const endFirst = log.watch(listener);
     const endSecond = log.watch(listener);
     log.watch(() => void told.push('other'));
-    await log.append('events', ['1']);
+    await place.append('events', ['1']);
     endFirst();
     endFirst();
-    await log.append('events', ['2']);
+    await place.append('events', ['2']);
     endSecond();
-    await log.append('events', ['3']);
+    await place.append('events', ['3']);
     assert.deepEqual(told, ['twice watched', 'twice watched', 'other', 'twice watched', 'other', 'other']);
   });
 }

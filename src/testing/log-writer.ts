@@ -34,7 +34,7 @@ const APPENDS_AT_ONCE = 8;
 const STDOUT = 1;
 
 export async function writeUntilKilled(log: Log): Promise<never> {
-  await log.open({ streams: writtenStreams, limits: defaultBatchLimits });
+  await log.open({ streams: writtenStreams, limits: defaultBatchLimits, catalog: '$streams' });
   const writers = Array.from({ length: APPENDS_AT_ONCE }, (_, i) => writeForever(log, `${process.pid}/${i}`));
   return Promise.race(writers);
 }
@@ -43,7 +43,7 @@ async function writeForever(log: Log, writer: string): Promise<never> {
   for (let n = 0; ; n++) {
     const stream = writtenStreams[randomInteger(systemRandom, 0, writtenStreams.length - 1)]!.name;
     const batch = `${writer}/${n}`;
-    const token = await log.append(stream, randomBatch(batch));
+    const { token } = await log.append(stream, randomBatch(batch));
     const acknowledged: Acknowledged = { stream, token, batch };
     // At once and past all buffers: what is on the pipe outlives us.
     writeSync(STDOUT, `${JSON.stringify(acknowledged)}\n`);

@@ -178,9 +178,14 @@ export class SimulatedPrimary {
 
   #tellRecovered(stream: StreamName): void {
     const log = this.logOf(stream);
-    const { earliest } = log.bounds(stream);
-    const { lines } = log.readNow(stream, { after: earliest - 1, maxBytes: Infinity });
-    const rows = batchesOf(lines).flatMap((batch) => batch.rows);
+    const { earliest, latest } = log.bounds(stream);
+    const rows: WorldRow[] = [];
+    for (let after = earliest - 1; after < latest; ) {
+      // A page ends where an era does.
+      const { lines, upTo } = log.readNow(stream, { after, maxBytes: Infinity });
+      for (const batch of batchesOf(lines)) rows.push(...batch.rows);
+      after = upTo;
+    }
     this.#options.tell({ kind: 'recovered', stream, logId: log.id, earliest, rows });
   }
 

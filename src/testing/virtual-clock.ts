@@ -21,6 +21,10 @@ export class VirtualClock implements Clock {
     return this.#now;
   }
 
+  wallNow(): Millis {
+    return this.#now;
+  }
+
   /** Virtual time since the start. */
   get elapsedMs(): Millis {
     return this.#now - START;
@@ -101,6 +105,10 @@ export class ProcessClock implements Clock {
 
   now(): Millis {
     return this.#clock.now();
+  }
+
+  wallNow(): Millis {
+    return this.#clock.wallNow();
   }
 
   wakeIn(delayMs: Millis, wake: () => void): Timer {

@@ -2,15 +2,20 @@
 
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import { HandlerError, messageOf, RowcastError } from '../core/model/errors.ts';
-import type { StreamName } from '../core/model/stream.ts';
-import type { Position } from '../core/follow/interests.ts';
+import type { Position } from '../core/model/position.ts';
 import type { Checkpoint } from './checkpoint.ts';
+import type { SavedPosition } from './subscriptions.ts';
 
 export interface CheckpointWriterOptions {
   readonly checkpoint: Checkpoint;
   readonly clock: Clock;
   /** The positions as they are now. */
-  readonly positions: () => ReadonlyMap<StreamName, Position>;
+  readonly positions: () => {
+    readonly positions: ReadonlyMap<string, Position>;
+    readonly own: readonly SavedPosition[];
+  };
+  /** They are stored. */
+  readonly onSaved: (own: readonly SavedPosition[]) => void;
   /** A write failed; the next move of a position tries again, and so does the end. */
   readonly onError: (error: RowcastError) => void;
 }
@@ -30,7 +35,7 @@ export class CheckpointWriter {
   }
 
   /** @throws HandlerError CHECKPOINT_FAILED */
-  async load(): Promise<ReadonlyMap<StreamName, Position>> {
+  async load(): Promise<ReadonlyMap<string, Position>> {
     try {
       return await this.#options.checkpoint.load();
     } catch (thrown) {
@@ -65,19 +70,21 @@ export class CheckpointWriter {
   }
 
   async #save(): Promise<void> {
+    const { positions, own } = this.#options.positions();
     try {
-      await this.#options.checkpoint.save(this.#options.positions());
+      await this.#options.checkpoint.save(positions);
       this.#hasFailed = false;
     } catch (thrown) {
       this.#hasFailed = true;
       this.#options.onError(explain('write', thrown));
+      return;
     }
+    this.#options.onSaved(own);
   }
 }
 
 function explain(verb: string, thrown: unknown): RowcastError {
   if (thrown instanceof RowcastError) return thrown;
-  return new HandlerError('CHECKPOINT_FAILED', `cannot ${verb} the checkpoint: ${messageOf(thrown)}`, {
-    cause: thrown,
-  });
+  const text = `cannot ${verb} the checkpoint: ${messageOf(thrown)}`;
+  return new HandlerError('CHECKPOINT_FAILED', text, { cause: thrown });
 }

@@ -3,20 +3,23 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HandlerError, messageOf } from '../core/model/errors.ts';
-import type { StreamName } from '../core/model/stream.ts';
-import type { Position } from '../core/follow/interests.ts';
+import { formatPosition, parsePosition, type Position } from '../core/model/position.ts';
 
-/** Implement it over your own database to store positions in the transaction that applies the rows. */
+/**
+ * Implement it over your own database to store positions in the transaction that applies the rows. The key of a position
+ * is its stream's name; keys that begin with `$` are the worker's own, and are stored like the others. As text a position is
+ * one word: formatPosition and parsePosition write and read it.
+ */
 export interface Checkpoint {
   /** What was stored last; empty when nothing was. Called once, when the worker starts. */
-  load(): Promise<ReadonlyMap<StreamName, Position>>;
+  load(): Promise<ReadonlyMap<string, Position>>;
   /** Stores every position, all or none. Called after batches were applied, one call at a time. */
-  save(positions: ReadonlyMap<StreamName, Position>): Promise<void>;
+  save(positions: ReadonlyMap<string, Position>): Promise<void>;
 }
 
 /** Keeps positions within this process: for tests, and for workers that a new process does not continue. */
 export function memoryCheckpoint(): Checkpoint {
-  let stored: ReadonlyMap<StreamName, Position> = new Map();
+  let stored: ReadonlyMap<string, Position> = new Map();
   return {
     load: async () => stored,
     save: async (positions) => {
@@ -25,7 +28,7 @@ export function memoryCheckpoint(): Checkpoint {
   };
 }
 
-const VERSION = 1;
+const VERSION = 2;
 
 /**
  * Keeps positions in a JSON file, replaced as a whole: after a crash at any instant it holds the old or the new ones.
@@ -44,7 +47,8 @@ export function fileCheckpoint(path: string): Checkpoint {
       return parse(path, text);
     },
     async save(positions) {
-      const text = `${JSON.stringify({ version: VERSION, streams: Object.fromEntries(positions) }, null, 2)}\n`;
+      const lines = Array.from(positions.values(), formatPosition);
+      const text = `${JSON.stringify({ version: VERSION, positions: lines }, null, 2)}\n`;
       try {
         await replaceFile(path, text);
       } catch (cause) {
@@ -73,7 +77,7 @@ async function replaceFile(path: string, text: string): Promise<void> {
   }
 }
 
-function parse(path: string, text: string): Map<StreamName, Position> {
+function parse(path: string, text: string): Map<string, Position> {
   const damaged = (what: string, cause?: unknown): HandlerError =>
     new HandlerError(
       'CHECKPOINT_FAILED',
@@ -86,17 +90,18 @@ function parse(path: string, text: string): Map<StreamName, Position> {
   } catch (cause) {
     throw damaged(messageOf(cause), cause);
   }
-  const { version, streams } = (content ?? {}) as { version?: unknown; streams?: unknown };
+  const { version, positions } = (content ?? {}) as { version?: unknown; positions?: unknown };
   if (version !== VERSION) throw damaged(`version ${JSON.stringify(version)}, expected ${VERSION}`);
-  if (typeof streams !== 'object' || streams === null || Array.isArray(streams)) throw damaged('no streams');
-  const positions = new Map<StreamName, Position>();
-  for (const [stream, position] of Object.entries(streams)) {
-    const { token, logId } = (position ?? {}) as { token?: unknown; logId?: unknown };
-    if (!Number.isSafeInteger(token) || (token as number) < 0)
-      throw damaged(`the token of ${stream} is ${JSON.stringify(token)}`);
-    if (logId !== undefined && typeof logId !== 'string')
-      throw damaged(`the log id of ${stream} is ${JSON.stringify(logId)}`);
-    positions.set(stream, { token: token as number, ...(logId !== undefined && { logId }) });
+  if (!Array.isArray(positions)) throw damaged('no positions');
+  const parsed = new Map<string, Position>();
+  for (const entry of positions as unknown[]) {
+    if (typeof entry !== 'string') throw damaged(`a position is ${JSON.stringify(entry)}`);
+    try {
+      const position = parsePosition(entry);
+      parsed.set(position.stream, position);
+    } catch (cause) {
+      throw damaged(messageOf(cause), cause);
+    }
   }
-  return positions;
+  return parsed;
 }

@@ -4,6 +4,7 @@ import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import type { RowcastError } from '../core/model/errors.ts';
 import type { Logger } from '../core/model/logger.ts';
+import type { Position } from '../core/model/position.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { WorkerLimits } from '../core/wire/limits.ts';
@@ -21,6 +22,8 @@ export interface WorkerOptions {
    * For those who watch a homeserver in production.
    */
   readonly observer?: boolean;
+  /** True: batches have the attributes that were appended with them. */
+  readonly attributes?: boolean;
   /** Where positions are kept across restarts. */
   readonly checkpoint?: Checkpoint;
   readonly limits?: Partial<WorkerLimits>;
@@ -32,12 +35,13 @@ export interface WorkerOptions {
 
 export interface SubscribeOptions {
   /**
-   * A token (exclusive), everything that is kept, only what comes, or where the checkpoint left off.
+   * A position or a token (exclusive), everything that is kept, only what comes, or where the checkpoint left off. A bare
+   * token is a person's word: nothing tells whether it is of the primary's history.
    * Default: `checkpoint` when the worker has one, else `now`.
    */
-  readonly from?: Token | 'start' | 'now' | 'checkpoint';
+  readonly from?: Position | Token | 'start' | 'now' | 'checkpoint';
   /** Where to begin when the checkpoint knows nothing of the stream. Default `now`. */
-  readonly fallback?: Token | 'start' | 'now';
+  readonly fallback?: Position | Token | 'start' | 'now';
   /**
    * What to do when rows at the position are no longer kept, or the stream started afresh: end with the error, go on
    * with the earliest row kept, or with new rows. Default `fail`; `earliest` for a stream that is not durable here or, as a Rowcast primary tells, there.

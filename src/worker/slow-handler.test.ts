@@ -21,7 +21,11 @@ async function connect(limits: Partial<WorkerLimits>, handle: (worker: Worker) =
   const timers = new VirtualClock();
   let blockedUntil = 0;
   const now = (): Millis => Math.max(timers.now(), blockedUntil);
-  const clock: Clock = { now, wakeIn: (delayMs, wake) => timers.wakeIn(now() + delayMs - timers.now(), wake) };
+  const clock: Clock = {
+    now,
+    wallNow: now,
+    wakeIn: (delayMs, wake) => timers.wakeIn(now() + delayMs - timers.now(), wake),
+  };
   const story: string[] = [];
   let handler: ConnectionHandler | undefined;
   const transport: Transport = {

@@ -1,12 +1,12 @@
-/** One stream's rows on their way to the application: one batch at a time, positions, those who wait for one. Knows no connection. */
+/** Runs the application's handler over what a subscription has for it, one batch at a time. Knows no connection. */
 
-import { Queue } from '../base/queue.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../core/model/errors.ts';
+import type { Position } from '../core/model/position.ts';
 import { type RowValidator, validateRows } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
-import type { Token } from '../core/model/token.ts';
-import type { InterestOutput, Position } from '../core/follow/interests.ts';
+import type { Item } from '../core/follow/delivery.ts';
+import type { Subscription as Machine } from '../core/follow/subscription.ts';
 
 /** The next batch comes after the promise is resolved. One that throws ends the subscription. */
 export type BatchHandler<Row = unknown> = (batch: Batch<Row>) => void | Promise<void>;
@@ -14,8 +14,8 @@ export type BatchHandler<Row = unknown> = (batch: Batch<Row>) => void | Promise<
 /** What the application may ask of a subscription. */
 export interface Subscription {
   readonly stream: StreamName;
-  /** The token up to which rows were applied; undefined before the first is known. */
-  readonly position: Token | undefined;
+  /** Up to where rows were applied; undefined before a primary has told anything. */
+  readonly position: Position | undefined;
   /** It has reached the primary's position since the last connect. */
   readonly isLive: boolean;
   /** It ended, by itself or from outside. */
@@ -24,67 +24,64 @@ export interface Subscription {
   readonly error: RowcastError | undefined;
 }
 
-export interface SubscriptionHooks {
-  /** Rows of this size are through the handler, or given up. */
-  readonly onApplied: (bytes: number) => void;
+/** What a worker hears of its subscriptions: the same object for all of them. */
+export interface RunnerHooks {
+  /** Rows that counted for so much are through the handler, or given up. */
+  readonly onApplied: (runner: Runner, cost: number) => void;
   /** The position moved. */
-  readonly onPosition: () => void;
-  readonly onLive: () => void;
+  readonly onPosition: (runner: Runner) => void;
+  readonly onLive: (runner: Runner) => void;
   /** It was live, and is not any more: the connection is lost, or it ended. */
-  readonly onNotLive: () => void;
-  readonly onReset: (error: RowcastError) => void;
+  readonly onNotLive: (runner: Runner) => void;
+  readonly onReset: (runner: Runner, error: RowcastError) => void;
+  /** Whether a wait is over may have changed. */
+  readonly onMoved: (runner: Runner) => void;
+  /** The handler failed: nothing more is wanted of the stream. */
+  readonly onFailed: (runner: Runner, error: RowcastError) => void;
   /** The handler failed at its last batch, after the subscription was ended from outside. */
-  readonly onFailedLate: (error: RowcastError) => void;
-  /** It ended by itself: nothing more is wanted of the stream. */
-  readonly onFailed: (error: RowcastError) => void;
+  readonly onFailedLate: (runner: Runner, error: RowcastError) => void;
 }
 
-export interface SubscriptionOptions {
-  readonly stream: StreamName;
+export interface RunnerOptions {
   readonly validator: RowValidator | undefined;
   readonly handler: BatchHandler;
-  readonly hooks: SubscriptionHooks;
+  readonly hooks: RunnerHooks;
 }
 
-type Item = Exclude<InterestOutput, { kind: 'failed' }>;
 type BatchItem = Extract<Item, { kind: 'batch' }>;
 
-interface Waiter {
-  readonly token: Token;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
-export class LiveSubscription implements Subscription {
+/** The application's side of one subscription. */
+export class Runner implements Subscription {
   readonly stream: StreamName;
-  readonly #options: SubscriptionOptions;
-  /** What came and was not begun. */
-  #items = new Queue<Item>();
+  readonly #options: RunnerOptions;
+  /** Undefined before the checkpoint was read. */
+  #machine: Machine | undefined;
   /** Settles when the batch that the handler is at is through. */
   #busy: Promise<void> | undefined;
   #isRunning = false;
-  #position: Position | undefined;
-  #isLive = false;
-  #error: RowcastError | undefined;
-  #isStopped = false;
-  readonly #waiters = new Set<Waiter>();
+  #wasLive = false;
+  #end: { readonly error: RowcastError | undefined } | undefined;
 
-  constructor(options: SubscriptionOptions) {
-    this.stream = options.stream;
+  constructor(stream: StreamName, options: RunnerOptions) {
+    this.stream = stream;
     this.#options = options;
   }
 
-  get position(): Token | undefined {
-    return this.#position?.token;
+  /** The machine whose deliveries it runs. */
+  get machine(): Machine | undefined {
+    return this.#machine;
   }
 
-  /** The position with its log id, as a checkpoint stores it. */
-  get fullPosition(): Position | undefined {
-    return this.#position;
+  set machine(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  get position(): Position | undefined {
+    return this.#machine?.delivery.applied;
   }
 
   get isLive(): boolean {
-    return this.#isLive;
+    return this.#end === undefined && this.#machine?.isLive === true;
   }
 
   /** The handler has not finished what came: it is what a wait waits for. */
@@ -93,115 +90,77 @@ export class LiveSubscription implements Subscription {
   }
 
   get isEnded(): boolean {
-    return this.#isStopped;
+    return this.#end !== undefined;
   }
 
   get error(): RowcastError | undefined {
-    return this.#error;
+    return this.#end?.error;
   }
 
-  /** Where a checkpoint says that it was left. */
-  resumeAt(position: Position): void {
-    this.#position = position;
-  }
-
-  handle(item: Item): void {
-    if (this.#isStopped) {
-      if (item.kind === 'batch') this.#options.hooks.onApplied(item.bytes);
-      return;
-    }
-    this.#items.push(item);
-    this.#run();
-  }
-
-  handleDisconnected(): void {
-    // A POSITION that still waits behind rows was of the connection that ended.
-    const items = new Queue<Item>();
-    for (const item of this.#items) items.push(item.kind === 'position' ? { ...item, isLive: false } : item);
-    this.#items = items;
-    this.#leaveLive();
-  }
-
-  /** Resolves when everything up to `token` was applied; rejects when the subscription ends first. `cancel` gives the wait up. */
-  wait(token: Token): { reached: Promise<void>; cancel: (error: Error) => void } {
-    if (this.#position !== undefined && this.#position.token >= token)
-      return { reached: Promise.resolve(), cancel: () => {} };
-    let waiter: Waiter | undefined;
-    const reached = new Promise<void>((resolve, reject) => {
-      waiter = { token, resolve, reject };
-      this.#waiters.add(waiter);
-    });
-    return {
-      reached,
-      cancel: (error) => {
-        this.#waiters.delete(waiter!);
-        waiter!.reject(error);
-      },
-    };
-  }
-
-  /** Ends it from outside. What was not begun is given up; what the handler is at, it finishes. */
-  async stop(error: RowcastError): Promise<void> {
-    this.#end(error);
-    await this.#busy;
-  }
-
-  /** The primary, or the follower's policy, ended it. */
-  fail(error: RowcastError): void {
-    if (this.#isStopped) return;
-    this.#error = error;
-    this.#end(error);
-    this.#options.hooks.onFailed(error);
-  }
-
-  #end(error: RowcastError): void {
-    this.#isStopped = true;
-    this.#leaveLive();
-    const given = this.#items;
-    this.#items = new Queue();
-    for (const item of given) if (item.kind === 'batch') this.#options.hooks.onApplied(item.bytes);
-    this.#rejectWaiters(error);
-  }
-
-  #leaveLive(): void {
-    if (!this.#isLive) return;
-    this.#isLive = false;
-    this.#options.hooks.onNotLive();
-  }
-
-  /** Goes on by itself as long as handlers answer at once: no promise where none is needed. */
-  #run(): void {
+  /** Something waits, or whether it is live has changed. */
+  run(): void {
+    this.#tellLive();
     // A handler may send, subscribe, stop: whatever comes in by that waits its turn.
-    if (this.#busy !== undefined || this.#isRunning) return;
+    if (this.#busy !== undefined || this.#isRunning || this.#machine === undefined || this.isEnded) return;
+    const { delivery } = this.#machine;
     this.#isRunning = true;
     try {
-      for (let item = this.#items.shift(); item !== undefined; item = this.#items.shift()) {
-        const current = item;
-        const isApplied = current.kind === 'batch' ? this.#apply(current) : true;
+      while (!this.isEnded) {
+        const item = delivery.take();
+        if (item === undefined) break;
+        const isApplied = item.kind === 'batch' ? this.#apply(item) : true;
         if (typeof isApplied !== 'boolean') {
           this.#busy = isApplied.then((settled) => {
             this.#busy = undefined;
-            this.#finish(current, settled);
-            this.#run();
+            this.#finish(item, settled);
+            this.run();
           });
           return;
         }
-        this.#finish(current, isApplied);
+        this.#finish(item, isApplied);
       }
     } finally {
       this.#isRunning = false;
     }
   }
 
+  /** Ends it from outside. What was not begun is given up; what the handler is at, it finishes. */
+  async stop(): Promise<void> {
+    this.#leave(undefined);
+    await this.#busy;
+  }
+
+  /** The primary, the handler or the policy ended it. */
+  fail(error: RowcastError): void {
+    this.#leave(error);
+  }
+
+  #leave(error: RowcastError | undefined): void {
+    if (this.#end !== undefined) return;
+    this.#end = { error };
+    this.#tellLive();
+    const cost = this.#machine?.delivery.clear() ?? 0;
+    if (cost > 0) this.#options.hooks.onApplied(this, cost);
+    this.#options.hooks.onMoved(this);
+  }
+
+  #tellLive(): void {
+    const { isLive } = this;
+    if (isLive === this.#wasLive) return;
+    this.#wasLive = isLive;
+    if (isLive) this.#options.hooks.onLive(this);
+    else this.#options.hooks.onNotLive(this);
+  }
+
   /** Whether the batch was applied; a promise only where the validator or the handler gives one. */
-  #apply(batch: BatchItem): boolean | Promise<boolean> {
+  #apply({ batch }: BatchItem): boolean | Promise<boolean> {
     const { validator } = this.#options;
-    if (validator === undefined) return this.#handOver(batch, batch.rows);
+    if (validator === undefined) return this.#handOver(batch);
     try {
       const rows = validateRows(batch.stream, validator, batch.rows);
-      if (!(rows instanceof Promise)) return this.#handOver(batch, rows);
+      if (!(rows instanceof Promise)) return this.#handOver({ ...batch, rows });
       return rows.then(
-        (checked) => this.#handOver(batch, checked),
+        (checked) => this.#handOver({ ...batch, rows: checked }),
         (thrown: unknown) => this.#handleFailure(refusal(batch, thrown)),
       );
     } catch (thrown) {
@@ -209,12 +168,11 @@ export class LiveSubscription implements Subscription {
     }
   }
 
-  #handOver(batch: BatchItem, rows: readonly unknown[]): boolean | Promise<boolean> {
+  #handOver(batch: Batch): boolean | Promise<boolean> {
     // Ended while the validator was at it.
-    if (this.#isStopped) return false;
-    const { stream, token } = batch;
+    if (this.isEnded) return false;
     try {
-      const pending = this.#options.handler({ stream, token, rows });
+      const pending = this.#options.handler(batch);
       if (!isThenable(pending)) return true;
       return Promise.resolve(pending).then(
         () => true,
@@ -226,43 +184,27 @@ export class LiveSubscription implements Subscription {
   }
 
   #handleFailure(error: RowcastError): false {
-    if (!this.#isStopped) this.fail(error);
-    // What a handler cannot do any more because of the stop is no failure of its own.
-    else if (!isClosed(error.cause)) this.#options.hooks.onFailedLate(error);
+    const { hooks } = this.#options;
+    if (!this.isEnded) {
+      this.fail(error);
+      hooks.onFailed(this, error);
+    } else if (!isClosed(error.cause)) {
+      // What a handler cannot do any more because of the stop is no failure of its own.
+      hooks.onFailedLate(this, error);
+    }
     return false;
   }
 
   #finish(item: Item, isApplied: boolean): void {
-    const { onApplied, onReset, onLive } = this.#options.hooks;
-    if (item.kind === 'batch') onApplied(item.bytes);
+    const { hooks } = this.#options;
+    const { delivery } = this.#machine!;
+    delivery.finish(item, isApplied);
+    if (item.kind === 'batch') hooks.onApplied(this, item.cost);
     if (!isApplied) return;
-    if (item.kind === 'reset') {
-      this.#position = item.position;
-      this.#rejectWaiters(item.error);
-      onReset(item.error);
-      return;
-    }
-    if (item.position !== undefined) this.#move(item.position);
-    if (item.kind === 'position' && item.isLive && !this.#isStopped) {
-      this.#isLive = true;
-      onLive();
-    }
-  }
-
-  #move(position: Position): void {
-    this.#position = position;
-    this.#options.hooks.onPosition();
-    if (this.#waiters.size === 0) return;
-    for (const waiter of this.#waiters) {
-      if (waiter.token > position.token) continue;
-      this.#waiters.delete(waiter);
-      waiter.resolve();
-    }
-  }
-
-  #rejectWaiters(error: Error): void {
-    for (const waiter of this.#waiters) waiter.reject(error);
-    this.#waiters.clear();
+    if (item.kind === 'reset') hooks.onReset(this, item.error);
+    else if (item.position !== undefined) hooks.onPosition(this);
+    hooks.onMoved(this);
+    if (item.kind !== 'batch') this.#tellLive();
   }
 }
 
@@ -275,14 +217,12 @@ function isClosed(thrown: unknown): boolean {
 }
 
 /** The validator said no: the row came from the primary, so the error is the peer's. */
-function refusal({ token }: BatchItem, thrown: unknown): PeerError {
-  return new PeerError('INVALID_ROW', `token ${token}: ${messageOf(thrown)}`, { cause: thrown });
+function refusal({ stream, token }: Batch, thrown: unknown): PeerError {
+  const text = `token ${token}: ${messageOf(thrown)}`;
+  return new PeerError('INVALID_ROW', text, { cause: thrown, facts: { stream, token } });
 }
 
-function failure({ stream, token }: BatchItem, thrown: unknown): HandlerError {
-  return new HandlerError(
-    'HANDLER_FAILED',
-    `the handler of stream ${stream} failed at token ${token}: ${messageOf(thrown)}`,
-    { cause: thrown },
-  );
+function failure({ stream, token }: Batch, thrown: unknown): HandlerError {
+  const text = `the handler of stream ${stream} failed at token ${token}: ${messageOf(thrown)}`;
+  return new HandlerError('HANDLER_FAILED', text, { cause: thrown, facts: { stream, token } });
 }

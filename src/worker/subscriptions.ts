@@ -1,163 +1,194 @@
 /** All subscriptions of a worker: what was asked for, from where each begins, who gets what comes. Knows no connection. */
 
 import type { Millis } from '../base/clock.ts';
+import type { Follower, FollowerOutput } from '../core/follow/follower.ts';
+import type { Subscription as Machine } from '../core/follow/subscription.ts';
+import type { Resume } from '../core/follow/subscription-state.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
+import { history as checkHistory } from '../core/model/history.ts';
+import type { Position } from '../core/model/position.ts';
 import { type Stream, type StreamName, streamName } from '../core/model/stream.ts';
-import { token as checkToken } from '../core/model/token.ts';
-import type { Follower } from '../core/follow/follower.ts';
-import type { InterestOutput, Position } from '../core/follow/interests.ts';
+import { token as checkToken, type Token } from '../core/model/token.ts';
 import type { SubscribeOptions } from './options.ts';
-import { type BatchHandler, LiveSubscription, type SubscriptionHooks } from './subscription.ts';
+import { type BatchHandler, Runner, type RunnerHooks } from './subscription.ts';
 
 export interface SubscriptionsOptions {
   readonly follower: Follower;
   readonly now: () => Millis;
   readonly hasCheckpoint: boolean;
-  readonly hooks: (stream: StreamName) => Omit<SubscriptionHooks, 'onFailed'>;
-  readonly onFailed: (subscription: LiveSubscription, error: RowcastError) => void;
+  readonly hooks: RunnerHooks;
+  readonly onEnded: (runner: Runner, error: RowcastError) => void;
 }
 
 /** What was asked for a stream before the checkpoint was read. */
 interface Wish {
+  readonly runner: Runner;
   readonly stream: Stream;
   readonly options: SubscribeOptions;
 }
 
+/** A position as it was when a checkpoint was written, so that the end of the write can be told to the subscription. */
+export interface SavedPosition {
+  readonly machine: Machine;
+  readonly position: Position;
+  readonly lineage: number;
+}
+
 export class Subscriptions {
   readonly #options: SubscriptionsOptions;
-  readonly #subscriptions = new Map<StreamName, LiveSubscription>();
+  readonly #runners = new Map<StreamName, Runner>();
+  readonly #byMachine = new Map<Machine, Runner>();
   #wishes: Wish[] = [];
   #all: { readonly options: SubscribeOptions; readonly handler: BatchHandler } | undefined;
   /** What the checkpoint held, and where subscriptions stood that have ended since; undefined before it was read. */
-  #stored: Map<StreamName, Position> | undefined;
+  #stored: Map<string, Position> | undefined;
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
   }
 
-  [Symbol.iterator](): Iterator<LiveSubscription> {
-    return this.#subscriptions.values();
+  [Symbol.iterator](): Iterator<Runner> {
+    return this.#runners.values();
   }
 
-  get(stream: StreamName): LiveSubscription | undefined {
-    return this.#subscriptions.get(stream);
+  get(stream: StreamName): Runner | undefined {
+    return this.#runners.get(stream);
   }
 
-  /** Positions to store: of this process, and of streams that only earlier ones followed. */
-  get positions(): Map<StreamName, Position> {
+  /** What a checkpoint is to hold: of this process, and of streams that only earlier ones followed. */
+  get positions(): { readonly positions: Map<string, Position>; readonly own: readonly SavedPosition[] } {
     const positions = new Map(this.#stored);
-    for (const { stream, fullPosition } of this) if (fullPosition !== undefined) positions.set(stream, fullPosition);
-    return positions;
+    const own: SavedPosition[] = [];
+    for (const boundary of this.#options.follower.boundaries) positions.set(boundary.stream, boundary);
+    for (const { stream, machine } of this.#runners.values()) {
+      const position = machine?.delivery.applied;
+      if (position === undefined) continue;
+      positions.set(stream, position);
+      own.push({ machine: machine!, position, lineage: machine!.delivery.lineage });
+    }
+    return { positions, own };
   }
 
-  /** @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_OPTION */
-  add(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): LiveSubscription {
+  /** @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_POSITION, INVALID_OPTION */
+  add(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): Runner {
     this.#check(options);
     const definition: Stream = typeof stream === 'string' ? unknownStream(streamName(stream)) : stream;
-    const existing = this.#subscriptions.get(definition.name);
+    checkStream(definition.name, options);
+    const existing = this.#runners.get(definition.name);
     if (existing !== undefined) {
-      if (existing.error === undefined)
+      if (existing.error === undefined) {
         throw new UsageError('DUPLICATE_STREAM', `stream ${definition.name} is subscribed already`);
+      }
       this.remove(existing);
     }
-    const subscription = this.#make(definition, handler);
-    if (this.#stored === undefined) this.#wishes.push({ stream: definition, options });
-    else this.#follow({ stream: definition, options });
-    return subscription;
+    const runner = this.#make(definition, handler);
+    if (this.#stored === undefined) this.#wishes.push({ runner, stream: definition, options });
+    else this.#follow({ runner, stream: definition, options });
+    return runner;
   }
 
   /** @throws UsageError DUPLICATE_STREAM, INVALID_TOKEN, INVALID_OPTION */
   addAll(options: SubscribeOptions, handler: BatchHandler): void {
     this.#check(options);
+    for (const option of ['from', 'fallback'] as const) {
+      const place = options[option];
+      if (typeof place !== 'string' && place !== undefined) {
+        throw new UsageError(
+          'INVALID_OPTION',
+          `${option} of all streams is 'start' or 'now': a token is of one stream`,
+        );
+      }
+    }
     if (this.#all !== undefined) throw new UsageError('DUPLICATE_STREAM', 'all streams are subscribed already');
     this.#all = { options, handler };
     if (this.#stored !== undefined) this.#followAll();
   }
 
   /** Forgets a subscription that ended, but not where it stood. */
-  remove(subscription: LiveSubscription): void {
-    const { stream } = subscription;
-    if (this.#subscriptions.get(stream) !== subscription) return;
-    this.#subscriptions.delete(stream);
-    this.#keepPosition(subscription);
-    this.#wishes = this.#wishes.filter((wish) => wish.stream.name !== stream);
-    this.#options.follower.handleUnsubscribe(stream);
+  remove(runner: Runner): void {
+    if (this.#runners.get(runner.stream) !== runner) return;
+    this.#runners.delete(runner.stream);
+    this.#keepPosition(runner);
+    this.#wishes = this.#wishes.filter((wish) => wish.runner !== runner);
+    this.release(runner);
+  }
+
+  /** Nothing more of the stream is wanted. What is known of it is kept. */
+  release(runner: Runner): void {
+    const { machine } = runner;
+    if (machine === undefined || !this.#byMachine.delete(machine)) return;
+    this.#options.follower.handleUnsubscribe(this.#options.now(), machine);
+  }
+
+  /** The last batch of one that was removed is through. */
+  handlePosition(runner: Runner): void {
+    if (this.#runners.get(runner.stream) !== runner) this.#keepPosition(runner);
   }
 
   /** The checkpoint was read: everything that was asked for begins. */
-  begin(stored: ReadonlyMap<StreamName, Position>): void {
+  begin(stored: ReadonlyMap<string, Position>): void {
     this.#stored = new Map(stored);
     for (const wish of this.#wishes) this.#follow(wish);
     this.#wishes = [];
     if (this.#all !== undefined) this.#followAll();
   }
 
-  handle(output: InterestOutput): void {
-    const subscription = this.#find(output.stream);
-    if (output.kind === 'failed') subscription?.fail(output.error);
-    else if (subscription !== undefined) subscription.handle(output);
-    else if (output.kind === 'batch') this.#options.follower.handleApplied(this.#options.now(), output.bytes);
+  handle(output: Extract<FollowerOutput, { kind: 'ready' | 'discovered' | 'ended' }>): void {
+    const { kind, subscription: machine } = output;
+    if (kind === 'discovered') {
+      const runner = this.#make(unknownStream(machine.stream), this.#all!.handler);
+      this.#attach(runner, machine);
+      return runner.run();
+    }
+    const runner = this.#byMachine.get(machine);
+    if (kind === 'ready') return runner?.run();
+    this.#byMachine.delete(machine);
+    if (runner === undefined) return;
+    runner.fail(output.error);
+    // Every stream is followed, and this one is not there any more, or not yet again.
+    const isQuiet = machine.spec.isDiscovered === true && output.error.code === 'UNKNOWN_STREAM';
+    if (isQuiet) this.remove(runner);
+    else this.#options.onEnded(runner, output.error);
   }
 
-  #make({ name, row }: Stream, handler: BatchHandler): LiveSubscription {
-    const { onPosition, ...hooks } = this.#options.hooks(name);
-    const subscription: LiveSubscription = new LiveSubscription({
-      stream: name,
-      validator: row,
-      handler,
-      hooks: {
-        ...hooks,
-        onPosition: () => {
-          // Its last batch may be through only after it was removed.
-          if (!this.#subscriptions.has(name)) this.#keepPosition(subscription);
-          onPosition();
-        },
-        onFailed: (error) => this.#options.onFailed(subscription, error),
-      },
-    });
-    this.#subscriptions.set(name, subscription);
-    return subscription;
+  #make({ name, row }: Stream, handler: BatchHandler): Runner {
+    const runner = new Runner(name, { validator: row, handler, hooks: this.#options.hooks });
+    this.#runners.set(name, runner);
+    return runner;
   }
 
-  #keepPosition({ stream, fullPosition }: LiveSubscription): void {
-    if (fullPosition !== undefined) this.#stored?.set(stream, fullPosition);
+  #attach(runner: Runner, machine: Machine): void {
+    runner.machine = machine;
+    this.#byMachine.set(machine, runner);
   }
 
-  /** The subscription that an output is for; once all are subscribed, any stream has one. */
-  #find(stream: StreamName): LiveSubscription | undefined {
-    const subscription = this.#subscriptions.get(stream);
-    if (subscription !== undefined || this.#all === undefined) return subscription;
-    return this.#make(unknownStream(stream), this.#all.handler);
+  #keepPosition({ stream, position }: Runner): void {
+    if (position !== undefined) this.#stored?.set(stream, position);
   }
 
-  #follow({ stream: { name, durable }, options }: Wish): void {
-    const subscription = this.#subscriptions.get(name)!;
-    const from = this.#resolve(options, this.#stored!.get(name));
-    if (typeof from === 'object') subscription.resumeAt(from);
-    this.#options.follower.handleSubscribe(this.#options.now(), {
+  #follow({ runner, stream: { name, durable }, options }: Wish): void {
+    const { from, applied } = this.#resolve(name, options);
+    const machine = this.#options.follower.handleSubscribe(this.#options.now(), {
       stream: name,
       from,
+      applied,
       onReset: options.onReset ?? (durable ? 'by-durability' : 'earliest'),
       readWithinMs: options.readWithinMs,
     });
+    this.#attach(runner, machine);
+    runner.run();
   }
 
   #followAll(): void {
     const { options } = this.#all!;
-    const positions = new Map<StreamName, Position>();
-    if (this.#from(options) === 'checkpoint') {
-      for (const [stream, position] of this.#stored!) {
-        if (this.#subscriptions.has(stream)) continue;
-        this.#find(stream)!.resumeAt(position);
-        positions.set(stream, position);
-      }
-    }
-    const from = this.#resolve(options, undefined);
+    const from = this.#from(options);
+    const begin = from === 'checkpoint' ? (options.fallback ?? 'now') : from;
     this.#options.follower.handleSubscribeAll(this.#options.now(), {
-      from,
+      // Tokens were refused above.
+      from: begin as 'start' | 'now',
       onReset: options.onReset ?? 'by-durability',
       readWithinMs: options.readWithinMs,
-      positions,
+      positions: from === 'checkpoint' ? new Map(this.#stored) : new Map(),
     });
   }
 
@@ -165,24 +196,24 @@ export class Subscriptions {
     return options.from ?? (this.#options.hasCheckpoint ? 'checkpoint' : 'now');
   }
 
-  #resolve(options: SubscribeOptions, stored: Position | undefined): Position | 'start' | 'now' {
+  #resolve(stream: StreamName, options: SubscribeOptions): { from: Resume; applied: Position | undefined } {
     const from = this.#from(options);
-    if (from === 'checkpoint' && stored !== undefined) return stored;
+    const stored = from === 'checkpoint' ? this.#stored!.get(stream) : undefined;
+    if (stored !== undefined) return { from: stored, applied: stored };
     const begin = from === 'checkpoint' ? (options.fallback ?? 'now') : from;
-    return typeof begin === 'number' ? { token: begin } : begin;
+    // A bare number proves nothing until a primary has answered; a position says what was applied.
+    if (typeof begin === 'number') return { from: { stream, token: begin, history: undefined }, applied: undefined };
+    if (typeof begin === 'object') return { from: begin, applied: begin };
+    return { from: begin, applied: undefined };
   }
 
   #check({ from, fallback, onReset, readWithinMs }: SubscribeOptions): void {
-    if (typeof from === 'number') checkToken(from);
-    else checkChoice('from', from, ['start', 'now', 'checkpoint']);
-    if (typeof fallback === 'number') checkToken(fallback);
-    else checkChoice('fallback', fallback, ['start', 'now']);
+    checkPlace('from', from, ['start', 'now', 'checkpoint']);
+    checkPlace('fallback', fallback, ['start', 'now']);
     checkChoice('onReset', onReset, ['fail', 'earliest', 'now']);
     if (readWithinMs !== undefined && !(readWithinMs > 0)) {
-      throw new UsageError(
-        'INVALID_OPTION',
-        `option readWithinMs of a subscription is a positive number of ms, not ${readWithinMs}`,
-      );
+      const text = `option readWithinMs of a subscription is a positive number of ms, not ${readWithinMs}`;
+      throw new UsageError('INVALID_OPTION', text);
     }
     if (from === 'checkpoint' && !this.#options.hasCheckpoint) {
       throw new UsageError('INVALID_OPTION', "from: 'checkpoint' needs the option checkpoint of the worker");
@@ -190,12 +221,27 @@ export class Subscriptions {
   }
 }
 
+function checkPlace(option: string, place: Token | Position | string | undefined, choices: readonly string[]): void {
+  if (typeof place === 'number') checkToken(place);
+  else if (typeof place === 'object' && place !== null) {
+    checkToken(place.token);
+    if (place.history !== undefined) checkHistory(place.history);
+  } else checkChoice(option, place, choices);
+}
+
+/** A position that is of another stream was mixed up. */
+function checkStream(stream: StreamName, options: SubscribeOptions): void {
+  for (const option of ['from', 'fallback'] as const) {
+    const place = options[option];
+    if (typeof place !== 'object' || place.stream === stream) continue;
+    throw new UsageError('INVALID_POSITION', `${option} is a position of stream ${place.stream}, not of ${stream}`);
+  }
+}
+
 function checkChoice(option: string, value: string | undefined, choices: readonly string[]): void {
   if (value === undefined || choices.includes(value)) return;
-  throw new UsageError(
-    'INVALID_OPTION',
-    `option ${option} of a subscription is one of ${choices.join(', ')}, not ${JSON.stringify(value)}`,
-  );
+  const text = `option ${option} of a subscription is one of ${choices.join(', ')}, not ${JSON.stringify(value)}`;
+  throw new UsageError('INVALID_OPTION', text);
 }
 
 /** A stream of which only the name is known. */

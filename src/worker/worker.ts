@@ -8,10 +8,11 @@ import type { Batch } from '../core/model/batch.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
-import { token as checkToken, type Token } from '../core/model/token.ts';
+import { history as checkHistory } from '../core/model/history.ts';
+import type { Position } from '../core/model/position.ts';
+import { token as checkToken } from '../core/model/token.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { Follower, type FollowerEvent } from '../core/follow/follower.ts';
-import type { Position } from '../core/follow/interests.ts';
 import { defaultWorkerLimits, mergeLimits, type WorkerLimits } from '../core/wire/limits.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import { checkConnectAddress } from '../transport/check-address.ts';
@@ -20,9 +21,9 @@ import { CheckpointWriter } from './checkpoint-writer.ts';
 import { iterate } from './iterate.ts';
 import type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './options.ts';
 import { FollowerPump } from './follower-pump.ts';
-import type { BatchHandler, LiveSubscription, Subscription, SubscriptionHooks } from './subscription.ts';
+import type { BatchHandler, Runner, RunnerHooks, Subscription } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
-import { waitUntil } from './wait.ts';
+import { Waits, type WaitVerdict } from './waits.ts';
 
 const DEFAULT_WAIT_TIMEOUT_MS = 5_000;
 
@@ -50,8 +51,9 @@ export class Worker extends EventEmitter<WorkerEvents> {
   readonly #logger: Logger;
   readonly #checkpoint: CheckpointWriter | undefined;
   readonly #subscriptions: Subscriptions;
+  readonly #waits: Waits;
   /** Told when their subscription ends: by an error of its own, or in good order. */
-  readonly #endings = new Map<LiveSubscription, (error: Error | undefined) => void>();
+  readonly #endings = new Map<Runner, (error: Error | undefined) => void>();
   /** Handlers of subscriptions that were ended: a stop waits for them too. */
   readonly #leaving = new Set<Promise<void>>();
   /** The checkpoint was read, and the worker follows. */
@@ -87,6 +89,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       workerName: options.name,
       ...(options.server !== undefined && { serverName: options.server }),
       ...(options.observer !== undefined && { isObserver: options.observer }),
+      ...(options.attributes !== undefined && { wantsAttributes: options.attributes }),
       limits: this.limits,
       random: options.random ?? systemRandom,
     });
@@ -94,8 +97,13 @@ export class Worker extends EventEmitter<WorkerEvents> {
       follower: this.#follower,
       now: () => this.#pump.now,
       hasCheckpoint: options.checkpoint !== undefined,
-      hooks: (stream) => this.#hooks(stream),
-      onFailed: (subscription, error) => this.#handleFailed(subscription, error),
+      hooks: this.#hooks(),
+      onEnded: (subscription, error) => this.#handleFailed(subscription, error),
+    });
+    this.#waits = new Waits({
+      clock: this.#clock,
+      judge: (subscription, position) => this.#judgeWait(subscription, position),
+      why: (subscription) => this.#whyBehind(subscription),
     });
     this.#pump = new FollowerPump({
       follower: this.#follower,
@@ -110,6 +118,12 @@ export class Worker extends EventEmitter<WorkerEvents> {
         checkpoint: options.checkpoint,
         clock: this.#clock,
         positions: () => this.#subscriptions.positions,
+        onSaved: (own) => {
+          for (const { machine, position, lineage } of own) {
+            this.#follower.handleSaved(this.#pump.now, machine, position, lineage);
+          }
+          this.#pump.drain();
+        },
         onError: (error) => this.#report(error),
       });
     }
@@ -178,34 +192,26 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   /**
-   * Resolves when everything of the stream up to the token was applied here: read your own writes.
-   * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, CLOSED, WAIT_TIMEOUT (the text says what held it up); the signal's reason;
-   *   the error of a subscription that ends or is reset meanwhile
+   * Resolves when everything up to the position was applied here, or is void in the history that is followed: read your
+   * own writes. The position is what `append` resolved to; of a primary that is not Rowcast, one without a history.
+   * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, INVALID_POSITION, OTHER_LOG, CLOSED, WAIT_TIMEOUT (the text says what
+   *   held it up); the signal's reason; the error of a subscription that ends or is reset meanwhile
    */
-  async waitFor(
-    stream: Stream | StreamName,
-    token: Token,
-    { timeoutMs = DEFAULT_WAIT_TIMEOUT_MS, signal }: WaitOptions = {},
-  ): Promise<void> {
+  async waitFor(position: Position, { timeoutMs = DEFAULT_WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
     this.#checkOpen();
-    checkToken(token);
-    const name = nameOf(stream);
-    const subscription = this.#subscriptions.get(name);
-    if (subscription === undefined)
-      throw new UsageError('NOT_SUBSCRIBED', `worker ${this.name} does not subscribe to ${name}`);
-    if (subscription.error !== undefined) throw subscription.error;
-    await waitUntil({
-      subscription,
-      token,
-      clock: this.#clock,
-      timeoutMs,
-      signal,
-      why: () => this.#whyBehind(subscription),
-    });
+    await this.#waits.wait(this.#awaited(position), position, timeoutMs, signal);
   }
 
-  /** The token up to which rows of the stream were applied; undefined when nothing is known. */
-  position(stream: Stream | StreamName): Token | undefined {
+  /**
+   * Whether waitFor would resolve at once.
+   * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, INVALID_POSITION, OTHER_LOG
+   */
+  hasReached(position: Position): boolean {
+    return this.#waits.judge(this.#awaited(position), position);
+  }
+
+  /** Up to where rows of the stream were applied; undefined when nothing is known. */
+  position(stream: Stream | StreamName): Position | undefined {
     return this.#subscriptions.get(nameOf(stream))?.position;
   }
 
@@ -241,7 +247,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   async #load(): Promise<void> {
-    const stored = (await this.#checkpoint?.load()) ?? new Map<StreamName, Position>();
+    const stored = (await this.#checkpoint?.load()) ?? new Map<string, Position>();
     this.#checkOpen();
     this.#subscriptions.begin(stored);
     this.#follower.handleStart(this.#pump.now);
@@ -249,14 +255,13 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   async #stop(): Promise<void> {
-    const error = new UsageError('CLOSED', `worker ${this.name} was stopped`);
-    this.#settleLive.reject(error);
+    this.#settleLive.reject(this.#stoppedError());
     const stopped = new Promise<void>((resolve) => {
       this.#handleStopped = resolve;
     });
     this.#follower.handleStop(this.#pump.now);
     this.#pump.drain();
-    const idle = [...this.#subscriptions].map(async (subscription) => subscription.stop(error));
+    const idle = [...this.#subscriptions].map(async (subscription) => subscription.stop());
     for (const onEnd of this.#endings.values()) onEnd(undefined);
     await Promise.all([...idle, ...this.#leaving]);
     if (!this.#follower.isStopped) await stopped;
@@ -264,16 +269,17 @@ export class Worker extends EventEmitter<WorkerEvents> {
     await this.#checkpoint?.close();
   }
 
-  #subscribe(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): LiveSubscription {
+  #subscribe(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): Runner {
     this.#checkOpen();
     const subscription = this.#subscriptions.add(stream, options, handler);
     this.#pump.drain();
     return subscription;
   }
 
-  async #end(subscription: LiveSubscription): Promise<void> {
+  async #end(subscription: Runner): Promise<void> {
     this.#subscriptions.remove(subscription);
-    const through = subscription.stop(new UsageError('CLOSED', `the subscription of ${subscription.stream} was ended`));
+    const through = subscription.stop();
+    this.#pump.drain();
     const onEnd = this.#endings.get(subscription);
     this.#endings.delete(subscription);
     onEnd?.(undefined);
@@ -282,25 +288,37 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#leaving.delete(through);
   }
 
-  #hooks(stream: StreamName): Omit<SubscriptionHooks, 'onFailed'> {
+  #hooks(): RunnerHooks {
     return {
-      onApplied: (bytes) => {
+      onApplied: ({ machine }, cost) => {
         // The time counts only where reading goes on: how long the handler took must not be taken for the primary's silence.
-        this.#follower.handleApplied(this.#follower.isPaused ? this.#pump.now : this.#pump.roughlyNow, bytes);
+        const now = this.#follower.isPaused ? this.#pump.now : this.#pump.roughlyNow;
+        this.#follower.handleApplied(now, machine!, cost);
         this.#pump.drain();
       },
-      onPosition: () => this.#checkpoint?.handlePosition(),
-      onLive: () => {
+      onPosition: (subscription) => {
+        this.#subscriptions.handlePosition(subscription);
+        this.#checkpoint?.handlePosition();
+      },
+      onMoved: (subscription) => this.#waits.check(subscription),
+      onLive: ({ stream }) => {
         this.#logger.debug({ stream }, 'live');
         this.emit('live', { stream });
         this.#settleIfLive();
       },
-      onNotLive: () => this.emit('not-live', { stream }),
-      onReset: (error) => {
+      onNotLive: ({ stream }) => this.emit('not-live', { stream }),
+      onReset: (subscription, error) => {
+        const { stream } = subscription;
         this.#logger.warn({ stream, code: error.code }, error.message);
+        this.#waits.reject(subscription, error);
         this.emit('reset', { stream, error });
       },
-      onFailedLate: (error) => this.#handleError(stream, error),
+      onFailed: (subscription, error) => {
+        this.#subscriptions.release(subscription);
+        this.#handleFailed(subscription, error);
+        this.#pump.drain();
+      },
+      onFailedLate: ({ stream }, error) => this.#handleError(stream, error),
     };
   }
 
@@ -309,10 +327,12 @@ export class Worker extends EventEmitter<WorkerEvents> {
       case 'connected':
         this.#logger.info({ primary: formatAddress(this.#options.connect), isRowcast: event.isRowcast }, 'connected');
         this.emit('connected', { isRowcast: event.isRowcast });
-        // A worker that subscribes to nothing is live by that.
+        this.#waits.checkAll();
+        return;
+      case 'live':
+        // Handlers may be behind, and a worker that subscribes to nothing is live by this alone.
         return queueMicrotask(() => this.#settleIfLive());
       case 'disconnected':
-        for (const subscription of this.#subscriptions) subscription.handleDisconnected();
         this.#lastEnd = event.error;
         this.#logger.warn({ code: event.error.code, retryInMs: Math.round(event.retryInMs) }, event.error.message);
         this.emit('disconnected', { error: event.error, retryInMs: event.retryInMs });
@@ -340,8 +360,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     if (this.isLive) this.#settleLive.resolve();
   }
 
-  #handleFailed(subscription: LiveSubscription, error: RowcastError): void {
-    this.#follower.handleUnsubscribe(subscription.stream);
+  #handleFailed(subscription: Runner, error: RowcastError): void {
     this.#settleLive.reject(error);
     const onEnd = this.#endings.get(subscription);
     this.#endings.delete(subscription);
@@ -359,7 +378,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     queueMicrotask(() => this.emit('error', error));
   }
 
-  #whyBehind(subscription: LiveSubscription): string {
+  #whyBehind(subscription: Runner): string {
     if (this.#begun === undefined) return 'the worker was not started';
     if (!this.#follower.isConnected)
       return `the worker is not connected${this.#lastEnd === undefined ? '' : `: ${this.#lastEnd.message}`}`;
@@ -367,12 +386,35 @@ export class Worker extends EventEmitter<WorkerEvents> {
     const busy = [...this.#subscriptions].filter(({ isBusy }) => isBusy).map(({ stream }) => stream);
     if (this.#follower.isPaused)
       return `handlers of other streams (${busy.join(', ')}) are busy, and too many rows wait for them to read on`;
-    return subscription.isLive
-      ? 'the primary has not sent it; is the token of this stream?'
-      : 'the stream is catching up';
+    return subscription.isLive ? 'the primary has not sent it' : 'the stream is catching up';
+  }
+
+  /** The subscription that a wait is about. */
+  #awaited(position: Position): Runner {
+    checkToken(position.token);
+    if (position.history !== undefined) checkHistory(position.history);
+    const { stream } = position;
+    const subscription = this.#subscriptions.get(stream);
+    if (subscription === undefined) {
+      throw new UsageError('NOT_SUBSCRIBED', `worker ${this.name} does not subscribe to ${stream}`);
+    }
+    if (subscription.error !== undefined) throw subscription.error;
+    return subscription;
+  }
+
+  #judgeWait({ machine }: Runner, position: Position): WaitVerdict {
+    if (machine === undefined) return 'not-yet';
+    // A bare number may be of any history. Token 0 is before every row of all of them.
+    const isBare = position.history === undefined && position.token > 0;
+    if (isBare && this.#follower.isRowcast === true) return 'no-history';
+    return this.#follower.judgeWait(machine, position);
+  }
+
+  #stoppedError(): UsageError {
+    return new UsageError('CLOSED', `worker ${this.name} was stopped`);
   }
 
   #checkOpen(): void {
-    if (this.#stopping !== undefined) throw new UsageError('CLOSED', `worker ${this.name} was stopped`);
+    if (this.#stopping !== undefined) throw this.#stoppedError();
   }
 }

@@ -4,10 +4,10 @@ import { CrashableLog } from '../../src/testing/crashable-log.ts';
 import type { WorldParts } from '../../src/testing/world-result.ts';
 import type { Millis } from '../../src/base/clock.ts';
 import { PeerError } from '../../src/core/model/errors.ts';
+import type { Position } from '../../src/core/model/position.ts';
 import type { Page } from '../../src/core/model/page.ts';
 import type { RowText } from '../../src/core/model/row.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
-import type { Token } from '../../src/core/model/token.ts';
 import { Follower, type FollowerOptions, type FollowerOutput } from '../../src/core/follow/follower.ts';
 import {
   type PrimaryOutput,
@@ -228,9 +228,9 @@ export const throwsOnAnswer: Partial<WorldParts> = {
 export const acknowledgesEarly: Partial<WorldParts> = {
   makeLog: (options) => {
     class Broken extends CrashableLog {
-      override append(stream: StreamName, rows: readonly RowText[]): Promise<Token> {
+      override append(stream: StreamName, rows: readonly RowText[]): Promise<Position> {
         void super.append(stream, rows);
-        return Promise.resolve(this.bounds(stream).latest + 1);
+        return Promise.resolve({ stream, token: this.bounds(stream).latest + 1, history: this.era });
       }
     }
     return new Broken(options);

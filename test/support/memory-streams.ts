@@ -1,6 +1,7 @@
 /** Streams as plain arrays, and pages of them: what a primary's session may ask about, without a log. */
 
 import { encodeBatch } from '../../src/core/model/batch.ts';
+import { originOf } from '../../src/core/model/history.ts';
 import type { Page } from '../../src/core/model/page.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
 import type { Token } from '../../src/core/model/token.ts';
@@ -67,6 +68,7 @@ export class MemoryStreams implements StreamTable {
 }
 
 export function pageOf({ name, batches, latest }: MemoryStream, after: Token, maxBytes: number): Page {
+  const page = { stream: name, history: originOf('abcdef0123456789') };
   const lines: Buffer[] = [];
   let bytes = 0;
   let rows = 0;
@@ -83,7 +85,7 @@ export function pageOf({ name, batches, latest }: MemoryStream, after: Token, ma
     bytes += line.length;
     rows += batch.rows.length;
     if (bytes >= maxBytes)
-      return { stream: name, lines: Buffer.concat(lines), rows, upTo: batch.token, hasMore: batch.token < latest };
+      return { ...page, lines: Buffer.concat(lines), rows, upTo: batch.token, hasMore: batch.token < latest };
   }
-  return { stream: name, lines: Buffer.concat(lines), rows, upTo: latest, hasMore: false };
+  return { ...page, lines: Buffer.concat(lines), rows, upTo: latest, hasMore: false };
 }

@@ -13,7 +13,13 @@ export function survivingLog(): Log {
       return log.id;
     },
     open: (options: LogOptions) => (opened ??= log.open(options)),
-    append: (stream, rows) => log.append(stream, rows),
+    get era() {
+      return log.era;
+    },
+    health: log.health,
+    append: (stream, rows, options) => log.append(stream, rows, options),
+    judge: (position) => log.judge(position),
+    rowsAfter: (stream, after) => log.rowsAfter(stream, after),
     read: (stream, options) => log.read(stream, options),
     bounds: (stream) => log.bounds(stream),
     trim: (stream, upTo) => log.trim(stream, upTo),

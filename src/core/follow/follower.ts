@@ -1,6 +1,6 @@
 /**
- * The worker's machine that outlives connections: when to connect, from where to resume, what to do after a gap or a
- * reset. Knows no socket, clock or application; it runs one worker-session at a time.
+ * The worker's machine that outlives connections: when to connect, which streams to ask for, when to tell what was
+ * applied. Knows no socket, clock or application; it runs one worker-session at a time.
  *
  *   waiting ──time──▶ connecting ──handleOpen──▶ following ──handleClosed──▶ waiting …      handleStop ──▶ stopped
  */
@@ -10,23 +10,44 @@ import type { Millis } from '../../base/clock.ts';
 import { Queue } from '../../base/queue.ts';
 import type { Random } from '../../base/random.ts';
 import { ConnectionError, PeerError, type RowcastError, UsageError } from '../model/errors.ts';
-import type { StreamName } from '../model/stream.ts';
-import { Backoff } from './backoff.ts';
-import { BackPressure } from './back-pressure.ts';
+import { eraNumberOf, type History, logIdOf, originOf } from '../model/history.ts';
+import type { Position } from '../model/position.ts';
+import { DURABLE_CATALOG, type StreamName, VOLATILE_CATALOG } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+import {
+  type LineInText,
+  type StreamCommand,
+  type StreamLines,
+  type WorkerOutput,
+  WorkerSession,
+} from '../sessions/worker-session.ts';
 import { encodeCommandWithin } from '../wire/codec.ts';
-import type { UpstreamCommand } from '../wire/command.ts';
-import { type AllSpec, type InterestOutput, Interests, type SubscriptionSpec } from './interests.ts';
+import type { SubscribeCommand, UpstreamCommand } from '../wire/command.ts';
+import type { PrimaryEras } from '../wire/greeting.ts';
 import type { WorkerLimits } from '../wire/limits.ts';
 import { parseRefusal, tooFarBehind } from '../wire/refusals.ts';
-import { type WorkerOutput, WorkerSession } from '../sessions/worker-session.ts';
+import { Backoff } from './backoff.ts';
+import { BackPressure } from './back-pressure.ts';
+import { Catalog } from './catalog.ts';
+import { UnfinishedRows } from './row-cost.ts';
+import { SeedRules } from './seed-rules.ts';
+import { Subscription, type SubscriptionHost, type SubscriptionSpec } from './subscription.ts';
 
 export interface FollowerOptions {
   readonly workerName: string;
   readonly serverName?: string;
   /** Sends nothing but NAME, PING and REPLICATE, whatever happens. */
   readonly isObserver?: boolean;
+  readonly wantsAttributes?: boolean;
   readonly limits: WorkerLimits;
   readonly random: Random;
+}
+
+/** What is asked of every stream that is not followed by name. */
+export interface AllSpec extends Pick<SubscriptionSpec, 'onReset' | 'readWithinMs'> {
+  readonly from: 'start' | 'now';
+  /** What a checkpoint holds: where streams were left, and the boundaries of the catalogs. */
+  readonly positions: ReadonlyMap<string, Position>;
 }
 
 export type FollowerOutput =
@@ -38,15 +59,17 @@ export type FollowerOutput =
   /** Stop and resume reading from the connection. */
   | { readonly kind: 'pause' }
   | { readonly kind: 'resume' }
-  /**
-   * In order: rows for a subscriber, who answers with handleApplied(bytes); where it stands once those before are applied;
-   * a history that ended; a subscription that ended.
-   */
-  | InterestOutput
+  /** Something waits in its delivery, or whether it is live has changed. */
+  | { readonly kind: 'ready'; readonly subscription: Subscription }
+  /** Every stream is followed, and this is one more. */
+  | { readonly kind: 'discovered'; readonly subscription: Subscription }
+  | { readonly kind: 'ended'; readonly subscription: Subscription; readonly error: PeerError }
   | { readonly kind: 'event'; readonly event: FollowerEvent };
 
 export type FollowerEvent =
   | { readonly kind: 'connected'; readonly isRowcast: boolean }
+  /** Every subscription has reached the primary's position on this connection. */
+  | { readonly kind: 'live' }
   | { readonly kind: 'disconnected'; readonly error: RowcastError; readonly retryInMs: Millis }
   /** After handleStop: the connection is gone, nothing follows. */
   | { readonly kind: 'stopped' }
@@ -62,14 +85,22 @@ type State =
   | { readonly kind: 'stopping'; readonly session: WorkerSession | undefined }
   | { readonly kind: 'stopped' };
 
-export class Follower {
+export class Follower implements SubscriptionHost, StreamLines {
   readonly #options: FollowerOptions;
+  readonly #isObserver: boolean;
   readonly #backoff: Backoff;
   readonly #backPressure: BackPressure;
-  readonly #interests = new Interests();
   readonly #outputs = new Queue<FollowerOutput>();
+  readonly #subscriptions = new Map<StreamName, Subscription>();
   /** Lines that wait for a connection that takes them. */
   readonly #unsent = new Queue<string>();
+  readonly tally = { wanted: 0, live: 0 };
+  /** Streams that were given up: following all does not bring them back. */
+  readonly #givenUp = new Set<StreamName>();
+  /** Discovered streams that the primary did not have: the next connection asks for them again. */
+  readonly #absent = new Map<StreamName, SubscriptionSpec>();
+  #all: AllSpec | undefined;
+  #catalogs: Catalog[] = [];
   #state: State = { kind: 'idle' };
   /** The socket is full: commands wait here, where they are counted. */
   #isBlocked = false;
@@ -77,12 +108,27 @@ export class Follower {
   #endReason: RowcastError | undefined;
   #lastPeerError: string | undefined;
   #greetingTimeoutMs: Millis;
+  /** Of the present connection. */
+  #eras: PrimaryEras | undefined;
+  #seedRules: SeedRules | undefined;
+  #unfinished: UnfinishedRows;
+  /** Streams that were asked for on this connection, and cannot be released: their lines are dropped. */
+  #dropped = new Set<StreamName>();
+  #now: Millis = 0;
+  /** Subscriptions of which APPLIED has something to tell, and when it may. */
+  /** Subscriptions that ask again by themselves, in a while. */
+  readonly #waitingAhead = new Set<Subscription>();
+  readonly #toAcknowledge = new Set<Subscription>();
+  #acknowledgeAt: Millis | undefined;
+  #wasLive = false;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
+    this.#isObserver = options.isObserver ?? false;
     this.#greetingTimeoutMs = options.limits.greetingTimeoutMs;
     this.#backoff = new Backoff(options.limits, options.random);
     this.#backPressure = new BackPressure(options.limits.maxQueuedBytes);
+    this.#unfinished = new UnfinishedRows(options.limits.maxBatchBytes);
   }
 
   get isStopped(): boolean {
@@ -93,37 +139,60 @@ export class Follower {
     return this.#state.kind === 'following' && this.#state.isGreeted;
   }
 
-  /** Every subscription has reached the primary's position on this connection. */
-  get isLive(): boolean {
-    return this.isConnected && this.#interests.isAllLive;
+  /** What the primary is: undefined while there is no connection. */
+  get isRowcast(): boolean | undefined {
+    return this.isConnected ? this.#eras !== undefined : undefined;
   }
 
-  isStreamLive(stream: StreamName): boolean {
-    return this.isConnected && this.#interests.isLive(stream);
+  /** Every subscription has reached the primary's position on this connection. */
+  get isLive(): boolean {
+    if (!this.isConnected || this.tally.live < this.tally.wanted) return false;
+    return this.#seedRules?.isSettled ?? true;
+  }
+
+  /** Boundaries of the catalogs, to be stored in a checkpoint. */
+  get boundaries(): Position[] {
+    return this.#catalogs.flatMap(({ boundary }) => boundary ?? []);
   }
 
   handleStart(now: Millis): void {
     if (this.#state.kind === 'idle') this.#connect(now);
   }
 
-  /** Follows one more stream. One that was asked for before on this connection takes a new one: rows of the old request may be on their way. */
-  handleSubscribe(now: Millis, spec: SubscriptionSpec): void {
-    this.#interests.add(spec);
-    if (this.#state.kind !== 'following' || !this.#state.isGreeted) return;
-    if (this.#interests.wasAsked(spec.stream)) return this.#reconnect(now, ` to ask for stream ${spec.stream} anew`);
-    this.#push(this.#interests.checkAdded(spec.stream));
-    this.#ask(now, this.#state.session);
+  /** Follows one more stream. */
+  handleSubscribe(now: Millis, spec: SubscriptionSpec): Subscription {
+    this.#now = now;
+    this.#givenUp.delete(spec.stream);
+    this.#absent.delete(spec.stream);
+    return this.#add(spec);
   }
 
   /** Follows every stream of the primary that is not followed by name. */
   handleSubscribeAll(now: Millis, spec: AllSpec): void {
-    this.#interests.addAll(spec);
-    if (this.isConnected) this.#reconnect(now, ' to ask for every stream');
+    this.#now = now;
+    this.#all = spec;
+    for (const stream of spec.positions.keys()) {
+      if (!stream.startsWith('$')) this.#discover(stream, undefined);
+    }
+    if (!this.isConnected) return;
+    if (this.#eras === undefined) this.#reconnect(now, ' to ask for every stream');
+    else this.#askCatalogs();
   }
 
-  /** Stops following a stream. The protocol cannot say so: rows that still come are dropped. */
-  handleUnsubscribe(stream: StreamName): void {
-    this.#interests.remove(stream);
+  /** Stops following a stream. */
+  handleUnsubscribe(now: Millis, subscription: Subscription): void {
+    this.#now = now;
+    const { stream } = subscription;
+    this.#givenUp.add(stream);
+    if (this.#subscriptions.get(stream) !== subscription) return;
+    const wasAsked = subscription.state.kind !== 'idle' && subscription.state.kind !== 'ahead';
+    if (this.#eras !== undefined && !this.#isObserver) subscription.release();
+    else {
+      // The seed has no line that says so.
+      if (wasAsked) this.#dropped.add(stream);
+      subscription.end();
+    }
+    if (subscription.state.kind === 'ended') this.#subscriptions.delete(stream);
   }
 
   /**
@@ -131,7 +200,7 @@ export class Follower {
    * @throws UsageError INVALID_COMMAND, OBSERVER
    */
   handleSend(now: Millis, command: UpstreamCommand): void {
-    if (this.#options.isObserver === true) {
+    if (this.#isObserver) {
       throw new UsageError(
         'OBSERVER',
         `an observer sends nothing but NAME, PING and REPLICATE: ${command.name} needs a worker without the option observer`,
@@ -140,17 +209,20 @@ export class Follower {
     const { maxLineBytes, maxQueuedCommands } = this.#options.limits;
     this.#unsent.push(encodeCommandWithin(maxLineBytes, command));
     this.#sendWaiting(now);
-    if (this.#unsent.length > maxQueuedCommands) this.#emit({ kind: 'command-dropped', line: this.#unsent.shift()! });
+    if (this.#unsent.length > maxQueuedCommands) {
+      this.#emit({ kind: 'command-dropped', line: this.#unsent.shift()! });
+    }
   }
 
   handleOpen(now: Millis): void {
     if (this.#state.kind !== 'connecting' || this.#state.isAborted) return;
-    const { workerName, serverName, isObserver = false } = this.#options;
-    const limits = { ...this.#options.limits, greetingTimeoutMs: this.#greetingTimeoutMs };
+    const { workerName, serverName, wantsAttributes = false } = this.#options;
     const session = new WorkerSession({
       workerName,
-      isObserver,
-      limits,
+      isObserver: this.#isObserver,
+      wantsAttributes,
+      limits: { ...this.#options.limits, greetingTimeoutMs: this.#greetingTimeoutMs },
+      lines: this,
       ...(serverName !== undefined && { serverName }),
     });
     this.#state = { kind: 'following', session, isGreeted: false };
@@ -183,12 +255,12 @@ export class Follower {
     const state = this.#state;
     if (state.kind === 'stopped' || state.kind === 'idle' || state.kind === 'waiting') return;
     this.#session?.handleClosed();
+    this.#cutAll();
     if (state.kind === 'stopping') {
       this.#stop();
       return;
     }
     this.#backPressure.handleClosed();
-    this.#interests.handleClosed();
     const delayMs = this.#backoff.nextDelayMs();
     this.#state = { kind: 'waiting', until: now + delayMs };
     this.#emit({ kind: 'disconnected', error: this.#explainEnd(error), retryInMs: delayMs });
@@ -201,25 +273,38 @@ export class Follower {
     return this.#backPressure.isPaused;
   }
 
-  /** The application is through with rows of this size. `now` counts only where that ends a pause. */
-  handleApplied(now: Millis, bytes: number): void {
-    if (!this.#backPressure.handleApplied(bytes) || this.#state.kind !== 'following') return;
+  /**
+   * The application is through with rows that counted for so much. `now` counts only where that ends a pause, and for when
+   * the primary is told.
+   */
+  handleApplied(now: Millis, subscription: Subscription, cost: number): void {
+    this.#now = now;
+    this.noteMoved(subscription);
+    if (!this.#backPressure.handleApplied(cost) || this.#state.kind !== 'following') return;
     this.#state.session.handleResumed(now);
     this.#outputs.push({ kind: 'resume' });
   }
 
+  /** A checkpoint holds this position; `lineage` is that of the delivery when the position was read. */
+  handleSaved(now: Millis, subscription: Subscription, position: Position, lineage: number): void {
+    this.#now = now;
+    subscription.delivery.handleSaved(position, lineage);
+    this.noteMoved(subscription);
+  }
+
   handleTimeout(now: Millis): void {
+    this.#now = now;
     const state = this.#state;
     if (state.kind === 'waiting' && now >= state.until) this.#connect(now);
     else if (state.kind === 'connecting' && now >= state.until && !state.isAborted) {
       state.isAborted = true;
-      this.#endReason = new ConnectionError(
-        'CONNECTION_LOST',
-        `no connection within ${this.#options.limits.connectTimeoutMs} ms`,
-      );
+      const { connectTimeoutMs } = this.#options.limits;
+      this.#endReason = new ConnectionError('CONNECTION_LOST', `no connection within ${connectTimeoutMs} ms`);
       this.#outputs.push({ kind: 'abort' });
     } else {
       this.#giveUpUnread(now);
+      this.#askAhead(now);
+      this.#acknowledge(now);
       this.#session?.handleTimeout(now);
     }
   }
@@ -227,6 +312,7 @@ export class Follower {
   handleStop(now: Millis): void {
     switch (this.#state.kind) {
       case 'following':
+        this.#acknowledge(Infinity);
         this.#state.session.handleStop(now);
         this.#state = { kind: 'stopping', session: this.#state.session };
         return;
@@ -247,13 +333,19 @@ export class Follower {
   }
 
   pollOutput(now: Millis): FollowerOutput | undefined {
+    this.#now = now;
     for (;;) {
       const own = this.#outputs.shift();
       if (own !== undefined) return own;
-      const output = this.#session?.pollOutput();
-      if (output === undefined) return undefined;
-      const translated = this.#translate(now, output);
-      if (translated !== undefined) return translated;
+      const session = this.#session;
+      if (session === undefined) return undefined;
+      const output = session.pollOutput();
+      if (output !== undefined) {
+        const translated = this.#translate(now, output);
+        if (translated !== undefined) return translated;
+      } else if (this.#state.kind !== 'following' || !session.takeLine()) {
+        return undefined;
+      } else if (this.#wasLive !== this.isLive) this.#handleLiveChanged();
     }
   }
 
@@ -261,10 +353,130 @@ export class Follower {
     const state = this.#state;
     if (state.kind === 'waiting') return state.until;
     if (state.kind === 'connecting') return state.isAborted ? undefined : state.until;
-    const own = this.#session?.nextTimeout();
-    const unread = this.#unread;
-    return unread === undefined ? own : Math.min(unread.until, own ?? Infinity);
+    let at = this.#session?.nextTimeout() ?? Infinity;
+    at = Math.min(at, this.#unread?.until ?? Infinity, this.#acknowledgeAt ?? Infinity);
+    for (const subscription of this.#waitingAhead) at = Math.min(at, subscription.nextTimeout ?? Infinity);
+    return at === Infinity ? undefined : at;
   }
+
+  /** Whether a position of a stream that is followed was reached; see Delivery.judgeWait. */
+  judgeWait(subscription: Subscription, position: Position): 'reached' | 'not-yet' | 'other-log' {
+    const verdict = subscription.delivery.judgeWait(position);
+    if (verdict !== 'other-log') return verdict;
+    const { history } = position;
+    if (!this.isConnected || this.#eras === undefined || history === undefined) return 'not-yet';
+    // The log may be the primary's new one, of which this worker has yet to hear.
+    const isServed = Object.values(this.#eras).some((era) => logIdOf(era) === logIdOf(history));
+    return isServed ? 'not-yet' : 'other-log';
+  }
+
+  // --- what the subscriptions need ---
+
+  get eras(): PrimaryEras | undefined {
+    return this.#eras;
+  }
+
+  get unfinished(): UnfinishedRows {
+    return this.#unfinished;
+  }
+
+  send(command: SubscribeCommand): void {
+    if (this.#state.kind === 'following') this.#state.session.handleSend(this.#now, command);
+  }
+
+  notify(subscription: Subscription): void {
+    if (subscription.state.kind === 'ahead') this.#waitingAhead.add(subscription);
+    for (const catalog of this.#catalogs) {
+      if (catalog.subscription !== subscription) continue;
+      return this.handleApplied(this.#now, subscription, catalog.handleItems());
+    }
+    this.#outputs.push(subscription.ready);
+  }
+
+  handleQueued(cost: number): void {
+    if (!this.#backPressure.handleQueued(this.#now, cost)) return;
+    this.#session?.handlePaused();
+    this.#outputs.push({ kind: 'pause' });
+  }
+
+  noteMoved(subscription: Subscription): void {
+    if (this.#eras === undefined || this.#isObserver) return;
+    this.#toAcknowledge.add(subscription);
+    this.#acknowledgeAt ??= this.#now + this.#options.limits.appliedIntervalMs;
+  }
+
+  handleEnded(subscription: Subscription, error: PeerError): void {
+    const { stream, spec } = subscription;
+    this.#subscriptions.delete(stream);
+    if (spec.isDiscovered === true && error.code === 'UNKNOWN_STREAM') {
+      const { applied } = subscription.delivery;
+      this.#absent.set(stream, { ...spec, from: applied ?? spec.from, applied });
+    } else this.#givenUp.add(stream);
+    this.#outputs.push({ kind: 'ended', subscription, error });
+  }
+
+  makeBackoff(): Backoff {
+    return new Backoff(this.#options.limits, this.#options.random);
+  }
+
+  // --- lines about streams ---
+
+  takeRow(stream: StreamName, token: Token | undefined, row: unknown, line: LineInText): void {
+    if (this.#seedRules !== undefined) return this.#seedRules.takeRow(stream, token, row, line);
+    const subscription = this.#subscriptions.get(stream);
+    if (subscription !== undefined) subscription.handleRow(token, row, line);
+    else this.#refuseUnknown(stream, 'RDATA');
+  }
+
+  takeCommand(now: Millis, command: StreamCommand): void {
+    this.#now = now;
+    if (command.name === 'ERA') return this.#handleEra(command.era);
+    const { stream } = command;
+    if (this.#seedRules !== undefined) {
+      if (command.name === 'POSITION') this.#seedRules.takePosition(stream, command.token);
+      return;
+    }
+    const subscription = this.#subscriptions.get(stream);
+    if (subscription === undefined) return this.#refuseUnknown(stream, command.name);
+    switch (command.name) {
+      case 'HISTORY':
+        return subscription.handleHistory(command.after, command.history);
+      case 'POSITION':
+        return subscription.handlePosition(command.token, command.history!);
+      case 'REFUSED':
+        return subscription.handleRefused(now, command.code, command.facts);
+      case 'ATTR':
+        return subscription.handleAttributes(command.token, command.attributes);
+      case 'RELEASED':
+        subscription.handleReleased();
+        if (subscription.state.kind === 'ended') this.#subscriptions.delete(stream);
+        return;
+    }
+  }
+
+  endRun(): void {
+    this.#seedRules?.endRun();
+  }
+
+  #refuseUnknown(stream: StreamName, what: string): void {
+    if (this.#dropped.has(stream)) return;
+    throw new PeerError('UNEXPECTED_COMMAND', `${what} came for stream ${stream}, which was not asked for`, {
+      facts: { stream },
+    });
+  }
+
+  /** @throws PeerError UNEXPECTED_COMMAND */
+  #handleEra(era: History): void {
+    const eras = this.#eras!;
+    const name = (['durable', 'volatile'] as const).find((of) => logIdOf(eras[of]) === logIdOf(era));
+    if (name === undefined || eraNumberOf(era) < eraNumberOf(eras[name])) {
+      const text = `ERA ${era} came: it is of no log that the primary has named, or lower than before`;
+      throw new PeerError('UNEXPECTED_COMMAND', text, { facts: { era } });
+    }
+    this.#eras = { ...eras, [name]: era };
+  }
+
+  // --- connections ---
 
   get #session(): WorkerSession | undefined {
     return this.#state.kind === 'following' || this.#state.kind === 'stopping' ? this.#state.session : undefined;
@@ -276,11 +488,27 @@ export class Follower {
   }
 
   #connect(now: Millis): void {
-    this.#state = { kind: 'connecting', until: now + this.#options.limits.connectTimeoutMs, isAborted: false };
+    const until = now + this.#options.limits.connectTimeoutMs;
+    this.#state = { kind: 'connecting', until, isAborted: false };
     this.#outputs.push({ kind: 'connect' });
   }
 
-  /** What the session says, as the pump and the subscribers hear it. */
+  /** Nothing that this connection told of itself holds any more. */
+  #cutAll(): void {
+    for (const [stream, subscription] of this.#subscriptions) {
+      subscription.handleCut();
+      if (subscription.state.kind === 'ended') this.#subscriptions.delete(stream);
+    }
+    this.#eras = undefined;
+    this.#seedRules = undefined;
+    this.#unfinished = new UnfinishedRows(this.#options.limits.maxBatchBytes);
+    this.#dropped.clear();
+    this.#waitingAhead.clear();
+    this.#toAcknowledge.clear();
+    this.#acknowledgeAt = undefined;
+    this.#wasLive = false;
+  }
+
   #translate(now: Millis, output: WorkerOutput): FollowerOutput | undefined {
     switch (output.kind) {
       case 'transmit':
@@ -290,15 +518,16 @@ export class Follower {
         this.#endReason ??= output.reason;
         return { kind: 'close' };
       case 'greeted':
-        this.#handleGreeted(now, output);
+        this.#handleGreeted(now, output.eras);
         return undefined;
-      case 'batch':
-      case 'position':
-      case 'reset':
-        return this.#handleRows(now, output);
+      case 'greeted-late':
+        // Asked again as early, it would be as late again.
+        this.#greetingTimeoutMs = Math.min(this.#greetingTimeoutMs * 2, this.#options.limits.idleTimeoutMs);
+        this.#reconnect(now, ': the primary said late who it is');
+        return undefined;
       case 'peer-error':
         this.#lastPeerError = output.text;
-        this.#push(this.#interests.handlePeerError(output.text));
+        this.#handlePeerError(output.text);
         this.#emit({ kind: 'peer-error', text: output.text });
         return undefined;
       case 'sync':
@@ -308,66 +537,199 @@ export class Follower {
     }
   }
 
-  #handleGreeted(now: Millis, { greeting }: Extract<WorkerOutput, { kind: 'greeted' }>): void {
+  #handleGreeted(now: Millis, eras: PrimaryEras | undefined): void {
     if (this.#state.kind !== 'following') return;
     this.#state.isGreeted = true;
-    this.#emit({ kind: 'connected', isRowcast: greeting !== undefined });
-    const { results, isReconnectNeeded } = this.#interests.handleGreeted(greeting);
-    this.#push(results);
-    if (isReconnectNeeded) {
-      // Asked again as early, it would be as late again.
-      this.#greetingTimeoutMs = Math.min(this.#greetingTimeoutMs * 2, this.#options.limits.idleTimeoutMs);
-      return this.#reconnect(now, ': the primary said late who it is');
+    this.#eras = eras;
+    if (eras === undefined) {
+      this.#dropCatalogs();
+      this.#seedRules = new SeedRules({
+        find: (stream) => this.#subscriptions.get(stream),
+        discover: (stream) => this.#discover(stream, undefined),
+        reconnect: (stream) => this.#reconnect(this.#now, ` to ask for stream ${stream} anew`),
+      });
     }
-    this.#ask(now, this.#state.session);
+    this.#emit({ kind: 'connected', isRowcast: eras !== undefined });
+    this.#askAll();
     this.#sendWaiting(now);
-    if (this.#interests.isAllLive) this.#backoff.reset();
+    this.#handleLiveChanged();
   }
 
-  #ask(now: Millis, session: WorkerSession): void {
-    for (const { stream, from } of this.#interests.takeRequests()) {
-      if (stream === 'ALL') session.handleSubscribeAll(now, from);
-      else session.handleSubscribe(now, stream, from);
+  /** Asks for everything that is followed, on a connection that is new. */
+  #askAll(): void {
+    for (const spec of this.#absent.values()) this.#insert(spec);
+    this.#absent.clear();
+    if (this.#eras === undefined) {
+      // A primary that is not Rowcast tells its streams by what it answers to ALL. What is asked of each stands in its own line.
+      if (this.#all !== undefined) {
+        this.send({ name: 'REPLICATE', stream: 'ALL', from: 'NOW', history: undefined });
+        this.#seedRules!.handleAllAsked();
+      }
+      for (const subscription of this.#subscriptions.values()) this.#askSeed(subscription);
+      return;
+    }
+    this.#askCatalogs();
+    for (const subscription of this.#subscriptions.values()) {
+      if (subscription.state.kind === 'idle') subscription.ask();
     }
   }
 
-  #handleRows(
-    now: Millis,
-    output: Extract<WorkerOutput, { kind: 'batch' | 'position' | 'reset' }>,
-  ): FollowerOutput | undefined {
-    const { result, next } = this.#interests.handleRows(output);
-    if (next === 'reconnect') this.#reconnect(now, ` to ask for stream ${output.stream} anew`);
-    if (next === 'ask' && this.#state.kind === 'following') this.#ask(now, this.#state.session);
-    // Now, not at the end of the connection: a stream that is subscribed meanwhile does not undo what was proven.
-    if (result?.kind === 'position' && this.#interests.isAllLive) this.#backoff.reset();
-    if (result?.kind === 'batch') this.#count(now, result.bytes);
-    return result;
+  #askCatalogs(): void {
+    if (this.#all === undefined || this.#catalogs.length > 0) return;
+    const { positions } = this.#all;
+    this.#catalogs = [DURABLE_CATALOG, VOLATILE_CATALOG].map((name) => {
+      const catalog: Catalog = new Catalog({
+        name,
+        boundary: positions.get(name),
+        canRelease: !this.#isObserver,
+        host: this,
+        discover: (stream, isNew) => void this.#discover(stream, isNew ? this.#originOf(name) : undefined),
+      });
+      this.#subscriptions.set(name, catalog.subscription);
+      return catalog;
+    });
+    for (const { subscription } of this.#catalogs) subscription.ask();
   }
 
-  #count(now: Millis, bytes: number): void {
-    if (!this.#backPressure.handleQueued(now, bytes)) return;
-    this.#session?.handlePaused();
-    this.#outputs.push({ kind: 'pause' });
+  #originOf(catalog: StreamName): History {
+    return originOf(logIdOf(catalog === DURABLE_CATALOG ? this.#eras!.durable : this.#eras!.volatile));
+  }
+
+  /** A primary that is not Rowcast has none. */
+  #dropCatalogs(): void {
+    for (const { subscription } of this.#catalogs) {
+      subscription.end();
+      this.#subscriptions.delete(subscription.stream);
+    }
+    this.#catalogs = [];
+  }
+
+  /**
+   * One more stream, because every stream is followed.
+   * @param origin of a stream that is new: it is followed from its first row
+   * @throws PeerError TOO_MANY_STREAMS
+   */
+  #discover(stream: StreamName, origin: History | undefined): Subscription | undefined {
+    const all = this.#all;
+    if (all === undefined || this.#subscriptions.has(stream) || this.#givenUp.has(stream)) return undefined;
+    const { maxStreams } = this.#options.limits;
+    if (this.#subscriptions.size + this.#absent.size >= maxStreams) {
+      throw new PeerError('TOO_MANY_STREAMS', `the primary has more streams than maxStreams ${maxStreams}`, {
+        facts: { maxStreams },
+      });
+    }
+    this.#absent.delete(stream);
+    const applied = all.positions.get(stream);
+    const first: Position | undefined = origin === undefined ? undefined : { stream, token: 0, history: origin };
+    const { onReset, readWithinMs } = all;
+    const from = applied ?? first ?? all.from;
+    const subscription = this.#add({ stream, from, applied, onReset, readWithinMs, isDiscovered: true });
+    this.#outputs.push({ kind: 'discovered', subscription });
+    return subscription;
+  }
+
+  #add(spec: SubscriptionSpec): Subscription {
+    const { stream } = spec;
+    const pending = this.#subscriptions.get(stream)?.pendingReleases ?? 0;
+    const subscription = new Subscription(spec, this, pending);
+    this.#subscriptions.set(stream, subscription);
+    if (!this.isConnected || pending > 0) return subscription;
+    // Rows of the old request may be on their way, and nothing on the wire tells them from those of a new one.
+    if (this.#dropped.has(stream)) this.#reconnect(this.#now, ` to ask for stream ${stream} anew`);
+    else if (this.#seedRules !== undefined) this.#askSeed(subscription);
+    else subscription.ask();
+    this.#handleLiveChanged();
+    return subscription;
+  }
+
+  #insert(spec: SubscriptionSpec): void {
+    const subscription = new Subscription(spec, this);
+    this.#subscriptions.set(spec.stream, subscription);
+    this.#outputs.push({ kind: 'discovered', subscription });
+  }
+
+  /** Beside ALL a stream is asked for once ALL has said where it stands. */
+  #askSeed(subscription: Subscription): void {
+    if (this.#all === undefined) subscription.ask();
+    else subscription.askBesideAll();
+  }
+
+  /** ERROR: a primary that is not Rowcast may have refused a stream. */
+  #handlePeerError(text: string): void {
+    if (this.#eras !== undefined) return;
+    const refusal = parseRefusal(text);
+    const subscription = this.#subscriptions.get(refusal?.stream ?? '');
+    if (refusal === undefined || subscription === undefined || subscription.isEnded) return;
+    const { stream } = subscription;
+    switch (refusal.kind) {
+      case 'unknown-stream': {
+        const error = new PeerError('UNKNOWN_STREAM', `the primary has no stream ${stream}: check the name`, {
+          facts: { stream },
+        });
+        subscription.end();
+        return this.handleEnded(subscription, error);
+      }
+      case 'too-far-behind':
+        return subscription.handleFarBehind(tooFarBehind(stream));
+      default:
+        return assertNever(refusal);
+    }
+  }
+
+  #handleLiveChanged(): void {
+    const { isLive } = this;
+    if (isLive === this.#wasLive) return;
+    this.#wasLive = isLive;
+    if (!isLive) return;
+    // Now, not at the end of the connection: a stream that is subscribed meanwhile does not undo what was proven.
+    this.#backoff.reset();
+    this.#emit({ kind: 'live' });
+  }
+
+  // --- time ---
+
+  #askAhead(now: Millis): void {
+    for (const subscription of this.#waitingAhead) {
+      const { state } = subscription;
+      if (state.kind === 'ahead' && state.until > now) continue;
+      this.#waitingAhead.delete(subscription);
+      if (state.kind === 'ahead' && this.isConnected) subscription.ask();
+    }
+  }
+
+  #acknowledge(now: Millis): void {
+    if (this.#acknowledgeAt === undefined || now < this.#acknowledgeAt) return;
+    this.#acknowledgeAt = undefined;
+    for (const subscription of this.#toAcknowledge) {
+      const told = subscription.takeAcknowledgement();
+      if (told !== undefined) this.send({ name: 'APPLIED', stream: subscription.stream, ...told });
+    }
+    this.#toAcknowledge.clear();
   }
 
   /** A live subscription that must not be late unnoticed, while nothing is read. */
   get #unread(): { readonly stream: StreamName; readonly readWithinMs: Millis; readonly until: Millis } | undefined {
     const since = this.#backPressure.heldUpSince;
     if (since === undefined || this.#state.kind !== 'following' || !this.#state.session.isEstablished) return undefined;
-    const urgent = this.#interests.mostUrgent;
-    return urgent && { ...urgent, until: since + urgent.readWithinMs };
+    let urgent: SubscriptionSpec | undefined;
+    for (const { state, spec } of this.#subscriptions.values()) {
+      if (state.kind === 'live' && (spec.readWithinMs ?? Infinity) < (urgent?.readWithinMs ?? Infinity)) urgent = spec;
+    }
+    if (urgent?.readWithinMs === undefined) return undefined;
+    return { stream: urgent.stream, readWithinMs: urgent.readWithinMs, until: since + urgent.readWithinMs };
   }
 
   /**
-   * Nothing on the wire would tell when what was held up has been read. The end of catch-up does: on a connection that is
-   * held up from its beginning no stream is live before it.
+   * Nothing on the wire marks when the backlog has been read, so the worker connects again: the end of catch-up is that
+   * mark, and on a connection that is held up from its beginning no stream is live before it.
    */
   #giveUpUnread(now: Millis): void {
     const unread = this.#unread;
     if (unread === undefined || now < unread.until) return;
+    const { stream, readWithinMs } = unread;
     this.#reconnect(
       now,
-      `: slow handlers held stream ${unread.stream} up for ${unread.readWithinMs} ms, more than it may be late unnoticed`,
+      `: slow handlers held stream ${stream} up for ${readWithinMs} ms, more than it may be late unnoticed`,
     );
   }
 
@@ -380,7 +742,9 @@ export class Follower {
   #sendWaiting(now: Millis): void {
     // A session that is ending takes nothing: then the lines wait for the next one.
     if (this.#state.kind !== 'following' || !this.#state.session.isEstablished) return;
-    while (!this.#isBlocked && this.#unsent.length > 0) this.#state.session.handleSendLine(now, this.#unsent.shift()!);
+    while (!this.#isBlocked && this.#unsent.length > 0) {
+      this.#state.session.handleSendLine(now, this.#unsent.shift()!);
+    }
   }
 
   #explainEnd(error: Error | undefined): RowcastError {
@@ -394,10 +758,6 @@ export class Follower {
     return new ConnectionError('CONNECTION_LOST', error?.message ?? 'the primary ended the connection', {
       cause: error,
     });
-  }
-
-  #push(results: readonly InterestOutput[]): void {
-    for (const result of results) this.#outputs.push(result);
   }
 
   #emit(event: FollowerEvent): void {

@@ -1,6 +1,7 @@
 /** A batch: rows that share one token, and their lines on the wire. Encoded once, here, and never again. */
 
 import { UsageError } from './errors.ts';
+import type { Position } from './position.ts';
 import type { RowText } from './row.ts';
 import type { StreamName } from './stream.ts';
 import type { Token } from './token.ts';
@@ -9,7 +10,11 @@ import type { Token } from './token.ts';
 export interface Batch<Row = unknown> {
   readonly stream: StreamName;
   readonly token: Token;
+  /** Of this batch: "this and everything before it". */
+  readonly position: Position;
   readonly rows: readonly Row[];
+  /** What the appender said beside the rows (a trace context, say); only for a worker that asks for attributes. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
 export interface BatchLimits {
@@ -28,6 +33,11 @@ export const defaultBatchLimits: BatchLimits = Object.freeze({
 /** One RDATA line without its LF; `batch` on all but the last row of a batch (docs/protocol.md, "Commands"). */
 export function rowLine(stream: StreamName, token: Token | 'batch', row: RowText): string {
   return `RDATA ${stream} ${token} ${row}`;
+}
+
+/** One ATTR line without its LF; it stands before the first row of its batch (docs/protocol.md, "Commands"). */
+export function attributesLine(stream: StreamName, token: Token, json: string): string {
+  return `ATTR ${stream} ${token} ${json}`;
 }
 
 /** The lines of one batch, each with its LF. */

@@ -19,6 +19,7 @@ export const errorCodes = {
   AHEAD: 'The primary has not reached the position that was asked for.',
   UNAVAILABLE: 'The primary cannot read the stream now.',
   TRIMMED: 'A peer that is not Rowcast asked for rows that are no longer kept, and was served what is kept.',
+  TOO_MANY_STREAMS: 'The primary has more streams than maxStreams, the most that this worker follows.',
   UNEXPECTED_COMMAND: 'A command came where the protocol does not allow it.',
   PEER_ERROR: 'The other side sent ERROR.',
   // UsageError: the caller misused Rowcast.
@@ -63,14 +64,26 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes;
 
+export interface ErrorOptions {
+  readonly cause?: unknown;
+  readonly facts?: Facts;
+}
+
+/** What an error is about, as values: the stream, the token that was asked for. No secret stands here. */
+export type Facts = Readonly<Record<string, unknown>>;
+
+const noFacts: Facts = Object.freeze({});
+
 /** The base of all errors that Rowcast throws or reports on purpose. `code` is stable; the text is for people. */
 export class RowcastError extends Error {
   override readonly name: string = 'RowcastError';
   readonly code: ErrorCode;
+  readonly facts: Facts;
 
-  constructor(code: ErrorCode, text: string, options?: { cause?: unknown }) {
-    super(text, options);
+  constructor(code: ErrorCode, text: string, { cause, facts = noFacts }: ErrorOptions = {}) {
+    super(text, cause === undefined ? undefined : { cause });
     this.code = code;
+    this.facts = facts;
   }
 }
 

@@ -28,6 +28,11 @@ test.each([
   expect(() => streamName(name)).toThrow(expect.objectContaining({ code: 'INVALID_STREAM_NAME' }));
 });
 
+test.each(['$streams', '$', 'room:*', '*'])('%s may be named but not declared', (name) => {
+  expect(streamNameFault(name)).toBeUndefined();
+  expect(() => defineStream(name)).toThrow(expect.objectContaining({ code: 'INVALID_STREAM_NAME' }));
+});
+
 test('a stream is durable and keeps everything unless told otherwise', () => {
   expect(defineStream('events')).toEqual({ name: 'events', durable: true, retain: {} });
   expect(defineStream('typing', { durable: false, retain: { rows: 1_000, ageMs: 60_000 } })).toEqual({

@@ -1,10 +1,14 @@
 /** A stream: a named, append-only, ordered sequence of rows. */
 
-import { UsageError } from './errors.ts';
+import { quote, UsageError } from './errors.ts';
 import type { RowValidator } from './row.ts';
 
 /** 1 to 255 bytes of UTF-8 without spaces or control characters; not `ALL`, which means every stream. */
 export type StreamName = string;
+
+/** The stream of streams of a primary's durable log, and of its volatile one: a row for each stream that is made. */
+export const DURABLE_CATALOG: StreamName = '$streams';
+export const VOLATILE_CATALOG: StreamName = '$streams.volatile';
 
 /** What is kept of a stream; unlimited where nothing is said. Whole chunks are dropped, so somewhat more may be kept. */
 export interface Retention {
@@ -40,7 +44,19 @@ export function defineStream<Row = unknown>(name: string, options: StreamOptions
       throw new UsageError('INVALID_OPTION', `retain.${limit} of stream ${name} is a positive integer, not ${value}`);
     }
   }
-  return { name: streamName(name), durable, retain, ...(row && { row }) };
+  return { name: declaredName(name), durable, retain, ...(row && { row }) };
+}
+
+/** Names that begin with `$` are those of a log's own streams, and `*` is left for patterns of names. */
+function declaredName(name: string): StreamName {
+  if (name.startsWith('$'))
+    throw new UsageError(
+      'INVALID_STREAM_NAME',
+      `stream ${quote(name)} cannot be declared: names with $ in front are a log's own`,
+    );
+  if (name.includes('*'))
+    throw new UsageError('INVALID_STREAM_NAME', `stream ${quote(name)} cannot be declared: a name has no *`);
+  return streamName(name);
 }
 
 /** A stream may be given by its definition or by its name. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { UsageError } from './errors.ts';
-import { parseToken, token } from './token.ts';
+import { parseSeedToken, parseToken, token } from './token.ts';
 
 test.each([0, 1, Number.MAX_SAFE_INTEGER])('%i is a token', (value) => {
   expect(token(value)).toBe(value);
@@ -19,28 +19,38 @@ test.each([
   ['53', 53],
   ['0053', 53],
   ['9007199254740991', Number.MAX_SAFE_INTEGER],
-  ['-1', 0],
-  ['-0', 0],
-  ['-9007199254740991', 0],
-])('on a line %s is %i', (text, value) => {
-  expect(Object.is(parseToken(text), value)).toBe(true);
+])('the text %s is %i, from any peer', (text, value) => {
+  expect(parseToken(text)).toBe(value);
+  expect(parseSeedToken(text)).toBe(value);
 });
+
+test.each(['-1', '-0', '-53', '-9007199254740991'])(
+  'the negative %s is 0 from a seed peer, and no token else',
+  (text) => {
+    expect(Object.is(parseSeedToken(text), 0)).toBe(true);
+    expect(parseToken(text)).toBeUndefined();
+  },
+);
 
 test.each([
   '',
   '-',
+  '--1',
   '1.5',
   'abc',
   '1_0',
   ' 1',
   '1 ',
+  '- 1',
   '+1',
   '1e3',
   '0x1',
   '9007199254740992',
+  '-9007199254740992',
   '12345678901234567',
   '٣',
   '1\n',
-])('on a line %j is none', (text) => {
+])('the text %j is none, from any peer', (text) => {
   expect(parseToken(text)).toBeUndefined();
+  expect(parseSeedToken(text)).toBeUndefined();
 });

@@ -16,13 +16,17 @@ export function token(value: number): Token {
   return value;
 }
 
-// 2^53 - 1 has 16 digits; anything longer is too large or padded, and is refused before it is read as a number.
-const DECIMAL = /^-?[0-9]{1,16}$/;
+// 2^53 - 1 has 16 digits. Anything longer is too large or padded, and is refused before it is read as a number.
+const DECIMAL = /^[0-9]{1,16}$/;
 
-/** Reads a token from a line (docs/protocol.md, "Commands"): a negative one means 0. Undefined when it is none. */
+/** Reads a token as Rowcast writes it. Undefined where the text is none. */
 export function parseToken(text: string): Token | undefined {
-  if (!DECIMAL.test(text)) return undefined;
-  const value = Number(text);
-  if (!Number.isSafeInteger(value)) return undefined;
-  return Math.max(value, 0);
+  const value = DECIMAL.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(value) ? value : undefined;
+}
+
+/** The same from a peer that may be a real Synapse: it sends -1, and a negative token means 0. */
+export function parseSeedToken(text: string): Token | undefined {
+  if (!text.startsWith('-')) return parseToken(text);
+  return parseToken(text.slice(1)) === undefined ? undefined : 0;
 }

@@ -1,9 +1,12 @@
-/** What a primary's session sent and how much of it the socket took: when the next page may go, who is stuck. Knows no socket. */
+/**
+ * What a primary's session sent and how much of it the socket took: when the next page may go, when the next request may
+ * be answered, who is stuck. Knows no socket.
+ */
 
 import type { Millis } from '../../base/clock.ts';
 
-// Pages wait for the socket, answers to requests do not: a worker that only asks must not fill our memory.
-const MOST_UNREAD_ANSWER_BYTES = 1024 * 1024;
+/** Answers that the socket has not taken. Beyond it no further request is read: a peer that only asks fills no memory. */
+export const MAX_UNREAD_ANSWER_BYTES = 256 * 1024;
 
 export class Outflow {
   /** A page left and the socket has not taken all of it: no other page is asked for. */
@@ -20,11 +23,12 @@ export class Outflow {
 
   /** Since when the socket has not taken what it should; Infinity while nothing waits for it. */
   get blockedSince(): Millis {
-    return this.#isBlocked ? this.#tookAt : Infinity;
+    return this.#transmittedBytes > this.#takenBytes ? this.#tookAt : Infinity;
   }
 
+  /** No request may be answered now. */
   get isFlooded(): boolean {
-    return this.#answerBytes > MOST_UNREAD_ANSWER_BYTES;
+    return this.#answerBytes > MAX_UNREAD_ANSWER_BYTES;
   }
 
   handleLine(now: Millis, bytes: number): void {

@@ -50,7 +50,14 @@ describe('paging', () => {
     end.streams.append('events', 2);
     end.hint('events');
     expect(
-      end.answer({ stream: 'events', lines: bytesOf('RDATA events 1 1'), rows: 1, upTo: latest, hasMore: false }),
+      end.answer({
+        stream: 'events',
+        lines: bytesOf('RDATA events 1 1'),
+        rows: 1,
+        upTo: latest,
+        hasMore: false,
+        history: '',
+      }),
     ).toEqual(['RDATA events 1 1']);
     expect(end.answer()).toEqual(['RDATA events 2 2', 'POSITION events 2']);
   });
@@ -61,7 +68,7 @@ describe('paging', () => {
     end.streams.trim('events', 0);
     end.isReading = false;
     end.hear('REPLICATE events 0');
-    const empty = { stream: 'events', lines: new Uint8Array(), rows: 0, hasMore: false };
+    const empty = { stream: 'events', lines: new Uint8Array(), rows: 0, hasMore: false, history: '' };
     end.streams.get('events')!.latest = 5;
     expect(end.answer({ ...empty, upTo: 5 })).toEqual(['POSITION events 5']);
     end.streams.get('events')!.latest = 9;
@@ -91,15 +98,22 @@ describe('paging', () => {
     end.streams.append('events', 1);
     end.isReading = false;
     end.hear('REPLICATE events 0');
-    expect(() => end.answer({ stream: 'events', lines: new Uint8Array(), rows: 0, upTo: 0, hasMore: true })).toThrow(
-      /Bug in Rowcast/,
-    );
+    expect(() =>
+      end.answer({ stream: 'events', lines: new Uint8Array(), rows: 0, upTo: 0, hasMore: true, history: '' }),
+    ).toThrow(/Bug in Rowcast/);
   });
 
   test('so is an answer that nobody asked for', () => {
     const end = opened();
     expect(() =>
-      end.session.handlePage(end.now, { stream: 'events', lines: new Uint8Array(), rows: 0, upTo: 0, hasMore: false }),
+      end.session.handlePage(end.now, {
+        stream: 'events',
+        lines: new Uint8Array(),
+        rows: 0,
+        upTo: 0,
+        hasMore: false,
+        history: '',
+      }),
     ).toThrow(/Bug in Rowcast/);
   });
 });

@@ -1,44 +1,64 @@
 /**
- * Protocol state of one connection, seen from the worker (docs/protocol.md). Knows no socket, clock or application, and
- * nothing of the connections before it: the follower does.
+ * Protocol state of one connection, seen from the worker (docs/protocol.md): greeting, keep-alive, lines. Knows no socket,
+ * clock or application, and no stream: lines about streams go to the follower.
  *
  *   opening ──handleOpen──▶ greeting ──SERVER and PING, or time-out──▶ established ──fault, stop──▶ draining ──▶ closed
  *
- * Lines are taken only when an output is polled, so whoever stops polling, or pauses, holds everything back.
+ * A line is taken only when takeLine is called, so a follower that does not call it, or pauses, holds everything back.
  */
 
 import { assert } from '../../base/assert.ts';
+import { utf8 } from '../../base/bytes.ts';
 import type { Millis } from '../../base/clock.ts';
 import { Queue } from '../../base/queue.ts';
 import { PeerError, quote, type RowcastError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import { decodeCommand, encodeCommand } from '../wire/codec.ts';
-import type { Command } from '../wire/command.ts';
-import { formatWorkerGreeting, type Greeting, parseGreeting } from '../wire/greeting.ts';
-import { KeepAlive } from './keep-alive.ts';
+import type { Command, Dialect } from '../wire/command.ts';
+import { formatWorkerGreeting, parsePrimaryGreeting, type PrimaryEras } from '../wire/greeting.ts';
 import type { WorkerLimits } from '../wire/limits.ts';
 import { LineCutter } from '../wire/lines.ts';
 import { RowDecoder } from '../wire/row-decoder.ts';
-import { type Incoming, LenientIncoming, type RowsOutput, StrictIncoming } from './incoming.ts';
+import { KeepAlive } from './keep-alive.ts';
 
 export interface WorkerSessionOptions {
   readonly workerName: string;
   /** The name that SERVER must give; any where it is left out. */
   readonly serverName?: string;
   /** Sends nothing but NAME, PING and REPLICATE: what is wrong is told to the application, not to the primary. */
-  readonly isObserver?: boolean;
+  readonly isObserver: boolean;
+  readonly wantsAttributes: boolean;
   readonly limits: WorkerLimits;
+  readonly lines: StreamLines;
+}
+
+export type StreamCommand = Extract<
+  Command,
+  { name: 'POSITION' | 'HISTORY' | 'ERA' | 'REFUSED' | 'RELEASED' | 'ATTR' }
+>;
+
+/** Where lines about streams go. What it throws as a PeerError ends the connection. */
+export interface StreamLines {
+  takeRow(stream: StreamName, token: Token | undefined, row: unknown, line: LineInText): void;
+  takeCommand(now: Millis, command: StreamCommand): void;
+  /** A line came that is neither a row nor about a stream. */
+  endRun(): void;
+}
+
+/** Where a line stands in a longer text. */
+export interface LineInText {
+  readonly text: string;
+  readonly start: number;
+  readonly end: number;
 }
 
 export type WorkerOutput =
-  | RowsOutput
   | { readonly kind: 'transmit'; readonly bytes: Uint8Array }
-  /**
-   * The primary said who it is: now it may be asked for rows. `greeting` undefined: it is not Rowcast, lenient rules hold.
-   * Comes again where a Rowcast primary was so late that it was taken for another; no row has come before that.
-   */
-  | { readonly kind: 'greeted'; readonly greeting: Greeting | undefined }
+  /** The primary said who it is: now it may be asked for rows. `eras` undefined: it is not Rowcast, the seed's rules hold. */
+  | { readonly kind: 'greeted'; readonly eras: PrimaryEras | undefined }
+  /** A Rowcast primary said who it is only after it was taken for another: it must be asked on another connection. */
+  | { readonly kind: 'greeted-late' }
   | { readonly kind: 'peer-error'; readonly text: string }
   | { readonly kind: 'sync'; readonly text: string }
   | { readonly kind: 'close'; readonly reason: RowcastError | undefined }
@@ -46,8 +66,8 @@ export type WorkerOutput =
 
 type State =
   | { readonly kind: 'opening' }
-  | { readonly kind: 'greeting'; until: Millis; hasServer: boolean; greeting: Greeting | undefined }
-  | { readonly kind: 'established' }
+  | { readonly kind: 'greeting'; until: Millis; hasServer: boolean; eras: PrimaryEras | undefined }
+  | { readonly kind: 'established'; readonly dialect: Dialect }
   | { readonly kind: 'draining'; readonly until: Millis; isAborted: boolean }
   | { readonly kind: 'closed' };
 
@@ -56,20 +76,16 @@ export class WorkerSession {
   readonly #lines: LineCutter;
   readonly #outputs = new Queue<WorkerOutput>();
   readonly #row = new RowDecoder();
-  #incoming: Incoming;
   #state: State = { kind: 'opening' };
   #keepAlive: KeepAlive | undefined;
   #isPaused = false;
   #isPinged = false;
-  /** What was asked for, should the rules by which it comes turn out to be others. */
-  readonly #asked = new Map<StreamName, Token | 'NOW'>();
   /** Of the last input: what a line that is taken later may be told as the time. */
   #now: Millis = 0;
 
   constructor(options: WorkerSessionOptions) {
     this.#options = options;
     this.#lines = new LineCutter(options.limits.maxLineBytes);
-    this.#incoming = new LenientIncoming(options.limits.maxBatchBytes, this.#outputs);
   }
 
   /** Lines that are sent reach the primary: it greeted us, and the connection is not ending. */
@@ -79,45 +95,21 @@ export class WorkerSession {
 
   handleOpen(now: Millis): void {
     assert(this.#state.kind === 'opening', 'a session to open once');
-    this.#keepAlive = new KeepAlive(this.#options.limits, now);
+    const { workerName, wantsAttributes, limits } = this.#options;
+    this.#keepAlive = new KeepAlive(limits, now);
     // A primary is a program, and programs PING at once: silence from the first moment on is a dead connection.
     this.#keepAlive.handlePing();
-    this.#state = {
-      kind: 'greeting',
-      until: now + this.#options.limits.greetingTimeoutMs,
-      hasServer: false,
-      greeting: undefined,
-    };
-    this.handleSend(now, { name: 'NAME', workerName: this.#options.workerName });
-    this.handleSend(now, { name: 'PING', data: formatWorkerGreeting(now) });
+    this.#state = { kind: 'greeting', until: now + limits.greetingTimeoutMs, hasServer: false, eras: undefined };
+    this.handleSend(now, { name: 'NAME', workerName });
+    this.handleSend(now, { name: 'PING', data: formatWorkerGreeting(now, { wantsAttributes }) });
   }
 
-  /** The chunk is read when outputs are polled. */
+  /** The chunk is read when lines are taken. */
   handleBytes(now: Millis, chunk: Uint8Array): void {
     if (!this.#isReading) return;
     this.#now = now;
     this.#keepAlive!.handleReceived(now);
     this.#lines.push(chunk);
-  }
-
-  /** Asks for the rows of a stream after `from`; once per connection and stream (once more beside ALL), after `greeted`. */
-  handleSubscribe(now: Millis, stream: StreamName, from: Token | 'NOW'): void {
-    if (this.#state.kind !== 'established') return;
-    this.#asked.set(stream, from);
-    this.#incoming.subscribe(stream, from);
-    this.handleSend(now, { name: 'REPLICATE', stream, from });
-  }
-
-  /**
-   * Asks for every stream, of a primary that does not say which it has; before any other request on this connection.
-   * A stream that is then asked for by its name comes twice for a while: the lenient rules lose nothing by that.
-   */
-  handleSubscribeAll(now: Millis, from: Token | 'NOW'): void {
-    if (this.#state.kind !== 'established') return;
-    const incoming = new LenientIncoming(this.#options.limits.maxBatchBytes, this.#outputs);
-    incoming.subscribeAll();
-    this.#incoming = incoming;
-    this.handleSend(now, { name: 'REPLICATE', stream: 'ALL', from });
   }
 
   /** @throws UsageError INVALID_COMMAND */
@@ -128,7 +120,7 @@ export class WorkerSession {
   handleSendLine(now: Millis, line: string): void {
     if (!this.#isReading) return;
     this.#keepAlive!.handleSent(now);
-    this.#outputs.push({ kind: 'transmit', bytes: Buffer.from(`${line}\n`) });
+    this.#outputs.push({ kind: 'transmit', bytes: utf8(`${line}\n`) });
   }
 
   /** The application is slow: no line is taken until handleResumed, and the primary's silence is not held against it. */
@@ -156,10 +148,8 @@ export class WorkerSession {
     if (state.kind === 'greeting' && !this.#isPaused && now >= state.until) this.#greet(undefined);
     if (this.#keepAlive!.isIdle(now)) {
       const { idleTimeoutMs } = this.#options.limits;
-      this.#fail(
-        new PeerError('IDLE_TIMEOUT', `nothing came from the primary for ${idleTimeoutMs} ms`),
-        'ping timeout',
-      );
+      const text = `nothing came from the primary for ${idleTimeoutMs} ms`;
+      this.#fail(new PeerError('IDLE_TIMEOUT', text), 'ping timeout');
     } else if (this.#keepAlive!.isPingDue(now)) {
       this.handleSend(now, { name: 'PING', data: String(Math.floor(now)) });
     }
@@ -176,22 +166,27 @@ export class WorkerSession {
   }
 
   pollOutput(): WorkerOutput | undefined {
-    for (;;) {
-      const output = this.#outputs.shift();
-      if (output !== undefined) return output;
-      if (this.#isPaused || !this.#isReading) return undefined;
-      try {
-        const lines = this.#lines;
-        if (!lines.advance()) return undefined;
-        const { text, start, end } = lines;
-        const row = this.#row;
-        if (row.decode(text, start, end)) this.#incoming.takeRow(row.stream, row.token, row.row, end - start);
-        else this.#takeCommand(decodeCommand(text.slice(start, end), 'primary'));
-      } catch (thrown) {
-        if (!(thrown instanceof PeerError)) throw thrown;
-        this.#fail(thrown);
+    return this.#outputs.shift();
+  }
+
+  /** Takes the next line that came. False: there is none, or none may be taken now. */
+  takeLine(): boolean {
+    if (this.#isPaused || !this.#isReading) return false;
+    const lines = this.#lines;
+    try {
+      if (!lines.advance()) return false;
+      const row = this.#row;
+      if (row.decode(lines.text, lines.start, lines.end)) {
+        this.#options.lines.takeRow(row.stream, row.token, row.row, lines);
+      } else {
+        const dialect = this.#state.kind === 'established' ? this.#state.dialect : 'seed';
+        this.#takeCommand(decodeCommand(lines.text.slice(lines.start, lines.end), 'primary', dialect));
       }
+    } catch (thrown) {
+      if (!(thrown instanceof PeerError)) throw thrown;
+      this.#fail(thrown);
     }
+    return true;
   }
 
   nextTimeout(): Millis | undefined {
@@ -213,18 +208,27 @@ export class WorkerSession {
   }
 
   #takeCommand(command: Command): void {
-    if (command.name !== 'POSITION') this.#incoming.endRun();
+    const { lines } = this.#options;
     switch (command.name) {
+      case 'POSITION':
+      case 'HISTORY':
+      case 'ERA':
+      case 'REFUSED':
+      case 'RELEASED':
+      case 'ATTR':
+        return lines.takeCommand(this.#now, command);
       case 'SERVER':
+        lines.endRun();
         return this.#checkServer(command.serverName);
       case 'PING':
+        lines.endRun();
         return this.#takePing(command.data);
-      case 'POSITION':
-        return this.#incoming.takePosition(command.stream, command.token);
       case 'ERROR':
+        lines.endRun();
         this.#outputs.push({ kind: 'peer-error', text: command.text });
         return;
       case 'SYNC':
+        lines.endRun();
         this.#outputs.push({ kind: 'sync', text: command.text });
         return;
       default:
@@ -235,43 +239,33 @@ export class WorkerSession {
   #checkServer(serverName: string): void {
     const expected = this.#options.serverName;
     if (expected !== undefined && serverName !== expected) {
-      this.#fail(
-        new PeerError(
-          'WRONG_SERVER',
-          `the primary is called ${quote(serverName)}, expected ${expected}: check the address or the expected name`,
-        ),
-        'Wrong remote',
-      );
-      return;
+      const text = `the primary is called ${quote(serverName)}, expected ${expected}: check the address or the expected name`;
+      return this.#fail(new PeerError('WRONG_SERVER', text), 'Wrong remote');
     }
     if (this.#state.kind !== 'greeting') return;
     this.#state.hasServer = true;
-    if (this.#isPinged) this.#greet(this.#state.greeting);
+    if (this.#isPinged) this.#greet(this.#state.eras);
   }
 
   #takePing(data: string): void {
     if (this.#isPinged) return;
     this.#isPinged = true;
-    const greeting = parseGreeting(data);
+    const eras = parsePrimaryGreeting(data);
     if (this.#state.kind === 'greeting') {
-      this.#state.greeting = greeting;
-      if (this.#state.hasServer) this.#greet(greeting);
-    } else if (this.#state.kind === 'established' && greeting !== undefined) {
-      this.#greet(greeting);
+      this.#state.eras = eras;
+      if (this.#state.hasServer) this.#greet(eras);
+    } else if (eras !== undefined) {
+      this.#outputs.push({ kind: 'greeted-late' });
     }
   }
 
-  #greet(greeting: Greeting | undefined): void {
-    this.#state = { kind: 'established' };
-    if (greeting !== undefined) {
-      this.#incoming = new StrictIncoming(this.#options.limits.maxBatchBytes, this.#outputs);
-      for (const [stream, from] of this.#asked) this.#incoming.subscribe(stream, from);
-    }
-    this.#outputs.push({ kind: 'greeted', greeting });
+  #greet(eras: PrimaryEras | undefined): void {
+    this.#state = { kind: 'established', dialect: eras === undefined ? 'seed' : 'rowcast/2' };
+    this.#outputs.push({ kind: 'greeted', eras });
   }
 
   #fail(error: PeerError, text: string = error.message): void {
-    if (this.#options.isObserver !== true) this.handleSend(this.#now, { name: 'ERROR', text });
+    if (!this.#options.isObserver) this.handleSend(this.#now, { name: 'ERROR', text });
     this.#drain(this.#now, error);
   }
 

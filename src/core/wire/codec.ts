@@ -1,26 +1,63 @@
 /** Lines to commands and back (docs/protocol.md, "Lines" and "Commands"). Knows no connection. */
 
 import { assertNever } from '../../base/assert.ts';
-import { rowLine } from '../model/batch.ts';
-import { messageOf, PeerError, quote, UsageError } from '../model/errors.ts';
-import { type StreamName, streamNameFault } from '../model/stream.ts';
+import { attributesLine, rowLine } from '../model/batch.ts';
+import { PeerError, quote, UsageError } from '../model/errors.ts';
+import { formatEra, formatHistory, type History, isLogId, parseEra, parseHistory } from '../model/history.ts';
 import type { Token } from '../model/token.ts';
-import { asPeerError, Fault, readJson, readStream, readToken } from './arguments.ts';
-import { type Command, type CommandName, type Side, senders } from './command.ts';
+import {
+  type Command,
+  type CommandName,
+  type Dialect,
+  type RefusalFacts,
+  refusalCodes,
+  rowcastOnly,
+  type Side,
+  senders,
+} from './command.ts';
+import {
+  asPeerError,
+  Fault,
+  readHistory,
+  readInteger,
+  readJson,
+  readJsonObject,
+  readRefusalCode,
+  readRefusalFacts,
+  readStream,
+  readToken,
+  readUserIp,
+  refusalFactsOf,
+  split,
+} from './read-arguments.ts';
 import { RDATA, RowDecoder } from './row-decoder.ts';
+import {
+  free,
+  last,
+  oneOf,
+  refuse,
+  word,
+  writeHistory,
+  writeInteger,
+  writeJson,
+  writeJsonObject,
+  writeStream,
+  writeToken,
+} from './write-arguments.ts';
 
 /**
  * Reads one line, without its line end.
  * @param from the side that sent it
+ * @param dialect what both sides speak: a seed peer has no more commands than the seed document names
  * @throws PeerError UNKNOWN_COMMAND, INVALID_ARGUMENTS; its text is what ERROR answers
  */
-export function decodeCommand(line: string, from: Side): Command {
+export function decodeCommand(line: string, from: Side, dialect: Dialect): Command {
   const space = line.indexOf(' ');
   const name = space < 0 ? line : line.slice(0, space);
   const text = space < 0 ? '' : line.slice(space + 1);
-  if (!isSentBy(name, from)) throw new PeerError('UNKNOWN_COMMAND', `invalid command: ${quote(name)}`);
+  if (!isSentBy(name, from, dialect)) throw new PeerError('UNKNOWN_COMMAND', `invalid command: ${quote(name)}`);
   try {
-    return readArguments(name, text);
+    return readArguments(name, text, dialect);
   } catch (thrown) {
     throw asPeerError(name, thrown);
   }
@@ -52,11 +89,12 @@ export function encodeCommandWithin(maxLineBytes: number, command: Command): str
   return line;
 }
 
-function isSentBy(name: string, side: Side): name is CommandName {
-  return Object.hasOwn(senders, name) && senders[name as CommandName].includes(side);
+function isSentBy(name: string, side: Side, dialect: Dialect): name is CommandName {
+  if (!Object.hasOwn(senders, name) || !senders[name as CommandName].includes(side)) return false;
+  return dialect === 'rowcast/2' || !rowcastOnly.has(name as CommandName);
 }
 
-function readArguments(name: CommandName, text: string): Command {
+function readArguments(name: CommandName, text: string, dialect: Dialect): Command {
   switch (name) {
     case 'SERVER':
       return { name, serverName: text };
@@ -68,21 +106,59 @@ function readArguments(name: CommandName, text: string): Command {
     case 'NAME':
       return { name, workerName: text };
     case 'RDATA': {
-      const decoder = new RowDecoder();
+      const decoder = new RowDecoder(dialect);
       const line = `${RDATA}${text}`;
       decoder.decode(line, 0, line.length);
       return { name, stream: decoder.stream, token: decoder.token ?? 'batch', row: decoder.row };
     }
     case 'POSITION': {
-      const [stream, token] = split(text, ['stream', 'token']);
-      return { name, stream: readStream(stream!), token: readToken(token!) };
-    }
-    case 'REPLICATE': {
-      const [stream, from] = split(text, ['stream', 'token|NOW']);
+      const [stream, token, history] = split(
+        text,
+        dialect === 'seed' ? ['stream', 'token'] : ['stream', 'token', 'history'],
+      );
       return {
         name,
-        stream: stream === 'ALL' ? stream : readStream(stream!),
-        from: from === 'NOW' || from === 'now' ? 'NOW' : readToken(from!),
+        stream: readStream(stream!),
+        token: readToken(token!, dialect),
+        history: history === undefined ? undefined : readHistory(history),
+      };
+    }
+    case 'HISTORY': {
+      const [stream, after, history] = split(text, ['stream', 'after', 'history']);
+      return { name, stream: readStream(stream!), after: readToken(after!, dialect), history: readHistory(history!) };
+    }
+    case 'ERA':
+      return { name, era: readEra(text) };
+    case 'REFUSED': {
+      const [stream, code, facts] = split(text, ['stream', 'code', 'json']);
+      return {
+        name,
+        stream: readStream(stream!),
+        code: readRefusalCode(code!),
+        facts: readRefusalFacts(facts!),
+      };
+    }
+    case 'RELEASED':
+    case 'RELEASE':
+      return { name, stream: readStream(split(text, ['stream'])[0]!) };
+    case 'ATTR': {
+      const [stream, token, json] = split(text, ['stream', 'token', 'json']);
+      return {
+        name,
+        stream: readStream(stream!),
+        token: readToken(token!, dialect),
+        attributes: readJsonObject(json!),
+      };
+    }
+    case 'REPLICATE':
+      return readReplicate(text, dialect);
+    case 'APPLIED': {
+      const [stream, applied, saved] = split(text, ['stream', 'applied', 'saved|NONE']);
+      return {
+        name,
+        stream: readStream(stream!),
+        applied: readToken(applied!, dialect),
+        saved: saved === 'NONE' ? undefined : readToken(saved!, dialect),
       };
     }
     case 'USER_SYNC': {
@@ -91,7 +167,7 @@ function readArguments(name: CommandName, text: string): Command {
       return { name, userId: userId!, state, lastSyncMs: readInteger(lastSync!) };
     }
     case 'FEDERATION_ACK':
-      return { name, token: readToken(text) };
+      return { name, token: readToken(text, dialect) };
     case 'REMOVE_PUSHER': {
       const [appId, pushKey, userId] = split(text, ['app_id', 'push_key', 'user_id']);
       return { name, appId: appId!, pushKey: pushKey!, userId: userId! };
@@ -112,43 +188,39 @@ function readArguments(name: CommandName, text: string): Command {
   }
 }
 
-type UserIp = Omit<Extract<Command, { name: 'USER_IP' }>, 'name' | 'userId'>;
-
-function readUserIp(json: string): UserIp {
-  const fields = readJson(json);
-  if (Array.isArray(fields) && fields.length === 5) {
-    const [accessToken, ip, userAgent, deviceId, lastSeenMs] = fields as unknown[];
-    const isText = typeof accessToken === 'string' && typeof ip === 'string' && typeof userAgent === 'string';
-    if (isText && (deviceId === null || typeof deviceId === 'string') && Number.isSafeInteger(lastSeenMs)) {
-      return { accessToken, ip, userAgent, deviceId, lastSeenMs: lastSeenMs as number };
-    }
-  }
-  throw new Fault(`expected [access_token, ip, user_agent, device_id|null, last_seen_ms], not ${quote(json)}`);
+function readReplicate(text: string, dialect: Dialect): Extract<Command, { name: 'REPLICATE' }> {
+  const hasHistory = dialect === 'rowcast/2' && text.split(' ', 3).length === 3;
+  const [stream, from, history] = split(text, [
+    'stream',
+    dialect === 'seed' ? 'token|NOW' : 'token|START|NOW',
+    ...(hasHistory ? ['history'] : []),
+  ]);
+  const command = {
+    name: 'REPLICATE',
+    stream: stream === 'ALL' ? stream : readStream(stream!),
+    from: readPlace(from!, dialect),
+    history: history === undefined ? undefined : readHistory(history),
+  } as const;
+  if (hasHistory && !mayHaveHistory(command)) throw new Fault('a history stands behind the token of one stream only');
+  return command;
 }
 
-/** Splits at single spaces; the last argument takes the rest. An empty argument is a leading or doubled space, or none at all. */
-function split(text: string, names: readonly string[]): string[] {
-  const values: string[] = [];
-  let at = 0;
-  for (let i = 0; i < names.length; i++) {
-    const isLast = i === names.length - 1;
-    const space = text.indexOf(' ', at);
-    const end = isLast || space < 0 ? text.length : space;
-    if (end <= at || (isLast && space === at))
-      throw new Fault(`expected ${names.map((n) => `<${n}>`).join(' ')}, came ${quote(text) || 'nothing'}`);
-    values.push(text.slice(at, end));
-    at = end + 1;
-  }
-  return values;
+function readPlace(text: string, dialect: Dialect): Token | 'START' | 'NOW' {
+  if (text === 'NOW' || text === 'now') return 'NOW';
+  return text === 'START' && dialect === 'rowcast/2' ? text : readToken(text, dialect);
 }
 
-const INTEGER = /^-?[0-9]{1,16}$/;
+function mayHaveHistory({ stream, from }: Pick<Extract<Command, { name: 'REPLICATE' }>, 'stream' | 'from'>): boolean {
+  return stream !== 'ALL' && typeof from === 'number';
+}
 
-function readInteger(text: string): number {
-  const value = Number(text);
-  if (!INTEGER.test(text) || !Number.isSafeInteger(value))
-    throw new Fault(`expected an integer, not ${quote(text) || 'nothing'}`);
-  return value + 0;
+/** On its own line the log id and the era of a history are two words. */
+function readEra(text: string): History {
+  const [logId, eraText] = split(text, ['log_id', 'number.random']);
+  const era = parseEra(eraText!);
+  if (!isLogId(logId!) || era === undefined)
+    throw new Fault(`expected a log id and an era (number.random), not ${quote(text)}`);
+  return formatHistory({ logId: logId!, ...era });
 }
 
 function writeLine(command: Command): string {
@@ -162,7 +234,22 @@ function writeLine(command: Command): string {
         writeJson(command.name, command.row),
       );
     case 'POSITION':
-      return `POSITION ${writeStream(command.name, command.stream)} ${writeToken(command.name, command.token)}`;
+      return `POSITION ${writeStream(command.name, command.stream)} ${writeToken(command.name, command.token)}${writeLastHistory(command)}`;
+    case 'HISTORY':
+      return `HISTORY ${writeStream(command.name, command.stream)} ${writeToken(command.name, command.after)} ${writeHistory(command.name, command.history)}`;
+    case 'ERA':
+      return `ERA ${writeEra(command.era)}`;
+    case 'REFUSED':
+      return `REFUSED ${writeStream(command.name, command.stream)} ${oneOf(command.name, command.code, refusalCodes)} ${writeRefusalFacts(command.facts)}`;
+    case 'RELEASED':
+    case 'RELEASE':
+      return `${command.name} ${writeStream(command.name, command.stream)}`;
+    case 'ATTR':
+      return attributesLine(
+        writeStream(command.name, command.stream),
+        writeToken(command.name, command.token),
+        writeJsonObject(command.name, command.attributes),
+      );
     case 'ERROR':
     case 'SYNC':
       return `${command.name} ${free(command.name, command.text)}`;
@@ -171,7 +258,9 @@ function writeLine(command: Command): string {
     case 'NAME':
       return `NAME ${free(command.name, command.workerName)}`;
     case 'REPLICATE':
-      return `REPLICATE ${command.stream === 'ALL' ? 'ALL' : writeStream(command.name, command.stream)} ${command.from === 'NOW' ? 'NOW' : writeToken(command.name, command.from)}`;
+      return writeReplicate(command);
+    case 'APPLIED':
+      return `APPLIED ${writeStream(command.name, command.stream)} ${writeToken(command.name, command.applied)} ${command.saved === undefined ? 'NONE' : writeToken(command.name, command.saved)}`;
     case 'USER_SYNC':
       return `USER_SYNC ${word(command.name, command.userId)} ${oneOf(command.name, command.state, ['start', 'end'])} ${writeInteger(command.name, command.lastSyncMs)}`;
     case 'FEDERATION_ACK':
@@ -190,56 +279,33 @@ function writeLine(command: Command): string {
   }
 }
 
-/** Free text: anything but nothing. A real 1.4.0 peer dies on a bare word, so we never send one. */
-function free(name: CommandName, text: string): string {
-  if (text === '') throw refuse(name, 'its text is empty');
-  return text;
+function writeReplicate(command: Extract<Command, { name: 'REPLICATE' }>): string {
+  const { name, stream, from, history } = command;
+  if (history !== undefined && !mayHaveHistory(command))
+    throw refuse(name, 'a history stands behind the token of one stream only');
+  const place = from === 'NOW' || from === 'START' ? from : writeToken(name, from);
+  return `REPLICATE ${stream === 'ALL' ? 'ALL' : writeStream(name, stream)} ${place}${writeLastHistory(command)}`;
 }
 
-/** An argument that another one follows. */
-function word(name: CommandName, text: string): string {
-  if (text === '' || text.includes(' ')) throw refuse(name, `an argument is empty or has a space: ${quote(text)}`);
-  return text;
+/** The last argument, which a seed peer does not have. */
+function writeLastHistory({
+  name,
+  history,
+}: {
+  readonly name: CommandName;
+  readonly history: History | undefined;
+}): string {
+  return history === undefined ? '' : ` ${writeHistory(name, history)}`;
 }
 
-/** The last argument, which may have spaces but not begin with one. */
-function last(name: CommandName, text: string): string {
-  if (text === '' || text.startsWith(' '))
-    throw refuse(name, `the last argument is empty or begins with a space: ${quote(text)}`);
-  return text;
+function writeEra(history: History): string {
+  const { logId, ...era } = parseHistory(writeHistory('ERA', history))!;
+  return `${logId} ${formatEra(era)}`;
 }
 
-function writeStream(name: CommandName, stream: StreamName): StreamName {
-  const fault = streamNameFault(stream);
-  if (fault !== undefined) throw refuse(name, fault);
-  return stream;
-}
-
-function writeToken(name: CommandName, value: Token): Token {
-  if (value < 0) throw refuse(name, `a token is at least 0, not ${value}`);
-  return writeInteger(name, value);
-}
-
-function writeInteger(name: CommandName, value: number): number {
-  if (!Number.isSafeInteger(value)) throw refuse(name, `expected an integer, not ${value}`);
-  return value;
-}
-
-function oneOf(name: CommandName, value: string, values: readonly string[]): string {
-  if (!values.includes(value)) throw refuse(name, `expected ${values.join(' or ')}, not ${quote(value)}`);
-  return value;
-}
-
-function writeJson(name: CommandName, value: unknown): string {
-  try {
-    const text = JSON.stringify(value) as string | undefined;
-    if (text !== undefined) return text;
-  } catch (cause) {
-    throw refuse(name, messageOf(cause));
-  }
-  throw refuse(name, `JSON cannot say ${typeof value}`);
-}
-
-function refuse(name: CommandName, why: string): UsageError {
-  return new UsageError('INVALID_COMMAND', `${name} does not fit on a line: ${why}`);
+/** Facts that are not known are left out: the other side would not read them. */
+function writeRefusalFacts(facts: RefusalFacts): string {
+  const known = refusalFactsOf(facts);
+  if (known === undefined) throw refuse('REFUSED', 'its facts are tokens, a history and a boolean');
+  return writeJson('REFUSED', known);
 }

@@ -1,14 +1,56 @@
 /** The commands: one protocol message each, as a value (docs/protocol.md, "Commands"). Knows nothing of their text. */
 
 import type { Millis } from '../../base/clock.ts';
+import type { History } from '../model/history.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
+
+/** `seed`: the lines of the seed document, for any peer. `rowcast/2`: more of them, for peers whose first PING says so. */
+export type Dialect = 'seed' | 'rowcast/2';
+
+/** Why a stream is not, or no longer, replicated. */
+export const refusalCodes = Object.freeze(['GAP', 'RESET', 'UNKNOWN_STREAM', 'AHEAD', 'UNAVAILABLE'] as const);
+export type RefusalCode = (typeof refusalCodes)[number];
+
+/** What REFUSED tells beside its code: for the application and for relays; a worker goes on without it. */
+export interface RefusalFacts {
+  readonly earliest?: Token;
+  readonly latest?: Token;
+  /** Of the row at `latest`. */
+  readonly history?: History;
+  /** The last token of the worker's own era in this stream here: what the worker has after it is void. */
+  readonly common?: Token;
+  readonly deleted?: boolean;
+}
 
 /** Sent by a primary only. */
 export type PrimaryCommand =
   | { readonly name: 'SERVER'; readonly serverName: string }
   | { readonly name: 'RDATA'; readonly stream: StreamName; readonly token: Token | 'batch'; readonly row: unknown }
-  | { readonly name: 'POSITION'; readonly stream: StreamName; readonly token: Token };
+  | {
+      readonly name: 'POSITION';
+      readonly stream: StreamName;
+      readonly token: Token;
+      /** Of the row at the token; rowcast/2 only, and there always. */
+      readonly history: History | undefined;
+    }
+  | RowcastPrimaryCommand;
+
+/** Sent by a primary to a worker that speaks rowcast/2. */
+export type RowcastPrimaryCommand =
+  /** Rows after the token are of this history. */
+  | { readonly name: 'HISTORY'; readonly stream: StreamName; readonly after: Token; readonly history: History }
+  /** The present era of a log. */
+  | { readonly name: 'ERA'; readonly era: History }
+  | {
+      readonly name: 'REFUSED';
+      readonly stream: StreamName;
+      readonly code: RefusalCode;
+      readonly facts: RefusalFacts;
+    }
+  | { readonly name: 'RELEASED'; readonly stream: StreamName }
+  /** Attributes of the batch of this token, whose rows follow. */
+  | { readonly name: 'ATTR'; readonly stream: StreamName; readonly token: Token; readonly attributes: object };
 
 /** Sent by both. */
 export type SharedCommand =
@@ -20,7 +62,22 @@ export type SharedCommand =
 export type SubscribeCommand =
   | { readonly name: 'NAME'; readonly workerName: string }
   /** `ALL` is every stream. */
-  | { readonly name: 'REPLICATE'; readonly stream: StreamName; readonly from: Token | 'NOW' };
+  | {
+      readonly name: 'REPLICATE';
+      readonly stream: StreamName;
+      /** START and a history: rowcast/2 only. */
+      readonly from: Token | 'START' | 'NOW';
+      readonly history: History | undefined;
+    }
+  /** Ends the replication of a stream; each makes one RELEASED. rowcast/2 only. */
+  | { readonly name: 'RELEASE'; readonly stream: StreamName }
+  /** What its handlers have applied, and from where it would ask after a crash (undefined: nowhere). rowcast/2 only. */
+  | {
+      readonly name: 'APPLIED';
+      readonly stream: StreamName;
+      readonly applied: Token;
+      readonly saved: Token | undefined;
+    };
 
 /** What a worker tells the primary's application. Fire and forget: lost with the connection. */
 export type UpstreamCommand =
@@ -59,10 +116,17 @@ export const senders: { readonly [Name in CommandName]: readonly Side[] } = Obje
   SERVER: ['primary'],
   RDATA: ['primary'],
   POSITION: ['primary'],
+  HISTORY: ['primary'],
+  ERA: ['primary'],
+  REFUSED: ['primary'],
+  RELEASED: ['primary'],
+  ATTR: ['primary'],
   ERROR: ['primary', 'worker'],
   PING: ['primary', 'worker'],
   NAME: ['worker'],
   REPLICATE: ['worker'],
+  RELEASE: ['worker'],
+  APPLIED: ['worker'],
   USER_SYNC: ['worker'],
   FEDERATION_ACK: ['worker'],
   REMOVE_PUSHER: ['worker'],
@@ -70,3 +134,14 @@ export const senders: { readonly [Name in CommandName]: readonly Side[] } = Obje
   USER_IP: ['worker'],
   SYNC: ['primary', 'worker'],
 });
+
+/** Commands of which the seed knows nothing. */
+export const rowcastOnly: ReadonlySet<CommandName> = new Set<CommandName>([
+  'HISTORY',
+  'ERA',
+  'REFUSED',
+  'RELEASED',
+  'ATTR',
+  'RELEASE',
+  'APPLIED',
+]);

@@ -1,88 +1,49 @@
 /**
- * What Rowcast says of itself in the data of its first PING (docs/protocol.md, "Stricter promises"):
- * `<ms> rowcast/1 log=<id> mem=<id> streams=<name>,… volatile=<name>,…`. To any other peer it is free text.
+ * What Rowcast says of itself in the data of its first PING (docs/protocol.md, "Between Rowcast peers"):
+ * `<ms> rowcast/2 log=<era> mem=<era>` from a primary, `<ms> rowcast/2 attr` from a worker. To any other peer it is free text.
  */
 
 import type { Millis } from '../../base/clock.ts';
-import { type StreamName, streamNameFault } from '../model/stream.ts';
+import { type History, logIdOf, parseHistory } from '../model/history.ts';
 
-/** The histories that a primary serves, and which streams are in which. */
-export interface Histories {
+/** The present era of each log of a primary. */
+export interface PrimaryEras {
   readonly durable: History;
-  readonly volatile?: History;
+  readonly volatile: History;
 }
 
-export interface History {
-  readonly logId: string;
-  readonly streams: readonly StreamName[];
+const PROTOCOL = 'rowcast/2';
+
+export interface WorkerGreeting {
+  /** It asks for ATTR. */
+  readonly wantsAttributes: boolean;
 }
 
-const PROTOCOL = 'rowcast/1';
-// The line must be readable for peers that accept 16,384 bytes; a primary with more names than fit names none.
-const LONGEST_NAMES_CHARS = 12_000;
-
-export function formatWorkerGreeting(now: Millis): string {
-  return `${Math.floor(now)} ${PROTOCOL}`;
+export function formatWorkerGreeting(now: Millis, { wantsAttributes }: WorkerGreeting): string {
+  return `${Math.floor(now)} ${PROTOCOL}${wantsAttributes ? ' attr' : ''}`;
 }
 
-export function formatPrimaryGreeting(now: Millis, { durable, volatile }: Histories): string {
-  const parts = [`${Math.floor(now)} ${PROTOCOL}`, `log=${durable.logId}`];
-  if (volatile !== undefined) parts.push(`mem=${volatile.logId}`);
-  const names = [`streams=${formatNames(durable)}`];
-  if (volatile !== undefined) names.push(`volatile=${formatNames(volatile)}`);
-  if (names.join(' ').length <= LONGEST_NAMES_CHARS) parts.push(...names);
-  return parts.join(' ');
+export function formatPrimaryGreeting(now: Millis, { durable, volatile }: PrimaryEras): string {
+  return `${Math.floor(now)} ${PROTOCOL} log=${durable} mem=${volatile}`;
 }
 
-export interface Greeting {
-  /** Undefined from a worker, and from a primary that did not say. */
-  readonly logId?: string;
-  readonly volatileLogId?: string;
-  /** Every stream that the primary has; undefined when it did not say. */
-  readonly streams?: ReadonlySet<StreamName>;
-  readonly volatileStreams?: ReadonlySet<StreamName>;
+/** Undefined: the worker does not say that it speaks rowcast/2. Words that are not known are left for later versions. */
+export function parseWorkerGreeting(data: string): WorkerGreeting | undefined {
+  const words = data.split(' ');
+  return words.includes(PROTOCOL) ? { wantsAttributes: words.includes('attr') } : undefined;
 }
 
-/** Undefined: the peer does not say that it speaks Rowcast. Parts that we do not know are left for later versions. */
-export function parseGreeting(data: string): Greeting | undefined {
-  const parts = data.split(' ');
-  if (!parts.includes(PROTOCOL)) return undefined;
-  const valueOf = (key: string): string | undefined =>
-    parts.find((part) => part.startsWith(`${key}=`))?.slice(key.length + 1);
-  const logId = valueOf('log');
-  const volatileLogId = valueOf('mem');
-  const durable = valueOf('streams');
-  const volatile = parseNames(valueOf('volatile') ?? '');
-  return {
-    ...(logId !== undefined && { logId }),
-    ...(volatileLogId !== undefined && { volatileLogId }),
-    ...(durable !== undefined && {
-      streams: new Set([...parseNames(durable), ...volatile]),
-      volatileStreams: new Set(volatile),
-    }),
-  };
+/** Undefined: the primary does not say that it speaks rowcast/2, or not in the form that makes its promises worth anything. */
+export function parsePrimaryGreeting(data: string): PrimaryEras | undefined {
+  const words = data.split(' ');
+  if (!words.includes(PROTOCOL)) return undefined;
+  const durable = valueOf(words, 'log=');
+  const volatile = valueOf(words, 'mem=');
+  if (durable === undefined || volatile === undefined || logIdOf(durable) === logIdOf(volatile)) return undefined;
+  return { durable, volatile };
 }
 
-/** The log that holds a stream, as far as the greeting tells. */
-export function logIdOf(greeting: Greeting, stream: StreamName): string | undefined {
-  if (greeting.volatileLogId === undefined) return greeting.logId;
-  if (greeting.volatileStreams === undefined) return undefined;
-  return greeting.volatileStreams.has(stream) ? greeting.volatileLogId : greeting.logId;
-}
-
-// A name may have a comma or a character outside ASCII; it has no space.
-function formatNames({ streams }: History): string {
-  return streams.map((name) => encodeURIComponent(name)).join(',');
-}
-
-function parseNames(text: string): StreamName[] {
-  if (text === '') return [];
-  try {
-    // What is no name cannot be asked for: it would not fit on a line.
-    const names = text.split(',').map((name) => decodeURIComponent(name));
-    return names.filter((name) => streamNameFault(name) === undefined);
-  } catch {
-    // Broken escapes: a peer's free text that only looks like ours says nothing.
-    return [];
-  }
+function valueOf(words: readonly string[], key: string): History | undefined {
+  const value = words.find((word) => word.startsWith(key))?.slice(key.length);
+  return value !== undefined && parseHistory(value) !== undefined ? value : undefined;
 }

@@ -25,10 +25,14 @@ export interface PrimaryLimits extends SessionLimits {
 }
 
 export interface WorkerLimits extends SessionLimits {
-  /** The most bytes of lines that one unfinished batch may have. */
+  /** The most that the rows of unfinished batches of one connection may take in memory, in bytes. */
   readonly maxBatchBytes: number;
   /** Stop reading while this many bytes of rows wait for the application. */
   readonly maxQueuedBytes: number;
+  /** The most streams that are followed: more than this a primary does not make it follow. */
+  readonly maxStreams: number;
+  /** How seldom a primary is told what was applied. */
+  readonly appliedIntervalMs: Millis;
   /** The most commands that wait while disconnected; the oldest is dropped with a warning. */
   readonly maxQueuedCommands: number;
   /** How long a connection may take to open. */
@@ -59,6 +63,8 @@ export const defaultWorkerLimits: WorkerLimits = Object.freeze({
   ...defaultSessionLimits,
   maxBatchBytes: defaultBatchLimits.maxBatchBytes,
   maxQueuedBytes: 1024 * 1024,
+  maxStreams: 20_000,
+  appliedIntervalMs: 1_000,
   maxQueuedCommands: 1_000,
   connectTimeoutMs: 10_000,
   greetingTimeoutMs: 1_000,

@@ -1,15 +1,15 @@
-/** How primaries refuse a subscription: by an ERROR line of a fixed form, then a close. Rowcast's forms, and those of a real Synapse 1.4.0. */
+/**
+ * How primaries refuse a stream to a seed peer: an ERROR line of a fixed form, then a close. Those of a Rowcast primary and
+ * of a real Synapse 1.4.0.
+ */
 
 import { PeerError } from '../model/errors.ts';
 import type { StreamName } from '../model/stream.ts';
-import { parseToken, type Token } from '../model/token.ts';
 
 export type Refusal =
-  | { readonly kind: 'gap'; readonly stream: StreamName; readonly earliest: Token }
   | { readonly kind: 'unknown-stream'; readonly stream: StreamName }
   | { readonly kind: 'too-far-behind'; readonly stream: StreamName };
 
-const GAP = /^stream (\S+) starts at ([0-9]{1,16}), asked for [0-9]{1,16}$/;
 const UNKNOWN = /^unknown stream (\S+)$|^failed to handle replicate: Exception\('unknown stream %s', '([^\s']+)'\)$/;
 const FAR_BEHIND = /^failed to handle replicate: Exception\('stream (\S+) has fallen behind'\)$/;
 
@@ -19,9 +19,7 @@ export function parseRefusal(text: string): Refusal | undefined {
   if (unknown !== null) return { kind: 'unknown-stream', stream: (unknown[1] ?? unknown[2])! };
   const farBehind = FAR_BEHIND.exec(text);
   if (farBehind !== null) return { kind: 'too-far-behind', stream: farBehind[1]! };
-  const gap = GAP.exec(text);
-  const earliest = gap === null ? undefined : parseToken(gap[2]!);
-  return earliest === undefined ? undefined : { kind: 'gap', stream: gap![1]!, earliest };
+  return undefined;
 }
 
 export function tooFarBehind(stream: StreamName): PeerError {

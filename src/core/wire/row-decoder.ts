@@ -2,7 +2,8 @@
 
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
-import { asPeerError, Fault, readJsonAt, readStream, readToken } from './arguments.ts';
+import type { Dialect } from './command.ts';
+import { asPeerError, Fault, readJsonAt, readStream, readToken } from './read-arguments.ts';
 
 export const RDATA = 'RDATA ';
 const BATCH = codesOf('batch ');
@@ -21,8 +22,14 @@ export class RowDecoder {
   /** Undefined where the line says `batch`. */
   token: Token | undefined;
   row: unknown;
+  /** Of the peer; known when both have greeted. A row's token has the same text in each, unless it is negative. */
+  dialect: Dialect;
   /** The characters of `RDATA <stream> `: nearly always the next row is of the same stream, whose name is then neither copied nor checked again. */
   #head = new Uint16Array();
+
+  constructor(dialect: Dialect = 'seed') {
+    this.dialect = dialect;
+  }
 
   /**
    * Reads the line from `start` to `end`. False when it is not an RDATA line; nothing is read then.
@@ -74,7 +81,7 @@ export class RowDecoder {
     // Whatever else it is: negative, very large, or wrong.
     tokenEnd = indexOfSpace(text, at, end);
     if (tokenEnd === end) throw new Fault('expected <stream> <token|batch> <row_json>');
-    this.token = readToken(text.slice(at, tokenEnd));
+    this.token = readToken(text.slice(at, tokenEnd), this.dialect);
     return tokenEnd + 1;
   }
 }

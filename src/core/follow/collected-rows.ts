@@ -1,0 +1,46 @@
+/** The rows of one stream on their way to a whole batch. */
+
+import type { StreamName } from '../model/stream.ts';
+import type { LineInText } from '../sessions/worker-session.ts';
+import type { UnfinishedRows } from './row-cost.ts';
+
+export class CollectedRows {
+  readonly #stream: StreamName;
+  readonly #host: { readonly unfinished: UnfinishedRows };
+  #rows: unknown[] = [];
+  #characters = 0;
+  #cost = 0;
+
+  constructor(stream: StreamName, host: { readonly unfinished: UnfinishedRows }) {
+    this.#stream = stream;
+    this.#host = host;
+  }
+
+  get isEmpty(): boolean {
+    return this.#rows.length === 0;
+  }
+
+  /** @throws PeerError BATCH_TOO_LARGE */
+  add(row: unknown, line: LineInText): void {
+    // Most batches are one row: no room is made for more.
+    if (this.#rows.length === 0) this.#rows = [row];
+    else this.#rows.push(row);
+    this.#characters += line.end - line.start;
+    this.#cost += this.#host.unfinished.add(this.#stream, line);
+  }
+
+  /** All of them: the batch is whole. */
+  take(): { readonly rows: unknown[]; readonly cost: number } {
+    const taken = { rows: this.#rows, cost: this.#cost };
+    this.drop();
+    return taken;
+  }
+
+  /** The batch will not be whole on this connection. */
+  drop(): void {
+    this.#host.unfinished.remove(this.#characters, this.#cost);
+    this.#rows = [];
+    this.#characters = 0;
+    this.#cost = 0;
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * What rows that are held take in memory. Their length on the wire does not tell: `[[],[],[]]` grows more than forty
+ * times when it is read.
+ */
+
+import { PeerError } from '../model/errors.ts';
+import type { StreamName } from '../model/stream.ts';
+import type { LineInText } from '../sessions/worker-session.ts';
+import { MAX_BYTES_PER_CHARACTER, memoryOf } from '../model/row-memory.ts';
+
+/** Longer lines are counted by what they make; shorter ones by their length, which costs nothing to know. */
+const SHORT_LINE = 1_024;
+
+/** The rows of all unfinished batches of one connection. */
+export class UnfinishedRows {
+  readonly #maxBytes: number;
+  #characters = 0;
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /**
+   * One more row of a batch that has begun.
+   * @returns what it counts for
+   * @throws PeerError BATCH_TOO_LARGE
+   */
+  add(stream: StreamName, { text, start, end }: LineInText): number {
+    const length = end - start;
+    this.#characters += length;
+    // As long as even the worst rows would fit, none is looked at.
+    const isCounted = length > SHORT_LINE || this.#characters * MAX_BYTES_PER_CHARACTER > this.#maxBytes;
+    const cost = isCounted ? memoryOf(text, start, end) : length;
+    this.#bytes += cost;
+    if (this.#bytes > this.#maxBytes) {
+      throw new PeerError(
+        'BATCH_TOO_LARGE',
+        `a batch of stream ${stream} that is not finished takes, with others, over maxBatchBytes ${this.#maxBytes} of memory`,
+        { facts: { stream } },
+      );
+    }
+    return cost;
+  }
+
+  /** A batch is whole, or dropped. */
+  remove(characters: number, cost: number): void {
+    this.#characters -= characters;
+    this.#bytes -= cost;
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * The states of one stream on the worker, and what leads from one to another. ARCHITECTURE.md draws the table, and a test
+ * compares.
+ */
+
+import type { Millis } from '../../base/clock.ts';
+import type { History } from '../model/history.ts';
+import type { Position } from '../model/position.ts';
+import type { Token } from '../model/token.ts';
+
+/** From where a stream is asked for: after a position, from the earliest row kept, or from now on. */
+export type Resume = Position | 'start' | 'now';
+
+/** Where rows of a replication stand: every row has a higher token than `after`, and is of `history`. */
+export interface Reading {
+  readonly kind: 'asked' | 'catching-up';
+  next: Resume;
+  /** Undefined before HISTORY, or toward a primary that is not Rowcast. */
+  after: Token | undefined;
+  history: History | undefined;
+}
+
+export interface Live {
+  readonly kind: 'live';
+  received: Position;
+  history: History | undefined;
+  /** It is live for the application once this many items are through. */
+  readonly mark: number;
+}
+
+export type SubscriptionState =
+  | { readonly kind: 'idle'; readonly next: Resume }
+  /** Waits until the answer to ALL has said where the stream stands; only toward a primary that is not Rowcast. */
+  | { readonly kind: 'beside-all'; readonly next: Resume }
+  | Reading
+  | Live
+  /** Lines that come are of before. `next` undefined: nobody wants the stream any more. */
+  | { readonly kind: 'releasing'; readonly pending: number; readonly next: Resume | undefined }
+  | { readonly kind: 'ahead'; readonly next: Resume; readonly until: Millis }
+  | { readonly kind: 'ended' };
+
+type Kind = SubscriptionState['kind'];
+
+export type SubscriptionInput =
+  | 'ask'
+  | 'ask-beside-all'
+  | 'rows'
+  | 'position'
+  | 'rewound'
+  | 'refused'
+  | 'wait'
+  | 'release'
+  | 'ask-again'
+  | 'released'
+  | 'freed'
+  | 'cut'
+  | 'end';
+
+/** `fault`: the primary broke the protocol. `never`: we did. */
+export const subscriptionTransitions: Readonly<
+  Record<Kind, Readonly<Record<SubscriptionInput, Kind | 'fault' | 'never'>>>
+> = Object.freeze({
+  idle: {
+    ask: 'asked',
+    'ask-beside-all': 'beside-all',
+    rows: 'fault',
+    position: 'fault',
+    rewound: 'never',
+    refused: 'fault',
+    wait: 'never',
+    release: 'ended',
+    'ask-again': 'releasing',
+    released: 'fault',
+    freed: 'fault',
+    cut: 'idle',
+    end: 'ended',
+  },
+  'beside-all': {
+    ask: 'asked',
+    'ask-beside-all': 'never',
+    rows: 'never',
+    position: 'live',
+    rewound: 'never',
+    refused: 'never',
+    wait: 'never',
+    release: 'ended',
+    'ask-again': 'never',
+    released: 'never',
+    freed: 'never',
+    cut: 'idle',
+    end: 'ended',
+  },
+  asked: {
+    ask: 'never',
+    'ask-beside-all': 'never',
+    rows: 'catching-up',
+    position: 'live',
+    rewound: 'catching-up',
+    refused: 'idle',
+    wait: 'ahead',
+    release: 'releasing',
+    'ask-again': 'releasing',
+    released: 'fault',
+    freed: 'fault',
+    cut: 'idle',
+    end: 'ended',
+  },
+  'catching-up': {
+    ask: 'never',
+    'ask-beside-all': 'never',
+    rows: 'catching-up',
+    position: 'live',
+    rewound: 'catching-up',
+    refused: 'idle',
+    wait: 'ahead',
+    release: 'releasing',
+    'ask-again': 'releasing',
+    released: 'fault',
+    freed: 'fault',
+    cut: 'idle',
+    end: 'ended',
+  },
+  live: {
+    ask: 'never',
+    'ask-beside-all': 'never',
+    rows: 'live',
+    position: 'live',
+    rewound: 'catching-up',
+    refused: 'idle',
+    wait: 'ahead',
+    release: 'releasing',
+    'ask-again': 'releasing',
+    released: 'fault',
+    freed: 'fault',
+    cut: 'idle',
+    end: 'ended',
+  },
+  releasing: {
+    ask: 'never',
+    'ask-beside-all': 'never',
+    rows: 'releasing',
+    position: 'releasing',
+    rewound: 'never',
+    refused: 'releasing',
+    wait: 'releasing',
+    release: 'releasing',
+    'ask-again': 'releasing',
+    released: 'asked',
+    freed: 'ended',
+    cut: 'idle',
+    end: 'ended',
+  },
+  ahead: {
+    ask: 'asked',
+    'ask-beside-all': 'never',
+    rows: 'fault',
+    position: 'fault',
+    rewound: 'never',
+    refused: 'fault',
+    wait: 'fault',
+    release: 'ended',
+    'ask-again': 'never',
+    released: 'fault',
+    freed: 'fault',
+    cut: 'idle',
+    end: 'ended',
+  },
+  ended: {
+    ask: 'never',
+    'ask-beside-all': 'never',
+    rows: 'fault',
+    position: 'fault',
+    rewound: 'never',
+    refused: 'fault',
+    wait: 'fault',
+    release: 'ended',
+    'ask-again': 'never',
+    released: 'fault',
+    freed: 'fault',
+    cut: 'ended',
+    end: 'ended',
+  },
+});
+
+/** The subscription is followed, or will be. */
+export function isWanted(state: SubscriptionState): boolean {
+  return state.kind !== 'ended' && (state.kind !== 'releasing' || state.next !== undefined);
+}

@@ -1,0 +1,534 @@
+/**
+ * One stream on the worker: from where it is asked for, what came, how far the application has applied it. Its whole life
+ * is the table of subscription-state.ts.
+ *
+ * Toward a Rowcast primary the rules of docs/protocol.md, "Between Rowcast peers", hold; toward any other the rules of
+ * seed-rules.ts.
+ */
+
+import { assert } from '../../base/assert.ts';
+import type { Millis } from '../../base/clock.ts';
+import { PeerError } from '../model/errors.ts';
+import { type History, logIdOf } from '../model/history.ts';
+import { formatPosition, type Position } from '../model/position.ts';
+import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+import type { LineInText } from '../sessions/worker-session.ts';
+import type { RefusalCode, RefusalFacts, SubscribeCommand } from '../wire/command.ts';
+import type { PrimaryEras } from '../wire/greeting.ts';
+import type { Backoff } from './backoff.ts';
+import { CollectedRows } from './collected-rows.ts';
+import { Delivery } from './delivery.ts';
+import type { UnfinishedRows } from './row-cost.ts';
+import {
+  isWanted,
+  type Reading,
+  type Resume,
+  type SubscriptionInput,
+  type SubscriptionState,
+  subscriptionTransitions,
+} from './subscription-state.ts';
+
+export interface SubscriptionSpec {
+  readonly stream: StreamName;
+  readonly from: Resume;
+  /** What was applied before, as a checkpoint or a person says. */
+  readonly applied?: Position | undefined;
+  /**
+   * After GAP or RESET: end with the error, go on with the earliest row kept, or go on with new rows.
+   * `by-durability`: earliest for a stream that is volatile at the primary, fail for any other.
+   */
+  readonly onReset: 'fail' | 'earliest' | 'now' | 'by-durability';
+  /** The longest that it may go unread while it is live because handlers are slow; endless where it is left out. */
+  readonly readWithinMs?: Millis | undefined;
+  /** Followed because every stream is: a primary that does not have it any more is no failure. */
+  readonly isDiscovered?: boolean;
+}
+
+/** What a subscription needs of the connection that it is on, and of its neighbours. */
+export interface SubscriptionHost {
+  /** Of the present connection; undefined toward a primary that is not Rowcast, and while there is none. */
+  readonly eras: PrimaryEras | undefined;
+  readonly unfinished: UnfinishedRows;
+  /** How many subscriptions there are, and how many of them are live. */
+  readonly tally: { wanted: number; live: number };
+  send(command: SubscribeCommand): void;
+  /** Something waits for the application, or it is not live any more, or it waits to ask again. */
+  notify(subscription: Subscription): void;
+  /** Rows that count for so much wait for the application. */
+  handleQueued(cost: number): void;
+  /** It has something to acknowledge. */
+  noteMoved(subscription: Subscription): void;
+  /** It ended by itself. */
+  handleEnded(subscription: Subscription, error: PeerError): void;
+  makeBackoff(): Backoff;
+}
+
+interface Acknowledgement {
+  readonly applied: Token;
+  readonly saved: Token | undefined;
+}
+
+export class Subscription {
+  readonly stream: StreamName;
+  readonly spec: SubscriptionSpec;
+  readonly delivery: Delivery;
+  /** The output that says so, made once. */
+  readonly ready = { kind: 'ready' as const, subscription: this };
+  readonly #host: SubscriptionHost;
+  readonly #rows: CollectedRows;
+  #state: SubscriptionState;
+  #backoff: Backoff | undefined;
+  /** Where the present replication began; undefined before the primary has told. */
+  #began: Token | undefined;
+  /** Items up to here are of before the last reset. */
+  #resetMark = 0;
+  /** What APPLIED told last of the present replication. */
+  #told: Acknowledgement | undefined;
+  #attributes: { readonly token: Token; readonly attributes: object } | undefined;
+
+  /** @param pending RELEASEs of the stream, on the present connection, that are not answered */
+  constructor(spec: SubscriptionSpec, host: SubscriptionHost, pending: number = 0) {
+    this.stream = spec.stream;
+    this.spec = spec;
+    this.#host = host;
+    this.#rows = new CollectedRows(spec.stream, host);
+    this.delivery = new Delivery(spec.applied);
+    this.#state = { kind: 'idle', next: spec.from };
+    host.tally.wanted++;
+    if (pending === 0) return;
+    this.#send(spec.from);
+    this.#move('ask-again', { kind: 'releasing', pending, next: spec.from });
+  }
+
+  get state(): SubscriptionState {
+    return this.#state;
+  }
+
+  /** It has reached the primary's position on this connection, and everything up to there is applied. */
+  get isLive(): boolean {
+    return this.#state.kind === 'live' && this.delivery.done >= this.#state.mark;
+  }
+
+  /** Nothing more of the stream is wanted. */
+  get isEnded(): boolean {
+    const state = this.#state;
+    return state.kind === 'ended' || (state.kind === 'releasing' && state.next === undefined);
+  }
+
+  /** Where the next connection would ask. */
+  get next(): Resume | undefined {
+    const state = this.#state;
+    if (state.kind === 'live') return state.received;
+    return state.kind === 'ended' ? undefined : state.next;
+  }
+
+  get pendingReleases(): number {
+    return this.#state.kind === 'releasing' ? this.#state.pending : 0;
+  }
+
+  /** When to ask again of itself. */
+  get nextTimeout(): Millis | undefined {
+    return this.#state.kind === 'ahead' ? this.#state.until : undefined;
+  }
+
+  /** The primary may be asked. */
+  ask(): void {
+    const { next } = this;
+    assert(next !== undefined, 'a subscription that is asked for to be wanted');
+    this.#send(next);
+    this.#move('ask', this.#asked(next));
+  }
+
+  /** ALL was asked for: the stream is asked for by its own line once ALL has said where it stands. */
+  askBesideAll(): void {
+    if (this.#state.kind === 'idle') this.#move('ask-beside-all', { kind: 'beside-all', next: this.#state.next });
+  }
+
+  /** Ends the present replication and asks for another one, without waiting. */
+  askAgain(next: Resume): void {
+    const pending = this.pendingReleases + 1;
+    this.#rows.drop();
+    this.#host.send({ name: 'RELEASE', stream: this.stream });
+    this.#send(next);
+    this.#move('ask-again', { kind: 'releasing', pending, next });
+  }
+
+  /**
+   * A row came, of Rowcast's dialect. `token` undefined: more rows of its batch follow.
+   * @throws PeerError UNEXPECTED_COMMAND, TOKEN_FELL, BATCH_TOO_LARGE
+   */
+  handleRow(token: Token | undefined, row: unknown, line: LineInText): void {
+    const state = this.#state;
+    if (state.kind === 'releasing') return;
+    if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') {
+      throw unexpected(this.stream, 'a row came, and the stream is not replicated');
+    }
+    const { history } = state;
+    const after = state.kind === 'live' ? state.received.token : state.after;
+    if (history === undefined || after === undefined) throw unexpected(this.stream, 'a row came before HISTORY');
+    this.#rows.add(row, line);
+    if (token === undefined) return;
+    if (token <= after) {
+      throw new PeerError(
+        'TOKEN_FELL',
+        `stream ${this.stream} went from token ${after} to ${token}, expected a higher one`,
+        { facts: { stream: this.stream, token, after } },
+      );
+    }
+    const position: Position = { stream: this.stream, token, history };
+    if (state.kind === 'live') state.received = position;
+    else if (state.kind === 'catching-up') {
+      state.next = position;
+      state.after = token;
+    } else this.#move('rows', { kind: 'catching-up', next: position, after: token, history });
+    this.#pushBatch(token, position, position);
+  }
+
+  /** Rows after the token are of this history. @throws PeerError UNEXPECTED_COMMAND */
+  handleHistory(after: Token, history: History): void {
+    const state = this.#state;
+    if (state.kind === 'releasing') return;
+    if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') {
+      throw unexpected(this.stream, 'HISTORY came, and the stream is not replicated');
+    }
+    this.#checkLog(history);
+    const known = state.kind === 'live' ? state.received.token : state.after;
+    if (known !== undefined && known !== after) {
+      throw unexpected(this.stream, `HISTORY came for rows after ${after}, expected after ${known}`);
+    }
+    if (!this.#rows.isEmpty) throw unexpected(this.stream, 'HISTORY came within a batch');
+    if (state.kind === 'live') {
+      state.history = history;
+      return;
+    }
+    this.#began ??= after;
+    this.#move('rows', { kind: 'catching-up', next: state.next, after, history });
+  }
+
+  /** Everything up to the token was sent. @throws PeerError UNEXPECTED_COMMAND, TOKEN_FELL */
+  handlePosition(token: Token, history: History): void {
+    const state = this.#state;
+    if (state.kind === 'releasing') return;
+    if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') {
+      throw unexpected(this.stream, 'POSITION came, and the stream is not replicated');
+    }
+    this.#checkLog(history);
+    const after = state.kind === 'live' ? state.received.token : state.after;
+    if (!this.#rows.isEmpty) throw unexpected(this.stream, 'POSITION came within a batch');
+    if (after !== undefined && token < after) {
+      throw new PeerError('TOKEN_FELL', `stream ${this.stream} went from token ${after} to POSITION ${token}`, {
+        facts: { stream: this.stream, token, after },
+      });
+    }
+    const position: Position = { stream: this.stream, token, history };
+    this.#began ??= token;
+    this.goLive(position, history, this.#eraOf(history));
+  }
+
+  /** The primary does not, or no longer, replicate the stream. @throws PeerError UNEXPECTED_COMMAND */
+  handleRefused(now: Millis, code: RefusalCode, facts: RefusalFacts): void {
+    const state = this.#state;
+    if (state.kind === 'releasing') return;
+    if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') {
+      throw unexpected(this.stream, 'REFUSED came, and the stream is not replicated');
+    }
+    const wasAt = this.next!;
+    this.#rows.drop();
+    switch (code) {
+      case 'UNKNOWN_STREAM':
+        this.end();
+        return this.#host.handleEnded(
+          this,
+          new PeerError(code, `the primary has no stream ${this.stream}: declare it there, or check the name`, {
+            facts: { stream: this.stream },
+          }),
+        );
+      case 'AHEAD':
+      case 'UNAVAILABLE': {
+        this.#backoff ??= this.#host.makeBackoff();
+        this.#move('wait', { kind: 'ahead', next: wasAt, until: now + this.#backoff.nextDelayMs() });
+        return this.#host.notify(this);
+      }
+      case 'GAP':
+      case 'RESET': {
+        const error = refusalError(this.stream, code, wasAt, facts);
+        this.#move('refused', { kind: 'idle', next: wasAt });
+        // Whoever wants everything that is kept, and got nothing yet, has missed nothing.
+        const next = wasAt === 'start' ? 'start' : this.reset(error, facts.history);
+        if (next === undefined) return;
+        this.#send(next);
+        return this.#move('ask', this.#asked(next));
+      }
+    }
+  }
+
+  /** A RELEASE was answered. @throws PeerError UNEXPECTED_COMMAND */
+  handleReleased(): void {
+    const state = this.#state;
+    if (state.kind !== 'releasing') throw unexpected(this.stream, 'RELEASED came, and nothing was released');
+    const pending = state.pending - 1;
+    if (pending > 0) this.#state = { ...state, pending };
+    else if (state.next === undefined) this.#move('freed', { kind: 'ended' });
+    else this.#move('released', this.#asked(state.next));
+  }
+
+  /** Attributes of the batch that comes next. */
+  handleAttributes(token: Token, attributes: object): void {
+    if (this.#state.kind !== 'releasing') this.#attributes = { token, attributes };
+  }
+
+  /**
+   * The history under the position is gone, or rows after it are.
+   * @param history of the stream at the primary now, as far as it told
+   * @returns where to go on; undefined: it has ended
+   */
+  reset(error: PeerError, history: History | undefined): 'start' | 'now' | undefined {
+    const { onReset } = this.spec;
+    const { eras } = this.#host;
+    const isVolatile = eras !== undefined && history !== undefined && logIdOf(history) === logIdOf(eras.volatile);
+    const isFailure = onReset === 'fail' || (onReset === 'by-durability' && !isVolatile);
+    if (isFailure) {
+      this.end();
+      this.#host.handleEnded(this, error);
+      return undefined;
+    }
+    this.delivery.push({ kind: 'reset', error });
+    this.#resetMark = this.delivery.pushed;
+    this.#host.notify(this);
+    return onReset === 'now' ? 'now' : 'start';
+  }
+
+  /** The stream is live at this position; what follows has higher tokens. */
+  goLive(position: Position, history: History | undefined, era: History | undefined): void {
+    this.delivery.push({ kind: 'position', position, era });
+    const { pushed } = this.delivery;
+    const mark = this.#state.kind === 'live' ? this.#state.mark : pushed;
+    this.#move('position', { kind: 'live', received: position, history, mark });
+    this.#backoff?.reset();
+    this.#host.noteMoved(this);
+    this.#host.notify(this);
+  }
+
+  /** The batch whose rows were collected is whole. */
+  #pushBatch(token: Token, of: Position, position: Position | undefined): void {
+    const { rows, cost } = this.#rows.take();
+    const attributes = this.#attributes?.token === token ? this.#attributes.attributes : undefined;
+    this.#attributes = undefined;
+    const batch =
+      attributes === undefined
+        ? { stream: this.stream, token, position: of, rows }
+        : { stream: this.stream, token, position: of, rows, attributes: attributes as Record<string, unknown> };
+    this.delivery.push({ kind: 'batch', batch, cost, position });
+    this.#host.handleQueued(cost);
+    this.#host.notify(this);
+  }
+
+  /**
+   * A row came from a primary that is not Rowcast (seed-rules.ts says what holds there).
+   * @returns whether the stream is live, so that the row is of a run; or that it must be asked for on another connection
+   * @throws PeerError BATCH_TOO_LARGE
+   */
+  handleSeedRow(
+    token: Token | undefined,
+    row: unknown,
+    line: LineInText,
+    isBesideAll: boolean,
+  ): 'live' | 'reconnect' | undefined {
+    const state = this.#state;
+    if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') return undefined;
+    this.#rows.add(row, line);
+    if (token === undefined) return undefined;
+    if (state.kind !== 'live') {
+      const after = askedAfter(state.next);
+      // We asked for rows after our position and got an older one: the stream started afresh. Beside ALL it may be a live one.
+      if (!isBesideAll && after !== undefined && token <= after) {
+        if (this.#rewind(`row ${token} came`) !== 'goes-on') return this.isEnded ? undefined : 'reconnect';
+      } else if (state.kind === 'asked') {
+        this.#move('rows', { ...state, kind: 'catching-up' });
+      }
+    }
+    this.#pushBatch(token, { stream: this.stream, token, history: undefined }, undefined);
+    return state.kind === 'live' ? 'live' : undefined;
+  }
+
+  /** POSITION came from a primary that is not Rowcast. @returns that it must be asked for on another connection */
+  handleSeedPosition(token: Token): 'reconnect' | undefined {
+    const state = this.#state;
+    const position: Position = { stream: this.stream, token, history: undefined };
+    if (state.kind === 'beside-all') {
+      if (state.next === 'now') this.goLive(position, undefined, undefined);
+      else this.ask();
+      return undefined;
+    }
+    if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') return undefined;
+    const before = state.kind === 'live' ? state.received.token : askedAfter(state.next);
+    if (before !== undefined && token < before) {
+      // What is unfinished belongs to the history that ended.
+      this.#rows.drop();
+      if (this.#rewind(`POSITION ${token} came`) !== 'goes-on') return this.isEnded ? undefined : 'reconnect';
+    }
+    this.goLive(position, undefined, undefined);
+    return undefined;
+  }
+
+  /** Live rows up to the token have come, and no more of them will. */
+  handleSeedRun(token: Token): void {
+    const state = this.#state;
+    if (state.kind !== 'live' || token <= state.received.token) return;
+    state.received = { stream: this.stream, token, history: undefined };
+    this.delivery.push({ kind: 'position', position: state.received, era: undefined });
+    this.#host.notify(this);
+  }
+
+  /** The primary refuses for ever what is asked for. @returns whether it can go on with new rows, on another connection */
+  handleFarBehind(error: PeerError): void {
+    if (this.isEnded) return;
+    if (this.spec.onReset !== 'now') {
+      this.end();
+      return this.#host.handleEnded(this, error);
+    }
+    this.reset(error, undefined);
+    this.#rewindTo('now');
+  }
+
+  /** The history ended below our position. What is unfinished belongs to the old one. */
+  #rewind(what: string): 'goes-on' | 'reconnect' | 'ended' {
+    const at = describe(this.next!);
+    const error = new PeerError('RESET', `Stream ${this.stream} started afresh: ${what}, and our position was ${at}.`, {
+      facts: { stream: this.stream },
+    });
+    const next = this.reset(error, undefined);
+    if (next === undefined) return 'ended';
+    this.#rewindTo(next);
+    return next === 'now' ? 'reconnect' : 'goes-on';
+  }
+
+  #rewindTo(next: Resume): void {
+    const { kind } = this.#state;
+    if (kind === 'idle' || kind === 'beside-all') this.#state = { kind, next };
+    else this.#move('rewound', { kind: 'catching-up', next, after: undefined, history: undefined });
+  }
+
+  /** The connection is gone: what was unfinished comes again. */
+  handleCut(): void {
+    const { next } = this;
+    this.#rows.drop();
+    this.#attributes = undefined;
+    this.delivery.handleCut();
+    if (this.isEnded || next === undefined) this.#move('end', { kind: 'ended' });
+    else this.#move('cut', { kind: 'idle', next });
+  }
+
+  /** The application wants no more of it. */
+  release(): void {
+    const state = this.#state;
+    this.#rows.drop();
+    switch (state.kind) {
+      case 'asked':
+      case 'catching-up':
+      case 'live':
+        this.#host.send({ name: 'RELEASE', stream: this.stream });
+        return this.#move('release', { kind: 'releasing', pending: 1, next: undefined });
+      case 'releasing':
+        if (state.next === undefined) return;
+        this.#host.send({ name: 'RELEASE', stream: this.stream });
+        return this.#move('release', { kind: 'releasing', pending: state.pending + 1, next: undefined });
+      default:
+        return this.#move('release', { kind: 'ended' });
+    }
+  }
+
+  /** As release, where the primary cannot or need not be told. */
+  end(): void {
+    this.#rows.drop();
+    this.#move('end', { kind: 'ended' });
+  }
+
+  /** What APPLIED has to say now; undefined where there is nothing new, or nothing that it may say. */
+  takeAcknowledgement(): Acknowledgement | undefined {
+    const { applied, saved, done } = this.delivery;
+    const { kind } = this.#state;
+    if (kind !== 'catching-up' && kind !== 'live') return undefined;
+    if (this.#began === undefined || applied === undefined || done < this.#resetMark) return undefined;
+    if (applied.token < this.#began) return undefined;
+    const told = this.#told;
+    if (told?.applied === applied.token && told.saved === saved?.token) return undefined;
+    this.#told = { applied: applied.token, saved: saved?.token };
+    return this.#told;
+  }
+
+  /** Sends the line that asks for the stream. */
+  #send(next: Resume): void {
+    const { stream } = this;
+    this.#told = undefined;
+    if (typeof next === 'object') {
+      this.#began = next.token;
+      return this.#host.send({ name: 'REPLICATE', stream, from: next.token, history: next.history });
+    }
+    this.#began = undefined;
+    // The seed has no START: everything after token 0 is the same.
+    const start = this.#host.eras === undefined ? 0 : 'START';
+    this.#host.send({ name: 'REPLICATE', stream, from: next === 'now' ? 'NOW' : start, history: undefined });
+  }
+
+  #asked(next: Resume): Reading {
+    const after = typeof next === 'object' ? next.token : undefined;
+    const history = typeof next === 'object' ? next.history : undefined;
+    return { kind: 'asked', next, after, history };
+  }
+
+  /** A stream is in one of the primary's logs. @throws PeerError UNEXPECTED_COMMAND */
+  #checkLog(history: History): void {
+    if (this.#eraOf(history) === undefined) {
+      throw unexpected(this.stream, `history ${history} is of no log that the primary has named`);
+    }
+  }
+
+  /** The present era of the log of a history. */
+  #eraOf(history: History): History | undefined {
+    const { eras } = this.#host;
+    if (eras === undefined) return undefined;
+    const logId = logIdOf(history);
+    if (logId === logIdOf(eras.durable)) return eras.durable;
+    return logId === logIdOf(eras.volatile) ? eras.volatile : undefined;
+  }
+
+  /** @throws PeerError UNEXPECTED_COMMAND */
+  #move(input: SubscriptionInput, state: SubscriptionState): void {
+    const before = this.#state;
+    const next = subscriptionTransitions[before.kind][input];
+    if (next === 'fault') throw unexpected(this.stream, `${input} came while it was ${before.kind}`);
+    assert(next === state.kind, `${input} to lead from ${before.kind} to ${next}, not to ${state.kind}`);
+    this.#state = state;
+    const { tally } = this.#host;
+    tally.live += Number(state.kind === 'live') - Number(before.kind === 'live');
+    tally.wanted += Number(isWanted(state)) - Number(isWanted(before));
+    if (before.kind === 'live' && state.kind !== 'live') this.#host.notify(this);
+  }
+}
+
+/** The token after which rows were asked for; undefined where only new ones were. */
+function askedAfter(next: Resume): Token | undefined {
+  if (next === 'now') return undefined;
+  return next === 'start' ? 0 : next.token;
+}
+
+function describe(next: Resume): string {
+  return typeof next === 'object' ? formatPosition(next) : next;
+}
+
+function refusalError(stream: StreamName, code: 'GAP' | 'RESET', wasAt: Resume, told: RefusalFacts): PeerError {
+  const facts = { stream, position: typeof wasAt === 'object' ? wasAt : undefined, ...told };
+  const { earliest, latest, history } = told;
+  const text =
+    code === 'GAP'
+      ? `Rows of stream ${stream} after ${describe(wasAt)} are no longer kept: it starts at ${earliest ?? 'a later token'}.`
+      : `Stream ${stream} started afresh: position ${describe(wasAt)} is not on its history` +
+        (history === undefined ? '.' : `, which reaches to ${latest ?? '?'} of ${history}.`);
+  return new PeerError(code, `${text} Use onReset: 'earliest' or 'now' to go on by itself.`, { facts });
+}
+
+function unexpected(stream: StreamName, what: string): PeerError {
+  return new PeerError('UNEXPECTED_COMMAND', `stream ${stream}: ${what}`, { facts: { stream } });
+}

@@ -1,0 +1,156 @@
+/**
+ * One stream on one connection, seen from the primary: from REPLICATE to RELEASE or REFUSED.
+ * ARCHITECTURE.md draws the table; a test compares.
+ */
+
+import { assert } from '../../base/assert.ts';
+import { PeerError } from '../model/errors.ts';
+import type { History } from '../model/history.ts';
+import type { Position } from '../model/position.ts';
+import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+
+/** How far a stream was sent on this connection. */
+export interface Sent {
+  /** Where this replication began. */
+  readonly began: Token;
+  readonly token: Token;
+  /** The history that REPLICATE, POSITION or HISTORY named last: rows that are sent without another HISTORY are of it. */
+  readonly named: History | undefined;
+}
+
+export type ReplicationState =
+  | { readonly kind: 'idle' }
+  /** The log is asked whether the position is on its history. */
+  | { readonly kind: 'judging'; readonly position: Position }
+  /** Begins at the earliest row, which is looked up when the first page is read. */
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'catching-up'; readonly sent: Sent }
+  /** `rows`: the stream's appendedRows that were sent, so that a lag is a difference of two counts. */
+  | { readonly kind: 'live'; readonly sent: Sent; readonly rows: number };
+
+type Kind = ReplicationState['kind'];
+
+export type ReplicationInput = 'replicate' | 'start' | 'now' | 'on' | 'page' | 'caught-up' | 'refused' | 'release';
+
+/** `fault`: the peer broke the protocol. `never`: we did. */
+export const replicationTransitions: Readonly<
+  Record<Kind, Readonly<Record<ReplicationInput, Kind | 'fault' | 'never'>>>
+> = Object.freeze({
+  idle: {
+    replicate: 'judging',
+    start: 'starting',
+    now: 'live',
+    on: 'never',
+    page: 'never',
+    'caught-up': 'never',
+    refused: 'idle',
+    release: 'idle',
+  },
+  judging: {
+    replicate: 'fault',
+    start: 'fault',
+    now: 'fault',
+    on: 'catching-up',
+    page: 'never',
+    'caught-up': 'never',
+    refused: 'idle',
+    release: 'idle',
+  },
+  starting: {
+    replicate: 'fault',
+    start: 'fault',
+    now: 'fault',
+    on: 'never',
+    page: 'catching-up',
+    'caught-up': 'live',
+    refused: 'idle',
+    release: 'idle',
+  },
+  'catching-up': {
+    replicate: 'fault',
+    start: 'fault',
+    now: 'fault',
+    on: 'never',
+    page: 'catching-up',
+    'caught-up': 'live',
+    refused: 'idle',
+    release: 'idle',
+  },
+  live: {
+    replicate: 'fault',
+    start: 'fault',
+    now: 'fault',
+    on: 'never',
+    page: 'live',
+    'caught-up': 'live',
+    refused: 'idle',
+    release: 'idle',
+  },
+});
+
+export class Replication {
+  readonly stream: StreamName;
+  /** Tells the answer to an old request from the answer to the present one. */
+  readonly number: number;
+  state: ReplicationState = { kind: 'idle' };
+  /** It stands in the queue of those that want a page. */
+  isQueued = false;
+  /** POSITION is due once everything is sent, although it is live: the log has begun another era. */
+  owesPosition = false;
+  /** What the worker's handlers have applied, as APPLIED told; undefined before it did. */
+  applied: Token | undefined;
+  /** From where the worker would ask after a crash. */
+  saved: Token | undefined;
+
+  constructor(stream: StreamName, number: number) {
+    this.stream = stream;
+    this.number = number;
+  }
+
+  get sent(): Sent | undefined {
+    return this.state.kind === 'catching-up' || this.state.kind === 'live' ? this.state.sent : undefined;
+  }
+
+  get isLive(): boolean {
+    return this.state.kind === 'live';
+  }
+
+  /** @throws PeerError UNEXPECTED_COMMAND */
+  move(input: ReplicationInput, state: ReplicationState): void {
+    const next = replicationTransitions[this.state.kind][input];
+    if (next === 'fault') {
+      throw new PeerError('UNEXPECTED_COMMAND', `stream ${this.stream} is replicated already: RELEASE it first`, {
+        facts: { stream: this.stream },
+      });
+    }
+    assert(next === state.kind, `${input} to lead from ${this.state.kind} to ${next}, not to ${state.kind}`);
+    this.state = state;
+  }
+
+  /**
+   * APPLIED came. What it says is between where this replication began and what was sent on it, and never falls.
+   * @throws PeerError UNEXPECTED_COMMAND
+   */
+  handleApplied(applied: Token, saved: Token | undefined): void {
+    const { sent } = this;
+    // Refused or released meanwhile: it was about rows of before.
+    if (sent === undefined) return;
+    const atLeast = this.applied ?? sent.began;
+    if (applied < atLeast || applied > sent.token) {
+      throw this.#wrongAcknowledgement(`applied ${applied}`, `${atLeast} to ${sent.token}`);
+    }
+    if (saved !== undefined && (saved > applied || saved < (this.saved ?? 0))) {
+      throw this.#wrongAcknowledgement(`saved ${saved}`, `${this.saved ?? 0} to ${applied}`);
+    }
+    this.applied = applied;
+    this.saved = saved ?? this.saved;
+  }
+
+  #wrongAcknowledgement(came: string, expected: string): PeerError {
+    const { stream } = this;
+    return new PeerError('UNEXPECTED_COMMAND', `APPLIED of stream ${stream} says ${came}, expected ${expected}`, {
+      facts: { stream },
+    });
+  }
+}

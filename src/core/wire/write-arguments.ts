@@ -1,0 +1,73 @@
+/** Arguments of commands, written as text (docs/protocol.md, "Commands"). What does not fit on a line is refused. */
+
+import { messageOf, quote, UsageError } from '../model/errors.ts';
+import { type History, parseHistory } from '../model/history.ts';
+import { type StreamName, streamNameFault } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+import type { CommandName } from './command.ts';
+
+/** Free text: anything but nothing. A real 1.4.0 peer dies on a bare word, so we never send one. */
+export function free(name: CommandName, text: string): string {
+  if (text === '') throw refuse(name, 'its text is empty');
+  return text;
+}
+
+/** An argument that another one follows. */
+export function word(name: CommandName, text: string): string {
+  if (text === '' || text.includes(' ')) throw refuse(name, `an argument is empty or has a space: ${quote(text)}`);
+  return text;
+}
+
+/** The last argument, which may have spaces but not begin with one. */
+export function last(name: CommandName, text: string): string {
+  if (text === '' || text.startsWith(' '))
+    throw refuse(name, `the last argument is empty or begins with a space: ${quote(text)}`);
+  return text;
+}
+
+export function writeStream(name: CommandName, stream: StreamName): StreamName {
+  const fault = streamNameFault(stream);
+  if (fault !== undefined) throw refuse(name, fault);
+  return stream;
+}
+
+export function writeToken(name: CommandName, value: Token): Token {
+  if (value < 0) throw refuse(name, `a token is at least 0, not ${value}`);
+  return writeInteger(name, value);
+}
+
+export function writeInteger(name: CommandName, value: number): number {
+  if (!Number.isSafeInteger(value)) throw refuse(name, `expected an integer, not ${value}`);
+  return value;
+}
+
+export function oneOf<Value extends string>(name: CommandName, value: Value, values: readonly Value[]): Value {
+  if (!values.includes(value)) throw refuse(name, `expected ${values.join(' or ')}, not ${quote(value)}`);
+  return value;
+}
+
+export function writeHistory(name: CommandName, value: History): History {
+  if (parseHistory(value) === undefined) throw refuse(name, `it is no history: ${quote(value)}`);
+  return value;
+}
+
+/** Arrays, and what JSON does not write as an object (a Date, a null), are none. */
+export function writeJsonObject(name: CommandName, value: object): string {
+  const json = writeJson(name, value);
+  if (!json.startsWith('{')) throw refuse(name, `it is not written as a JSON object: ${quote(json)}`);
+  return json;
+}
+
+export function writeJson(name: CommandName, value: unknown): string {
+  try {
+    const text = JSON.stringify(value) as string | undefined;
+    if (text !== undefined) return text;
+  } catch (cause) {
+    throw refuse(name, messageOf(cause));
+  }
+  throw refuse(name, `JSON cannot say ${typeof value}`);
+}
+
+export function refuse(name: CommandName, why: string): UsageError {
+  return new UsageError('INVALID_COMMAND', `${name} does not fit on a line: ${why}`);
+}

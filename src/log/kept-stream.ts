@@ -1,0 +1,71 @@
+/** One stream that is kept in memory: its chunks and how far it reaches. Knows no limits and no clock. */
+
+import type { Millis } from '../base/clock.ts';
+import { originOf } from '../core/model/history.ts';
+import type { Bounds, Verdict } from '../core/model/page.ts';
+import type { Position } from '../core/model/position.ts';
+import type { Retention } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+import type { Chunk } from './chunk.ts';
+import { ChunkList } from './chunk-list.ts';
+import { judgePosition } from './judge.ts';
+import type { ReadOptions } from './log.ts';
+import { mayDropOldest } from './retention.ts';
+
+export class KeptStream {
+  readonly #logId: string;
+  readonly #chunks = new ChunkList();
+  #bounds: Bounds;
+  #rowsUpTo = 0;
+
+  constructor(logId: string) {
+    this.#logId = logId;
+    const origin = originOf(logId);
+    this.#bounds = { earliest: 1, latest: 0, history: origin, base: origin };
+  }
+
+  get bounds(): Bounds {
+    return this.#bounds;
+  }
+
+  /** How many rows it has had. */
+  get rowsUpTo(): number {
+    return this.#rowsUpTo;
+  }
+
+  append(chunks: readonly Chunk[]): void {
+    for (const chunk of chunks) this.#chunks.append(chunk);
+    const { upTo: latest, rowsUpTo, history } = chunks[chunks.length - 1]!;
+    this.#rowsUpTo = rowsUpTo;
+    this.#bounds = { ...this.#bounds, latest, history };
+  }
+
+  trim(upTo: Token): void {
+    const gone = Math.min(upTo, this.#bounds.latest);
+    if (gone < this.#bounds.earliest) return;
+    const base = this.#chunks.at(gone).history;
+    this.#bounds = { ...this.#bounds, earliest: gone + 1, base };
+    while (this.#chunks.first !== undefined && this.#chunks.first.upTo <= gone) this.#chunks.dropFirst();
+  }
+
+  /** Drops what the retention lets go. */
+  shed(retain: Retention, now: Millis): void {
+    for (let oldest = this.#chunks.first; oldest !== undefined; oldest = this.#chunks.first) {
+      if (!mayDropOldest(retain, { rows: this.#chunks.rows, oldest, now })) return;
+      this.trim(oldest.upTo);
+    }
+  }
+
+  read(options: ReadOptions): Chunk[] {
+    return this.#chunks.read(options);
+  }
+
+  rowsAfter(after: Token): number {
+    return this.#chunks.rowsAfter(Math.max(after, this.#bounds.earliest - 1));
+  }
+
+  judge(position: Position): Verdict {
+    const historyAt = (token: Token): string => this.#chunks.at(token).history;
+    return judgePosition(position, { logId: this.#logId, bounds: this.#bounds, historyAt });
+  }
+}
