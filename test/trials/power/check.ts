@@ -4,8 +4,16 @@ import { join } from 'node:path';
 import { messageOf } from '../../../src/core/model/errors.ts';
 import type { Log } from '../../../src/log/log.ts';
 import { fileCheckpoint } from '../../../src/worker/checkpoint.ts';
-import { type Facts, isSame, KEPT_ROWS, type StoredPositions, type StreamFacts, streamNames } from './facts.ts';
-import { appendTo, openLog, readStream, type StoredStream } from './surface.ts';
+import {
+  type Facts,
+  isSame,
+  KEPT_ROWS,
+  type PlacedBatch,
+  type StoredPositions,
+  type StreamFacts,
+  streamNames,
+} from './facts.ts';
+import { appendTo, openLog, readCatalog, readStream, type StoredStream } from './surface.ts';
 
 /** What was found. */
 export interface Findings {
@@ -31,11 +39,14 @@ export async function checkFolder(folder: string, facts: Facts, synchronous: 'fu
         faults.push(...inStream.faults.map((fault) => `${name}: ${fault}`));
         lost += inStream.lost;
       }
+      faults.push(...(await checkCatalog(log)), ...(await checkPositions(log, facts, streams)));
       faults.push(...(await checkThatItGoesOn(log, streams)));
+      // What was appended since takes no place of what was lost.
+      faults.push(...(await checkPositions(log, facts, streams)));
     } finally {
       await log.close();
     }
-    faults.push(...(await checkThatAppendsAreThere(path, streams)));
+    faults.push(...(await checkThatAppendsAreThere(path, facts, streams)));
   } catch (error) {
     faults.push(`the log: ${messageOf(error)}`);
   }
@@ -59,11 +70,11 @@ function checkStream(
   const faults: string[] = [];
   let rows = 0;
   for (const [token, batch] of batches) {
-    const { batch: name, of } = batch[0]!;
-    rows += batch.length;
+    const { batch: name, of } = batch.rows[0]!;
+    rows += batch.rows.length;
     if (facts.begun.get(name) !== of) faults.push(`token ${token} is ${name}, which nobody had appended by then`);
-    if (batch.length !== of || batch.some((row, i) => row.batch !== name || row.i !== i))
-      faults.push(`token ${token} is a part of ${name}: ${batch.length} of ${of} rows`);
+    if (batch.rows.length !== of || batch.rows.some((row, i) => row.batch !== name || row.i !== i))
+      faults.push(`token ${token} is a part of ${name}: ${batch.rows.length} of ${of} rows`);
     const seen = known.seen.get(token);
     if (seen !== undefined && seen !== name) faults.push(`token ${token} is ${name}, and was ${seen}`);
   }
@@ -82,6 +93,42 @@ function checkStream(
   return { faults, lost };
 }
 
+async function checkCatalog(log: Log): Promise<string[]> {
+  const names = await readCatalog(log);
+  const isComplete = names.length === streamNames.length && streamNames.every((name) => names.includes(name));
+  return isComplete ? [] : [`the catalog has ${names.join(', ')}`];
+}
+
+/** A position is on the history exactly if the log has its batch there; whatever was lost is told by RESET, for ever. */
+async function checkPositions(log: Log, facts: Facts, streams: ReadonlyMap<string, StoredStream>): Promise<string[]> {
+  const faults: string[] = [];
+  for (const [stream, read] of streams) {
+    const known = facts.of(stream);
+    // Retention has gone on since it was read.
+    const stored = { ...read, earliest: log.bounds(stream).earliest };
+    for (const { token, history, batch } of known.ever.values()) {
+      const expected = expectedVerdict({ token, batch }, known, stored);
+      const verdict = await log.judge({ stream, token, history });
+      if (expected !== undefined && verdict !== expected)
+        faults.push(`${stream}: ${token}@${history} of ${batch} is judged ${verdict}, not ${expected}`);
+    }
+  }
+  return faults;
+}
+
+function expectedVerdict(
+  { token, batch }: Pick<PlacedBatch, 'token' | 'batch'>,
+  known: StreamFacts,
+  { earliest, latest, batches }: StoredStream,
+): 'on' | 'gap' | 'reset' | undefined {
+  if (token > latest) return 'reset';
+  if (token < earliest - 1) return 'gap';
+  const there = batches.get(token)?.rows[0]?.batch ?? known.seen.get(token);
+  // Dropped, and nobody had seen it.
+  if (there === undefined) return undefined;
+  return there === batch ? 'on' : 'reset';
+}
+
 const more = [{ batch: 'after the cut', i: 0, of: 1 }];
 
 async function checkThatItGoesOn(log: Log, streams: ReadonlyMap<string, StoredStream>): Promise<string[]> {
@@ -93,15 +140,20 @@ async function checkThatItGoesOn(log: Log, streams: ReadonlyMap<string, StoredSt
   return faults;
 }
 
-async function checkThatAppendsAreThere(path: string, streams: ReadonlyMap<string, StoredStream>): Promise<string[]> {
+async function checkThatAppendsAreThere(
+  path: string,
+  facts: Facts,
+  streams: ReadonlyMap<string, StoredStream>,
+): Promise<string[]> {
   const faults: string[] = [];
   const log = await openLog(path);
   try {
     for (const [name, before] of streams) {
       const { latest, batches } = await readStream(log, name, before.latest);
-      if (latest !== before.latest + 1 || batches.get(latest)?.[0]?.batch !== more[0]!.batch)
+      if (latest !== before.latest + 1 || batches.get(latest)?.rows[0]?.batch !== more[0]!.batch)
         faults.push(`${name}: what was appended after the cut is gone`);
     }
+    faults.push(...(await checkPositions(log, facts, streams)));
   } finally {
     await log.close();
   }

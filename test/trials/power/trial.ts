@@ -220,14 +220,13 @@ function describe({ mood, pending }: Image, at: number, faults: readonly string[
 function knownAfterCut(facts: Facts, { streams, checkpoint }: Findings): string {
   const said: unknown[] = [];
   for (const [stream, { earliest, batches }] of streams) {
-    for (const [token, [row]] of batches) {
-      said.push({ begun: stream, batch: row!.batch, of: row!.of }, { acknowledged: stream, batch: row!.batch, token });
+    for (const { batch, token, history } of facts.of(stream).ever.values())
+      said.push({ was: stream, batch, token, history });
+    for (const [token, { history, rows }] of batches) {
+      const { batch, of } = rows[0]!;
+      said.push({ begun: stream, batch, of }, { acknowledged: stream, batch, token, history });
     }
     said.push({ trimming: stream, upTo: earliest - 1 }, { trimmed: stream, upTo: earliest - 1 });
-    // Of a log that has lost its end, the worker may have had more.
-    const position = checkpoint.find(([name]) => name === stream)?.[1].token ?? 0;
-    for (const [token, batch] of facts.of(stream).applied)
-      if (token <= position) said.push({ had: stream, token, batch });
   }
   said.push({ closed: true }, { saved: checkpoint });
   return said.map((fact) => `${JSON.stringify(fact)}\n`).join('');

@@ -34,6 +34,8 @@ function say(fact) {
   writeSync(1, `${JSON.stringify(fact)}\n`);
 }
 
+const placeOf = ({ token, history }) => ({ token, history });
+
 /** For the trial of the trial: a power cut may leave this one empty. */
 function unsyncedCheckpoint(path) {
   return {
@@ -93,7 +95,9 @@ worker.on('error', handleFailed);
 worker.on('reset', ({ stream }) => say({ reset: stream }));
 for (const { name } of streams) {
   const options = { from: 'checkpoint', fallback: 'start', onReset: 'earliest' };
-  worker.subscribe(name, options, ({ token, rows }) => say({ applied: name, token, batch: rows[0].batch }));
+  worker.subscribe(name, options, ({ position, rows }) =>
+    say({ applied: name, ...placeOf(position), batch: rows[0].batch }),
+  );
 }
 const started = worker.start();
 
@@ -115,10 +119,10 @@ async function keepWriting(writer) {
     const padding = 'x'.repeat(integer(0, stream === 'large' ? 5_000 : 100));
     const rows = Array.from({ length: of }, (_, i) => ({ batch, i, of, padding }));
     say({ begun: stream, batch, of });
-    const token = await primary.append(stream, rows);
-    say({ acknowledged: stream, batch, token });
+    const position = await primary.append(stream, rows);
+    say({ acknowledged: stream, batch, ...placeOf(position) });
     if (stream === 'plain' && integer(0, 19) === 0) {
-      const upTo = Math.max(0, token - integer(0, 40));
+      const upTo = Math.max(0, position.token - integer(0, 40));
       say({ trimming: stream, upTo });
       await primary.trim(stream, upTo);
       say({ trimmed: stream, upTo });
@@ -130,8 +134,7 @@ async function keepWriting(writer) {
 
 await Promise.all(Array.from({ length: WRITERS }, (_, writer) => keepWriting(writer)));
 await started;
-for (const { name } of streams)
-  await worker.waitFor(name, primary.status().streams.find((s) => s.stream === name).latest);
+for (const { name } of streams) await worker.waitFor(primary.position(name));
 await worker.stop().catch(handleFailed);
 await primary.close().catch(handleFailed);
 if (!hasFailed) say({ closed: true });
