@@ -32,6 +32,7 @@ type Said =
   | { readonly resumed: StoredPositions }
   | { readonly saving: StoredPositions }
   | { readonly saved: StoredPositions }
+  | { readonly failed: string }
   | { readonly closed: true };
 
 export class StreamFacts {

@@ -72,11 +72,21 @@ const streams = [defineStream('plain'), defineStream('large'), defineStream('kep
 const transport = createMemoryTransport();
 const connect = { host: '127.0.0.1', port: 9092 };
 
+/** The disk has failed. What an application does then is up to it: this one ends, in good order or at once. */
+function handleFailed(error) {
+  if (!error.code?.startsWith('LOG_')) throw error;
+  say({ failed: error.code });
+  if (integer(0, 1) === 0) process.kill(process.pid, 'SIGKILL');
+}
+
 const primary = await createPrimary({
   name: 'example.com',
   log: sqliteLog({ path: join(folder, 'log', 'deep', 'rows.db'), synchronous }),
   streams,
   transport,
+}).catch((error) => {
+  handleFailed(error);
+  process.exit(0);
 });
 say({ opened: true });
 await primary.listen(connect);
@@ -91,7 +101,8 @@ const worker = createWorker({
     kindOfCheckpoint === 'file' ? fileCheckpoint(checkpointPath) : unsyncedCheckpoint(checkpointPath),
   ),
 });
-worker.on('error', handleFailed);
+// The checkpoint could not be written; the next one is.
+worker.on('error', ({ code }) => say({ failed: code }));
 worker.on('reset', ({ stream }) => say({ reset: stream }));
 for (const { name } of streams) {
   const options = { from: 'checkpoint', fallback: 'start', onReset: 'earliest' };
@@ -100,19 +111,12 @@ for (const { name } of streams) {
   );
 }
 const started = worker.start();
-
-/** The disk has failed. What an application does then is up to it: this one ends, in good order or at once. */
-function handleFailed(error) {
-  if (!error.code?.startsWith('LOG_') && error.code !== 'CHECKPOINT_FAILED') throw error;
-  say({ failed: error.code });
-  if (integer(0, 1) === 0) process.exit(0);
-  hasFailed = true;
-}
+// It is awaited once all is written; a workload that fails before that stops the worker.
+started.catch(() => {});
 
 let next = 0;
-let hasFailed = false;
 async function keepWriting(writer) {
-  while (next < Number(appends) && !hasFailed) {
+  while (next < Number(appends)) {
     const batch = `${seed}/${process.pid}/${writer}/${next++}`;
     const stream = streams[integer(0, 2)].name;
     const of = integer(1, stream === 'large' ? 12 : 4);
@@ -132,9 +136,15 @@ async function keepWriting(writer) {
   }
 }
 
-await Promise.all(Array.from({ length: WRITERS }, (_, writer) => keepWriting(writer)));
-await started;
-for (const { name } of streams) await worker.waitFor(primary.position(name));
-await worker.stop().catch(handleFailed);
-await primary.close().catch(handleFailed);
-if (!hasFailed) say({ closed: true });
+try {
+  await Promise.all(Array.from({ length: WRITERS }, (_, writer) => keepWriting(writer)));
+  await started;
+  for (const { name } of streams) await worker.waitFor(primary.position(name));
+  await worker.stop();
+  await primary.close();
+  say({ closed: true });
+} catch (error) {
+  handleFailed(error);
+  await worker.stop();
+  await primary.close().catch(handleFailed);
+}
