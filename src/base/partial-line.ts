@@ -1,11 +1,17 @@
-/** The beginning of a line whose end has not come: copied, so that the socket's large chunk is not kept for it, and bounded. */
+/**
+ * The beginning of a line whose end has not come. It is copied, so that the socket's large chunk is not kept
+ * for it, and bounded.
+ */
 
 // A buffer that one long line has grown is not kept for the next, short one.
 const KEPT_BYTES = 4 * 1024;
+const SMALLEST_BYTES = 256;
+
+const NOTHING = new Uint8Array(0);
 
 export class PartialLine {
   readonly #maxBytes: number;
-  #buffer: Buffer = Buffer.alloc(0);
+  #buffer: Uint8Array = NOTHING;
   #bytes = 0;
 
   constructor(maxBytes: number) {
@@ -18,28 +24,37 @@ export class PartialLine {
 
   /** False when it would be over the bound: then nothing is kept any more. */
   append(piece: Uint8Array): boolean {
-    const bytes = this.#bytes + piece.length;
-    if (bytes > this.#maxBytes) {
-      this.#buffer = Buffer.alloc(0);
+    if (this.#bytes + piece.length > this.#maxBytes) {
+      this.#buffer = NOTHING;
       this.#bytes = 0;
       return false;
     }
+    this.#add(piece);
+    return true;
+  }
+
+  /**
+   * What was kept, with `rest` behind it; nothing is kept then. `rest` itself where nothing was.
+   * The next `append` may write over it.
+   */
+  takeWith(rest: Uint8Array): Uint8Array {
+    if (this.#bytes === 0) return rest;
+    this.#add(rest);
+    const whole = this.#buffer.subarray(0, this.#bytes);
+    this.#bytes = 0;
+    if (this.#buffer.length > KEPT_BYTES) this.#buffer = NOTHING;
+    return whole;
+  }
+
+  #add(piece: Uint8Array): void {
+    const bytes = this.#bytes + piece.length;
     if (bytes > this.#buffer.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.min(Math.max(bytes * 2, 256), this.#maxBytes));
-      this.#buffer.copy(grown, 0, 0, this.#bytes);
+      const roomy = Math.min(Math.max(bytes * 2, SMALLEST_BYTES), this.#maxBytes);
+      const grown = new Uint8Array(Math.max(bytes, roomy));
+      grown.set(this.#buffer.subarray(0, this.#bytes));
       this.#buffer = grown;
     }
     this.#buffer.set(piece, this.#bytes);
     this.#bytes = bytes;
-    return true;
-  }
-
-  /** What was kept, with `rest` behind it; nothing is kept then. `rest` itself where nothing was. */
-  takeWith(rest: Uint8Array): Uint8Array {
-    if (this.#bytes === 0) return rest;
-    const whole = Buffer.concat([this.#buffer.subarray(0, this.#bytes), rest]);
-    this.#bytes = 0;
-    if (this.#buffer.length > KEPT_BYTES) this.#buffer = Buffer.alloc(0);
-    return whole;
   }
 }

@@ -61,7 +61,7 @@ export async function send(
 
 function parse(line: string): UpstreamCommand {
   try {
-    const command = decodeCommand(line, 'worker');
+    const command = decodeCommand(line, 'worker', 'seed');
     if (isUpstream(command)) return command;
   } catch (error) {
     if (!(error instanceof PeerError)) throw error;

@@ -10,7 +10,7 @@ import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
 import type { History } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
-import { encodeAttributes } from '../core/model/row.ts';
+import { encodeAttributes } from '../core/model/attributes.ts';
 import { type Token, token } from '../core/model/token.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../core/wire/limits.ts';

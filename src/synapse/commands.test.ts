@@ -162,7 +162,7 @@ describe('on a primary', () => {
       'INVALIDATE_CACHE c []',
       'SYNC nobody is told',
     ]) {
-      worker.send(decodeCommand(line, 'worker') as UpstreamCommand);
+      worker.send(decodeCommand(line, 'worker', 'seed') as UpstreamCommand);
     }
     await settle();
     expect(told.slice(0, recorded.length).toSorted()).toEqual([

@@ -89,7 +89,7 @@ test('what the recorded synchrotron said is understood', async () => {
   const { syncing, story, worker } = await setUp();
   const a = await worker('synchrotron');
   for (const line of readCapture('worker_rec.conn1').lines.worker.filter((said) => said.startsWith('USER_SYNC ')))
-    a.send(decodeCommand(line, 'worker') as UpstreamCommand);
+    a.send(decodeCommand(line, 'worker', 'seed') as UpstreamCommand);
   await settle();
   expect(story).toHaveLength(4);
   expect(syncing.users()).toEqual([]);

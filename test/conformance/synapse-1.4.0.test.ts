@@ -50,9 +50,9 @@ describe.each(titled)('%s: the lines', (_name, { lines, bytes }) => {
     (side: Side) => {
       expect(lines[side].length).toBeGreaterThan(5);
       for (const line of lines[side]) {
-        const command = decodeCommand(line, side);
+        const command = decodeCommand(line, side, 'seed');
         const ours = encodeCommand(command);
-        expect(decodeCommand(ours, side)).toEqual(command);
+        expect(decodeCommand(ours, side, 'seed')).toEqual(command);
         expect(Buffer.byteLength(ours), 'a real peer accepts it').toBeLessThanOrEqual(SYNAPSE_LINE_BYTES);
         // JSON is written with other spaces and escapes than Python does; everything else is the same to the byte.
         if (!/^(RDATA|USER_IP|INVALIDATE_CACHE)/.test(line)) expect(ours).toBe(line);
@@ -329,7 +329,7 @@ describe.each(titled)('%s: a primary of ours in the place of the recorded one', 
           (line) => line.startsWith(`RDATA ${name} `) || line === `POSITION ${name} ${latest}`,
         );
         expect(ofStream.at(-1)).toBe(`POSITION ${name} ${latest}`);
-        const rows = ofStream.slice(0, -1).map((line) => decodeCommand(line, 'primary'));
+        const rows = ofStream.slice(0, -1).map((line) => decodeCommand(line, 'primary', 'seed'));
         expect(rows.map((command) => command.name === 'RDATA' && command.row)).toEqual(
           batches.flatMap((batch) => batch.rows),
         );
@@ -340,7 +340,7 @@ describe.each(titled)('%s: a primary of ours in the place of the recorded one', 
 
   test.each(deliveries)('tells what the real worker said, in order: %s', (_how, cut) => {
     const end = conversation(cut);
-    const said = capture.lines.worker.map((line) => decodeCommand(line, 'worker'));
+    const said = capture.lines.worker.map((line) => decodeCommand(line, 'worker', 'seed'));
     const upstream = new Set<Command['name']>([
       'USER_SYNC',
       'USER_IP',

@@ -3,9 +3,18 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { PeerError, UsageError } from '../../src/core/model/errors.ts';
+import { formatHistory } from '../../src/core/model/history.ts';
 import { streamNameFault } from '../../src/core/model/stream.ts';
 import { decodeCommand, encodeCommand } from '../../src/core/wire/codec.ts';
-import { type Command, type CommandName, type Side, senders } from '../../src/core/wire/command.ts';
+import {
+  type Command,
+  type CommandName,
+  type Dialect,
+  refusalCodes,
+  rowcastOnly,
+  type Side,
+  senders,
+} from '../../src/core/wire/command.ts';
 import { LineCutter } from '../../src/core/wire/lines.ts';
 import { RowDecoder } from '../../src/core/wire/row-decoder.ts';
 import { anyBytes, anyPieces, cutAt } from '../support/any-bytes.ts';
@@ -26,7 +35,16 @@ const stream = fc
 // JSON has one zero: -0 is written as 0.
 const json = fc.jsonValue({ noUnicodeString: false }).map((value) => JSON.parse(JSON.stringify(value)) as unknown);
 
-/** A name that is missing here does not compile. */
+const history = fc
+  .record({
+    logId: fc.stringMatching(/^[0-9a-f]{16}$/),
+    number: token,
+    random: fc.stringMatching(/^[0-9a-f]{8}$/),
+  })
+  .map(formatHistory);
+const attributes = fc.dictionary(fc.string(), json).map((value) => JSON.parse(JSON.stringify(value)) as object);
+
+/** As a peer of rowcast/2 sends them. A name that is missing here does not compile. */
 const commands: { readonly [Name in CommandName]: fc.Arbitrary<Extract<Command, { name: Name }>> } = {
   SERVER: fc.record({ name: fc.constant('SERVER'), serverName: text }),
   RDATA: fc.record({
@@ -35,14 +53,38 @@ const commands: { readonly [Name in CommandName]: fc.Arbitrary<Extract<Command, 
     token: fc.oneof(token, fc.constant('batch' as const)),
     row: json,
   }),
-  POSITION: fc.record({ name: fc.constant('POSITION'), stream, token }),
+  POSITION: fc.record({ name: fc.constant('POSITION'), stream, token, history }),
+  HISTORY: fc.record({ name: fc.constant('HISTORY'), stream, after: token, history }),
+  ERA: fc.record({ name: fc.constant('ERA'), era: history }),
+  REFUSED: fc.record({
+    name: fc.constant('REFUSED'),
+    stream,
+    code: fc.constantFrom(...refusalCodes),
+    facts: fc.record(
+      { earliest: token, latest: token, history, common: token, deleted: fc.boolean() },
+      { requiredKeys: [] },
+    ),
+  }),
+  RELEASED: fc.record({ name: fc.constant('RELEASED'), stream }),
+  ATTR: fc.record({ name: fc.constant('ATTR'), stream, token, attributes }),
   ERROR: fc.record({ name: fc.constant('ERROR'), text }),
   PING: fc.record({ name: fc.constant('PING'), data: text }),
   NAME: fc.record({ name: fc.constant('NAME'), workerName: text }),
-  REPLICATE: fc.record({
-    name: fc.constant('REPLICATE'),
-    stream: fc.oneof(stream, fc.constant('ALL')),
-    from: fc.oneof(token, fc.constant('NOW' as const)),
+  REPLICATE: fc.oneof(
+    fc.record({
+      name: fc.constant('REPLICATE'),
+      stream: fc.oneof(stream, fc.constant('ALL')),
+      from: fc.oneof(token, fc.constantFrom('START' as const, 'NOW' as const)),
+      history: fc.constant(undefined),
+    }),
+    fc.record({ name: fc.constant('REPLICATE'), stream, from: token, history }),
+  ),
+  RELEASE: fc.record({ name: fc.constant('RELEASE'), stream }),
+  APPLIED: fc.record({
+    name: fc.constant('APPLIED'),
+    stream,
+    applied: token,
+    saved: fc.option(token, { nil: undefined }),
   }),
   USER_SYNC: fc.record({
     name: fc.constant('USER_SYNC'),
@@ -69,16 +111,50 @@ const commands: { readonly [Name in CommandName]: fc.Arbitrary<Extract<Command, 
   SYNC: fc.record({ name: fc.constant('SYNC'), text }),
 };
 
-const command: fc.Arbitrary<Command> = fc.oneof(...Object.values(commands));
+/** The same for a seed peer: what it does not know is left out. */
+const inSeed = (arbitrary: fc.Arbitrary<Command>): fc.Arbitrary<Command> =>
+  arbitrary
+    .filter((one) => !rowcastOnly.has(one.name) && !(one.name === 'REPLICATE' && one.from === 'START'))
+    .map((one) => ('history' in one ? ({ ...one, history: undefined } as Command) : one));
+
+const rowcastCommand: fc.Arbitrary<Command> = fc.oneof(...Object.values(commands));
+const seedCommand = inSeed(rowcastCommand);
+const dialects: readonly Dialect[] = ['seed', 'rowcast/2'];
+const dialect = fc.constantFrom(...dialects);
 const side = fc.constantFrom<Side>('primary', 'worker');
 
 describe('a command and its line', () => {
-  test.each(Object.entries(commands))('%s: what was written is what is read', (name, arbitrary) => {
+  function expectReadAsWritten(arbitrary: fc.Arbitrary<Command>, of: Dialect): void {
     fc.assert(
-      fc.property(arbitrary as fc.Arbitrary<Command>, (written) => {
+      fc.property(arbitrary, (written) => {
         const line = encodeCommand(written);
         expect(line).not.toContain('\n');
-        for (const from of senders[name as CommandName]) expect(decodeCommand(line, from)).toEqual(written);
+        for (const from of senders[written.name]) expect(decodeCommand(line, from, of)).toEqual(written);
+      }),
+    );
+  }
+
+  test.each(Object.entries(commands))('%s in rowcast/2: what was written is what is read', (_name, arbitrary) => {
+    expectReadAsWritten(arbitrary, 'rowcast/2');
+  });
+
+  test.each(Object.entries(commands).filter(([name]) => !rowcastOnly.has(name as CommandName)))(
+    '%s to a seed peer: what was written is what is read',
+    (_name, arbitrary) => {
+      expectReadAsWritten(inSeed(arbitrary), 'seed');
+    },
+  );
+
+  test('a line of rowcast/2 alone is no command to a seed peer', () => {
+    fc.assert(
+      fc.property(rowcastCommand, (written) => {
+        const isRowcast =
+          rowcastOnly.has(written.name) ||
+          ('history' in written && written.history !== undefined) ||
+          (written.name === 'REPLICATE' && written.from === 'START');
+        const read = (): Command => decodeCommand(encodeCommand(written), senders[written.name][0]!, 'seed');
+        if (isRowcast) expect(read).toThrow(PeerError);
+        else expect(read()).toEqual(written);
       }),
     );
   });
@@ -104,9 +180,34 @@ describe('a command and its line', () => {
       fc.constantFrom('', ' ', 'a b', '\r', '\ud800', 'ALL', 'NOW', 'batch'),
     );
     const anyNumber = fc.oneof(fc.double(), fc.integer(), fc.maxSafeInteger());
+    const anyHistory = fc.oneof(history, anyText);
     const anything = fc.oneof(
-      fc.record({ name: fc.constant('POSITION' as const), stream: anyText, token: anyNumber }),
-      fc.record({ name: fc.constant('REPLICATE' as const), stream: anyText, from: anyNumber }),
+      fc.record({ name: fc.constant('POSITION' as const), stream: anyText, token: anyNumber, history: anyHistory }),
+      fc.record({
+        name: fc.constant('REPLICATE' as const),
+        stream: anyText,
+        from: fc.oneof(anyNumber, fc.constantFrom('START' as const, 'NOW' as const)),
+        history: fc.option(anyHistory, { nil: undefined }),
+      }),
+      fc.record({ name: fc.constant('ERA' as const), era: anyHistory }),
+      fc.record({
+        name: fc.constant('APPLIED' as const),
+        stream: anyText,
+        applied: anyNumber,
+        saved: fc.option(anyNumber, { nil: undefined }),
+      }),
+      fc.record({
+        name: fc.constant('REFUSED' as const),
+        stream: anyText,
+        code: fc.constantFrom(...refusalCodes),
+        facts: fc.record({ earliest: anyNumber, history: anyHistory, deleted: fc.boolean() }, { requiredKeys: [] }),
+      }),
+      fc.record({
+        name: fc.constant('ATTR' as const),
+        stream: anyText,
+        token: anyNumber,
+        attributes: fc.constantFrom<object>({}, [], { a: '\n' }, { b: 1n }, new Date(0)),
+      }),
       fc.record({ name: fc.constant('REMOVE_PUSHER' as const), appId: anyText, pushKey: anyText, userId: anyText }),
       fc.record({
         name: fc.constant('USER_SYNC' as const),
@@ -125,7 +226,7 @@ describe('a command and its line', () => {
           expect(thrown).toBeInstanceOf(UsageError);
           return;
         }
-        const read = decodeCommand(line, senders[written.name][0]!);
+        const read = decodeCommand(line, senders[written.name][0]!, 'rowcast/2');
         expect(encodeCommand(read)).toBe(line);
         expect(JSON.stringify(read)).toBe(JSON.stringify(written));
       }),
@@ -137,16 +238,17 @@ describe('a command and its line', () => {
 function readAll(
   chunks: readonly Uint8Array[],
   from: Side,
+  of: Dialect,
   maxLineBytes: number,
 ): { commands: Command[]; error: PeerError | undefined } {
   const cutter = new LineCutter(maxLineBytes);
-  const decoder = new RowDecoder();
+  const decoder = new RowDecoder(of);
   const read: Command[] = [];
   try {
     for (const chunk of chunks) {
       cutter.push(chunk);
       for (let line = cutter.next(); line !== undefined; line = cutter.next()) {
-        read.push(decodeCommand(line, from));
+        read.push(decodeCommand(line, from, of));
         decodeRow(line, decoder);
       }
     }
@@ -157,6 +259,9 @@ function readAll(
   return { commands: read, error: undefined };
 }
 
+/** Long enough for most lines, short enough that some are too long. */
+const MAX_LINE_BYTES = 80;
+
 function isBadLine(error: PeerError | undefined): boolean {
   return error?.code === 'LINE_TOO_LONG' || error?.code === 'INVALID_UTF8';
 }
@@ -164,12 +269,12 @@ function isBadLine(error: PeerError | undefined): boolean {
 describe('bytes of any kind', () => {
   test("are either commands or the peer's error, never another error", () => {
     fc.assert(
-      fc.property(anyBytes, side, (bytes, from) => {
-        const { commands: read, error } = readAll([bytes], from, 64);
+      fc.property(anyBytes, side, dialect, (bytes, from, of) => {
+        const { commands: read, error } = readAll([bytes], from, of, MAX_LINE_BYTES);
         for (const one of read) {
           // A bare word has empty arguments, which we read and never write.
-          if (one.name === 'RDATA' || one.name === 'POSITION' || one.name === 'REPLICATE')
-            expect(decodeCommand(encodeCommand(one), from)).toEqual(one);
+          if (one.name === 'RDATA' || one.name === 'POSITION' || one.name === 'REPLICATE' || rowcastOnly.has(one.name))
+            expect(decodeCommand(encodeCommand(one), from, of)).toEqual(one);
         }
         if (error !== undefined) expect(() => encodeCommand({ name: 'ERROR', text: error.message })).not.toThrow();
       }),
@@ -179,9 +284,9 @@ describe('bytes of any kind', () => {
 
   test('give the same commands and the same error wherever they are cut', () => {
     fc.assert(
-      fc.property(anyBytes, anyPieces, side, (bytes, pieces, from) => {
-        const whole = readAll([bytes], from, 64);
-        const cut = readAll(cutAt(bytes, pieces), from, 64);
+      fc.property(anyBytes, anyPieces, side, dialect, (bytes, pieces, from, of) => {
+        const whole = readAll([bytes], from, of, MAX_LINE_BYTES);
+        const cut = readAll(cutAt(bytes, pieces), from, of, MAX_LINE_BYTES);
         expect(cut.commands).toEqual(whole.commands);
         // A line that is too long and not UTF-8 either is told to be the one or the other, as far as it came.
         if (!isBadLine(whole.error) || !isBadLine(cut.error)) expect(cut.error).toEqual(whole.error);
@@ -190,7 +295,8 @@ describe('bytes of any kind', () => {
     );
   });
 
-  test('commands come through whole wherever they are cut', () => {
+  test.each(dialects)('commands come through whole wherever they are cut, in %s', (of) => {
+    const command = of === 'seed' ? seedCommand : rowcastCommand;
     fc.assert(
       fc.property(fc.array(command, { maxLength: 8 }), anyPieces, (written, pieces) => {
         const bytes = Buffer.from(written.map((one) => `${encodeCommand(one)}\n`).join(''));
@@ -200,7 +306,7 @@ describe('bytes of any kind', () => {
             if (!senders[one.name].includes(from)) break;
             expected.push(one);
           }
-          expect(readAll(cutAt(bytes, pieces), from, 1024 * 1024).commands).toEqual(expected);
+          expect(readAll(cutAt(bytes, pieces), from, of, 1024 * 1024).commands).toEqual(expected);
         }
       }),
     );

@@ -2,6 +2,8 @@
 
 import * as fc from 'fast-check';
 
+const HISTORY = '8f3c1d2e4b5a6978.1764281400.a1b2c3d4';
+
 const scraps = [
   'RDATA',
   'POSITION',
@@ -16,11 +18,24 @@ const scraps = [
   'USER_IP',
   'INVALIDATE_CACHE',
   'REMOVE_PUSHER',
+  'HISTORY',
+  'ERA',
+  'REFUSED',
+  'RELEASED',
+  'ATTR',
+  'RELEASE',
+  'APPLIED',
   'FOO',
   'ALL',
   'NOW',
+  'START',
+  'NONE',
+  'GAP',
+  'RESET',
+  'AHEAD',
   'events',
   'typing',
+  '$streams',
   'nosuch',
   'batch',
   '0',
@@ -35,11 +50,18 @@ const scraps = [
   '["t","i","u",null,1]',
   '"',
   '[',
+  '{}',
+  '{"earliest":40,"latest":53}',
+  '{"earliest":-1}',
+  HISTORY,
+  '8f3c1d2e4b5a6978 1764281400.a1b2c3d4',
+  '00112233445566ff.1764281411.00ff00ff',
   'rowcast/1',
-  'log=abc',
-  'log=other',
-  'streams=events,typing',
-  'streams=a%20b,%',
+  'rowcast/2',
+  `log=${HISTORY}`,
+  'log=8f3c',
+  'mem=00112233445566ff.1764281411.00ff00ff',
+  'attr',
   'stream events starts at 40, asked for 0',
   'unknown stream events',
   '@a:b',
@@ -54,10 +76,36 @@ const scraps = [
   '\ufeff',
 ];
 
+/** Lines that are right, so that what follows them meets a session that has gone on. */
+const rightLines = [
+  'SERVER example.com',
+  `PING 5 rowcast/2 log=${HISTORY} mem=00112233445566ff.1764281411.00ff00ff`,
+  'PING 5 rowcast/2 attr',
+  'REPLICATE events 53',
+  `REPLICATE events 53 ${HISTORY}`,
+  'REPLICATE events START',
+  'REPLICATE ALL NOW',
+  'RELEASE events',
+  'APPLIED events 53 NONE',
+  'APPLIED events 53 53',
+  'RDATA events batch [1]',
+  'RDATA events 54 [2]',
+  'POSITION events 54',
+  `POSITION events 54 ${HISTORY}`,
+  `HISTORY events 53 ${HISTORY}`,
+  'ATTR events 54 {"a":1}',
+  'REFUSED events RESET {"earliest":40}',
+  'RELEASED events',
+  'ERA 8f3c1d2e4b5a6978 1764281500.a1b2c3d4',
+];
+
 /** Lines that are nearly right, rubbish, and line ends in between. */
 const nearlyRight = fc
   .array(
-    fc.array(fc.constantFrom(...scraps), { maxLength: 5 }).map((words) => words.join(' ')),
+    fc.oneof(
+      { weight: 3, arbitrary: fc.array(fc.constantFrom(...scraps), { maxLength: 5 }).map((words) => words.join(' ')) },
+      { weight: 1, arbitrary: fc.constantFrom(...rightLines) },
+    ),
     { maxLength: 12 },
   )
   .map((lines) => Buffer.from(lines.map((line) => `${line}\n`).join('')));

@@ -35,8 +35,13 @@ export function readCapture(name: CaptureName): Capture {
     lines,
     expected: linesOf(read('expected.ndjson')).map((line) => JSON.parse(line) as Expected),
     requests: lines.worker
-      .map((line) => decodeCommand(line, 'worker'))
-      .flatMap((command: Command) => (command.name === 'REPLICATE' ? [command] : [])),
+      .map((line) => decodeCommand(line, 'worker', 'seed'))
+      // A real Synapse knows no START.
+      .flatMap((command: Command) =>
+        command.name === 'REPLICATE' && command.from !== 'START'
+          ? [{ stream: command.stream, from: command.from }]
+          : [],
+      ),
   };
 }
 

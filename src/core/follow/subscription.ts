@@ -74,7 +74,10 @@ export class Subscription {
   readonly spec: SubscriptionSpec;
   readonly delivery: Delivery;
   /** The output that says so, made once. */
-  readonly ready = { kind: 'ready' as const, subscription: this };
+  readonly ready: { readonly kind: 'ready'; readonly subscription: Subscription } = {
+    kind: 'ready',
+    subscription: this,
+  };
   readonly #host: SubscriptionHost;
   readonly #rows: CollectedRows;
   #state: SubscriptionState;

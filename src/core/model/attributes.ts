@@ -1,13 +1,30 @@
 /** Attributes of a batch: what its appender says beside the rows (a trace context, say), as the JSON text of an object. */
 
-import type { BatchLimits } from './batch.ts';
-import { quote, UsageError } from './errors.ts';
+import { utf8Length } from '../../base/bytes.ts';
+import { attributesLine, type BatchLimits } from './batch.ts';
+import { messageOf, quote, UsageError } from './errors.ts';
 import type { StreamName } from './stream.ts';
 
 /** JSON text of an object, on one line. */
 export type AttributesText = string;
 
-const LONGEST_TOKEN_DIGITS = 16;
+const LONGEST_TOKEN = Number.MAX_SAFE_INTEGER;
+
+/**
+ * Attributes as they stand on a line.
+ * @throws UsageError INVALID_ATTRIBUTES when they are not JSON, or no object
+ */
+export function encodeAttributes(stream: StreamName, attributes: unknown): AttributesText {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(attributes);
+  } catch (cause) {
+    const why = `attributes for stream ${stream} are not JSON: ${messageOf(cause)}`;
+    throw new UsageError('INVALID_ATTRIBUTES', why, { cause });
+  }
+  if (text !== undefined && text.startsWith('{')) return text;
+  throw new UsageError('INVALID_ATTRIBUTES', `attributes for stream ${stream} are an object, not ${typeof attributes}`);
+}
 
 /**
  * Checks that the attributes can be sent as `ATTR <stream> <token> <json>`, whatever the token will be.
@@ -22,7 +39,7 @@ export function checkAttributes(stream: StreamName, json: AttributesText, limits
 function faultOf(stream: StreamName, json: AttributesText, { maxLineBytes }: BatchLimits): string | undefined {
   if (!isObject(json)) return `are the JSON of an object, not '${quote(json)}'`;
   if (/[\n\r]/.test(json) || !json.isWellFormed()) return 'are one line of whole characters';
-  const lineBytes = Buffer.byteLength(`ATTR ${stream}  ${json}`) + LONGEST_TOKEN_DIGITS;
+  const lineBytes = utf8Length(attributesLine(stream, LONGEST_TOKEN, json));
   return lineBytes > maxLineBytes ? `make a line of ${lineBytes} bytes, over maxLineBytes ${maxLineBytes}` : undefined;
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { checkBatch, defaultBatchLimits, encodeBatch } from './batch.ts';
+import { memoryOf } from './row-memory.ts';
 
 test('a batch on the wire says batch on all but its last row', () => {
   expect(encodeBatch('events', 54, ['1', '"ü"', '[]'])).toBe(
@@ -23,11 +24,13 @@ describe('what can be sent whatever its token will be', () => {
     );
   });
 
-  test('lines of exactly maxBatchBytes in all, with their line ends', () => {
-    const maxBatchBytes = 2 * (lineBytes + 1);
-    expect(() => checkBatch('events', [row, row], { ...defaultBatchLimits, maxBatchBytes })).not.toThrow();
-    expect(() => checkBatch('events', [row, row], { ...defaultBatchLimits, maxBatchBytes: maxBatchBytes - 1 })).toThrow(
-      expect.objectContaining({ code: 'BATCH_TOO_LARGE' }),
+  test('rows that take exactly maxBatchBytes of memory once they are read, in all', () => {
+    const line = `RDATA events ${longestToken} [{},{}]`;
+    const maxBatchBytes = 2 * memoryOf(line);
+    const rows = ['[{},{}]', '[{},{}]'];
+    expect(() => checkBatch('events', rows, { ...defaultBatchLimits, maxBatchBytes })).not.toThrow();
+    expect(() => checkBatch('events', rows, { ...defaultBatchLimits, maxBatchBytes: maxBatchBytes - 1 })).toThrow(
+      expect.objectContaining({ code: 'BATCH_TOO_LARGE', facts: { stream: 'events', rows: 2, memory: maxBatchBytes } }),
     );
   });
 

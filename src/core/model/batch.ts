@@ -1,8 +1,10 @@
 /** A batch: rows that share one token, and their lines on the wire. Encoded once, here, and never again. */
 
+import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { UsageError } from './errors.ts';
 import type { Position } from './position.ts';
 import type { RowText } from './row.ts';
+import { MAX_BYTES_PER_CHARACTER, memoryOf } from './row-memory.ts';
 import type { StreamName } from './stream.ts';
 import type { Token } from './token.ts';
 
@@ -20,7 +22,7 @@ export interface Batch<Row = unknown> {
 export interface BatchLimits {
   /** The longest line, in bytes without its LF. */
   readonly maxLineBytes: number;
-  /** The most bytes that the lines of one batch may have: both ends hold a batch in memory. */
+  /** The most that the rows of one batch may take in a worker's memory, in bytes (core/model/row-memory.ts). */
   readonly maxBatchBytes: number;
 }
 
@@ -35,7 +37,7 @@ export function rowLine(stream: StreamName, token: Token | 'batch', row: RowText
   return `RDATA ${stream} ${token} ${row}`;
 }
 
-/** One ATTR line without its LF; it stands before the first row of its batch (docs/protocol.md, "Commands"). */
+/** One ATTR line without its LF. It stands before the first row of its batch (docs/protocol.md, "ATTR"). */
 export function attributesLine(stream: StreamName, token: Token, json: string): string {
   return `ATTR ${stream} ${token} ${json}`;
 }
@@ -49,8 +51,7 @@ export function encodeBatch(stream: StreamName, token: Token, rows: readonly Row
   return `${lines}${rowLine(stream, token, rows[last]!)}\n`;
 }
 
-const LONGEST_TOKEN_DIGITS = 16;
-export const LONGEST_UTF8_BYTES_PER_UNIT = 3;
+const LONGEST_TOKEN: Token = Number.MAX_SAFE_INTEGER;
 
 /**
  * Checks that a batch can be sent whatever its token will be; nothing of a refused batch is kept.
@@ -59,22 +60,26 @@ export const LONGEST_UTF8_BYTES_PER_UNIT = 3;
 export function checkBatch(stream: StreamName, rows: readonly RowText[], limits: BatchLimits): void {
   if (rows.length === 0) throw new UsageError('INVALID_ROW', `a batch of stream ${stream} has at least one row`);
   if (isSurelyWithin(stream, rows, limits)) return;
-  const headBytes = Buffer.byteLength(rowLine(stream, 'batch', '')) - 'batch'.length + LONGEST_TOKEN_DIGITS;
-  let batchBytes = 0;
+  const head = rowLine(stream, LONGEST_TOKEN, '');
+  const headBytes = utf8Length(head);
+  let memory = 0;
   for (let i = 0; i < rows.length; i++) {
-    const lineBytes = headBytes + Buffer.byteLength(rows[i]!);
-    batchBytes += lineBytes + 1;
+    const row = rows[i]!;
+    const lineBytes = headBytes + utf8Length(row);
+    memory += memoryOf(head) + memoryOf(row);
     if (lineBytes > limits.maxLineBytes) {
       throw new UsageError(
         'ROW_TOO_LARGE',
         `row ${i} of the batch for stream ${stream} makes a line of ${lineBytes} bytes, over maxLineBytes ${limits.maxLineBytes}`,
+        { facts: { stream, row: i, lineBytes } },
       );
     }
   }
-  if (batchBytes > limits.maxBatchBytes) {
+  if (memory > limits.maxBatchBytes) {
     throw new UsageError(
       'BATCH_TOO_LARGE',
-      `a batch of ${rows.length} rows for stream ${stream} has ${batchBytes} bytes, over maxBatchBytes ${limits.maxBatchBytes}`,
+      `a batch of ${rows.length} rows for stream ${stream} takes ${memory} bytes of a worker's memory, over maxBatchBytes ${limits.maxBatchBytes}`,
+      { facts: { stream, rows: rows.length, memory } },
     );
   }
 }
@@ -92,8 +97,9 @@ function isSurelyWithin(
     units += length;
     if (length > longest) longest = length;
   }
-  const headUnits = 'RDATA   '.length + stream.length + LONGEST_TOKEN_DIGITS + 1;
-  const isWithin = (unitsOfLines: number, maxBytes: number): boolean =>
-    unitsOfLines * LONGEST_UTF8_BYTES_PER_UNIT <= maxBytes;
-  return isWithin(headUnits + longest, maxLineBytes) && isWithin(headUnits * rows.length + units, maxBatchBytes);
+  const headUnits = rowLine(stream, LONGEST_TOKEN, '').length;
+  return (
+    (headUnits + longest) * LONGEST_UTF8_BYTES_PER_UNIT <= maxLineBytes &&
+    (headUnits * rows.length + units) * MAX_BYTES_PER_CHARACTER <= maxBatchBytes
+  );
 }

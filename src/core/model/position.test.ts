@@ -25,6 +25,7 @@ describe('a position', () => {
     'events',
     'events=',
     'events=x',
+    'events=-1',
     'events=1=2',
     'events=1@',
     'events=1@x',

@@ -26,7 +26,7 @@ export function formatPositions(positions: readonly Position[]): string {
   for (const position of positions) {
     const text = formatPosition(position);
     const isRepeated = position.history !== undefined && position.history === before;
-    texts.push(isRepeated ? text.slice(0, -position.history!.length) : text);
+    texts.push(isRepeated ? text.slice(0, -position.history.length) : text);
     before = position.history ?? before;
   }
   return texts.join(',');

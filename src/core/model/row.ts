@@ -41,23 +41,6 @@ export function encodeRow(stream: StreamName, row: unknown): RowText {
 }
 
 /**
- * Attributes of a batch, as they stand on a line.
- * @throws UsageError INVALID_ATTRIBUTES
- */
-export function encodeAttributes(stream: StreamName, attributes: unknown): string {
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(attributes);
-  } catch (cause) {
-    throw new UsageError('INVALID_ATTRIBUTES', `attributes for stream ${stream} are not JSON: ${messageOf(cause)}`, {
-      cause,
-    });
-  }
-  if (text?.startsWith('{') === true) return text;
-  throw new UsageError('INVALID_ATTRIBUTES', `attributes for stream ${stream} are an object, not ${typeof attributes}`);
-}
-
-/**
  * The rows of one batch.
  * @throws UsageError INVALID_ROW
  */

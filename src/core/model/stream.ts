@@ -1,5 +1,6 @@
 /** A stream: a named, append-only, ordered sequence of rows. */
 
+import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { quote, UsageError } from './errors.ts';
 import type { RowValidator } from './row.ts';
 
@@ -84,6 +85,11 @@ export function streamNameFault(name: string): string | undefined {
   if (name.length === 0) return 'a stream name is empty';
   if (FORBIDDEN.test(name)) return 'a stream name has a space or control character';
   if (!name.isWellFormed()) return 'a stream name has half a character (a lone surrogate)';
-  if (Buffer.byteLength(name) > LONGEST_NAME_BYTES) return `a stream name is over ${LONGEST_NAME_BYTES} bytes`;
+  if (isLong(name)) return `a stream name is over ${LONGEST_NAME_BYTES} bytes`;
   return undefined;
+}
+
+/** Nearly every name is so short that its bytes need not be counted. */
+function isLong(name: string): boolean {
+  return name.length * LONGEST_UTF8_BYTES_PER_UNIT > LONGEST_NAME_BYTES && utf8Length(name) > LONGEST_NAME_BYTES;
 }

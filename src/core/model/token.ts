@@ -16,7 +16,7 @@ export function token(value: number): Token {
   return value;
 }
 
-// 2^53 - 1 has 16 digits. Anything longer is too large or padded, and is refused before it is read as a number.
+// 2^53 - 1 has 16 digits. Anything longer is too large or padded, and is never read as a number.
 const DECIMAL = /^[0-9]{1,16}$/;
 
 /** Reads a token as Rowcast writes it. Undefined where the text is none. */

@@ -6,7 +6,7 @@
 import type { Millis } from '../../base/clock.ts';
 
 /** Answers that the socket has not taken. Beyond it no further request is read: a peer that only asks fills no memory. */
-export const MAX_UNREAD_ANSWER_BYTES = 256 * 1024;
+export const MAX_UNREAD_ANSWER_BYTES: number = 256 * 1024;
 
 export class Outflow {
   /** A page left and the socket has not taken all of it: no other page is asked for. */

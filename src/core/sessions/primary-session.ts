@@ -12,6 +12,7 @@ import { assert } from '../../base/assert.ts';
 import { utf8 } from '../../base/bytes.ts';
 import type { Millis } from '../../base/clock.ts';
 import { Queue } from '../../base/queue.ts';
+import { attributesLine } from '../model/batch.ts';
 import { PeerError, type RowcastError } from '../model/errors.ts';
 import { type History, logIdOf } from '../model/history.ts';
 import type { Bounds, Page, Verdict } from '../model/page.ts';
@@ -593,7 +594,7 @@ export class PrimarySession {
       for (const { token, at, json } of attributes) {
         if (at > from) this.#transmit(now, lines.subarray(from, at));
         from = at;
-        this.#transmit(now, utf8(`ATTR ${stream} ${token} ${json}\n`));
+        this.#transmit(now, utf8(`${attributesLine(stream, token, json)}\n`));
       }
     }
     this.#transmit(now, from === 0 ? lines : lines.subarray(from));

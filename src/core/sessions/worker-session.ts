@@ -260,7 +260,9 @@ export class WorkerSession {
   }
 
   #greet(eras: PrimaryEras | undefined): void {
-    this.#state = { kind: 'established', dialect: eras === undefined ? 'seed' : 'rowcast/2' };
+    const dialect = eras === undefined ? 'seed' : 'rowcast/2';
+    this.#state = { kind: 'established', dialect };
+    this.#row.dialect = dialect;
     this.#outputs.push({ kind: 'greeted', eras });
   }
 

@@ -2,14 +2,19 @@ import { describe, expect, test } from 'vitest';
 import { PeerError, UsageError } from '../model/errors.ts';
 import { decodeCommand, encodeCommand } from './codec.ts';
 import { RowDecoder } from './row-decoder.ts';
-import { type Command, type CommandName, type Side, senders } from './command.ts';
+import { type Command, type CommandName, type Dialect, rowcastOnly, type Side, senders } from './command.ts';
 import { decodeRow } from '../../../test/support/row-lines.ts';
 
 const VERSIONING =
   'The wire changed. Peers of other versions and real Synapse processes read these lines: keep them, or give the new form a new command or a new rowcast/<n> word in PING.';
 
-/** The wire, pinned: one line for each form of each command. Both directions hold. */
-const golden: readonly (readonly [line: string, command: Command])[] = [
+const HISTORY = '8f3c1d2e4b5a6978.1764281400.a1b2c3d4';
+const ORIGIN = '8f3c1d2e4b5a6978.0.00000000';
+
+type GoldenLine = readonly [line: string, command: Command];
+
+/** The lines that are the same in both dialects, pinned: one for each form of each command. Both directions hold. */
+const inBoth: readonly GoldenLine[] = [
   ['SERVER example.com', { name: 'SERVER', serverName: 'example.com' }],
   ['RDATA events 54 ["ev",{"a":1}]', { name: 'RDATA', stream: 'events', token: 54, row: ['ev', { a: 1 }] }],
   [
@@ -17,14 +22,13 @@ const golden: readonly (readonly [line: string, command: Command])[] = [
     { name: 'RDATA', stream: 'events', token: 'batch', row: 'zwölf Boxkämpfer' },
   ],
   ['RDATA caches 9007199254740991 null', { name: 'RDATA', stream: 'caches', token: 9007199254740991, row: null }],
-  ['POSITION events 0', { name: 'POSITION', stream: 'events', token: 0 }],
   ['ERROR Failed to keep up', { name: 'ERROR', text: 'Failed to keep up' }],
   ['PING 1490197665618 rowcast/1', { name: 'PING', data: '1490197665618 rowcast/1' }],
   ['NAME reader 1', { name: 'NAME', workerName: 'reader 1' }],
-  ['REPLICATE events 53', { name: 'REPLICATE', stream: 'events', from: 53 }],
-  ['REPLICATE events NOW', { name: 'REPLICATE', stream: 'events', from: 'NOW' }],
-  ['REPLICATE ALL NOW', { name: 'REPLICATE', stream: 'ALL', from: 'NOW' }],
-  ['REPLICATE ALL 7', { name: 'REPLICATE', stream: 'ALL', from: 7 }],
+  ['REPLICATE events 53', { name: 'REPLICATE', stream: 'events', from: 53, history: undefined }],
+  ['REPLICATE events NOW', { name: 'REPLICATE', stream: 'events', from: 'NOW', history: undefined }],
+  ['REPLICATE ALL NOW', { name: 'REPLICATE', stream: 'ALL', from: 'NOW', history: undefined }],
+  ['REPLICATE ALL 7', { name: 'REPLICATE', stream: 'ALL', from: 7, history: undefined }],
   [
     'USER_SYNC @a:b start 1490197665618',
     { name: 'USER_SYNC', userId: '@a:b', state: 'start', lastSyncMs: 1490197665618 },
@@ -53,20 +57,92 @@ const golden: readonly (readonly [line: string, command: Command])[] = [
   ['SYNC round 7', { name: 'SYNC', text: 'round 7' }],
 ];
 
-test('every command has a golden line', () => {
-  expect(new Set(golden.map(([, { name }]) => name))).toEqual(new Set(Object.keys(senders)));
+/** The lines that only a seed peer sends or gets. */
+const inSeed: readonly GoldenLine[] = [
+  ['POSITION events 0', { name: 'POSITION', stream: 'events', token: 0, history: undefined }],
+  ['POSITION $streams 7', { name: 'POSITION', stream: '$streams', token: 7, history: undefined }],
+];
+
+/** The lines that only a peer of rowcast/2 sends or gets. */
+const inRowcast: readonly GoldenLine[] = [
+  [`POSITION events 0 ${ORIGIN}`, { name: 'POSITION', stream: 'events', token: 0, history: ORIGIN }],
+  [`POSITION events 54 ${HISTORY}`, { name: 'POSITION', stream: 'events', token: 54, history: HISTORY }],
+  [`HISTORY events 53 ${HISTORY}`, { name: 'HISTORY', stream: 'events', after: 53, history: HISTORY }],
+  ['ERA 8f3c1d2e4b5a6978 1764281400.a1b2c3d4', { name: 'ERA', era: HISTORY }],
+  ['REFUSED events UNKNOWN_STREAM {}', { name: 'REFUSED', stream: 'events', code: 'UNKNOWN_STREAM', facts: {} }],
+  ['REFUSED events UNAVAILABLE {}', { name: 'REFUSED', stream: 'events', code: 'UNAVAILABLE', facts: {} }],
+  ['REFUSED events AHEAD {"latest":52}', { name: 'REFUSED', stream: 'events', code: 'AHEAD', facts: { latest: 52 } }],
+  [
+    'REFUSED events GAP {"earliest":40,"latest":52}',
+    { name: 'REFUSED', stream: 'events', code: 'GAP', facts: { earliest: 40, latest: 52 } },
+  ],
+  [
+    `REFUSED events RESET {"earliest":1,"latest":52,"history":"${HISTORY}","common":50,"deleted":false}`,
+    {
+      name: 'REFUSED',
+      stream: 'events',
+      code: 'RESET',
+      facts: { earliest: 1, latest: 52, history: HISTORY, common: 50, deleted: false },
+    },
+  ],
+  ['RELEASED events', { name: 'RELEASED', stream: 'events' }],
+  [
+    'ATTR events 54 {"traceparent":"00-4bf9-00f0-01","a b":[null]}',
+    { name: 'ATTR', stream: 'events', token: 54, attributes: { traceparent: '00-4bf9-00f0-01', 'a b': [null] } },
+  ],
+  ['ATTR events 54 {}', { name: 'ATTR', stream: 'events', token: 54, attributes: {} }],
+  [`REPLICATE events 53 ${HISTORY}`, { name: 'REPLICATE', stream: 'events', from: 53, history: HISTORY }],
+  [`REPLICATE START 0 ${ORIGIN}`, { name: 'REPLICATE', stream: 'START', from: 0, history: ORIGIN }],
+  ['REPLICATE events START', { name: 'REPLICATE', stream: 'events', from: 'START', history: undefined }],
+  ['REPLICATE $streams START', { name: 'REPLICATE', stream: '$streams', from: 'START', history: undefined }],
+  ['RELEASE events', { name: 'RELEASE', stream: 'events' }],
+  ['APPLIED events 54 53', { name: 'APPLIED', stream: 'events', applied: 54, saved: 53 }],
+  ['APPLIED events 54 0', { name: 'APPLIED', stream: 'events', applied: 54, saved: 0 }],
+  ['APPLIED events 0 NONE', { name: 'APPLIED', stream: 'events', applied: 0, saved: undefined }],
+];
+
+const dialects: readonly Dialect[] = ['seed', 'rowcast/2'];
+
+const golden: readonly (readonly [dialect: Dialect, line: string, command: Command])[] = [
+  ...dialects.flatMap((dialect) => inBoth.map((line) => [dialect, ...line] as const)),
+  ...inSeed.map((line) => ['seed', ...line] as const),
+  ...inRowcast.map((line) => ['rowcast/2', ...line] as const),
+];
+
+test('every command has a golden line in every dialect that has it', () => {
+  for (const dialect of dialects) {
+    const names = golden.filter(([of]) => of === dialect).map(([, , { name }]) => name);
+    const has = (name: CommandName): boolean => dialect === 'rowcast/2' || !rowcastOnly.has(name);
+    expect(new Set(names)).toEqual(new Set((Object.keys(senders) as CommandName[]).filter(has)));
+  }
 });
 
-test.each(golden)('the line %s is written and read as ever', (line, command) => {
+test.each(golden)('in %s the line %s is written and read as ever', (dialect, line, command) => {
   expect(encodeCommand(command), VERSIONING).toBe(line);
-  for (const side of senders[command.name]) expect(decodeCommand(line, side), VERSIONING).toEqual(command);
+  for (const side of senders[command.name])
+    expect(decodeCommand(line, side, dialect), VERSIONING).toStrictEqual(command);
+});
+
+test.each(inRowcast)('to a seed peer %s is what it was before rowcast/2: unknown, or malformed', (line, { name }) => {
+  const side = senders[name][0]!;
+  const place = line.slice(line.indexOf(' ', name.length + 1) + 1);
+  if (rowcastOnly.has(name))
+    expect(refusal(line, side, 'seed')).toMatchObject({
+      code: 'UNKNOWN_COMMAND',
+      message: `invalid command: ${name}`,
+    });
+  else
+    expect(refusal(line, side, 'seed')).toMatchObject({
+      code: 'INVALID_ARGUMENTS',
+      message: `failed to parse line for ${name}: expected a token (0 to 2^53-1), not ${place}`,
+    });
 });
 
 const sides: readonly Side[] = ['primary', 'worker'];
 
-function refusal(line: string, from: Side = 'worker'): PeerError {
+function refusal(line: string, from: Side = 'worker', dialect: Dialect = 'seed'): PeerError {
   try {
-    decodeCommand(line, from);
+    decodeCommand(line, from, dialect);
   } catch (thrown) {
     if (thrown instanceof PeerError) return thrown;
     throw thrown;
@@ -75,10 +151,13 @@ function refusal(line: string, from: Side = 'worker'): PeerError {
 }
 
 describe('who may send what', () => {
-  test.each(golden)('%s is refused from a side that may not send it', (line, { name }) => {
+  test.each(golden)('in %s the line %s is refused from a side that may not send it', (dialect, line, { name }) => {
     for (const side of sides) {
       if (senders[name].includes(side)) continue;
-      expect(refusal(line, side)).toMatchObject({ code: 'UNKNOWN_COMMAND', message: `invalid command: ${name}` });
+      expect(refusal(line, side, dialect)).toMatchObject({
+        code: 'UNKNOWN_COMMAND',
+        message: `invalid command: ${name}`,
+      });
     }
   });
 
@@ -86,10 +165,11 @@ describe('who may send what', () => {
     'an unknown name is refused from both sides: %j',
     (line) => {
       for (const side of sides)
-        expect(refusal(line, side)).toMatchObject({
-          code: 'UNKNOWN_COMMAND',
-          message: `invalid command: ${line.split(' ')[0]}`,
-        });
+        for (const dialect of dialects)
+          expect(refusal(line, side, dialect)).toMatchObject({
+            code: 'UNKNOWN_COMMAND',
+            message: `invalid command: ${line.split(' ')[0]}`,
+          });
     },
   );
 });
@@ -102,54 +182,86 @@ describe('bare words', () => {
     ['NAME', { name: 'NAME', workerName: '' }],
     ['SYNC', { name: 'SYNC', text: '' }],
   ])('%s without arguments is read as having empty arguments', (line, command) => {
-    expect(decodeCommand(line, senders[line][0]!)).toEqual(command);
-    expect(decodeCommand(`${line} `, senders[line][0]!)).toEqual(command);
+    for (const dialect of dialects) {
+      expect(decodeCommand(line, senders[line][0]!, dialect)).toEqual(command);
+      expect(decodeCommand(`${line} `, senders[line][0]!, dialect)).toEqual(command);
+    }
   });
 
   test.each<CommandName>([
     'RDATA',
     'POSITION',
+    'HISTORY',
+    'ERA',
+    'REFUSED',
+    'RELEASED',
+    'ATTR',
     'REPLICATE',
+    'RELEASE',
+    'APPLIED',
     'USER_SYNC',
     'FEDERATION_ACK',
     'REMOVE_PUSHER',
     'INVALIDATE_CACHE',
     'USER_IP',
   ])('%s without the arguments it needs does not parse', (name) => {
-    const error = refusal(name, senders[name][0]);
-    expect(error.code).toBe('INVALID_ARGUMENTS');
-    expect(error.message).toMatch(new RegExp(`^failed to parse line for ${name}: expected `));
+    for (const dialect of dialects) {
+      if (dialect === 'seed' && rowcastOnly.has(name)) continue;
+      const error = refusal(name, senders[name][0], dialect);
+      expect(error.code).toBe('INVALID_ARGUMENTS');
+      expect(error.message).toMatch(new RegExp(`^failed to parse line for ${name}: expected `));
+    }
   });
 
   test.each(['SERVER', 'PING', 'NAME', 'ERROR', 'SYNC'] as const)(
     'the free text of %s is taken as it is, spaces and all',
     (name) => {
-      const command = decodeCommand(`${name}   a  b `, senders[name][0]!);
+      const command = decodeCommand(`${name}   a  b `, senders[name][0]!, 'rowcast/2');
       expect(Object.values(command)).toEqual([name, '  a  b ']);
     },
   );
 });
 
 describe('tokens', () => {
+  const negative = ['-1', '-0', '-53'];
+
+  /** The token of each line that has one. */
+  function tokensOf(text: string, dialect: Dialect): unknown[] {
+    const history = dialect === 'seed' ? '' : ` ${HISTORY}`;
+    return [
+      decodeCommand(`FEDERATION_ACK ${text}`, 'worker', dialect),
+      decodeCommand(`REPLICATE events ${text}`, 'worker', dialect),
+      decodeCommand(`RDATA events ${text} []`, 'primary', dialect),
+      decodeCommand(`POSITION events ${text}${history}`, 'primary', dialect),
+      ...(dialect === 'seed'
+        ? []
+        : [
+            decodeCommand(`HISTORY events ${text} ${HISTORY}`, 'primary', dialect),
+            decodeCommand(`ATTR events ${text} {}`, 'primary', dialect),
+            decodeCommand(`APPLIED events ${text} ${text}`, 'worker', dialect),
+          ]),
+    ].flatMap((command): unknown[] => {
+      if (command.name === 'REPLICATE') return [command.from];
+      if (command.name === 'HISTORY') return [command.after];
+      if (command.name === 'APPLIED') return [command.applied, command.saved];
+      return 'token' in command ? [command.token] : [];
+    });
+  }
+
   test.each([
     ['0', 0],
     ['9007199254740991', 9007199254740991],
-    ['-1', 0],
-    ['-0', 0],
-    ['-53', 0],
     ['007', 7],
-  ])('%s is %i', (text, token) => {
-    expect(decodeCommand(`FEDERATION_ACK ${text}`, 'worker')).toEqual({ name: 'FEDERATION_ACK', token });
-    expect(decodeCommand(`REPLICATE events ${text}`, 'worker')).toEqual({
-      name: 'REPLICATE',
-      stream: 'events',
-      from: token,
-    });
-    expect(decodeCommand(`RDATA events ${text} []`, 'primary')).toMatchObject({ token });
-    expect(decodeCommand(`POSITION events ${text}`, 'primary')).toMatchObject({ token });
+  ])('%s is %i in both dialects', (text, token) => {
+    expect(tokensOf(text, 'seed')).toEqual(Array.from({ length: 4 }, () => token));
+    expect(tokensOf(text, 'rowcast/2')).toEqual(Array.from({ length: 8 }, () => token));
   });
 
-  test.each([
+  test.each(negative)('%s is 0 from a seed peer', (text) => {
+    expect(tokensOf(text, 'seed')).toEqual([0, 0, 0, 0]);
+  });
+
+  const malformed = [
     '1.5',
     'abc',
     '1_0',
@@ -161,40 +273,148 @@ describe('tokens', () => {
     '0x10',
     '١',
     '--1',
-    '5 ',
     'Now',
     'BATCH',
+    'start',
     '',
-  ])('%j does not parse', (text) => {
+  ];
+
+  test.each([...malformed, '5 ', 'START'])('%j does not parse from a seed peer', (text) => {
     for (const line of [`FEDERATION_ACK ${text}`, `REPLICATE events ${text}`])
       expect(refusal(line).code).toBe('INVALID_ARGUMENTS');
     for (const line of [`RDATA events ${text} []`, `POSITION events ${text}`])
       expect(refusal(line, 'primary').code).toBe('INVALID_ARGUMENTS');
   });
 
+  test.each([...malformed, ...negative])('%j does not parse in rowcast/2', (text) => {
+    for (const line of [
+      `FEDERATION_ACK ${text}`,
+      `REPLICATE events ${text}`,
+      `REPLICATE events ${text} ${HISTORY}`,
+      `APPLIED events ${text} NONE`,
+      `APPLIED events 5 ${text}`,
+    ])
+      expect(refusal(line, 'worker', 'rowcast/2').code).toBe('INVALID_ARGUMENTS');
+    for (const line of [
+      `RDATA events ${text} []`,
+      `POSITION events ${text} ${HISTORY}`,
+      `HISTORY events ${text} ${HISTORY}`,
+      `ATTR events ${text} {}`,
+    ])
+      expect(refusal(line, 'primary', 'rowcast/2').code).toBe('INVALID_ARGUMENTS');
+  });
+
   test('NOW is accepted as now too, and in no other case', () => {
-    expect(decodeCommand('REPLICATE events now', 'worker')).toEqual({
-      name: 'REPLICATE',
-      stream: 'events',
-      from: 'NOW',
-    });
-    expect(decodeCommand('REPLICATE ALL now', 'worker')).toEqual({ name: 'REPLICATE', stream: 'ALL', from: 'NOW' });
+    for (const stream of ['events', 'ALL'])
+      for (const dialect of dialects)
+        expect(decodeCommand(`REPLICATE ${stream} now`, 'worker', dialect)).toMatchObject({ stream, from: 'NOW' });
     expect(refusal('REPLICATE events nOW').message).toBe(
       'failed to parse line for REPLICATE: expected a token (0 to 2^53-1), not nOW',
     );
   });
 });
 
+describe('histories', () => {
+  const malformed = [
+    '8f3c',
+    '8f3c1d2e4b5a6978',
+    '8f3c1d2e4b5a6978.1764281400',
+    '8f3c1d2e4b5a6978.1764281400.A1B2C3D4',
+    '8f3c1d2e4b5a6978.-1.a1b2c3d4',
+    '8f3c1d2e4b5a6978.01.a1b2c3d4',
+    '8f3c1d2e4b5a6978.9007199254740992.a1b2c3d4',
+    `${HISTORY}0`,
+    `${HISTORY} `,
+    ` ${HISTORY}`,
+    `${HISTORY} ${HISTORY}`,
+    'NONE',
+    '',
+  ];
+
+  test.each(malformed)('%j is none', (text) => {
+    expect(refusal(`REPLICATE events 5 ${text}`, 'worker', 'rowcast/2').code).toBe('INVALID_ARGUMENTS');
+    for (const line of [`POSITION events 5 ${text}`, `HISTORY events 5 ${text}`])
+      expect(refusal(line, 'primary', 'rowcast/2').code).toBe('INVALID_ARGUMENTS');
+  });
+
+  test.each([
+    HISTORY,
+    '8f3c1d2e4b5a6978  1764281400.a1b2c3d4',
+    '8f3c1d2e4b5a6978.1764281400 a1b2c3d4',
+    '8f3c1d2e4b5a6978 1764281400 a1b2c3d4',
+    '8f3c1d2e4b5a6978 1764281400.a1b2c3d4 ',
+    '8f3c 1764281400.a1b2c3d4',
+    '8f3c1d2e4b5a6978 a1b2c3d4',
+  ])('ERA %j does not parse', (text) => {
+    expect(refusal(`ERA ${text}`, 'primary', 'rowcast/2').code).toBe('INVALID_ARGUMENTS');
+  });
+
+  test('POSITION has one in rowcast/2, always', () => {
+    expect(refusal('POSITION events 5', 'primary', 'rowcast/2').message).toBe(
+      'failed to parse line for POSITION: expected <stream> <token> <history>, came events 5',
+    );
+  });
+
+  test.each(['events START', 'events NOW', 'events now', 'ALL 5', 'ALL START'])(
+    'REPLICATE %s has none: only the token of one stream does',
+    (text) => {
+      expect(refusal(`REPLICATE ${text} ${HISTORY}`, 'worker', 'rowcast/2').message).toBe(
+        'failed to parse line for REPLICATE: a history stands only behind the token of one stream',
+      );
+    },
+  );
+});
+
+describe('a refusal', () => {
+  test('with a code that is not known does not parse', () => {
+    for (const code of ['FORBIDDEN', 'gap', 'toString'])
+      expect(refusal(`REFUSED events ${code} {}`, 'primary', 'rowcast/2').message).toBe(
+        `failed to parse line for REFUSED: expected GAP, RESET, UNKNOWN_STREAM, AHEAD, UNAVAILABLE, not ${code}`,
+      );
+  });
+
+  test('may tell facts that are not known yet: they are left out', () => {
+    expect(
+      decodeCommand('REFUSED events GAP {"later":[1],"earliest":40,"__proto__":{"latest":1}}', 'primary', 'rowcast/2'),
+    ).toStrictEqual({ name: 'REFUSED', stream: 'events', code: 'GAP', facts: { earliest: 40 } });
+  });
+
+  test.each([
+    '{"earliest":"40"}',
+    '{"earliest":-1}',
+    '{"earliest":-0}',
+    '{"earliest":null}',
+    '{"latest":1.5}',
+    '{"latest":9007199254740992}',
+    '{"common":[1]}',
+    '{"history":"8f3c"}',
+    '{"history":5}',
+    '{"deleted":1}',
+    '{"deleted":null}',
+  ])('whose facts are not of their kind does not parse: %s', (json) => {
+    expect(refusal(`REFUSED events RESET ${json}`, 'primary', 'rowcast/2').message).toBe(
+      `failed to parse line for REFUSED: expected the facts of a refusal (tokens, a history, a boolean), not ${json}`,
+    );
+  });
+});
+
+test.each(['[]', 'null', '"a"', '5', 'true', '{', '', ' {}'])('%j is no JSON object', (json) => {
+  for (const line of [`ATTR events 5 ${json}`, `REFUSED events GAP ${json}`])
+    expect(refusal(line, 'primary', 'rowcast/2').code).toBe('INVALID_ARGUMENTS');
+});
+
 describe('stream names', () => {
   test('ALL is reserved and case sensitive', () => {
-    expect(decodeCommand('REPLICATE all NOW', 'worker')).toMatchObject({ stream: 'all' });
+    expect(decodeCommand('REPLICATE all NOW', 'worker', 'seed')).toMatchObject({ stream: 'all' });
     expect(refusal('RDATA ALL 1 []', 'primary').message).toMatch(/ALL is reserved/);
     expect(refusal('POSITION ALL 1', 'primary').message).toMatch(/ALL is reserved/);
+    for (const line of ['RELEASE ALL', 'APPLIED ALL 1 NONE'])
+      expect(refusal(line, 'worker', 'rowcast/2').message).toMatch(/ALL is reserved/);
   });
 
   test('a stream name has 1 to 255 bytes', () => {
     const longest = `${'é'.repeat(127)}x`;
-    expect(decodeCommand(`REPLICATE ${longest} 1`, 'worker')).toMatchObject({ stream: longest });
+    expect(decodeCommand(`REPLICATE ${longest} 1`, 'worker', 'seed')).toMatchObject({ stream: longest });
     expect(refusal(`REPLICATE ${longest}x 1`).message).toMatch(/over 255 bytes/);
   });
 
@@ -244,6 +464,38 @@ describe('arguments are split at single spaces', () => {
     expect(refusal(line, 'primary').code).toBe('INVALID_ARGUMENTS');
     if (line.startsWith('RDATA ')) expect(() => decodeRow(line, new RowDecoder())).toThrow(PeerError);
   });
+
+  test.each([
+    'RELEASE  events',
+    'RELEASE events ',
+    'RELEASE events 5',
+    'APPLIED  events 5 5',
+    'APPLIED events  5 5',
+    'APPLIED events 5  5',
+    'APPLIED events 5 5 ',
+    'APPLIED events 5',
+    'APPLIED events NONE 5',
+    'APPLIED events 5 none',
+    'REPLICATE events START ',
+    'REPLICATE events  START',
+  ])('nor in those of a worker of rowcast/2: %j', (line) => {
+    expect(refusal(line, 'worker', 'rowcast/2').code).toBe('INVALID_ARGUMENTS');
+  });
+
+  test.each([
+    'RELEASED  events',
+    'RELEASED events 5',
+    `HISTORY  events 5 ${HISTORY}`,
+    `HISTORY events  5 ${HISTORY}`,
+    'HISTORY events 5',
+    'REFUSED  events GAP {}',
+    'REFUSED events  GAP {}',
+    'REFUSED events GAP',
+    'ATTR events  5 {}',
+    'ATTR events 5',
+  ])('nor in those of a primary of rowcast/2: %j', (line) => {
+    expect(refusal(line, 'primary', 'rowcast/2').code).toBe('INVALID_ARGUMENTS');
+  });
 });
 
 describe('values', () => {
@@ -273,7 +525,7 @@ describe('values', () => {
   });
 
   test('a last sync of -0 is 0', () => {
-    const command = decodeCommand('USER_SYNC @a:b end -0', 'worker');
+    const command = decodeCommand('USER_SYNC @a:b end -0', 'worker', 'seed');
     expect(command.name === 'USER_SYNC' && Object.is(command.lastSyncMs, 0)).toBe(true);
   });
 
@@ -287,8 +539,8 @@ describe('values', () => {
 
   test('JSON may be nested deeply and have any keys', () => {
     const nested = `${'['.repeat(10_000)}${']'.repeat(10_000)}`;
-    expect(() => decodeCommand(`RDATA events 5 ${nested}`, 'primary')).not.toThrow();
-    const command = decodeCommand('RDATA events 5 {"__proto__":{"polluted":true}}', 'primary');
+    expect(() => decodeCommand(`RDATA events 5 ${nested}`, 'primary', 'seed')).not.toThrow();
+    const command = decodeCommand('RDATA events 5 {"__proto__":{"polluted":true}}', 'primary', 'seed');
     expect(command.name === 'RDATA' && Object.keys(command.row as object)).toEqual(['__proto__']);
     expect('polluted' in {}).toBe(false);
   });
@@ -358,6 +610,21 @@ describe('a command that does not fit on a line is refused when it is written', 
         lastSeenMs: Number.POSITIVE_INFINITY,
       },
     ],
+    ['a history that is none', { name: 'POSITION', stream: 'events', token: 1, history: '8f3c' }],
+    ['a history that is none', { name: 'HISTORY', stream: 'events', after: 1, history: '' }],
+    ['a history that is none', { name: 'ERA', era: '8f3c1d2e4b5a6978 1764281400.a1b2c3d4' }],
+    ['a history behind NOW', { name: 'REPLICATE', stream: 'events', from: 'NOW', history: HISTORY }],
+    ['a history behind START', { name: 'REPLICATE', stream: 'events', from: 'START', history: HISTORY }],
+    ['a history behind ALL', { name: 'REPLICATE', stream: 'ALL', from: 1, history: HISTORY }],
+    ['the reserved stream name', { name: 'RELEASE', stream: 'ALL' }],
+    ['a code that does not exist', { name: 'REFUSED', stream: 'events', code: 'FORBIDDEN', facts: {} }],
+    ['a fact that is none', { name: 'REFUSED', stream: 'events', code: 'GAP', facts: { earliest: -1 } }],
+    ['a fact that is none', { name: 'REFUSED', stream: 'events', code: 'RESET', facts: { history: '8f3c' } }],
+    ['attributes that are a list', { name: 'ATTR', stream: 'events', token: 1, attributes: [] }],
+    ['attributes that are written as text', { name: 'ATTR', stream: 'events', token: 1, attributes: new Date(0) }],
+    ['attributes that JSON cannot say', { name: 'ATTR', stream: 'events', token: 1, attributes: { a: 1n } }],
+    ['a token that is no integer', { name: 'APPLIED', stream: 'events', applied: 1.5, saved: 1 }],
+    ['a negative token', { name: 'APPLIED', stream: 'events', applied: 1, saved: -1 }],
     ['a name that does not exist', { name: 'TO\nDO' }],
   ])('%s: %o', (_why, command) => {
     let thrown: unknown;

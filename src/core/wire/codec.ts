@@ -1,15 +1,15 @@
 /** Lines to commands and back (docs/protocol.md, "Lines" and "Commands"). Knows no connection. */
 
 import { assertNever } from '../../base/assert.ts';
+import { utf8Length } from '../../base/bytes.ts';
 import { attributesLine, rowLine } from '../model/batch.ts';
 import { PeerError, quote, UsageError } from '../model/errors.ts';
-import { formatEra, formatHistory, type History, isLogId, parseEra, parseHistory } from '../model/history.ts';
+import { formatEra, type History, isLogId, parseHistory } from '../model/history.ts';
 import type { Token } from '../model/token.ts';
 import {
   type Command,
   type CommandName,
   type Dialect,
-  type RefusalFacts,
   refusalCodes,
   rowcastOnly,
   type Side,
@@ -48,7 +48,7 @@ import {
 /**
  * Reads one line, without its line end.
  * @param from the side that sent it
- * @param dialect what both sides speak: a seed peer has no more commands than the seed document names
+ * @param dialect what both sides speak; in the seed's dialect there are only the seed's commands
  * @throws PeerError UNKNOWN_COMMAND, INVALID_ARGUMENTS; its text is what ERROR answers
  */
 export function decodeCommand(line: string, from: Side, dialect: Dialect): Command {
@@ -65,7 +65,7 @@ export function decodeCommand(line: string, from: Side, dialect: Dialect): Comma
 
 /**
  * Writes one line, without its line end.
- * @throws UsageError INVALID_COMMAND when a value does not fit: decoding would not give the same command back
+ * @throws UsageError INVALID_COMMAND when a value does not fit: decoding would give another command
  */
 export function encodeCommand(command: Command): string {
   if (!Object.hasOwn(senders, command.name))
@@ -83,7 +83,7 @@ export function encodeCommand(command: Command): string {
  */
 export function encodeCommandWithin(maxLineBytes: number, command: Command): string {
   const line = encodeCommand(command);
-  if (Buffer.byteLength(line) > maxLineBytes) {
+  if (utf8Length(line) > maxLineBytes) {
     throw new UsageError('INVALID_COMMAND', `${command.name} makes a line over maxLineBytes ${maxLineBytes}`);
   }
   return line;
@@ -188,20 +188,24 @@ function readArguments(name: CommandName, text: string, dialect: Dialect): Comma
   }
 }
 
-function readReplicate(text: string, dialect: Dialect): Extract<Command, { name: 'REPLICATE' }> {
+type Replicate = Extract<Command, { name: 'REPLICATE' }>;
+
+const MISPLACED_HISTORY = 'a history stands only behind the token of one stream';
+
+function readReplicate(text: string, dialect: Dialect): Replicate {
   const hasHistory = dialect === 'rowcast/2' && text.split(' ', 3).length === 3;
   const [stream, from, history] = split(text, [
     'stream',
     dialect === 'seed' ? 'token|NOW' : 'token|START|NOW',
     ...(hasHistory ? ['history'] : []),
   ]);
-  const command = {
+  const command: Replicate = {
     name: 'REPLICATE',
     stream: stream === 'ALL' ? stream : readStream(stream!),
     from: readPlace(from!, dialect),
     history: history === undefined ? undefined : readHistory(history),
-  } as const;
-  if (hasHistory && !mayHaveHistory(command)) throw new Fault('a history stands behind the token of one stream only');
+  };
+  if (hasHistory && !mayHaveHistory(command)) throw new Fault(MISPLACED_HISTORY);
   return command;
 }
 
@@ -210,102 +214,109 @@ function readPlace(text: string, dialect: Dialect): Token | 'START' | 'NOW' {
   return text === 'START' && dialect === 'rowcast/2' ? text : readToken(text, dialect);
 }
 
-function mayHaveHistory({ stream, from }: Pick<Extract<Command, { name: 'REPLICATE' }>, 'stream' | 'from'>): boolean {
+function mayHaveHistory({ stream, from }: Replicate): boolean {
   return stream !== 'ALL' && typeof from === 'number';
 }
 
 /** On its own line the log id and the era of a history are two words. */
 function readEra(text: string): History {
-  const [logId, eraText] = split(text, ['log_id', 'number.random']);
-  const era = parseEra(eraText!);
-  if (!isLogId(logId!) || era === undefined)
-    throw new Fault(`expected a log id and an era (number.random), not ${quote(text)}`);
-  return formatHistory({ logId: logId!, ...era });
+  const [logId, numberAndRandom] = split(text, ['log_id', 'number.random']);
+  if (!isLogId(logId!)) throw new Fault(`expected a log id (16 hex digits), not ${quote(logId!)}`);
+  return readHistory(`${logId!}.${numberAndRandom!}`);
 }
 
 function writeLine(command: Command): string {
+  const { name } = command;
   switch (command.name) {
     case 'SERVER':
-      return `SERVER ${free(command.name, command.serverName)}`;
+      return words(name, free(name, command.serverName));
     case 'RDATA':
       return rowLine(
-        writeStream(command.name, command.stream),
-        command.token === 'batch' ? 'batch' : writeToken(command.name, command.token),
-        writeJson(command.name, command.row),
+        writeStream(name, command.stream),
+        command.token === 'batch' ? 'batch' : writeToken(name, command.token),
+        writeJson(name, command.row),
       );
     case 'POSITION':
-      return `POSITION ${writeStream(command.name, command.stream)} ${writeToken(command.name, command.token)}${writeLastHistory(command)}`;
+      return words(name, writeStream(name, command.stream), writeToken(name, command.token), ...onHistory(command));
     case 'HISTORY':
-      return `HISTORY ${writeStream(command.name, command.stream)} ${writeToken(command.name, command.after)} ${writeHistory(command.name, command.history)}`;
-    case 'ERA':
-      return `ERA ${writeEra(command.era)}`;
-    case 'REFUSED':
-      return `REFUSED ${writeStream(command.name, command.stream)} ${oneOf(command.name, command.code, refusalCodes)} ${writeRefusalFacts(command.facts)}`;
+      return words(
+        name,
+        writeStream(name, command.stream),
+        writeToken(name, command.after),
+        writeHistory(name, command.history),
+      );
+    case 'ERA': {
+      const { logId, ...era } = parseHistory(writeHistory(name, command.era))!;
+      return words(name, logId, formatEra(era));
+    }
+    case 'REFUSED': {
+      const facts = refusalFactsOf(command.facts);
+      if (facts === undefined) throw refuse(name, 'its facts are tokens, a history and a boolean');
+      const code = oneOf(name, command.code, refusalCodes);
+      return words(name, writeStream(name, command.stream), code, writeJson(name, facts));
+    }
     case 'RELEASED':
     case 'RELEASE':
-      return `${command.name} ${writeStream(command.name, command.stream)}`;
+      return words(name, writeStream(name, command.stream));
     case 'ATTR':
       return attributesLine(
-        writeStream(command.name, command.stream),
-        writeToken(command.name, command.token),
-        writeJsonObject(command.name, command.attributes),
+        writeStream(name, command.stream),
+        writeToken(name, command.token),
+        writeJsonObject(name, command.attributes),
       );
     case 'ERROR':
     case 'SYNC':
-      return `${command.name} ${free(command.name, command.text)}`;
+      return words(name, free(name, command.text));
     case 'PING':
-      return `PING ${free(command.name, command.data)}`;
+      return words(name, free(name, command.data));
     case 'NAME':
-      return `NAME ${free(command.name, command.workerName)}`;
-    case 'REPLICATE':
-      return writeReplicate(command);
+      return words(name, free(name, command.workerName));
+    case 'REPLICATE': {
+      const { stream, from } = command;
+      if (command.history !== undefined && !mayHaveHistory(command)) throw refuse(name, MISPLACED_HISTORY);
+      return words(
+        name,
+        stream === 'ALL' ? stream : writeStream(name, stream),
+        from === 'NOW' || from === 'START' ? from : writeToken(name, from),
+        ...onHistory(command),
+      );
+    }
     case 'APPLIED':
-      return `APPLIED ${writeStream(command.name, command.stream)} ${writeToken(command.name, command.applied)} ${command.saved === undefined ? 'NONE' : writeToken(command.name, command.saved)}`;
+      return words(
+        name,
+        writeStream(name, command.stream),
+        writeToken(name, command.applied),
+        command.saved === undefined ? 'NONE' : writeToken(name, command.saved),
+      );
     case 'USER_SYNC':
-      return `USER_SYNC ${word(command.name, command.userId)} ${oneOf(command.name, command.state, ['start', 'end'])} ${writeInteger(command.name, command.lastSyncMs)}`;
+      return words(
+        name,
+        word(name, command.userId),
+        oneOf(name, command.state, ['start', 'end']),
+        writeInteger(name, command.lastSyncMs),
+      );
     case 'FEDERATION_ACK':
-      return `FEDERATION_ACK ${writeToken(command.name, command.token)}`;
+      return words(name, writeToken(name, command.token));
     case 'REMOVE_PUSHER':
-      return `REMOVE_PUSHER ${word(command.name, command.appId)} ${word(command.name, command.pushKey)} ${last(command.name, command.userId)}`;
+      return words(name, word(name, command.appId), word(name, command.pushKey), last(name, command.userId));
     case 'INVALIDATE_CACHE':
-      if (command.keys !== null && !Array.isArray(command.keys)) throw refuse(command.name, 'keys are a list or null');
-      return `INVALIDATE_CACHE ${word(command.name, command.cacheName)} ${writeJson(command.name, command.keys)}`;
+      if (command.keys !== null && !Array.isArray(command.keys)) throw refuse(name, 'keys are a list or null');
+      return words(name, word(name, command.cacheName), writeJson(name, command.keys));
     case 'USER_IP': {
       const { accessToken, ip, userAgent, deviceId, lastSeenMs } = command;
-      return `USER_IP ${word(command.name, command.userId)} ${writeJson(command.name, [accessToken, ip, userAgent, deviceId, writeInteger(command.name, lastSeenMs)])}`;
+      const fields = [accessToken, ip, userAgent, deviceId, writeInteger(name, lastSeenMs)];
+      return words(name, word(name, command.userId), writeJson(name, fields));
     }
     default:
       return assertNever(command);
   }
 }
 
-function writeReplicate(command: Extract<Command, { name: 'REPLICATE' }>): string {
-  const { name, stream, from, history } = command;
-  if (history !== undefined && !mayHaveHistory(command))
-    throw refuse(name, 'a history stands behind the token of one stream only');
-  const place = from === 'NOW' || from === 'START' ? from : writeToken(name, from);
-  return `REPLICATE ${stream === 'ALL' ? 'ALL' : writeStream(name, stream)} ${place}${writeLastHistory(command)}`;
+function words(...texts: readonly (string | number)[]): string {
+  return texts.join(' ');
 }
 
-/** The last argument, which a seed peer does not have. */
-function writeLastHistory({
-  name,
-  history,
-}: {
-  readonly name: CommandName;
-  readonly history: History | undefined;
-}): string {
-  return history === undefined ? '' : ` ${writeHistory(name, history)}`;
-}
-
-function writeEra(history: History): string {
-  const { logId, ...era } = parseHistory(writeHistory('ERA', history))!;
-  return `${logId} ${formatEra(era)}`;
-}
-
-/** Facts that are not known are left out: the other side would not read them. */
-function writeRefusalFacts(facts: RefusalFacts): string {
-  const known = refusalFactsOf(facts);
-  if (known === undefined) throw refuse('REFUSED', 'its facts are tokens, a history and a boolean');
-  return writeJson('REFUSED', known);
+/** The last argument of lines to a peer that speaks rowcast/2; none to others. */
+function onHistory({ name, history }: Extract<Command, { name: 'POSITION' | 'REPLICATE' }>): History[] {
+  return history === undefined ? [] : [writeHistory(name, history)];
 }

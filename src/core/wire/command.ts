@@ -9,8 +9,15 @@ import type { Token } from '../model/token.ts';
 export type Dialect = 'seed' | 'rowcast/2';
 
 /** Why a stream is not, or no longer, replicated. */
-export const refusalCodes = Object.freeze(['GAP', 'RESET', 'UNKNOWN_STREAM', 'AHEAD', 'UNAVAILABLE'] as const);
-export type RefusalCode = (typeof refusalCodes)[number];
+export type RefusalCode = 'GAP' | 'RESET' | 'UNKNOWN_STREAM' | 'AHEAD' | 'UNAVAILABLE';
+
+export const refusalCodes: readonly RefusalCode[] = Object.freeze([
+  'GAP',
+  'RESET',
+  'UNKNOWN_STREAM',
+  'AHEAD',
+  'UNAVAILABLE',
+]);
 
 /** What REFUSED tells beside its code: for the application and for relays; a worker goes on without it. */
 export interface RefusalFacts {

@@ -1,7 +1,7 @@
-/** Lines cut from chunks of bytes that end anywhere (docs/protocol.md, "Lines"). Knows no command. */
+/** Cuts lines from chunks of bytes that end anywhere (docs/protocol.md, "Lines"). Knows no command. */
 
+import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { PartialLine } from '../../base/partial-line.ts';
-import { LONGEST_UTF8_BYTES_PER_UNIT } from '../model/batch.ts';
 import { PeerError } from '../model/errors.ts';
 
 const LF = 0x0a;
@@ -20,7 +20,7 @@ export class LineCutter {
   #next = 0;
   /** What ends the input after the lines in #blocks; nothing is taken in any more. */
   #fault: PeerError | undefined;
-  /** The present line stands in `text` from `start` to `end`: whoever reads it there makes no string of it. */
+  /** The present line stands in `text` from `start` to `end`, so that it can be read without a copy. */
   text = '';
   start = 0;
   end = 0;
@@ -34,7 +34,8 @@ export class LineCutter {
   push(chunk: Uint8Array): void {
     if (this.#fault !== undefined) return;
     const end = chunk.lastIndexOf(LF) + 1;
-    // Only the line that was cut is put together: to copy the whole chunk for it would cost more than to cut all its lines.
+    // Only the line that was cut is put together. Copying the whole chunk for it would cost more than
+    // cutting all its lines.
     const start = end === 0 || this.#carry.isEmpty ? 0 : chunk.indexOf(LF) + 1;
     if (start > 0) this.#decode(this.#carry.takeWith(chunk.subarray(0, start)));
     if (end > start && this.#fault === undefined) this.#decode(chunk.subarray(start, end));
@@ -42,8 +43,8 @@ export class LineCutter {
   }
 
   /**
-   * Goes to the next line, without its line end; blank ones are left out. False when no whole line is there.
-   * @throws PeerError INVALID_UTF8, LINE_TOO_LONG, in the place of the line that is at fault
+   * Goes to the next line that is not blank, without its line end. False when no whole line is there.
+   * @throws PeerError INVALID_UTF8, LINE_TOO_LONG, in the place of the bad line
    */
   advance(): boolean {
     do {
@@ -59,7 +60,7 @@ export class LineCutter {
     return true;
   }
 
-  /** The next line as a string of its own; undefined where `advance` says false, and throws what it throws. */
+  /** The next line as a string; undefined where `advance` returns false. Throws what `advance` throws. */
   next(): string | undefined {
     return this.advance() ? this.text.slice(this.start, this.end) : undefined;
   }
@@ -78,7 +79,7 @@ export class LineCutter {
   }
 
   #checkLength(): void {
-    if (Buffer.byteLength(this.text.slice(this.start, this.end)) <= this.#maxLineBytes) return;
+    if (utf8Length(this.text.slice(this.start, this.end)) <= this.#maxLineBytes) return;
     this.#blocks = [];
     this.text = '';
     this.#next = 0;

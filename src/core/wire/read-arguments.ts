@@ -13,7 +13,7 @@ import {
   refusalCodes,
 } from './command.ts';
 
-/** Why arguments do not parse. Whoever reads the line makes a PeerError of it. */
+/** Why arguments do not parse. The reader of the line makes a PeerError of it (asPeerError). */
 export class Fault extends Error {}
 
 export function asPeerError(name: CommandName, thrown: unknown): unknown {
@@ -22,7 +22,10 @@ export function asPeerError(name: CommandName, thrown: unknown): unknown {
     : thrown;
 }
 
-/** Splits at single spaces. The last argument takes the rest. None is empty: that is a leading, doubled or missing space. */
+/**
+ * Splits at single spaces; the last argument takes the rest. An empty argument is refused: it is a leading,
+ * doubled or missing space.
+ */
 export function split(text: string, names: readonly string[]): string[] {
   const values: string[] = [];
   let at = 0;
@@ -79,7 +82,7 @@ export function readJsonObject(text: string): object {
 }
 
 export function readJsonAt(line: string, start: number, end: number): unknown {
-  // JSON allows leading space, the protocol does not: it is a doubled space (docs/protocol.md, "Commands").
+  // JSON allows a leading space, but here it is a doubled space (docs/protocol.md, "Commands").
   if (line.charCodeAt(start) === SPACE) throw new Fault('expected one space before the JSON');
   const text = line.slice(start, end);
   try {
@@ -116,7 +119,10 @@ export function readRefusalFacts(json: string): RefusalFacts {
   return facts;
 }
 
-/** The members that are known: others are left to later versions. Undefined where one of them is not of its kind. */
+/**
+ * The members that are known; the others are left to later versions. Undefined where a known member has
+ * another type.
+ */
 export function refusalFactsOf(value: object): RefusalFacts | undefined {
   const { earliest, latest, history, common, deleted } = value as Record<string, unknown>;
   const areTokens = [earliest, latest, common].every((token) => token === undefined || isToken(token));

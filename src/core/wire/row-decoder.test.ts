@@ -44,6 +44,16 @@ describe('row lines', () => {
     }
   });
 
+  test('in rowcast/2 a token is not negative, whatever was read before', () => {
+    const decoder = new RowDecoder();
+    decodeRow('RDATA events -5 []', decoder);
+    decoder.dialect = 'rowcast/2';
+    expect(() => decodeRow('RDATA events -5 []', decoder)).toThrow(/^failed to parse line for RDATA: expected a token/);
+    decodeRow('RDATA events 9007199254740991 []', decoder);
+    expect(decoder.token).toBe(Number.MAX_SAFE_INTEGER);
+    expect(() => decodeRow('RDATA events -5 []', new RowDecoder('rowcast/2'))).toThrow(PeerError);
+  });
+
   test.each([
     'RDATA events',
     'RDATA events ',

@@ -1,4 +1,4 @@
-/** Reads RDATA lines (docs/protocol.md, "Commands"): nearly everything that a worker gets. */
+/** Reads RDATA lines (docs/protocol.md, "Commands"), nearly all that a worker receives. */
 
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
@@ -9,12 +9,12 @@ export const RDATA = 'RDATA ';
 const BATCH = codesOf('batch ');
 const SPACE = 0x20;
 const DIGIT_0 = 0x30;
-/** So many digits are a safe integer whatever they are. */
+/** Any number of so many digits is a safe integer. */
 const SAFE_DIGITS = 15;
 
 /**
- * Reads RDATA lines where they stand in a longer text, one after the other: the row's JSON is the only string made of a line, and the
- * decoder is what is reused from line to line.
+ * Reads RDATA lines where they stand in a longer text, one after the other. The row's JSON is the only string
+ * that is made of a line, and the decoder is reused from line to line.
  */
 export class RowDecoder {
   /** Of the row that was read last. */
@@ -22,9 +22,12 @@ export class RowDecoder {
   /** Undefined where the line says `batch`. */
   token: Token | undefined;
   row: unknown;
-  /** Of the peer; known when both have greeted. A row's token has the same text in each, unless it is negative. */
+  /** Set it when both sides have greeted. The dialects differ only in what a negative token means. */
   dialect: Dialect;
-  /** The characters of `RDATA <stream> `: nearly always the next row is of the same stream, whose name is then neither copied nor checked again. */
+  /**
+   * The characters of `RDATA <stream> `. The next row is nearly always of the same stream, and then the name is
+   * neither copied nor checked again.
+   */
   #head = new Uint16Array();
 
   constructor(dialect: Dialect = 'seed') {
@@ -78,7 +81,7 @@ export class RowDecoder {
       this.token = undefined;
       return at + BATCH.length;
     }
-    // Whatever else it is: negative, very large, or wrong.
+    // Anything else: negative, very large, or wrong.
     tokenEnd = indexOfSpace(text, at, end);
     if (tokenEnd === end) throw new Fault('expected <stream> <token|batch> <row_json>');
     this.token = readToken(text.slice(at, tokenEnd), this.dialect);

@@ -1,4 +1,4 @@
-/** Arguments of commands, written as text (docs/protocol.md, "Commands"). What does not fit on a line is refused. */
+/** Arguments of commands, written as text (docs/protocol.md, "Commands"). Refuses what does not fit on a line. */
 
 import { messageOf, quote, UsageError } from '../model/errors.ts';
 import { type History, parseHistory } from '../model/history.ts';
@@ -51,7 +51,7 @@ export function writeHistory(name: CommandName, value: History): History {
   return value;
 }
 
-/** Arrays, and what JSON does not write as an object (a Date, a null), are none. */
+/** Refuses arrays, and objects that JSON writes as something else (a Date). */
 export function writeJsonObject(name: CommandName, value: object): string {
   const json = writeJson(name, value);
   if (!json.startsWith('{')) throw refuse(name, `it is not written as a JSON object: ${quote(json)}`);

@@ -1,0 +1,21 @@
+/** A machine's table of transitions as ARCHITECTURE.md draws it: for each state, which inputs lead where. */
+
+type Table = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+/** Leaves out what is a fault of the peer's, and what never happens. */
+export function drawTransitions(table: Table): string {
+  const width = Math.max(...Object.keys(table).map((state) => state.length));
+  const lines: string[] = [];
+  for (const [state, row] of Object.entries(table)) {
+    const inputs = new Map<string, string[]>();
+    for (const [input, next] of Object.entries(row)) {
+      if (next !== 'fault' && next !== 'never') inputs.set(next, [...(inputs.get(next) ?? []), input]);
+    }
+    let name = state;
+    for (const [next, leading] of inputs) {
+      lines.push(`${name.padEnd(width)} ── ${leading.join(', ')} ──▶ ${next}`);
+      name = '';
+    }
+  }
+  return lines.join('\n');
+}
