@@ -12,6 +12,7 @@ import { append, type AppendOptions } from './append.ts';
 import { defaults } from './defaults.ts';
 import { doctor, type DoctorOptions } from './doctor.ts';
 import { follow, type FollowOptions } from './follow.ts';
+import { newHistory } from './new-history.ts';
 import { send, type SendOptions } from './send.ts';
 import { serve, type ServeOptions } from './serve.ts';
 import { status, type StatusOptions } from './status.ts';
@@ -198,6 +199,17 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .option('--name <name>', 'what the primary calls this worker', 'rowcast-doctor')
     .addHelpText('after', examples('doctor', 'doctor --connect 127.0.0.1:9092 --server example.com'))
     .action(async (options: DoctorOptions) => onEnd(await doctor(options, terminal)));
+
+  program
+    .command('log')
+    .description('Tend the file of a log.')
+    .command('new-history')
+    .description(
+      'Make a copy of a log another log: positions that workers have of the old one are reset here. Prints its new id.',
+    )
+    .argument('<file>', 'the file, which no process has open')
+    .addHelpText('after', examples('log new-history copy.db'))
+    .action(async (file: string) => onEnd(await newHistory(file, terminal)));
 
   return program.addHelpText(
     'after',

@@ -54,6 +54,39 @@ export function damaged(path: string, what: string): LogError {
   return new LogError('LOG_DAMAGED', `cannot read ${path}: ${advice.LOG_DAMAGED} (${what})`);
 }
 
+export function locked(path: string): LogError {
+  return new LogError('LOG_LOCKED', `cannot open ${path}: ${advice.LOG_LOCKED}`);
+}
+
+export function fenced(path: string, what: string): LogError {
+  return new LogError('LOG_FENCED', `cannot go on with ${path}: ${advice.LOG_FENCED} (${what})`);
+}
+
+/** A COMMIT that failed while it was written or synchronised: a crash now may or may not bring its rows back. */
+export function outcomeUnknown(path: string, cause: unknown): LogError {
+  return logError('LOG_OUTCOME_UNKNOWN', `cannot append to ${path}: ${advice.LOG_OUTCOME_UNKNOWN}`, cause);
+}
+
+export function walFull(path: string, walBytes: number): LogError {
+  const held = `its WAL has ${walBytes} bytes, which is its bound, since a reader holds an old snapshot`;
+  return new LogError(
+    'LOG_FULL',
+    `cannot append to ${path}: ${held}: end that reader (a shell, a backup), or raise maxWalBytes`,
+  );
+}
+
+/** Whether what SQLite said is about what stands in the file, and not about the disk, the locks or a statement. */
+export function isDamage(cause: unknown): boolean {
+  if (cause instanceof LogError) return cause.code === 'LOG_DAMAGED';
+  return damageCodes.some((prefix) => codeOf(cause).startsWith(prefix));
+}
+
+const damageCodes = ['SQLITE_CORRUPT', 'SQLITE_NOTADB', 'SQLITE_IOERR_SHORT_READ', 'SQLITE_CONSTRAINT_PRIMARYKEY'];
+
+export function isInputOutputError(cause: unknown): boolean {
+  return codeOf(cause).startsWith('SQLITE_IOERR');
+}
+
 function logErrorCode(said: string): LogErrorCode {
   return codesOfCauses.find(([prefix]) => said.startsWith(prefix))?.[1] ?? 'LOG_UNAVAILABLE';
 }

@@ -1,14 +1,18 @@
 /** Opens the file of an sqlite log: makes it when it is new, recognises it when it is ours, and holds it against other writers. */
 
-import { existsSync, mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync } from 'node:fs';
 
 import Database from 'better-sqlite3';
 
 import type { Millis } from '../base/clock.ts';
 import { LogError } from '../core/model/errors.ts';
-import { isLogId } from '../core/model/history.ts';
-import { damaged } from './sqlite-errors.ts';
+import { type Era, formatEra, isLogId, parseEra } from '../core/model/history.ts';
+import { parseMark, type TimeMark } from './log-time.ts';
+import { damaged, fenced, isInputOutputError, outcomeUnknown } from './sqlite-errors.ts';
+import { FileGuard } from './sqlite-guard.ts';
+import { type Lock, lockFile } from './sqlite-lock.ts';
+import { fileIdentity, makeFile, realPathOf } from './sqlite-place.ts';
+import { WalKeeper } from './sqlite-wal.ts';
 
 /** `Rowc`: how `file` and we recognise a Rowcast log among SQLite databases. */
 const APPLICATION_ID = 0x526f7763;
@@ -19,9 +23,6 @@ const FORMAT_VERSION = 3;
 const BUSY_TIMEOUT_MS: Millis = 250;
 /** Measured with commits of one row and of thousands, and with reads: 4 KiB is best for the first, 16 KiB for the others, and this is near both. */
 const PAGE_BYTES = 8 * 1024;
-/** What the WAL may grow to before it is moved into the database: the longest pause that a commit makes. */
-const CHECKPOINT_BYTES = 2 * 1024 * 1024;
-
 const TABLES = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE streams (
@@ -38,80 +39,241 @@ export type Synchronous = 'full' | 'normal';
 export interface FileOptions {
   readonly path: string;
   readonly synchronous: Synchronous;
-  readonly maxPages: number | undefined;
-  /** The identity of the history, should the file be new. */
-  readonly newId: () => string;
-}
-
-export interface LogFile {
-  readonly database: Database.Database;
-  readonly id: string;
-  /** Moves what is in the WAL into the database, closes it, and lets other writers in. */
-  close(): void;
-  /** Closes it as it is: for a file in which something is wrong. */
-  release(): void;
-}
-
-/** @throws Errors of SQLite and the system as they are; the caller names them. */
-export function openLogFile(options: FileOptions): LogFile {
-  makeDirectory(dirname(options.path));
-  const lock = lockFile(options.path);
-  let database: Database.Database | undefined;
-  try {
-    database = new Database(options.path, { timeout: BUSY_TIMEOUT_MS });
-    const id = prepareDatabase(database, options);
-    return logFile(database, lock, id);
-  } catch (error) {
-    database?.close();
-    lock.close();
-    throw error;
-  }
-}
-
-/** Not mkdir's own `recursive`: in Node 20 it never returns where a directory exists and yet nothing can be made in it (`/proc`, a link to nowhere). */
-function makeDirectory(directory: string): void {
-  if (existsSync(directory)) return;
-  const parent = dirname(directory);
-  if (parent !== directory) makeDirectory(parent);
-  mkdirSync(directory);
+  readonly maxWalBytes?: number;
+  readonly maxPages?: number | undefined;
+  /** The identity of the log, should the file be new. */
+  readonly newId?: () => string;
+  /** A file that is not there, or is empty, is refused. */
+  readonly mustExist?: boolean;
 }
 
 /**
- * A lock on a file of its own: readers of the database are not shut out, and the system lifts it however the process ends.
- * Nobody may open this file other than through SQLite: closing any descriptor of it would lift the lock.
+ * Opens and locks the file.
+ * @throws Errors of SQLite and the system as they are; the caller names them.
  */
-function lockFile(path: string): Database.Database {
-  const lock = new Database(`${path}.lock`, { timeout: 0 });
+export async function openLogFile(options: FileOptions): Promise<LogFile> {
+  if (options.mustExist === true && !existsSync(options.path))
+    throw new LogError('LOG_UNAVAILABLE', `cannot open ${options.path}: there is no such file`);
+  const path = realPathOf(options.path);
+  makeFile(path);
+  const lock = await lockFile(path);
+  let database: Database.Database | undefined;
   try {
-    // Nothing is ever written to it, so nothing need be rolled back from a file after a crash.
-    lock.pragma('journal_mode = MEMORY');
-    lock.exec('BEGIN EXCLUSIVE');
-    return lock;
+    const identity = fileIdentity(path);
+    database = new Database(path, { timeout: BUSY_TIMEOUT_MS, fileMustExist: true });
+    const id = prepareDatabase(database, options);
+    if (fileIdentity(path) !== identity) throw fenced(options.path, 'it was replaced while it was opened');
+    return new LogFile({ database, lock, path, id, options });
   } catch (error) {
-    lock.close();
+    database?.close();
+    lock.release();
     throw error;
   }
 }
 
-function logFile(database: Database.Database, lock: Database.Database, id: string): LogFile {
-  const release = (): void => {
-    database.close();
-    lock.close();
-  };
-  const close = (): void => {
-    try {
-      // Closing moves the WAL only when no reader has the file open; this moves what can be moved in any case.
-      database.pragma('wal_checkpoint(PASSIVE)');
-    } finally {
-      release();
-    }
-  };
-  return { database, id, close, release };
+interface LogFileParts {
+  readonly database: Database.Database;
+  readonly lock: Lock;
+  /** Behind all links. */
+  readonly path: string;
+  readonly id: string;
+  readonly options: FileOptions;
 }
 
-function prepareDatabase(database: Database.Database, { path, synchronous, maxPages, newId }: FileOptions): string {
+interface Meta {
+  readonly read: Database.Statement<[string], string>;
+  readonly write: Database.Statement<[string, string]>;
+}
+
+/** The open file: its transactions, which end for good when it is no longer ours, and its end. */
+export class LogFile {
+  readonly database: Database.Database;
+  readonly id: string;
+  /** As the person gave it, for messages. */
+  readonly #givenPath: string;
+  readonly #path: string;
+  readonly #lock: Lock;
+  readonly #meta: Meta;
+  readonly #begin: Database.Statement;
+  readonly #commit: Database.Statement;
+  readonly #rollback: Database.Statement;
+  readonly #wal: WalKeeper;
+  #guard: FileGuard | undefined;
+  #era = '';
+  #isForeign = false;
+
+  constructor({ database, lock, path, id, options }: LogFileParts) {
+    this.database = database;
+    this.id = id;
+    this.#givenPath = options.path;
+    this.#path = path;
+    this.#lock = lock;
+    this.#meta = {
+      read: database.prepare<[string], string>('SELECT value FROM meta WHERE name = ?').pluck(),
+      write: database.prepare(
+        'INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+      ),
+    };
+    this.#begin = database.prepare('BEGIN IMMEDIATE');
+    this.#commit = database.prepare('COMMIT');
+    this.#rollback = database.prepare('ROLLBACK');
+    this.#wal = new WalKeeper({ database, path, maxBytes: options.maxWalBytes ?? Infinity });
+  }
+
+  /** The WAL holds more than it should. */
+  get isWalHigh(): boolean {
+    return this.#wal.isHigh;
+  }
+
+  /** The size of the WAL where appends must be refused for it. */
+  get fullWalBytes(): number | undefined {
+    return this.#wal.fullBytes;
+  }
+
+  /** Begins an era, and with it does `work`, all or nothing of it. From here on the file is guarded. */
+  begin<T>(next: (newest: Era) => Era, work: (era: Era) => T): T {
+    let era: Era | undefined;
+    const result = this.#transact(() => {
+      const newest = parseEra(this.#meta.read.get('era') ?? '');
+      if (newest === undefined) throw damaged(this.#givenPath, 'it does not say which era is its newest');
+      era = next(newest);
+      this.#meta.write.run('era', formatEra(era));
+      return work(era);
+    });
+    this.#era = formatEra(era!);
+    // Now the era stands in the file itself, where `checkContent` looks for it.
+    this.database.pragma('wal_checkpoint(PASSIVE)');
+    this.#guard = new FileGuard(this.#path);
+    return result;
+  }
+
+  /**
+   * Does `work` in a transaction, if the file is still ours: a file that was moved takes commits into nowhere, and one
+   * that another process has opened since would get two rows for one token.
+   * @throws LogError LOG_FENCED, LOG_OUTCOME_UNKNOWN; what `work` throws; errors of SQLite
+   */
+  transact<T>(work: () => T): T {
+    this.checkPlace();
+    return this.#transact(() => {
+      this.#checkEra(this.#meta.read.get('era'));
+      return work();
+    });
+  }
+
+  /** @throws LogError LOG_FENCED: the path no longer leads to this file */
+  checkPlace(): void {
+    const fault = this.#guard?.fault();
+    if (fault !== undefined) throw fenced(this.#givenPath, fault);
+    this.#wal.handleSize(this.#guard?.walBytes ?? 0);
+  }
+
+  /**
+   * Looks past all that this process remembers of the file, should anyone have written to it. For now and then: it opens a
+   * connection. (A file that is written over keeps its inode, and our own pages of it stay in memory.)
+   * @throws LogError LOG_FENCED
+   */
+  checkContent(): void {
+    this.#checkEra(this.#meta.read.get('era'));
+    if (this.#guard?.wasWritten() !== true) return;
+    let found: { id: string | undefined; era: string | undefined } | undefined;
+    try {
+      found = this.#readAfresh();
+    } catch {
+      // It is no database any more, or none of ours.
+    }
+    // Through our own connection all was well: so this is no other writer, but other content under the same inode.
+    this.#isForeign = found?.id !== this.id || found.era !== this.#era;
+    if (this.#isForeign) throw fenced(this.#givenPath, 'its content was replaced');
+  }
+
+  /** Gives the log another id. */
+  rename(id: string): void {
+    this.#transact(() => this.#meta.write.run('log id', id));
+  }
+
+  readTimeMark(): TimeMark | undefined {
+    return parseMark(this.#meta.read.get('log time') ?? '');
+  }
+
+  /** Within a transaction. */
+  writeTimeMark(mark: TimeMark): void {
+    this.#meta.write.run('log time', JSON.stringify(mark));
+  }
+
+  /** Moves what is in the WAL into the database, closes it, and lets other writers in. */
+  async close(): Promise<void> {
+    await this.#wal.close();
+    try {
+      // Closing moves the WAL only when no reader has the file open; this moves what can be moved in any case.
+      if (!this.#isForeign) this.database.pragma('wal_checkpoint(PASSIVE)');
+    } finally {
+      this.release();
+    }
+  }
+
+  /** Closes it as it is: for a file in which something is wrong. */
+  release(): void {
+    // The last connection that closes moves the WAL into the file; one that only reads cannot, and keeps others from it.
+    const reader = this.#isForeign ? openReader(this.#path) : undefined;
+    this.database.close();
+    reader?.close();
+    this.#lock.release();
+  }
+
+  #transact<T>(work: () => T): T {
+    this.#begin.run();
+    let result: T;
+    try {
+      result = work();
+    } catch (error) {
+      this.#undo();
+      throw error;
+    }
+    try {
+      this.#commit.run();
+    } catch (error) {
+      this.#undo();
+      throw isInputOutputError(error) ? outcomeUnknown(this.#givenPath, error) : error;
+    }
+    return result;
+  }
+
+  /** SQLite has rolled back by itself after some errors. */
+  #undo(): void {
+    if (this.database.inTransaction) this.#rollback.run();
+  }
+
+  #checkEra(newest: string | undefined): void {
+    if (newest !== this.#era) throw fenced(this.#givenPath, `its newest era is ${newest ?? 'gone'}, not ${this.#era}`);
+  }
+
+  #readAfresh(): { id: string | undefined; era: string | undefined } {
+    const reader = new Database(this.#path, { readonly: true, timeout: 0 });
+    try {
+      const read = reader.prepare<[string], string>('SELECT value FROM meta WHERE name = ?').pluck();
+      return { id: read.get('log id'), era: read.get('era') };
+    } finally {
+      reader.close();
+    }
+  }
+}
+
+/** Undefined where it cannot be opened. */
+function openReader(path: string): Database.Database | undefined {
+  try {
+    const reader = new Database(path, { readonly: true, timeout: 0 });
+    reader.pragma('schema_version');
+    return reader;
+  } catch {
+    return undefined;
+  }
+}
+
+function prepareDatabase(database: Database.Database, options: FileOptions): string {
+  const { path, synchronous, maxPages, newId, mustExist } = options;
   // Nothing is written before it is known that the file is ours or empty.
   const isNew = recognise(database, path);
+  if (isNew && mustExist === true) throw damaged(path, 'it is empty');
   if (isNew) database.pragma(`page_size = ${PAGE_BYTES}`);
   const mode = database.pragma('journal_mode = WAL', { simple: true });
   if (mode !== 'wal') {
@@ -124,11 +286,8 @@ function prepareDatabase(database: Database.Database, { path, synchronous, maxPa
   // macOS: there fsync alone leaves the rows in the disk's own cache.
   database.pragma('fullfsync = ON');
   database.pragma('cell_size_check = ON');
-  // A file that someone else made may have other pages.
-  const pageBytes = database.pragma('page_size', { simple: true }) as number;
-  database.pragma(`wal_autocheckpoint = ${CHECKPOINT_BYTES / pageBytes}`);
   if (maxPages !== undefined) database.pragma(`max_page_count = ${maxPages}`);
-  if (isNew) createTables(database, newId());
+  if (isNew) createTables(database, newId?.() ?? '');
   const id = database.prepare<[], string>(`SELECT value FROM meta WHERE name = 'log id'`).pluck().get();
   if (id === undefined || !isLogId(id)) throw damaged(path, 'it has no log id');
   return id;

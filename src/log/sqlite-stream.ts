@@ -19,6 +19,12 @@ import { mayDropOldest } from './retention.ts';
 /** A stream that got its retention late sheds its surplus over several commits, so that none of them takes long. */
 const MAX_DROPS_PER_COMMIT = 1_000;
 
+/**
+ * What retention lets go is dropped by every so many commits of the stream, not by each: a drop rewrites three pages, as many
+ * as the append of a row. The first commit after an open drops too, so that a process that appends little drops as well.
+ */
+const COMMITS_PER_DROP = 16;
+
 /** How far a stream reaches, in memory. */
 export interface Extent {
   readonly bounds: Bounds;
@@ -90,7 +96,11 @@ export class SqliteStream {
   readonly isNew: boolean;
   /** As last committed: set by the caller, once what `append` or `trim` returned is durable. */
   extent: Extent;
+  /** What was found to be wrong with it: then it takes no append. Set by the caller. */
+  damage: LogError | undefined;
   #savedLatest: Token;
+  #newestLogMs: Millis = 0;
+  #commitsUntilDrop = 0;
   /** Of the last record that was read: neighbours have the same. */
   #lastHistory: History = '';
 
@@ -120,18 +130,31 @@ export class SqliteStream {
     }
     const { upTo: latest, history } = chunks[chunks.length - 1]!;
     bounds = { ...bounds, latest, history };
-    let drops = 0;
-    for (; drops < MAX_DROPS_PER_COMMIT; drops++) {
+    return this.#dropOldest({ bounds, rowsUpTo }, now);
+  }
+
+  #dropOldest(extent: Extent, now: Millis): Extent {
+    if (this.#commitsUntilDrop-- > 0) return extent;
+    this.#commitsUntilDrop = COMMITS_PER_DROP - 1;
+    const { bounds, rowsUpTo } = extent;
+    let last: Edge | undefined;
+    for (let drops = 0; drops < MAX_DROPS_PER_COMMIT; drops++) {
       const oldest = this.#oldestUnderRetention();
       if (oldest === undefined) break;
       const rows = rowsUpTo - oldest.rowsUpTo + oldest.rows;
       if (!mayDropOldest(this.#retain, { rows, oldest, now })) break;
       this.#statements.deleteUpTo.run(oldest.upTo);
-      const earliest = Math.max(bounds.earliest, oldest.upTo + 1);
-      bounds = { ...bounds, earliest, base: this.#historyOf(oldest.era) };
+      last = oldest;
+      if (drops === MAX_DROPS_PER_COMMIT - 1) this.#commitsUntilDrop = 0;
     }
-    const extent = { bounds, rowsUpTo };
-    return drops === 0 ? extent : this.#save(extent);
+    if (last === undefined) return extent;
+    const earliest = Math.max(bounds.earliest, last.upTo + 1);
+    return this.#save({ bounds: { ...bounds, earliest, base: this.#historyOf(last.era) }, rowsUpTo });
+  }
+
+  /** The log's time of its newest row when it was opened. */
+  get newestLogMs(): Millis {
+    return this.#newestLogMs;
   }
 
   /** Something was appended since the extent was saved. */
@@ -245,6 +268,7 @@ export class SqliteStream {
     const base = this.#historyOf(baseEra);
     if (newest === undefined) return { bounds: { earliest, latest, history: base, base }, rowsUpTo };
     const history = this.#historyOf(newest.era);
+    this.#newestLogMs = newest.logMs;
     return { bounds: { earliest, latest: newest.upTo, history, base }, rowsUpTo: newest.rowsUpTo };
   }
 }

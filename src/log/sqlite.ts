@@ -5,14 +5,12 @@
 
 import { resolve } from 'node:path';
 
-import type Database from 'better-sqlite3';
-
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
 import { checkAttributes } from '../core/model/attributes.ts';
 import { checkBatch } from '../core/model/batch.ts';
-import { LogError, UsageError } from '../core/model/errors.ts';
-import { type Era, formatEra, formatHistory, type History, LOG_ID_DIGITS, parseEra } from '../core/model/history.ts';
+import { type ErrorCode, LogError, UsageError } from '../core/model/errors.ts';
+import { formatHistory, type History, LOG_ID_DIGITS } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
@@ -22,7 +20,8 @@ import { pageOf, refuseGap } from './chunk-page.ts';
 import { madeRow, nextEra } from './era.ts';
 import { type Committed, encodeChunks, GroupCommit, type WaitingBatches, type WaitingStreams } from './group-commit.ts';
 import type { AppendOptions, Log, LogHealth, LogOptions, ReadOptions, SourceListener } from './log.ts';
-import { damaged, sqliteLogError } from './sqlite-errors.ts';
+import { type Boot, LogTime, resumedMs, systemBoot } from './log-time.ts';
+import { damaged, isDamage, sqliteLogError, walFull } from './sqlite-errors.ts';
 import { type FileOptions, type LogFile, openLogFile, type Synchronous } from './sqlite-file.ts';
 import { type Extent, SqliteStream } from './sqlite-stream.ts';
 import { logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
@@ -32,18 +31,36 @@ export interface SqliteLogOptions {
   readonly path: string;
   /** `full` (the default): an append survives a power cut. `normal`: it survives the end of the process, and a power cut may take the last ones. */
   readonly synchronous?: Synchronous;
+  /**
+   * The most bytes of the file `-wal`, which grows while a reader holds an old snapshot: beyond it appends are refused with
+   * LOG_FULL until that reader has left. Default 1 GiB, at least 16 MiB.
+   */
+  readonly maxWalBytes?: number;
   readonly clock?: Clock;
   readonly random?: Random;
+  /** The run of the machine: for tests. @internal */
+  readonly boot?: () => Boot | undefined;
   /** The most pages that the file may have: a full disk, for tests. @internal */
   readonly maxPages?: number;
 }
+
+const DEFAULT_MAX_WAL_BYTES = 1024 * 1024 * 1024;
+/** Below it a few commits of large batches would reach it without any reader. */
+const LEAST_MAX_WAL_BYTES = 16 * 1024 * 1024;
+
+/** How often a log that nobody appends to looks whether its file is still its own. */
+const FILE_CHECK_INTERVAL_MS: Millis = 1_000;
+/** A commit that takes longer is a slow one: a disk that answers as usual takes a hundredth of it. */
+const SLOW_COMMIT_MS: Millis = 500;
+/** How long a slow commit counts as lately. */
+const SLOW_FOR_MS: Millis = 60_000;
 
 /**
  * A log in an SQLite file, with one process at a time that has it open; others may read it with the sqlite3 shell.
  * @throws UsageError INVALID_OPTION
  */
 export function sqliteLog(options: SqliteLogOptions): Log {
-  const { path, synchronous = 'full' } = options;
+  const { path, synchronous = 'full', maxWalBytes = DEFAULT_MAX_WAL_BYTES } = options;
   if (path === '' || path === ':memory:')
     throw new UsageError('INVALID_OPTION', `an sqlite log has a file, not '${path}': use memoryLog() to keep nothing`);
   if (synchronous !== 'full' && synchronous !== 'normal') {
@@ -52,17 +69,22 @@ export function sqliteLog(options: SqliteLogOptions): Log {
       `synchronous of an sqlite log is 'full' or 'normal', not '${String(synchronous)}'`,
     );
   }
-  return new SqliteLog(options, synchronous);
+  if (!Number.isSafeInteger(maxWalBytes) || maxWalBytes < LEAST_MAX_WAL_BYTES) {
+    throw new UsageError(
+      'INVALID_OPTION',
+      `maxWalBytes of an sqlite log is an integer from ${LEAST_MAX_WAL_BYTES}, not ${maxWalBytes}`,
+    );
+  }
+  return new SqliteLog({ ...options, synchronous, maxWalBytes });
 }
 
 interface Opened extends LogOptions {
   readonly file: LogFile;
   readonly era: History;
+  readonly time: LogTime;
   readonly declared: ReadonlyMap<StreamName, Stream>;
   /** The declared streams and the catalog. */
   readonly kept: ReadonlyMap<StreamName, SqliteStream>;
-  /** Made once: better-sqlite3 makes a transaction in about the time in which an append is encoded. */
-  readonly appendAll: Database.Transaction<(waiting: WaitingStreams) => Appended[]>;
 }
 
 interface Appended {
@@ -71,13 +93,20 @@ interface Appended {
   readonly committed: Committed;
 }
 
+type CheckedOptions = SqliteLogOptions & Required<Pick<SqliteLogOptions, 'synchronous' | 'maxWalBytes'>>;
+
+/** After these the log takes no append until it is opened again. */
+const STOPPING_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['LOG_FENCED', 'LOG_OUTCOME_UNKNOWN']);
+/** With these a log is closed all the same, without its last record of how far it reaches. */
+const UNSAVED_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([...STOPPING_CODES, 'LOG_LOCKED', 'LOG_FULL']);
+
 class SqliteLog implements Log {
   readonly name: string;
-  readonly health: LogHealth = 'ok';
   /** As given: it is what the person who reads a message knows. */
   readonly #path: string;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #boot: () => Boot | undefined;
   readonly #fileOptions: FileOptions;
   // setImmediate: everything that this turn of the event loop brings, from all connections, shares the fsync.
   readonly #commits = new GroupCommit({
@@ -86,17 +115,23 @@ class SqliteLog implements Log {
     soon: setImmediate,
   });
   #identity: { readonly id: string; readonly era: History } | undefined;
+  #opening: Promise<void> | undefined;
   #opened: Opened | undefined;
+  /** Why it takes no append any more, until it is closed and opened again. */
+  #stopped: LogError | undefined;
+  #slowAt: Millis = -Infinity;
+  #checks: NodeJS.Timeout | undefined;
 
-  constructor(
-    { path, clock = systemClock, random = systemRandom, maxPages }: SqliteLogOptions,
-    synchronous: Synchronous,
-  ) {
+  constructor(options: CheckedOptions) {
+    const { path, synchronous, maxWalBytes, maxPages } = options;
+    const { clock = systemClock, random = systemRandom, boot = systemBoot } = options;
     this.name = `sqlite ${path}`;
     this.#path = path;
     this.#clock = clock;
     this.#random = random;
-    this.#fileOptions = { path: resolve(path), synchronous, maxPages, newId: () => randomHex(random, LOG_ID_DIGITS) };
+    this.#boot = boot;
+    const newId = (): string => randomHex(random, LOG_ID_DIGITS);
+    this.#fileOptions = { path: resolve(path), synchronous, maxWalBytes, maxPages, newId };
   }
 
   get id(): string {
@@ -107,15 +142,19 @@ class SqliteLog implements Log {
     return this.#requireIdentity().era;
   }
 
+  get health(): LogHealth {
+    if (this.#stopped !== undefined) return 'failed';
+    const isSlow = this.#clock.now() - this.#slowAt < SLOW_FOR_MS || this.#opened?.file.isWalHigh === true;
+    return isSlow ? 'slow' : 'ok';
+  }
+
   async open(options: LogOptions): Promise<void> {
-    if (this.#opened !== undefined) throw logIsOpen(this.name);
-    const file = this.#attempt('open', () => openLogFile(this.#fileOptions));
+    if (this.#opened !== undefined || this.#opening !== undefined) throw logIsOpen(this.name);
+    this.#opening = this.#open(options);
     try {
-      this.#opened = this.#attempt('open', () => this.#begin(file, options));
-      this.#identity = { id: file.id, era: this.#opened.era };
-    } catch (error) {
-      file.release();
-      throw error;
+      await this.#opening;
+    } finally {
+      this.#opening = undefined;
     }
   }
 
@@ -124,15 +163,17 @@ class SqliteLog implements Log {
   }
 
   judge(position: Position): Verdict {
-    const kept = this.#stream(position.stream);
-    return this.#attempt('read', () => kept.judge(position));
+    return this.#read(position.stream, (kept) => kept.judge(position));
   }
 
   read(stream: StreamName, options: ReadOptions): Page {
-    const kept = this.#stream(stream);
-    refuseGap(this.name, stream, options.after, kept.extent.bounds);
-    const chunks = this.#attempt('read', () => kept.read(options));
-    return pageOf(stream, chunks, kept.extent.bounds);
+    const { bounds } = this.#stream(stream).extent;
+    refuseGap(this.name, stream, options.after, bounds);
+    return pageOf(
+      stream,
+      this.#read(stream, (kept) => kept.read(options)),
+      bounds,
+    );
   }
 
   bounds(stream: StreamName): Bounds {
@@ -140,8 +181,7 @@ class SqliteLog implements Log {
   }
 
   rowsAfter(stream: StreamName, after: Token): number {
-    const kept = this.#stream(stream);
-    return this.#attempt('read', () => kept.rowsAfter(after));
+    return this.#read(stream, (kept) => kept.rowsAfter(after));
   }
 
   watch(listener: SourceListener): () => void {
@@ -151,60 +191,98 @@ class SqliteLog implements Log {
   async trim(stream: StreamName, upTo: Token): Promise<void> {
     this.#requireDeclared(stream);
     const kept = this.#stream(stream);
-    kept.extent = this.#attempt('trim', () => this.#transact(() => kept.trim(upTo)));
+    kept.extent = this.#write('trim', () => kept.trim(upTo));
   }
 
   async close(): Promise<void> {
+    await this.#opening?.catch(() => {});
     try {
       this.#commits.flush();
       this.#saveExtents();
     } finally {
+      clearInterval(this.#checks);
       const opened = this.#opened;
       this.#opened = undefined;
-      if (opened !== undefined) this.#attempt('close', () => opened.file.close());
+      if (opened !== undefined) await this.#attemptAsync('close', async () => opened.file.close());
     }
   }
 
-  /** It only helps to see what is missing when the file is opened again: where there is no room for it, or someone else writes, it is left out. */
-  #saveExtents(): void {
-    const unsaved = [...(this.#opened?.kept.values() ?? [])].filter(({ isUnsaved }) => isUnsaved);
-    if (unsaved.length === 0) return;
+  async #open(options: LogOptions): Promise<void> {
+    const file = await this.#attemptAsync('open', async () => openLogFile(this.#fileOptions));
     try {
-      this.#attempt('close', () => this.#transact(() => unsaved.forEach((stream) => stream.saveExtent())));
+      this.#opened = this.#attempt('open', () => this.#begin(file, options));
     } catch (error) {
-      if (!(error instanceof LogError && (error.code === 'LOG_LOCKED' || error.code === 'LOG_FULL'))) throw error;
+      file.release();
+      throw error;
+    }
+    this.#identity = { id: file.id, era: this.#opened.era };
+    this.#stopped = undefined;
+    this.#slowAt = -Infinity;
+    // Not by the clock, whose timers keep a process alive: an open log does not.
+    this.#checks = setInterval(() => this.#checkFile(), FILE_CHECK_INTERVAL_MS).unref();
+  }
+
+  /** It only helps to see what is missing when the file is opened again, and how much time passed: where it cannot be written, it is left out. */
+  #saveExtents(): void {
+    if (this.#opened === undefined || this.#stopped !== undefined) return;
+    const { file, time, kept } = this.#opened;
+    try {
+      this.#write('close', () => {
+        for (const stream of kept.values()) if (stream.isUnsaved) stream.saveExtent();
+        file.writeTimeMark(time.mark(this.#boot()));
+      });
+    } catch (error) {
+      if (!(error instanceof LogError && UNSAVED_CODES.has(error.code))) throw error;
     }
   }
 
   /** Begins an era, makes the streams that are new and their rows of the catalog: all or nothing of it. */
   #begin(file: LogFile, options: LogOptions): Opened {
     const { database, id } = file;
-    const begin = (): Opened => {
-      const wallMs = this.#clock.wallNow();
-      const era = formatHistory({ logId: id, ...beginEra(file, this.#path, wallMs, this.#random) });
-      const damagedFile = (what: string): LogError => damaged(this.#path, what);
-      const openStream = (stream: Pick<Stream, 'name' | 'retain'>): SqliteStream =>
-        new SqliteStream({ database, logId: id, stream, damaged: damagedFile });
-      const kept = new Map(options.streams.map((stream) => [stream.name, openStream(stream)]));
-      const catalog = openStream({ name: options.catalog, retain: {} });
-      kept.set(options.catalog, catalog);
-      const made = options.streams
-        .filter(({ name }) => kept.get(name)!.isNew)
-        .map(({ name }) => [madeRow(name, wallMs)]);
-      if (made.length > 0) catalog.extent = this.#appendTo(catalog, options.catalog, { batches: made }, era).extent;
-      const appendAll = database.transaction((waiting: WaitingStreams) =>
-        Array.from(waiting, ([stream, batches]) => this.#appendTo(kept.get(stream)!, stream, batches, era)),
-      );
-      return {
-        ...options,
-        file,
-        era,
-        declared: new Map(options.streams.map((one) => [one.name, one])),
-        kept,
-        appendAll,
-      };
-    };
-    return database.transaction(begin).immediate();
+    const damagedFile = (what: string): LogError => damaged(this.#path, what);
+    const openStream = (stream: Pick<Stream, 'name' | 'retain'>): SqliteStream =>
+      new SqliteStream({ database, logId: id, stream, damaged: damagedFile });
+    const wallMs = this.#clock.wallNow();
+    return file.begin(
+      (newest) => nextEra(newest.number, wallMs, this.#random),
+      (begun): Opened => {
+        const era = formatHistory({ logId: id, ...begun });
+        const kept = new Map(options.streams.map((stream) => [stream.name, openStream(stream)]));
+        const made = options.streams.filter(({ name }) => kept.get(name)!.isNew);
+        const catalog = openStream({ name: options.catalog, retain: {} });
+        kept.set(options.catalog, catalog);
+        const time = this.#resumeTime(file, [...kept.values()]);
+        const declared = new Map(options.streams.map((stream) => [stream.name, stream]));
+        const opened = { ...options, file, era, time, declared, kept };
+        if (made.length > 0) {
+          const batches = made.map(({ name }) => [madeRow(name, wallMs)]);
+          catalog.extent = this.#appendTo(opened, options.catalog, { batches }).extent;
+        }
+        return opened;
+      },
+    );
+  }
+
+  #resumeTime(file: LogFile, streams: readonly SqliteStream[]): LogTime {
+    const boot = this.#boot();
+    const newestMs = Math.max(0, ...streams.map((stream) => stream.newestLogMs));
+    const startMs = resumedMs({ mark: file.readTimeMark(), newestMs, wallMs: this.#clock.wallNow(), boot });
+    const time = new LogTime(startMs, this.#clock);
+    // For a process that is killed: the next one goes on from here.
+    file.writeTimeMark(time.mark(boot));
+    return time;
+  }
+
+  #checkFile(): void {
+    const { file } = this.#requireOpen();
+    if (this.#stopped !== undefined) return;
+    try {
+      file.checkPlace();
+      file.checkContent();
+    } catch (error) {
+      // Whatever else it is, a commit will meet it too.
+      if (error instanceof LogError && error.code === 'LOG_FENCED') this.#stop(error);
+    }
   }
 
   #check(stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined): void {
@@ -212,23 +290,34 @@ class SqliteLog implements Log {
     const { limits } = this.#requireOpen();
     checkBatch(stream, rows, limits);
     if (options?.attributes !== undefined) checkAttributes(stream, options.attributes, limits);
+    const { damage } = this.#stream(stream);
+    if (damage !== undefined) throw damage;
   }
 
   #commit(waiting: WaitingStreams): Committed[] {
-    const { appendAll } = this.#requireOpen();
-    // A commit that fails is rolled back as a whole.
-    const appended = this.#attempt('append to', () => appendAll.immediate(waiting));
-    // Only now, when all of it is durable, does the log reach further.
-    return appended.map(({ kept, extent, committed }) => {
-      kept.extent = extent;
-      return committed;
-    });
+    const opened = this.#requireOpen();
+    const startedAt = this.#clock.now();
+    try {
+      const appended = this.#write('append to', () => {
+        const { fullWalBytes } = opened.file;
+        if (fullWalBytes !== undefined) throw walFull(this.#path, fullWalBytes);
+        return Array.from(waiting, ([stream, batches]) => this.#appendTo(opened, stream, batches));
+      });
+      // Only now, when all of it is durable, does the log reach further.
+      return appended.map(({ kept, extent, committed }) => {
+        kept.extent = extent;
+        return committed;
+      });
+    } finally {
+      const endedAt = this.#clock.now();
+      if (endedAt - startedAt > SLOW_COMMIT_MS) this.#slowAt = endedAt;
+    }
   }
 
-  #appendTo(kept: SqliteStream, stream: StreamName, batches: WaitingBatches, era: History): Appended {
+  #appendTo({ era, time, kept: all }: Opened, stream: StreamName, batches: WaitingBatches): Appended {
+    const kept = all.get(stream)!;
     const { bounds, rowsUpTo } = kept.extent;
-    // Whole milliseconds, for the person at the shell.
-    const logMs = Math.floor(this.#clock.now());
+    const logMs = time.now();
     const atMs = Math.floor(this.#clock.wallNow());
     const chunks = encodeChunks({
       batches: batches.batches,
@@ -240,17 +329,55 @@ class SqliteLog implements Log {
       atMs,
       logMs,
     });
-    const extent = kept.append(chunks, logMs);
+    const extent = this.#watchDamage(kept, 'append to', () => kept.append(chunks, logMs));
     return { kept, extent, committed: { kind: 'rows', stream, latest: extent.bounds.latest, chunks } };
   }
 
-  #transact<T>(work: () => T): T {
-    return this.#requireOpen().file.database.transaction(work).immediate();
+  /** In one transaction, all or nothing. */
+  #write<T>(doing: string, work: () => T): T {
+    const { file } = this.#requireOpen();
+    if (this.#stopped !== undefined) throw this.#stopped;
+    try {
+      return this.#attempt(doing, () => file.transact(work));
+    } catch (error) {
+      if (error instanceof LogError && STOPPING_CODES.has(error.code)) this.#stop(error);
+      throw error;
+    }
+  }
+
+  #read<T>(stream: StreamName, work: (kept: SqliteStream) => T): T {
+    const kept = this.#stream(stream);
+    // A log that lost its file would go on to say what was, and its followers would believe to be live.
+    if (this.#stopped?.code === 'LOG_FENCED') throw this.#stopped;
+    return this.#watchDamage(kept, 'read', () => work(kept));
+  }
+
+  #stop(reason: LogError): void {
+    this.#stopped ??= reason;
+  }
+
+  /** A stream that is known to be damaged takes no append: what is appended to it could not be read. */
+  #watchDamage<T>(kept: SqliteStream, doing: string, work: () => T): T {
+    try {
+      return work();
+    } catch (thrown) {
+      const error = sqliteLogError(this.#path, doing, thrown);
+      if (error instanceof LogError && isDamage(thrown)) kept.damage = error;
+      throw error;
+    }
   }
 
   #attempt<T>(doing: string, work: () => T): T {
     try {
       return work();
+    } catch (error) {
+      throw sqliteLogError(this.#path, doing, error);
+    }
+  }
+
+  async #attemptAsync<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
     } catch (error) {
       throw sqliteLogError(this.#path, doing, error);
     }
@@ -278,13 +405,4 @@ class SqliteLog implements Log {
     if (this.#identity === undefined) throw notOpen(this.name);
     return this.#identity;
   }
-}
-
-function beginEra({ database }: LogFile, path: string, wallMs: Millis, random: Random): Era {
-  const newest = database.prepare<[], string>(`SELECT value FROM meta WHERE name = 'era'`).pluck().get();
-  const before = parseEra(newest ?? '');
-  if (before === undefined) throw damaged(path, 'it does not say which era is its newest');
-  const era = nextEra(before.number, wallMs, random);
-  database.prepare(`UPDATE meta SET value = ? WHERE name = 'era'`).run(formatEra(era));
-  return era;
 }

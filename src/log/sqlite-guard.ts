@@ -1,0 +1,50 @@
+/**
+ * Sees that the files under an open sqlite log are still those that were opened. By `stat` alone: closing any descriptor of
+ * them would lift the locks of SQLite. Costs about 3 µs a file.
+ */
+
+import { statSync, type Stats } from 'node:fs';
+
+export class FileGuard {
+  readonly #path: string;
+  readonly #walPath: string;
+  readonly #file: Stats;
+  readonly #wal: Stats;
+  /** Of the file that was opened, as it was when its content was last known to be ours. */
+  #lookedAtMs: number;
+  /** What the WAL occupies, as last seen. It does not shrink by itself. */
+  walBytes: number;
+
+  /** Make it once something was written: before that there is no WAL. */
+  constructor(path: string) {
+    this.#path = path;
+    this.#walPath = `${path}-wal`;
+    this.#file = statSync(path);
+    this.#wal = statSync(this.#walPath);
+    this.#lookedAtMs = this.#file.mtimeMs;
+    this.walBytes = this.#wal.size;
+  }
+
+  /** What is wrong, or undefined when commits go to where the path leads. */
+  fault(): string | undefined {
+    const wal = statSync(this.#walPath, { throwIfNoEntry: false });
+    this.walBytes = wal?.size ?? 0;
+    return (
+      faultOf(this.#path, statSync(this.#path, { throwIfNoEntry: false }), this.#file) ??
+      faultOf(this.#walPath, wal, this.#wal)
+    );
+  }
+
+  /** Whether anyone, we among them, wrote to the file itself since this was asked last. */
+  wasWritten(): boolean {
+    const mtimeMs = statSync(this.#path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    const was = mtimeMs !== this.#lookedAtMs;
+    this.#lookedAtMs = mtimeMs;
+    return was;
+  }
+}
+
+function faultOf(path: string, now: Stats | undefined, opened: Stats): string | undefined {
+  if (now === undefined) return `${path} was deleted or moved`;
+  return now.ino === opened.ino && now.dev === opened.dev ? undefined : `${path} was replaced`;
+}
