@@ -24,8 +24,12 @@ const WORKLOAD = fileURLToPath(new URL('workload.js', import.meta.url));
 const PROCESSES = 2;
 /** Changes of files that an append makes, roughly: a kill is to come in the middle of a workload, or else never. */
 const CHANGES_PER_APPEND = 12;
+/** A sync that fails is to come before a process has made all of its own. */
+const SYNCS_PER_FAILURE = 4;
 /** A cut is often this near before a sync, when most is pending. */
 const NEAR_SYNC = 12;
+/** … or this near behind one that failed, while what was opened again is recovered. */
+const NEAR_FAILURE = 200;
 
 export interface RoundOptions {
   readonly seed: number;
@@ -34,7 +38,7 @@ export interface RoundOptions {
   /** What is promised, where it is not what the log was opened for: to see the checks fail. */
   readonly promised?: 'full' | 'normal';
   readonly checkpoint?: 'file' | 'unsynced';
-  /** In each process one sync fails, at random. */
+  /** In each process but the last one sync fails, at random. */
   readonly failsSyncs?: boolean;
   /** Of each process. */
   readonly appends: number;
@@ -125,8 +129,9 @@ function record(folder: string, recorder: string, options: RoundOptions, base: B
   writeFileSync(trace, '');
   for (let run = 1; run <= PROCESSES; run++) {
     const argv = [WORKLOAD, root, synchronous, String(seed * PROCESSES + run), String(appends), checkpoint];
+    const fails = options.failsSyncs === true && run < PROCESSES;
     const killAt = randomInteger(random, 1, appends * CHANGES_PER_APPEND);
-    const failAt = options.failsSyncs === true ? randomInteger(random, 1, appends / 2) : undefined;
+    const failAt = fails ? randomInteger(random, 1, appends / SYNCS_PER_FAILURE) : undefined;
     runRecorded({ recorder, root, trace, argv, killAt, ...(failAt !== undefined && { failAt }) });
   }
   for (const change of parseTrace(readFileSync(trace))) disk.apply(change);
@@ -204,7 +209,10 @@ function allCuts(records: readonly TraceRecord[], seed: number, images: number):
 function cutOf(records: readonly TraceRecord[], seed: number, number: number): Cut {
   const random = seededRandom(seed * 1_000_003 + number);
   let at = randomInteger(random, 0, records.length);
-  if (random.next() < 0.5) {
+  const failed = records.findIndex(({ kind }) => kind === 'sync-failed');
+  const chosen = random.next();
+  if (failed !== -1 && chosen < 0.7) at = Math.min(records.length, failed + randomInteger(random, 1, NEAR_FAILURE));
+  else if (chosen < 0.5) {
     const sync = records.findIndex(({ kind }, i) => i >= at && (kind === 'sync' || kind === 'sync-directory'));
     if (sync !== -1) at = Math.max(0, sync - Math.floor(random.next() ** 2 * NEAR_SYNC));
   }

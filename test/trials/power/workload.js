@@ -76,7 +76,7 @@ const connect = { host: '127.0.0.1', port: 9092 };
 function handleFailed(error) {
   if (!error.code?.startsWith('LOG_')) throw error;
   say({ failed: error.code });
-  if (integer(0, 1) === 0) process.kill(process.pid, 'SIGKILL');
+  if (integer(0, 2) > 0) process.kill(process.pid, 'SIGKILL');
 }
 
 const primary = await createPrimary({
