@@ -46,14 +46,14 @@ test('a worker with a checkpoint is stopped, misses rows, and gets only those wh
   const primary = run('primary.js', '0', 'notes.db');
   const port = (await primary.line(/^listening on/)).split(':')[1]!;
   primary.child.stdin!.write('one\ntwo\n');
-  await primary.line('token 2');
+  await primary.line(/^notes=2@/);
 
   const first = run('follow.js', port, 'checkpoint.json');
   await first.line('1 one');
   await first.line('2 two');
   await first.kill('SIGTERM');
   primary.child.stdin!.write('three\n');
-  await primary.line('token 3');
+  await primary.line(/^notes=3@/);
 
   const second = run('follow.js', port, 'checkpoint.json');
   const seen = second.line(/./);

@@ -3,10 +3,10 @@
  *
  *   node examples/primary.js [port] [file]
  *
- * Each line on stdin becomes a row of the stream `notes`; its token is printed once the row is durable.
+ * Each line on stdin becomes a row of the stream `notes`; its position is printed once the row is durable.
  */
 import { createInterface } from 'node:readline';
-import { createPrimary, defineStream } from 'rowcast';
+import { createPrimary, defineStream, formatPosition } from 'rowcast';
 import { sqliteLog } from 'rowcast/log/sqlite';
 
 const [port = '9092', file = 'data/notes.db'] = process.argv.slice(2);
@@ -18,7 +18,7 @@ const address = await primary.listen({ host: '127.0.0.1', port: Number(port) });
 console.log(`listening on 127.0.0.1:${address.port}`);
 
 for await (const text of createInterface({ input: process.stdin })) {
-  const token = await primary.append(notes, [{ text, writtenMs: Date.now() }]);
-  console.log(`token ${token}`);
+  const position = await primary.append(notes, [{ text, writtenMs: Date.now() }]);
+  console.log(formatPosition(position));
 }
 await primary.close();

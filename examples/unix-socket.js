@@ -22,11 +22,11 @@ worker.subscribe(prices, { from: 'start' }, ({ rows }) => {
 await worker.start();
 
 // Two rows of one batch: a worker sees both or none.
-const token = await primary.append(prices, [
+const position = await primary.append(prices, [
   ['tea', 3],
   ['cake', 4],
 ]);
-await worker.waitFor(prices, token);
+await worker.waitFor(position);
 console.log(`tea costs ${known.get('tea')}, cake ${known.get('cake')}`);
 
 await worker.stop();

@@ -26,14 +26,14 @@ serveCalls({
   },
 
   async warmUp() {
-    let token;
+    let position;
     for (let group = 0; group < WARM_UP.groups; group++) {
-      const tokens = await Promise.all(
+      const positions = await Promise.all(
         Array.from({ length: WARM_UP.each }, (_, i) => caches.invalidate('get_user', [`@nobody-${i}:example.com`])),
       );
-      token = tokens.at(-1);
+      position = positions.at(-1);
     }
-    return { token };
+    return { position };
   },
 
   async flood() {
@@ -59,9 +59,9 @@ serveCalls({
     await getUser.prefill(() => Array.from({ length: ENTRIES }, (_, i) => [[`@user-${i}:example.com`], i]));
   },
 
-  /** Counts from here, once what the token is of has come. */
-  async begin({ token }) {
-    await worker.waitFor(defineCachesStream(), token);
+  /** Counts from here, once everything up to the position has come. */
+  async begin({ position }) {
+    await worker.waitFor(position);
     begin(getUser.stats().invalidationsByKey);
   },
 

@@ -23,7 +23,7 @@ serveCalls({
     return { port };
   },
 
-  /** GroupCommit so many rows; as many batches as `inFlight` says wait at a time. */
+  /** Appends so many rows; as many batches as `inFlight` says wait at a time. */
   async append({ rows, perBatch, inFlight }) {
     const started = { at: nowMs(), cpu: cpuMs() };
     const end = appended + rows;
@@ -37,7 +37,7 @@ serveCalls({
     return { startedAt: started.at, durableAt: nowMs(), cpuMs: cpuMs() - started.cpu };
   },
 
-  /** GroupCommit single rows at a fixed rate, each with the time of its append, by nowMs, in the place of its state key. */
+  /** Appends single rows at a fixed rate, each with the time of its append, by nowMs, in the place of its state key. */
   async appendPaced(rate) {
     isPaceEnded = false;
     const pending = new Set();

@@ -4,12 +4,19 @@ import { z } from 'zod';
 import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { LogError } from '../core/model/errors.ts';
+import { formatPosition } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { createPrimary, type Primary, type PrimaryOptions } from '../primary/primary.ts';
+import { VirtualClock } from '../testing/virtual-clock.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
+import { createWorker } from '../worker/worker.ts';
+import type { StatusReport } from '../observe/status-report.ts';
+import { Gate } from '../../test/support/collector.ts';
+import { settle } from '../../test/support/deployment.ts';
 import { createAdmin } from './admin.ts';
 
 const ODD_NAMES = ['a/b', 'a%b', 'a%2Fb', '100%', '%41', 'ö/✓', 'é%41', '?#&=+', 'a;b,c', "o'neil", '..a'];
+const memory = createMemoryTransport();
 const streams = ['events', ...ODD_NAMES].map((name) => defineStream(name));
 
 async function setUp(options: Partial<PrimaryOptions> = {}): Promise<{ primary: Primary; admin: Hono }> {
@@ -37,6 +44,11 @@ function post(
   });
 }
 
+/** Where the stream stands, as text. */
+function positionText(primary: Primary, stream = 'events'): string {
+  return formatPosition(primary.position(stream));
+}
+
 function latest(primary: Primary, stream = 'events'): number {
   return primary.status().streams.find((status) => status.stream === stream)!.latest;
 }
@@ -55,40 +67,47 @@ function failingLog(failAt: (append: number) => Error | undefined): Log {
 }
 
 describe('appending', () => {
-  test('every line is a batch of its own; the answer has the count and the last token', async () => {
+  test('every line is a batch of its own; the answer has the last position and the count', async () => {
     const { primary, admin } = await setUp();
     const response = await post(admin, '{"a":1}\n"two"\n\n3');
     expect(response.status).toBe(200);
-    expect(await response.json()).toEqual({ rows: 3, batches: 3, token: 3 });
+    expect(await response.json()).toEqual({ position: positionText(primary), rows: 3 });
     expect(latest(primary)).toBe(3);
   });
 
   test('batch=N makes batches of N rows; the last may have fewer', async () => {
     const { primary, admin } = await setUp();
     const response = await post(admin, '1\n2\n3\n4\n5\n', { query: '?batch=2' });
-    expect(await response.json()).toEqual({ rows: 5, batches: 3, token: 3 });
+    expect(await response.json()).toEqual({ position: positionText(primary), rows: 5 });
     expect(latest(primary)).toBe(3);
   });
 
   test('a body without rows appends nothing', async () => {
     const { admin } = await setUp();
-    expect(await (await post(admin, '\n \r\n')).json()).toEqual({ rows: 0, batches: 0, token: null });
-    expect(await (await post(admin, '')).json()).toEqual({ rows: 0, batches: 0, token: null });
+    expect(await (await post(admin, '\n \r\n')).json()).toEqual({ position: null, rows: 0 });
+    expect(await (await post(admin, '')).json()).toEqual({ position: null, rows: 0 });
   });
 
   test.each(ODD_NAMES)('stream %s is found by its encoded name', async (stream) => {
     const { primary, admin } = await setUp();
-    expect(await (await post(admin, '1\n', { stream })).json()).toEqual({ rows: 1, batches: 1, token: 1 });
+    expect(await (await post(admin, '1\n', { stream })).json()).toEqual({
+      position: positionText(primary, stream),
+      rows: 1,
+    });
     expect(latest(primary, stream)).toBe(1);
   });
 
   test('many rows go in without one commit for each, and all of them in order', async () => {
     const log = memoryLog();
-    const { admin } = await setUp({ log });
+    const { primary, admin } = await setUp({ log });
     let hints = 0;
     log.watch(() => hints++);
     const rows = Array.from({ length: 20_000 }, (_, i) => i);
-    expect(await (await post(admin, rows.join('\n'))).json()).toEqual({ rows: 20_000, batches: 20_000, token: 20_000 });
+    expect(await (await post(admin, rows.join('\n'))).json()).toEqual({
+      position: positionText(primary),
+      rows: 20_000,
+    });
+    expect(latest(primary)).toBe(20_000);
     expect(hints).toBeLessThan(500);
     const page = await log.read('events', { after: 0, maxBytes: 10_000_000 });
     const lines = Buffer.from(page.lines).toString().split('\n').slice(0, page.rows);
@@ -122,25 +141,32 @@ describe('what cannot be appended', () => {
     expect(response.status).toBe(400);
     expect(await response.json()).toEqual({
       error: { code: 'INVALID_ROW', message: expect.stringMatching(/^line 5 is not JSON: /), line: 5 },
+      position: positionText(primary),
       rows: 2,
-      batches: 1,
-      token: 1,
     });
     expect(latest(primary)).toBe(1);
   });
 
   test('a line that is not UTF-8 is named by its number', async () => {
-    const { admin } = await setUp();
+    const { primary, admin } = await setUp();
     const response = await post(admin, Buffer.concat([Buffer.from('1\n"'), Buffer.of(0xff), Buffer.from('"\n')]));
     expect(response.status).toBe(400);
-    expect(await response.json()).toMatchObject({ error: { code: 'INVALID_UTF8', line: 2 }, rows: 1, token: 1 });
+    expect(await response.json()).toMatchObject({
+      error: { code: 'INVALID_UTF8', line: 2 },
+      position: positionText(primary),
+      rows: 1,
+    });
   });
 
   test('a row that fits on no line is named by its number, and no row after it is appended', async () => {
     const { primary, admin } = await setUp({ limits: { maxLineBytes: 100 } });
     const response = await post(admin, `1\n"${'x'.repeat(90)}"\n3\n`);
     expect(response.status).toBe(413);
-    expect(await response.json()).toMatchObject({ error: { code: 'ROW_TOO_LARGE', line: 2 }, rows: 1, token: 1 });
+    expect(await response.json()).toMatchObject({
+      error: { code: 'ROW_TOO_LARGE', line: 2 },
+      position: positionText(primary),
+      rows: 1,
+    });
     expect(latest(primary)).toBe(1);
   });
 
@@ -149,7 +175,11 @@ describe('what cannot be appended', () => {
     expect((await post(admin, `"${'\\u0041'.repeat(60)}"\n`)).status).toBe(200);
     const response = await post(admin, `"${'x'.repeat(601)}`);
     expect(response.status).toBe(413);
-    expect(await response.json()).toMatchObject({ error: { code: 'ROW_TOO_LARGE', line: 1 }, rows: 0, token: null });
+    expect(await response.json()).toMatchObject({
+      error: { code: 'ROW_TOO_LARGE', line: 1 },
+      position: null,
+      rows: 0,
+    });
   });
 
   test('a batch over maxBatchBytes is refused where it gets too large', async () => {
@@ -165,7 +195,11 @@ describe('what cannot be appended', () => {
     const { primary, admin } = await setUp({ streams: [checked] });
     const response = await post(admin, '{"id":1}\n{"id":"two"}\n{"id":3}\n', { stream: 'checked' });
     expect(response.status).toBe(400);
-    expect(await response.json()).toMatchObject({ error: { code: 'INVALID_ROW', line: 2 }, rows: 1, token: 1 });
+    expect(await response.json()).toMatchObject({
+      error: { code: 'INVALID_ROW', line: 2 },
+      position: positionText(primary, 'checked'),
+      rows: 1,
+    });
     expect(latest(primary, 'checked')).toBe(1);
   });
 
@@ -191,14 +225,13 @@ describe('what cannot be appended', () => {
     '%s of the log is %i, with what is durable and the line where the failed batch begins',
     async (code, status) => {
       const log = failingLog((append) => (append >= 2 ? new LogError(code, 'the disk says no') : undefined));
-      const { admin } = await setUp({ log });
+      const { primary, admin } = await setUp({ log });
       const response = await post(admin, '1\n2\n3\n4\n5\n6\n', { query: '?batch=2' });
       expect(response.status).toBe(status);
       expect(await response.json()).toEqual({
         error: { code, message: 'the disk says no', line: 3 },
+        position: positionText(primary),
         rows: 2,
-        batches: 1,
-        token: 1,
       });
     },
   );
@@ -290,24 +323,53 @@ describe('who may ask', () => {
 describe('looking', () => {
   test('GET /status has streams, connections and counts', async () => {
     const { primary, admin } = await setUp();
-    await primary.append('events', [1]);
+    const { history } = await primary.append('events', [1]);
     const response = await admin.request('http://localhost/status');
     expect(response.status).toBe(200);
     expect(await response.json()).toMatchObject({
       name: 'example.com',
-      streams: expect.arrayContaining([{ stream: 'events', durable: true, earliest: 1, latest: 1 }]),
+      log: 'ok',
+      streams: expect.arrayContaining([{ stream: 'events', durable: true, earliest: 1, latest: 1, history }]),
       connections: [],
-      counts: { connectionsMade: 0, slowConsumersCut: 0, errors: {} },
+      counts: { connectionsMade: 0, slowConsumersCut: 0, trimmedServed: 0, refusals: {}, errors: {} },
     });
   });
 
-  test('GET /healthz says ok', async () => {
-    const { admin } = await setUp();
-    expect(await (await admin.request('http://localhost/healthz')).json()).toEqual({
-      status: 'ok',
-      name: 'example.com',
+  test('GET /status says what was sent to a worker and what it has applied, in rows', async () => {
+    const { primary, admin } = await setUp({ transport: memory });
+    await primary.listen({ path: '/primary' });
+    const clock = new VirtualClock();
+    const worker = createWorker({ name: 'reader', connect: { path: '/primary' }, transport: memory, clock });
+    onTestFinished(() => worker.stop());
+    const gate = new Gate();
+    onTestFinished(() => gate.open());
+    let handled = 0;
+    worker.subscribe('events', { from: 'start' }, async () => {
+      if (handled++ > 0) await gate.opened;
     });
+    await worker.start();
+    await primary.append('events', [1, 2, 3]);
+    await primary.append('events', [4, 5]);
+    await settle();
+    clock.step(clock.now() + 1_000);
+    await settle();
+    const { connections } = (await (await admin.request('http://localhost/status')).json()) as StatusReport;
+    expect(connections[0]!.subscriptions).toEqual([
+      { stream: 'events', state: 'live', sent: 2, sentLagRows: 0, applied: 1, appliedLagRows: 2, saved: null },
+    ]);
   });
+
+  test.each(['ok', 'slow', 'failed'] as const)(
+    'GET /healthz is 200 while the process answers, and says that the log is %s',
+    async (health) => {
+      const log = memoryLog();
+      Object.defineProperty(log, 'health', { get: () => health });
+      const { admin } = await setUp({ log });
+      const response = await admin.request('http://localhost/healthz');
+      expect(response.status).toBe(200);
+      expect(await response.json()).toEqual({ ok: true, log: health, name: 'example.com' });
+    },
+  );
 
   test('any other page is 404 and says which there are', async () => {
     const { admin } = await setUp();

@@ -7,7 +7,7 @@ import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { Counters } from '../observe/counters.ts';
 import { reportStatus } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
-import { type Appended, type ErrorAnswer, json, noSuchPage, refusal } from './answers.ts';
+import { type Appended, type ErrorAnswer, type Health, json, noSuchPage, refusal } from './answers.ts';
 import { appendRows } from './append-rows.ts';
 import { rowsOnly, sameMachineOnly } from './same-machine.ts';
 
@@ -30,7 +30,10 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
   const app = new Hono();
   app.use(sameMachineOnly);
 
-  app.get('/healthz', () => json(200, { status: 'ok', name: primary.name }));
+  app.get('/healthz', () => {
+    const health: Health = { ok: true, log: primary.status().log, name: primary.name };
+    return json(200, health);
+  });
 
   app.get('/status', () => json(200, reportStatus(primary.status(), { counts: counters.counts, now: clock.now() })));
 

@@ -2,17 +2,23 @@
 
 import type { ErrorCode } from '../core/model/errors.ts';
 import { quote } from '../core/model/errors.ts';
-import type { Token } from '../core/model/token.ts';
+import type { LogState } from '../observe/status-report.ts';
 
 /** What HTTP alone can get wrong; everything else has the code of the error that caused it. */
 export type RefusalCode = 'FOREIGN_HOST' | 'FOREIGN_ORIGIN' | 'WRONG_CONTENT_TYPE' | 'NO_SUCH_PAGE' | 'INTERNAL';
 
 /** What became durable. */
 export interface Appended {
+  /** Of the last batch, as text (core/model/position.ts); null when there is none. */
+  readonly position: string | null;
   readonly rows: number;
-  readonly batches: number;
-  /** Of the last batch; null when there is none. */
-  readonly token: Token | null;
+}
+
+/** The process answers; whether its durable log takes appends stands beside that, so that a full disk restarts nobody. */
+export interface Health {
+  readonly ok: true;
+  readonly log: LogState;
+  readonly name: string;
 }
 
 export interface ErrorAnswer {

@@ -3,12 +3,12 @@
  * faster than they become durable has to wait.
  */
 
-import type { Token } from '../core/model/token.ts';
+import { formatPosition, type Position } from '../core/model/position.ts';
 import type { Appended } from './answers.ts';
 import type { RowBatch } from './row-batches.ts';
 
 export interface PendingAppendsOptions {
-  readonly append: (rows: readonly unknown[]) => Promise<Token>;
+  readonly append: (rows: readonly unknown[]) => Promise<Position>;
   /** At least one batch is let through, however large. */
   readonly maxRows: number;
   readonly maxBytes: number;
@@ -20,7 +20,7 @@ export class PendingAppends {
   #rows = 0;
   #bytes = 0;
   #wake: (() => void) | undefined;
-  #appended: Appended = { rows: 0, batches: 0, token: null };
+  #appended: Appended = { position: null, rows: 0 };
   #failure: { readonly error: unknown; readonly line: number } | undefined;
 
   constructor(options: PendingAppendsOptions) {
@@ -46,9 +46,8 @@ export class PendingAppends {
     this.#rows += batch.rows.length;
     this.#bytes += batch.bytes;
     this.#options.append(batch.rows).then(
-      (token) => {
-        const { rows, batches } = this.#appended;
-        this.#appended = { rows: rows + batch.rows.length, batches: batches + 1, token };
+      (position) => {
+        this.#appended = { position: formatPosition(position), rows: this.#appended.rows + batch.rows.length };
         this.#settle(batch);
       },
       (error: unknown) => {

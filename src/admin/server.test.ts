@@ -3,6 +3,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { memoryLog } from '../log/memory.ts';
+import { formatPosition } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { createPrimary, type Primary } from '../primary/primary.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
@@ -71,7 +72,7 @@ test('rows become durable while the upload goes on', async () => {
   expect(latest(primary)).toBe(2);
   socket.write(`${chunk('3\n')}0\r\n\r\n`);
   const [answer] = (await once(socket.setEncoding('utf8'), 'data')) as [string];
-  expect(answer).toContain('{"rows":3,"batches":3,"token":3}');
+  expect(answer).toContain(`{"position":"${formatPosition(primary.position('events'))}","rows":3}`);
 });
 
 test('a client that goes away in the middle leaves what is durable, no half batch and no open connection', async () => {
@@ -86,7 +87,7 @@ test('a client that goes away in the middle leaves what is durable, no half batc
 });
 
 test('a client that is refused in the middle of a long upload reads why', async () => {
-  const { url } = await setUp();
+  const { primary, url } = await setUp();
   const upload = request(`${url}/streams/events/rows`, {
     method: 'POST',
     headers: { 'content-type': 'application/x-ndjson' },
@@ -104,11 +105,15 @@ test('a client that is refused in the middle of a long upload reads why', async 
   const [body] = (await once(response.setEncoding('utf8'), 'data')) as [string];
   upload.destroy();
   expect(response.statusCode).toBe(400);
-  expect(JSON.parse(body)).toMatchObject({ error: { code: 'INVALID_ROW', line: 2 }, rows: 1, token: 1 });
+  expect(JSON.parse(body)).toMatchObject({
+    error: { code: 'INVALID_ROW', line: 2 },
+    position: formatPosition(primary.position('events')),
+    rows: 1,
+  });
 });
 
 test('when the server closes, an upload in the middle is answered 503 with what is durable', async () => {
-  const { server, appended } = await setUp();
+  const { primary, server, appended } = await setUp();
   const socket = beginUpload(server, { text: '1\n2\n3' });
   const answered = readAll(socket);
   await appended(2);
@@ -117,9 +122,8 @@ test('when the server closes, an upload in the middle is answered 503 with what 
   expect(answer).toContain(' 503 ');
   expect(JSON.parse(answer.split('\r\n\r\n')[1]!)).toMatchObject({
     error: { code: 'CLOSED' },
+    position: formatPosition(primary.position('events')),
     rows: 2,
-    batches: 2,
-    token: 2,
   });
 });
 

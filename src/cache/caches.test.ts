@@ -3,7 +3,7 @@
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { deploy } from '../../test/support/deployment.ts';
 import type { UsageError } from '../core/model/errors.ts';
-import type { Token } from '../core/model/token.ts';
+import type { Position } from '../core/model/position.ts';
 import { type CacheOptions, type CachesOptions, createCaches, defineCachesStream } from './index.ts';
 
 const makeCaches = async () => createCaches(await deploy().primary({ streams: [defineCachesStream()] }));
@@ -17,7 +17,7 @@ describe('a cached function', () => {
     const onWorker = workerCaches.cached('get', { max: 5 }, load);
     expectTypeOf(get).parameters.toEqualTypeOf<[room: string, user: number]>();
     expectTypeOf(get).returns.resolves.toEqualTypeOf<{ room: string; user: number }>();
-    expectTypeOf(get.invalidate).returns.resolves.toEqualTypeOf<Token>();
+    expectTypeOf(get.invalidate).returns.resolves.toEqualTypeOf<Position>();
     expectTypeOf(onWorker.invalidate).returns.resolves.toEqualTypeOf<void>();
     expectTypeOf(get.invalidate).toBeCallableWith('!room', 5);
     expectTypeOf(get.invalidate).toBeCallableWith('!room');

@@ -46,7 +46,7 @@ type Leading<Keys extends readonly unknown[]> = Keys extends readonly [unknown, 
       : Keys
   : Keys;
 
-/** A function whose results are kept until they are invalidated. `Receipt` is the token of the invalidation on the primary, nothing on a worker. */
+/** A function whose results are kept until they are invalidated. `Receipt` is the position of the invalidation on the primary, nothing on a worker. */
 export interface CachedFunction<Keys extends readonly CacheKey[], Value, Receipt> {
   (...keys: Keys): Promise<Value>;
   readonly cacheName: string;

@@ -39,21 +39,21 @@ async function filled(caches: PrimaryCaches, name = 'get_user') {
   return get;
 }
 
-test('an invalidation drops the entry here at once, and is a row whose token it resolves to', async () => {
+test('an invalidation drops the entry here at once, and is a row whose position it resolves to', async () => {
   const { caches, rows, reader } = await setUp();
   const getUser = await filled(caches);
   const invalidated = getUser.invalidate('a');
   expect(getUser.peek('a')).toBeUndefined();
-  const token = await invalidated;
-  await reader.waitFor(caches.stream, token);
-  expect(rows.batches).toEqual([{ stream: 'caches', token, rows: [['get_user', ['a'], NOW]] }]);
+  const position = await invalidated;
+  await reader.waitFor(position);
+  expect(rows.batches).toEqual([{ stream: 'caches', token: 1, position, rows: [['get_user', ['a'], NOW]] }]);
 });
 
 test('a whole cache, a prefix and a name that is not known here are rows too; numbers are written as text', async () => {
   const { caches, rows, reader } = await setUp();
   await caches.invalidateAll('get_user');
   await caches.invalidate('elsewhere', ['!room', 5, true]);
-  await reader.waitFor(caches.stream, await caches.invalidate('count', []));
+  await reader.waitFor(await caches.invalidate('count', []));
   expect(rows.rows).toEqual([
     ['get_user', null, NOW],
     ['elsewhere', ['!room', '5', 'true'], NOW],
@@ -71,7 +71,7 @@ test.each<[string, (caches: PrimaryCaches) => Promise<unknown>, string]>([
 ])('%s is refused, and no row is appended', async (_what, invalidate, code) => {
   const { primary, caches } = await setUp({ limits: { maxLineBytes: 1_000 } });
   await expect(invalidate(caches)).rejects.toMatchObject({ name: 'UsageError', code });
-  expect(primary.position(caches.stream)).toBe(0);
+  expect(primary.position(caches.stream).token).toBe(0);
 });
 
 describe('a batch', () => {
@@ -79,22 +79,22 @@ describe('a batch', () => {
     const { caches, rows, reader } = await setUp();
     const getUser = await filled(caches);
     const inner: unknown[] = [];
-    const token = await caches.batch(() => {
+    const position = await caches.batch(() => {
       inner.push(getUser.invalidate('a'), caches.invalidateAll('rooms'));
       void caches.batch(() => void caches.invalidate('count', []));
       expect(getUser.peek('a')).toBeUndefined();
     });
-    await expect(Promise.all(inner)).resolves.toEqual([token, token]);
-    await reader.waitFor(caches.stream, token);
+    await expect(Promise.all(inner)).resolves.toEqual([position, position]);
+    await reader.waitFor(position);
     expect(rows.batches.map((batch) => batch.rows.length)).toEqual([3]);
     await caches.invalidate('later', []);
-    expect(token).toBe(1);
+    expect(position.token).toBe(1);
   });
 
   test('of nothing resolves to the position of the stream', async () => {
     const { caches } = await setUp();
-    const token = await caches.invalidate('c', []);
-    await expect(caches.batch(() => {})).resolves.toBe(token);
+    const position = await caches.invalidate('c', []);
+    await expect(caches.batch(() => {})).resolves.toEqual(position);
   });
 
   test('whose function throws is appended as far as it came, and rejects with what was thrown', async () => {
@@ -104,7 +104,7 @@ describe('a batch', () => {
       throw new Error('oops');
     });
     await expect(failing).rejects.toThrow('oops');
-    expect(primary.position(caches.stream)).toBe(1);
+    expect(primary.position(caches.stream).token).toBe(1);
   });
 
   test('with a key that is refused appends the rest, and rejects', async () => {
@@ -114,7 +114,7 @@ describe('a batch', () => {
       void caches.invalidate('c', ['b']);
     });
     await expect(failing).rejects.toMatchObject({ code: 'INVALID_KEY' });
-    await reader.waitFor(caches.stream, primary.position(caches.stream));
+    await reader.waitFor(primary.position(caches.stream));
     expect(rows.rows).toEqual([['c', ['b'], NOW]]);
   });
 
@@ -149,9 +149,9 @@ describe('a group', () => {
     const { caches, rows, reader } = await withGroup();
     const usersIn = caches.cached('users_in', async (room: string) => [room]);
     await usersIn('!r');
-    const token = await caches.invalidate('room', ['!r', '@a:x', '@b:x', '@c:x']);
+    const position = await caches.invalidate('room', ['!r', '@a:x', '@b:x', '@c:x']);
     expect(usersIn.peek('!r')).toBeUndefined();
-    await reader.waitFor(caches.stream, token);
+    await reader.waitFor(position);
     expect(rows.batches).toHaveLength(1);
     expect(rows.rows.map(([name, keys]) => [name, keys])).toEqual([
       ['room', ['!r', '@a:x', '@b:x']],
@@ -163,8 +163,8 @@ describe('a group', () => {
   test('that is cut by the line fills it to the byte, whatever the token will be', async () => {
     const { caches, rows, reader } = await setUp({ limits: { maxLineBytes: 300 } });
     caches.group('g', () => [], { chunk: { head: 1 } });
-    const token = await caches.invalidate('g', ['!room', ...Array.from({ length: 100 }, (_, i) => `@user-${i}:x`)]);
-    await reader.waitFor(caches.stream, token);
+    const position = await caches.invalidate('g', ['!room', ...Array.from({ length: 100 }, (_, i) => `@user-${i}:x`)]);
+    await reader.waitFor(position);
     expect(rows.rows.flatMap(([, keys]) => keys!.slice(1))).toHaveLength(100);
     expect(rows.rows.length).toBeLessThan(10);
   });
@@ -186,7 +186,7 @@ describe('a group', () => {
       code: 'GROUP_FAILED',
     });
     expect(getUser.peek('a')).toBeUndefined();
-    await reader.waitFor(caches.stream, primary.position(caches.stream));
+    await reader.waitFor(primary.position(caches.stream));
     expect(rows.rows).toEqual([['broken', ['x'], NOW]]);
   });
 });
@@ -258,7 +258,7 @@ describe('INVALIDATE_CACHE of a worker', () => {
     const warned = once(primary, 'warning');
     reader.send({ name: 'INVALIDATE_CACHE', cacheName: 'broken', keys: ['x'] });
     expect((await warned)[0]).toMatchObject({ worker: { name: 'reader-1' }, error: { code: 'GROUP_FAILED' } });
-    expect(primary.position(caches.stream)).toBe(0);
+    expect(primary.position(caches.stream).token).toBe(0);
   });
 
   test('of keys that are none is a warning about that worker', async () => {

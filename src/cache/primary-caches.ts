@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { resolvable } from '../base/resolvable.ts';
 import { RowcastError, UsageError } from '../core/model/errors.ts';
 import { rowLine } from '../core/model/batch.ts';
-import type { Token } from '../core/model/token.ts';
+import type { Position } from '../core/model/position.ts';
 import type { ConnectedWorker, Primary } from '../primary/primary.ts';
 import { Caches, type CachesOptions } from './caches.ts';
 import { alwaysFresh, type Freshness } from './freshness.ts';
@@ -18,14 +18,14 @@ export interface PrimaryCachesOptions extends CachesOptions {
 /** What `batch` collects. */
 interface OpenBatch {
   readonly rows: InvalidationRow[];
-  readonly token: Promise<Token>;
+  readonly position: Promise<Position>;
   /** What went wrong first while it was filled. */
   failure: { readonly thrown: unknown } | undefined;
 }
 
 const LONGEST_TOKEN = Number.MAX_SAFE_INTEGER;
 
-export class PrimaryCaches extends Caches<Token> {
+export class PrimaryCaches extends Caches<Position> {
   protected override readonly freshness: Freshness = alwaysFresh;
   readonly #primary: Primary;
   readonly #clock: Clock;
@@ -60,34 +60,34 @@ export class PrimaryCaches extends Caches<Token> {
   }
 
   /**
-   * Drops an entry here at once, and appends the row that drops it everywhere; call it when the write is committed. Resolves to
-   * the row's token when that is durable. When it rejects with a LogError, the workers have not heard: invalidate again.
+   * Drops an entry here at once, and appends the row that drops it everywhere; call it when the write is committed. Resolves
+   * to the row's position when that is durable. When it rejects with a LogError, the workers have not heard: invalidate again.
    * @throws UsageError INVALID_KEY, INVALID_OPTION, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError; HandlerError GROUP_FAILED
    *   (all caches here are cleared, and the row was appended)
    */
-  override invalidate(name: string, keys: readonly CacheKey[]): Promise<Token> {
+  override invalidate(name: string, keys: readonly CacheKey[]): Promise<Position> {
     return this.#invalidate(name, keys);
   }
 
-  override invalidateAll(name: string): Promise<Token> {
+  override invalidateAll(name: string): Promise<Position> {
     return this.#invalidate(name, null);
   }
 
   /**
-   * Makes one batch of all that is invalidated while `fill` runs: workers drop all of it or nothing. Resolves to its token; with nothing
-   * to drop, to the stream's position. When `fill` throws, what it has invalidated is appended all the same: to drop too much does no harm.
+   * Makes one batch of all that is invalidated while `fill` runs: workers drop all of it or nothing. Resolves to its position;
+   * with nothing to drop, to the stream's. When `fill` throws, what it has invalidated is appended all the same: to drop too much does no harm.
    * @throws what `fill` throws; UsageError INVALID_OPTION when it is asynchronous; what `invalidate` throws
    */
-  async batch(fill: () => void): Promise<Token> {
+  async batch(fill: () => void): Promise<Position> {
     // One inside another is part of it.
     if (this.#batch !== undefined) {
       run(fill);
-      return this.#batch.token;
+      return this.#batch.position;
     }
-    const { promise: token, resolve: append } = resolvable<Token>();
+    const { promise: position, resolve: append } = resolvable<Position>();
     // Whoever called batch hears of a failure; those who invalidated inside need not listen.
-    token.catch(() => {});
-    const batch: OpenBatch = { rows: [], token, failure: undefined };
+    position.catch(() => {});
+    const batch: OpenBatch = { rows: [], position, failure: undefined };
     this.#batch = batch;
     try {
       run(fill);
@@ -96,12 +96,12 @@ export class PrimaryCaches extends Caches<Token> {
     }
     this.#batch = undefined;
     append(batch.rows.length > 0 ? this.#append(batch.rows) : this.#primary.position(this.stream));
-    await token;
+    await position;
     if (batch.failure !== undefined) throw batch.failure.thrown;
-    return token;
+    return position;
   }
 
-  #invalidate(name: string, keys: readonly unknown[] | null, isOfWorker = false): Promise<Token> {
+  #invalidate(name: string, keys: readonly unknown[] | null, isOfWorker = false): Promise<Position> {
     const batch = this.#batch;
     try {
       const { keys: texts, rows: keysOfRows } = this.cutForRows(name, keys, this.#maxKeysBytes(name));
@@ -119,20 +119,20 @@ export class PrimaryCaches extends Caches<Token> {
       if (batch !== undefined) {
         batch.rows.push(...rows);
         if (failure !== undefined) throw failure;
-        return batch.token;
+        return batch.position;
       }
       const appended = this.#append(rows);
       return failure === undefined ? appended : appended.then(() => Promise.reject(failure));
     } catch (thrown) {
       if (batch !== undefined && thrown instanceof RowcastError) {
         batch.failure ??= { thrown };
-        return batch.token;
+        return batch.position;
       }
       return Promise.reject(thrown);
     }
   }
 
-  #append(rows: readonly InvalidationRow[]): Promise<Token> {
+  #append(rows: readonly InvalidationRow[]): Promise<Position> {
     for (const row of rows) this.#own.add(row);
     return this.#primary.append(this.stream, rows);
   }

@@ -46,7 +46,7 @@ class Setup {
   }
 
   async append(...row: unknown[]): Promise<void> {
-    await this.worker.waitFor('caches', await this.primary.append('caches', [row]));
+    await this.worker.waitFor(await this.primary.append('caches', [row]));
   }
 }
 
@@ -145,13 +145,14 @@ describe('before it was ever live', () => {
 
   test('it begins at now, whatever a checkpoint says', async () => {
     const checkpoint = memoryCheckpoint();
-    await checkpoint.save(new Map([['caches', { token: 1 }]]));
+    const history = '8f3c1d2e4b5a6978.1764281400.a1b2c3d4';
+    await checkpoint.save(new Map([['caches', { stream: 'caches', token: 1, history }]]));
     const setup = new Setup({ worker: { checkpoint } });
     await setup.startPrimary();
     for (let i = 0; i < 5; i++) await setup.primary.append('caches', [['get_user', ['x'], i]]);
     const getUser = setup.cached();
     await setup.worker.start();
-    await setup.worker.waitFor('caches', 5);
+    await setup.worker.waitFor(setup.primary.position('caches'));
     expect(getUser.stats().invalidationsByKey).toBe(0);
   });
 });
@@ -310,7 +311,7 @@ test('slow handlers of other streams make entries suspect after idleTimeoutMs', 
   await notLive;
   expect(setup.caches.stats().isLive).toBe(false);
   gate.open();
-  await setup.worker.waitFor('caches', 1);
+  await setup.worker.waitFor(setup.primary.position('caches'));
   expect(setup.caches.stats().isLive).toBe(true);
 });
 
@@ -327,10 +328,12 @@ describe('an invalidation on a worker', () => {
     await Promise.all([getUser('@bob'), onPrimary('@bob'), onOther('@bob')]);
     await expect(getUser.invalidate('@bob')).resolves.toBeUndefined();
     expect(getUser.peek('@bob')).toBeUndefined();
-    await other.waitFor('caches', 1);
+    await settle();
+    await other.waitFor(setup.primary.position('caches'));
     expect([onPrimary.peek('@bob'), onOther.peek('@bob')]).toEqual([undefined, undefined]);
     await setup.caches.invalidateAll('get_user');
-    await other.waitFor('caches', 2);
+    await settle();
+    await other.waitFor(setup.primary.position('caches'));
     expect(onOther.stats()).toMatchObject({ invalidationsByKey: 1, invalidationsOfAll: 1 });
   });
 

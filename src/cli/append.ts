@@ -12,12 +12,13 @@ export interface AppendOptions {
   readonly admin: HostAndPort;
   /** Rows a batch. */
   readonly batch: number;
+  readonly json?: true;
 }
 
 /** @throws ConnectionError, and what stdin fails with */
 export async function append(
   stream: StreamName,
-  { admin, batch }: AppendOptions,
+  { admin, batch, json }: AppendOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
   const { stdin, stdout, signal } = terminal;
@@ -33,17 +34,18 @@ export async function append(
     const answer = await askAdmin({ admin, path, signal, rows: stdin });
     progress.end();
     const error = errorOf(answer, admin);
-    const { rows, token } = answer.body as Appended;
+    const { position, rows } = answer.body as Appended;
     if (error === undefined) {
-      if (token === null) say(terminal, 'stdin had no rows: nothing was appended');
-      else await print(stdout, `${token}\n`);
+      if (position === null) say(terminal, 'stdin had no rows: nothing was appended');
+      if (json === true) await print(stdout, `${JSON.stringify({ position, rows })}\n`);
+      else if (position !== null) await print(stdout, `${position}\n`);
       return exitCodes.fine;
     }
     say(terminal, error.message);
     if (rows > 0)
       say(
         terminal,
-        `${rows} ${rows === 1 ? 'row' : 'rows'} before that ${rows === 1 ? 'is' : 'are'} appended, up to token ${token}`,
+        `${rows} ${rows === 1 ? 'row' : 'rows'} before that ${rows === 1 ? 'is' : 'are'} appended, up to ${position}`,
       );
     return exitCodes.failed;
   } finally {

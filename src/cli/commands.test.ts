@@ -8,9 +8,17 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { RunningCommand, servePrimary } from '../../test/support/fake-terminal.ts';
+import { defineStream } from '../core/model/stream.ts';
+import { memoryLog } from '../log/memory.ts';
+import { createPrimary } from '../primary/primary.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rowcast-cli-'));
 afterAll(() => rmSync(folder, { recursive: true }));
+
+/** What `append` prints. */
+function positionText(token: number): RegExp {
+  return new RegExp(`^events=${token}@[0-9a-f]{16}\\.\\d+\\.[0-9a-f]{8}\\n$`);
+}
 
 async function append(admin: string, rows: string, ...options: string[]): Promise<RunningCommand> {
   const command = new RunningCommand(['append', 'events', '--admin', admin, ...options]);
@@ -60,11 +68,11 @@ describe('serve', () => {
       `sqlite:${path}`,
     );
     expect(command.err).toMatch(/listens at 127\.0\.0\.1:\d+, unix:.*s\.sock with/);
-    expect((await append(admin, '1\n')).out).toBe('1\n');
+    expect((await append(admin, '1\n')).out).toMatch(positionText(1));
     expect(await command.stop()).toBe(0);
     // Starting it again keeps every row.
     const again = await servePrimary('--log', `sqlite:${path}`);
-    expect((await append(again.admin, '2\n')).out).toBe('2\n');
+    expect((await append(again.admin, '2\n')).out).toMatch(positionText(2));
   });
 
   test('a port in use, of either listener, is one clear line and exit code 1', async () => {
@@ -141,12 +149,18 @@ describe('serve', () => {
 });
 
 describe('append', () => {
-  test('prints the last token, and nothing else, on stdout', async () => {
+  test('prints the last position, and nothing else, on stdout', async () => {
     const { admin } = await servePrimary();
     const first = await append(admin, '{"a":1}\n{"a":2}\n{"a":3}');
-    expect([await first.ended, first.out, first.err]).toEqual([0, '3\n', '']);
+    expect([await first.ended, first.err]).toEqual([0, '']);
+    expect(first.out).toMatch(positionText(3));
     const second = await append(admin, '1\n2\n3\n', '--batch', '2');
-    expect([await second.ended, second.out]).toEqual([0, '5\n']);
+    expect(await second.ended).toBe(0);
+    expect(second.out).toMatch(positionText(5));
+    const third = await append(admin, '1\n2\n3\n', '--json');
+    expect(await third.ended).toBe(0);
+    expect(third.out.endsWith('}\n')).toBe(true);
+    expect(JSON.parse(third.out)).toEqual({ position: second.out.trimEnd().replace('=5@', '=8@'), rows: 3 });
   });
 
   test('a bad line is told by its number with what is appended, in the middle of the upload too, and the exit code is 1', async () => {
@@ -157,7 +171,7 @@ describe('append', () => {
     expect(await command.ended).toBe(1);
     expect(command.out).toBe('');
     expect(command.err).toMatch(
-      /^rowcast: line 3 is not JSON: .*\nrowcast: 2 rows before that are appended, up to token 2\n$/,
+      /^rowcast: line 3 is not JSON: .*\nrowcast: 2 rows before that are appended, up to events=2@\S+\n$/,
     );
   });
 
@@ -206,14 +220,15 @@ describe('append', () => {
     await untilLatest(admin, 2);
     await primary.stop();
     expect(await command.ended).toBe(1);
-    expect(command.err).toContain('2 rows before that are appended, up to token 2');
+    expect(command.err).toContain('2 rows before that are appended, up to events=2@');
   });
 
-  test('no rows are no failure, and no token', async () => {
+  test('no rows are no failure, and no position', async () => {
     const { admin } = await servePrimary();
     const command = await append(admin, '\n\n');
     expect([await command.ended, command.out]).toEqual([0, '']);
     expect(command.err).toContain('stdin had no rows');
+    expect((await append(admin, '', '--json')).out).toBe('{"position":null,"rows":0}\n');
   });
 
   test('at a terminal it says what it waits for', async () => {
@@ -235,7 +250,7 @@ describe('append', () => {
     for (let i = 0; i < 4; i++) stdin.write('1\n'.repeat(1_000));
     stdin.end();
     expect(await command.ended).toBe(0);
-    expect(command.out).toBe('4000\n');
+    expect(command.out).toMatch(positionText(4_000));
     // oxlint-disable-next-line no-control-regex -- it clears the line on the terminal
     expect(stderr.read()).toMatch(/^(\rrowcast: \d,000 rows sent)+\r\u001b\[K$/);
   });
@@ -261,7 +276,8 @@ async function untilLatest(admin: string, latest: number): Promise<void> {
 describe('follow', () => {
   test('prints a line a row, and a line a batch with --json; where it stands goes to stderr', async () => {
     const { connect, admin } = await servePrimary();
-    await append(admin, '{"a":1}\n[2]\n"three\u0080"\n', '--batch', '2');
+    const appended = await append(admin, '{"a":1}\n[2]\n"three\u0080"\n', '--batch', '2');
+    const position = appended.out.trimEnd();
     const rows = new RunningCommand(['follow', 'events', '--from', 'start', '--connect', connect]);
     await rows.saw(/three/);
     expect(rows.out).toBe('events 1 {"a":1}\nevents 1 [2]\nevents 2 "three\\u0080"\n');
@@ -280,7 +296,8 @@ describe('follow', () => {
     ]);
     await batches.saw(/three/);
     expect(batches.out).toBe(
-      '{"stream":"events","token":1,"rows":[{"a":1},[2]]}\n{"stream":"events","token":2,"rows":["three\u0080"]}\n',
+      `{"stream":"events","token":1,"position":"${position.replace('=2@', '=1@')}","rows":[{"a":1},[2]]}\n` +
+        `{"stream":"events","token":2,"position":"${position}","rows":["three\u0080"]}\n`,
     );
     expect(await rows.stop()).toBe(0);
     expect(await batches.stop()).toBe(0);
@@ -296,6 +313,36 @@ describe('follow', () => {
     await Promise.all([now.saw(/events 4 4\n/), after.saw(/events 4 4\n/)]);
     expect(now.out).toBe('events 4 4\n');
     expect(after.out).toBe('events 3 3\nevents 4 4\n');
+  });
+
+  test('goes on after the position that append has printed, and says when it is of another history', async () => {
+    const { connect, admin } = await servePrimary();
+    const position = (await append(admin, '1\n2\n')).out.trimEnd();
+    await append(admin, '3\n');
+    const after = new RunningCommand(['follow', 'events', '--connect', connect, '--from', position]);
+    await after.saw(/events 3 3\n/);
+    expect(after.out).toBe('events 3 3\n');
+    expect(await after.stop()).toBe(0);
+    const other = position.replace(/@.*/, '@8f3c1d2e4b5a6978.1764281400.a1b2c3d4');
+    const reset = new RunningCommand(['follow', 'events', '--connect', connect, '--from', other]);
+    await reset.saw(/warning: stream events goes on with the earliest row that is kept/);
+    await reset.saw(/events 3 3\n/);
+    expect(reset.out).toBe('events 1 1\nevents 2 2\nevents 3 3\n');
+    expect(await reset.stop()).toBe(0);
+  });
+
+  test('prints the attributes of a batch as JSON where it has some', async () => {
+    const primary = await createPrimary({ name: 'example.com', log: memoryLog(), streams: [defineStream('events')] });
+    onTestFinished(() => primary.close());
+    const { port } = (await primary.listen({ host: '127.0.0.1', port: 0 })) as { port: number };
+    await primary.append('events', [1], { attributes: { trace: 'abc' } });
+    await primary.append('events', [2]);
+    const command = new RunningCommand(['follow', '--json', '--from', 'start', '--connect', `127.0.0.1:${port}`]);
+    await command.saw(/"rows":\[2\]}\n/);
+    const batches = command.out.trimEnd().split('\n');
+    expect(batches[0]).toMatch(/"rows":\[1\],"attributes":{"trace":"abc"}}$/);
+    expect(batches[1]).not.toContain('attributes');
+    expect(await command.stop()).toBe(0);
   });
 
   test('follows all streams when it is told none', async () => {
@@ -318,7 +365,9 @@ describe('follow', () => {
     const first = new RunningCommand(argv);
     await first.saw(/events 2 2\n/);
     expect(await first.stop()).toBe(0);
-    expect(JSON.parse(readFileSync(checkpoint, 'utf8'))).toMatchObject({ streams: { events: { token: 2 } } });
+    expect(JSON.parse(readFileSync(checkpoint, 'utf8'))).toMatchObject({
+      positions: [expect.stringMatching(/^events=2@/)],
+    });
     await append(admin, '3\n');
     const second = new RunningCommand(argv);
     await second.saw(/events 3 3\n/);
@@ -455,6 +504,36 @@ describe('follow', () => {
   });
 });
 
+describe('log new-history', () => {
+  test('gives a log another id, and prints it', async () => {
+    const path = join(folder, 'copy.db');
+    const { command } = await servePrimary('--log', `sqlite:${path}`);
+    const refused = new RunningCommand(['log', 'new-history', path]);
+    expect(await refused.ended).toBe(1);
+    expect(refused.err).toMatch(/^rowcast: cannot open .*copy\.db: another process has it open for writing/);
+    await command.stop();
+    const renewed = new RunningCommand(['log', 'new-history', path]);
+    expect(await renewed.ended).toBe(0);
+    expect(renewed.out).toMatch(/^[0-9a-f]{16}\n$/);
+    expect(renewed.err).toMatch(/copy\.db was log [0-9a-f]{16} and is another one now/);
+    expect(renewed.err).not.toContain(renewed.out.trim());
+  });
+
+  test('a file that is not there is exit code 1, none at all is exit code 2', async () => {
+    const missing = new RunningCommand(['log', 'new-history', join(folder, 'nowhere.db')]);
+    expect(await missing.ended).toBe(1);
+    expect(missing.err).toContain('there is no such file');
+    for (const argv of [['log', 'new-history'], ['log', 'old-history', 'x'], ['log']])
+      expect(await new RunningCommand(argv).ended, argv.join(' ')).toBe(2);
+  });
+
+  test('its help has an example', async () => {
+    const help = new RunningCommand(['log', 'new-history', '--help']);
+    expect(await help.ended).toBe(0);
+    expect(help.out).toContain('Examples:\n  $ rowcast log new-history copy.db\n');
+  });
+});
+
 describe('status', () => {
   test('shows streams and connections as a table, and as one line of JSON', async () => {
     const { connect, admin } = await servePrimary();
@@ -472,14 +551,16 @@ describe('status', () => {
     await follower.saw(/live/);
     const table = new RunningCommand(['status', '--admin', admin]);
     expect(await table.ended).toBe(0);
-    expect(table.out).toMatch(/^primary example\.com\n/);
+    expect(table.out).toMatch(/^primary example\.com, its log is ok\n/);
     expect(table.out).toMatch(/^events +1 +2$/m);
-    expect(table.out).toMatch(/^#1 reader-7 +127\.0\.0\.1:\d+ +0 s +0 B +events +2 +0 +live$/m);
+    expect(table.out).toMatch(/^#1 reader-7 +127\.0\.0\.1:\d+ +0 s +0 B +events +2 +0 +(2|-) +(0|-) +live$/m);
     const json = new RunningCommand(['status', '--admin', admin, '--json']);
     expect(await json.ended).toBe(0);
     expect(json.out.trimEnd()).not.toContain('\n');
     expect(JSON.parse(json.out)).toMatchObject({
-      connections: [{ name: 'reader-7', subscriptions: [{ stream: 'events', position: 2, lagTokens: 0 }] }],
+      connections: [
+        { name: 'reader-7', subscriptions: [{ stream: 'events', sent: 2, sentLagRows: 0, state: 'live' }] },
+      ],
     });
   });
 });

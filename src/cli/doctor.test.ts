@@ -46,7 +46,7 @@ describe('doctor', () => {
     const command = await ask('doctor', '--connect', connect, '--server', 'example.com');
     expect(await command.ended).toBe(0);
     expect(command.out).toMatch(
-      /^address {3}127\.0\.0\.1:\d+\nserver {4}example\.com\ndialect {3}Rowcast \(rowcast\/1\)\nlog {7}[0-9a-f]{16}\ngreeting {2}[\d.]+ ms after connecting\nanswer {4}[\d.]+ ms after REPLICATE\nstreams {3}2\n {2}orders 0\n {2}stock 0\nfine: a worker can follow it\n$/,
+      /^address {3}127\.0\.0\.1:\d+\nserver {4}example\.com\ndialect {3}Rowcast \(rowcast\/2\)\nlog {7}[0-9a-f]{16}, era \d+\.[0-9a-f]{8}\nin memory [0-9a-f]{16}, era \d+\.[0-9a-f]{8}\ngreeting {2}[\d.]+ ms after connecting\nanswer {4}[\d.]+ ms after REPLICATE\nstreams {3}2\n {2}orders 0\n {2}stock 0\nfine: a worker can follow it\n$/,
     );
     expect(command.err).toBe('');
   });
@@ -60,7 +60,11 @@ describe('doctor', () => {
       problems: [],
       kind: 'primary',
       server: 'example.com',
-      dialect: 'Rowcast (rowcast/1)',
+      dialect: 'Rowcast (rowcast/2)',
+      eras: {
+        durable: expect.stringMatching(/^[0-9a-f]{16}\.\d+\.[0-9a-f]{8}$/),
+        volatile: expect.stringMatching(/^[0-9a-f]{16}\.\d+\.[0-9a-f]{8}$/),
+      },
       streams: [{ stream: 'orders', token: 0 }],
     });
   });

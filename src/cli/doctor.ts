@@ -1,10 +1,12 @@
 /** `rowcast doctor`: what listens at an address, and what to do when it is not what it should be. Says no more than an observer may. */
 
-import { Alarm } from '../base/alarm.ts';
+import { resolvable } from '../base/resolvable.ts';
 import { messageOf, quote } from '../core/model/errors.ts';
-import { Examination, type Finding } from '../synapse/examination.ts';
+import { formatEra, type History, parseHistory } from '../core/model/history.ts';
+import { Examination, type ExaminationOutput, type Finding } from '../synapse/examination.ts';
+import { MachinePump } from '../transport/machine-pump.ts';
 import { tcpTransport } from '../transport/tcp.ts';
-import { type Address, type Connection, formatAddress } from '../transport/transport.ts';
+import { type Address, formatAddress } from '../transport/transport.ts';
 import { print } from './row-output.ts';
 import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 
@@ -42,64 +44,36 @@ export async function doctor(options: DoctorOptions, terminal: Terminal): Promis
   return diagnosis.isFine ? exitCodes.fine : exitCodes.failed;
 }
 
-/** Undefined: we were told to stop. @throws ConnectionError when there was no connection */
-async function examine({ connect, name }: DoctorOptions, { clock, signal }: Terminal): Promise<Finding | undefined> {
-  return new Promise((resolve, reject) => {
-    const examination = new Examination(name);
-    let isOpen = false;
-    const alarm = new Alarm(clock, () => {
-      if (isOpen) examination.handleTimeout(clock.now());
-      else
-        end(() =>
-          reject(
-            new Error(
-              `cannot connect to ${formatAddress(connect)}: nobody answered within ${CONNECT_TIMEOUT_MS / 1_000} s; check the address and the firewalls`,
-            ),
-          ),
-        );
-      drain();
-    });
-    const drain = (): void => {
-      for (let output = examination.pollOutput(); output !== undefined; output = examination.pollOutput()) {
-        if (output.kind === 'transmit') connection.write(Buffer.from(output.text));
-        else {
-          const { finding } = output;
-          end(() => resolve(finding));
-        }
-      }
-      if (isOpen) alarm.setBy(examination.nextTimeout());
-    };
-    const end = (settle: () => void): void => {
-      alarm.cancel();
-      signal.removeEventListener('abort', stop);
-      connection.abort();
-      settle();
-    };
-    const stop = (): void => end(() => resolve(undefined));
-    const connection: Connection = tcpTransport.connect(connect, {
-      handleOpen: () => {
-        isOpen = true;
-        examination.handleOpen(clock.now());
-        drain();
-      },
-      handleBytes: (chunk) => {
-        examination.handleBytes(clock.now(), chunk);
-        drain();
-      },
-      handleDrained: () => {},
-      handleClosed: (error) => {
-        if (!isOpen) return end(() => reject(error ?? new Error(`${formatAddress(connect)} ended the connection`)));
-        examination.handleClosed();
-        drain();
-      },
-    });
-    alarm.setBy(clock.now() + CONNECT_TIMEOUT_MS);
-    signal.addEventListener('abort', stop, { once: true });
-    if (signal.aborted) stop();
-  });
-}
+type Ending = Exclude<ExaminationOutput, { readonly kind: 'transmit' }>;
 
-const CONNECT_TIMEOUT_MS = 5_000;
+/** Undefined: we were told to stop. @throws Error when there was no connection */
+async function examine({ connect, name }: DoctorOptions, { clock, signal }: Terminal): Promise<Finding | undefined> {
+  const examination = new Examination({ workerName: name, address: formatAddress(connect) });
+  const { promise, resolve } = resolvable<Ending | undefined>();
+  const pump = new MachinePump<ExaminationOutput>({
+    machine: examination,
+    clock,
+    perform: (output) => {
+      if (output.kind === 'transmit') connection.write(Buffer.from(output.text));
+      else resolve(output);
+    },
+  });
+  const connection = tcpTransport.connect(connect, pump);
+  examination.handleStart(clock.now());
+  pump.drain();
+  const stop = (): void => resolve(undefined);
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  try {
+    const ending = await promise;
+    if (ending?.kind === 'unreachable') throw ending.error;
+    return ending?.finding;
+  } finally {
+    signal.removeEventListener('abort', stop);
+    pump.close();
+    connection.abort();
+  }
+}
 
 const services: Readonly<Record<Exclude<Finding['kind'], 'primary'>, string>> = {
   http: 'an HTTP server listens there: replication has a port of its own (in Synapse a listener of type replication, by custom 9092)',
@@ -140,16 +114,12 @@ function problemsOf(finding: Finding, { server }: DoctorOptions): string[] {
 
 function forPeople({ address, finding, isFine }: Diagnosis): string {
   if (finding?.kind !== 'primary') return `${address}: no primary\n`;
-  const { serverName, dialect, greeting, positions, greetingMs, answerMs } = finding;
+  const { serverName, dialect, eras, positions, greetingMs, answerMs } = finding;
   const lines = [
     `address   ${address}`,
     `server    ${quote(serverName ?? '')}`,
     `dialect   ${dialect!.name}`,
-    ...(greeting?.logId === undefined
-      ? []
-      : [
-          `log       ${quote(greeting.logId)}${greeting.volatileLogId === undefined ? '' : `, in memory ${quote(greeting.volatileLogId)}`}`,
-        ]),
+    ...(eras === undefined ? [] : [`log       ${describe(eras.durable)}`, `in memory ${describe(eras.volatile)}`]),
     `greeting  ${formatMs(greetingMs)} after connecting`,
     `answer    ${formatMs(answerMs)} after REPLICATE`,
     `streams   ${positions.length}`,
@@ -162,9 +132,14 @@ function forPeople({ address, finding, isFine }: Diagnosis): string {
   return `${lines.join('\n')}\n`;
 }
 
+function describe(history: History): string {
+  const { logId, ...era } = parseHistory(history)!;
+  return `${logId}, era ${formatEra(era)}`;
+}
+
 function forMachines({ address, isFine, problems, finding }: Diagnosis): object {
   if (finding === undefined) return { address, isFine, problems };
-  const { kind, serverName, dialect, greeting, positions, greetingMs, answerMs, errors } = finding;
+  const { kind, serverName, dialect, eras, positions, greetingMs, answerMs, errors } = finding;
   return {
     address,
     isFine,
@@ -172,8 +147,7 @@ function forMachines({ address, isFine, problems, finding }: Diagnosis): object 
     kind,
     server: serverName,
     dialect: dialect?.name,
-    logId: greeting?.logId,
-    volatileLogId: greeting?.volatileLogId,
+    eras,
     greetingMs,
     answerMs,
     streams: positions,

@@ -2,7 +2,8 @@
 
 import type { Millis } from '../base/clock.ts';
 import type { Batch } from '../core/model/batch.ts';
-import { escapeControl, messageOf, PeerError, quote, type RowcastError } from '../core/model/errors.ts';
+import { escapeControl, messageOf, PeerError, quote, type RowcastError, UsageError } from '../core/model/errors.ts';
+import { formatPosition, type Position } from '../core/model/position.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { describeRow } from '../synapse/describe.ts';
@@ -20,7 +21,8 @@ import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 export interface FollowOptions {
   readonly connect: Address;
   readonly server?: string;
-  readonly from: Token | 'start' | 'now';
+  /** A position is of the one stream that is followed. */
+  readonly from: Position | Token | 'start' | 'now';
   readonly checkpoint?: string;
   readonly json?: true;
   readonly synapse?: true;
@@ -31,12 +33,16 @@ export interface FollowOptions {
 /** How long rows that were applied may take to leave stdout once we are told to stop. */
 const FLUSH_TIMEOUT_MS: Millis = 1_000;
 
-/** No streams: all of them. @throws RowcastError when a subscription fails, or the checkpoint does; what stdout fails with */
+/**
+ * No streams: all of them.
+ * @throws UsageError INVALID_OPTION; RowcastError when a subscription fails, or the checkpoint does; what stdout fails with
+ */
 export async function follow(
   streams: readonly StreamName[],
   options: FollowOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
+  checkFrom(options.from, streams);
   let end = (): void => {};
   const ended = new Promise<void>((resolve) => {
     end = resolve;
@@ -49,6 +55,7 @@ export async function follow(
     ...(options.server !== undefined && { server: options.server }),
     ...(options.synapse && { limits: synapseLimits }),
     ...(options.observer && { observer: true }),
+    ...(options.json && { attributes: true }),
     ...(options.checkpoint !== undefined && {
       checkpoint: flushedCheckpoint(fileCheckpoint(options.checkpoint), output),
     }),
@@ -80,6 +87,19 @@ export async function follow(
   failure ??= output.failure;
   if (failure !== undefined && !isReaderGone(failure) && !(failure instanceof StuckError)) throw failure;
   return exitCodes.fine;
+}
+
+/** A token and a position are of one stream, `start` and `now` of any. @throws UsageError INVALID_OPTION */
+function checkFrom(from: FollowOptions['from'], streams: readonly StreamName[]): void {
+  if (typeof from === 'string') return;
+  if (streams.length === 0)
+    throw new UsageError('INVALID_OPTION', 'without streams, --from is now or start: a token is of one stream');
+  if (typeof from === 'number') return;
+  const others = streams.filter((stream) => stream !== from.stream);
+  if (others.length > 0) {
+    const text = `--from ${formatPosition(from)} is a position of ${from.stream}, not of ${others.join(', ')}`;
+    throw new UsageError('INVALID_OPTION', `${text}: follow that stream alone`);
+  }
 }
 
 /** A checkpoint may name a row only when it has left this process: what waits here is lost with it. */
@@ -127,8 +147,8 @@ async function stop(worker: Worker, output: RowOutput, terminal: Terminal): Prom
   }
 }
 
-function formatJson({ stream, token, rows }: Batch): string {
-  return `${JSON.stringify({ stream, token, rows })}\n`;
+function formatJson({ stream, token, position, rows, attributes }: Batch): string {
+  return `${JSON.stringify({ stream, token, position: formatPosition(position), rows, attributes })}\n`;
 }
 
 function formatRows({ stream, token, rows }: Batch, describe: (stream: StreamName, row: unknown) => string): string {

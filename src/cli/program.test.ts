@@ -5,6 +5,8 @@ import { parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts'
 import { defaults } from './defaults.ts';
 import { escapeControl } from '../core/model/errors.ts';
 
+const HISTORY = '8f3c1d2e4b5a6978.1764281400.a1b2c3d4';
+
 async function runToEnd(...argv: string[]): Promise<RunningCommand> {
   const command = new RunningCommand(argv);
   await command.ended;
@@ -60,7 +62,14 @@ describe('what is called in a wrong way exits with 2 and says why', () => {
     [['append', 'events', '--admin', 'none'], "not 'none'"],
     [['follow', 'a b'], 'space or control character'],
     [['follow', 'a', 'a'], 'stream a is subscribed already'],
-    [['follow', '--from', 'yesterday'], 'It is now, start or a token'],
+    [['follow', '--from', 'yesterday'], 'It is now, start, a token or a position'],
+    [['follow', 'events', '--from', 'events=5@8f3c'], "'8f3c' is no history"],
+    [['follow', '--from', '5'], 'without streams, --from is now or start'],
+    [['follow', '--from', `events=5@${HISTORY}`], 'without streams, --from is now or start'],
+    [
+      ['follow', 'events', 'users', '--from', `events=5@${HISTORY}`],
+      `--from events=5@${HISTORY} is a position of events, not of users: follow that stream alone`,
+    ],
     [['follow', '--server', ''], 'option server of a worker is one line'],
     [['status', 'events'], 'too many arguments'],
   ])('rowcast %j', async (argv, said) => {

@@ -5,6 +5,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
 import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
 import { type StreamName, streamName } from '../core/model/stream.ts';
+import { parsePosition, type Position } from '../core/model/position.ts';
 import { parseToken, type Token } from '../core/model/token.ts';
 import { formatAddress } from '../transport/transport.ts';
 import { type HostAndPort, parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
@@ -48,6 +49,7 @@ const usageCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'INVALID_COMMAND',
   'INVALID_STREAM_NAME',
   'INVALID_TOKEN',
+  'INVALID_POSITION',
   'DUPLICATE_STREAM',
   'PLAINTEXT_REFUSED',
 ]);
@@ -107,11 +109,12 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
   program
     .command('append')
     .description(
-      'Append rows from stdin, one JSON value a line, to a stream of a running primary. Prints the token of the last batch once all is durable.',
+      'Append rows from stdin, one JSON value a line, to a stream of a running primary. Prints the position of the last batch once all is durable.',
     )
     .argument('<stream>', 'the stream', checked(streamName))
     .addOption(adminOption('the admin port of the primary'))
     .option('--batch <rows>', 'rows a batch: those are applied together or not at all', checked(parseBatch), 1)
+    .option('--json', 'one line of JSON: {"position":"events=14@...","rows":3}')
     .addHelpText(
       'after',
       examples(
@@ -133,13 +136,13 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .addOption(
       new Option(
         '--from <place>',
-        'where to begin: now, start, or the token after which; with a checkpoint, for streams that it does not know',
+        'where to begin: now, start, or after a position as append prints it, or a token; with a checkpoint, for streams that it does not know',
       )
         .argParser(checked(parseFrom))
         .default('now'),
     )
     .option('--checkpoint <file>', 'keep in this file how far rows were printed, and go on from there')
-    .option('--json', 'one batch a line: {"stream":"events","token":14,"rows":[...]}')
+    .option('--json', 'one batch a line: {"stream":"events","token":14,"position":"events=14@...","rows":[...]}')
     .option(
       '--synapse',
       "follow a real Synapse: rows in words, or with named fields as JSON; lines and time-outs are Synapse's",
@@ -152,6 +155,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
         'follow events --from start',
         'follow --json | jq .',
         'follow events --from start --checkpoint reader.json',
+        'follow events --from events=14@8f3c1d2e4b5a6978.1764281400.a1b2c3d4',
         'follow --connect unix:/run/rowcast.sock',
         'follow --synapse --observer events receipts',
       ),
@@ -163,7 +167,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
   program
     .command('status')
     .description(
-      'Show the streams of a running primary with earliest and latest token, and its connections with position, lag, queue and age.',
+      'Show the streams of a running primary with earliest and latest token, and its connections with what was sent and applied, queue and age.',
     )
     .addOption(adminOption('the admin port of the primary'))
     .option('--json', 'as one line of JSON')
@@ -262,11 +266,12 @@ function parseBatch(text: string): number {
   return rows;
 }
 
-function parseFrom(text: string): Token | 'start' | 'now' {
+function parseFrom(text: string): Position | Token | 'start' | 'now' {
   if (text === 'start' || text === 'now') return text;
   const token = parseToken(text);
-  if (token === undefined) throw new InvalidArgumentError('It is now, start or a token.');
-  return token;
+  if (token !== undefined) return token;
+  if (!text.includes('=')) throw new InvalidArgumentError('It is now, start, a token or a position.');
+  return parsePosition(text);
 }
 
 function version(): string {

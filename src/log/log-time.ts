@@ -80,7 +80,9 @@ export function systemBoot(): Boot | undefined {
 export function parseMark(text: string): TimeMark | undefined {
   try {
     const mark = JSON.parse(text) as TimeMark;
-    return [mark.logMs, mark.wallMs, mark.boot?.uptimeMs ?? 0].every(Number.isFinite) ? mark : undefined;
+    return [mark.logMs, mark.wallMs, mark.boot === null ? 0 : mark.boot.uptimeMs].every(Number.isFinite)
+      ? mark
+      : undefined;
   } catch {
     return undefined;
   }

@@ -46,6 +46,9 @@ export class WalKeeper {
   readonly #maxBytes: number;
   readonly #pageBytes: number;
   #thread: Worker | undefined;
+  /** Of the last thread that was told to end. */
+  #threadEnd: Promise<void> = Promise.resolve();
+  #canThread = true;
   #isMoving = false;
   #restTimer: NodeJS.Timeout | undefined;
   /** What of the file is in use; known only while it is large. */
@@ -85,26 +88,32 @@ export class WalKeeper {
   /** Resolves when the thread has let go of the file. */
   async close(): Promise<void> {
     clearTimeout(this.#restTimer);
+    this.#endThread();
+    await this.#threadEnd;
+  }
+
+  #endThread(): void {
     const thread = this.#thread;
-    this.#thread = undefined;
     if (thread === undefined) return;
-    const ended = new Promise((resolve) => thread.once('exit', resolve));
-    thread.postMessage('end');
-    await ended;
+    this.#thread = undefined;
+    this.#threadEnd = new Promise((resolve) => thread.once('exit', () => resolve()));
+    tell(thread, 'end');
   }
 
   #move(): void {
-    if (this.#isMoving || this.#restTimer !== undefined) return;
+    if (this.#isMoving || this.#restTimer !== undefined || !this.#canThread) return;
     if (this.#thread === undefined) {
       this.#moveInCommits(false);
       this.#thread = this.#startThread();
     }
     this.#isMoving = true;
-    this.#thread.postMessage('move');
+    tell(this.#thread, 'move');
   }
 
-  #handleMoved({ log, checkpointed }: Checkpointed): void {
+  #handleMoved(byThread: Checkpointed): void {
     this.#isMoving = false;
+    // What was committed while the thread was at it is little, and is moved here: else no commit would ever start over.
+    const { log, checkpointed } = isAllMoved(byThread) ? this.#moveHere() : byThread;
     // It says -1 where someone else was moving it.
     if (log >= 0) {
       this.#isBlocked = checkpointed < log;
@@ -118,9 +127,17 @@ export class WalKeeper {
     }, BLOCKED_REST_MS).unref();
   }
 
+  #moveHere(): Checkpointed {
+    try {
+      return (this.#database.pragma('wal_checkpoint(PASSIVE)') as [Checkpointed])[0];
+    } catch {
+      // The rows are in the WAL, and stay there until it can be moved.
+      return { log: -1, checkpointed: -1 };
+    }
+  }
+
   #endLarge(): void {
-    this.#thread?.postMessage('end');
-    this.#thread = undefined;
+    this.#endThread();
     this.#isBlocked = false;
     this.#usedBytes = 0;
     this.#limitFile(LARGE_BYTES);
@@ -131,14 +148,23 @@ export class WalKeeper {
     const driver = createRequire(import.meta.url).resolve('better-sqlite3');
     const thread = new Worker(THREAD, { eval: true, workerData: { driver, path: this.#path } });
     thread.unref();
-    thread.on('message', (moved: Checkpointed) => this.#handleMoved(moved));
-    // Where no thread can run, commits move it again, however long that takes.
-    thread.on('error', () => {
-      if (this.#thread !== thread) return;
-      this.#isMoving = false;
-      this.#endLarge();
+    thread.on('message', (moved: Checkpointed) => {
+      if (this.#thread === thread) this.#handleMoved(moved);
+    });
+    // Its end, where nobody told it to end, says enough.
+    thread.on('error', () => {});
+    thread.on('exit', () => {
+      if (this.#thread === thread) this.#handleThreadLost();
     });
     return thread;
+  }
+
+  /** It could not start, or the disk failed under it: commits move the WAL again, however long that takes. */
+  #handleThreadLost(): void {
+    this.#thread = undefined;
+    this.#isMoving = false;
+    this.#canThread = false;
+    this.#endLarge();
   }
 
   #moveInCommits(inCommits: boolean): void {
@@ -148,6 +174,15 @@ export class WalKeeper {
   #limitFile(bytes: number): void {
     this.#database.pragma(`journal_size_limit = ${bytes}`);
   }
+}
+
+function isAllMoved({ log, checkpointed }: Checkpointed): boolean {
+  return log >= 0 && checkpointed === log;
+}
+
+function tell(thread: Worker, command: 'move' | 'end'): void {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- that is for windows; a thread has no origin
+  thread.postMessage(command);
 }
 
 /**

@@ -1,35 +1,59 @@
-/** Counts of what happened to a primary since it started. Hears of it from whoever wires it to the primary's events. */
+/** Counts of what happened to a primary since it started. Whoever wires it to the primary's events feeds it. */
 
 import type { ErrorCode } from '../core/model/errors.ts';
+
+export type CountsByCode = Readonly<Partial<Record<ErrorCode, number>>>;
 
 export interface Counts {
   /** Connections that were made, those that are open included. */
   readonly connectionsMade: number;
   /** Workers that were disconnected because they did not keep up. */
   readonly slowConsumersCut: number;
-  /** Other connections that the primary ended with ERROR, by what was wrong. */
-  readonly errors: Readonly<Partial<Record<ErrorCode, number>>>;
+  /** Streams of which a peer that is not Rowcast asked for rows that are no longer kept, and was served what is kept. */
+  readonly trimmedServed: number;
+  /** Streams that were refused, or are no longer replicated, by the reason. Toward Rowcast workers the connection goes on. */
+  readonly refusals: CountsByCode;
+  /** Connections that the primary ended with ERROR for another reason, and commands that it could not carry out. */
+  readonly errors: CountsByCode;
 }
+
+/** The codes of REFUSED (docs/protocol.md). */
+export const refusalCodes: readonly ErrorCode[] = Object.freeze([
+  'GAP',
+  'RESET',
+  'UNKNOWN_STREAM',
+  'AHEAD',
+  'UNAVAILABLE',
+]);
 
 export class Counters {
   #connectionsMade = 0;
   #slowConsumersCut = 0;
+  #trimmedServed = 0;
+  readonly #refusals = new Map<ErrorCode, number>();
   readonly #errors = new Map<ErrorCode, number>();
 
   handleConnected(): void {
     this.#connectionsMade++;
   }
 
-  handleWarning(error: { readonly code: ErrorCode }): void {
-    if (error.code === 'SLOW_CONSUMER') this.#slowConsumersCut++;
-    else this.#errors.set(error.code, (this.#errors.get(error.code) ?? 0) + 1);
+  handleWarning({ code }: { readonly code: ErrorCode }): void {
+    if (code === 'SLOW_CONSUMER') this.#slowConsumersCut++;
+    else if (code === 'TRIMMED') this.#trimmedServed++;
+    else count(refusalCodes.includes(code) ? this.#refusals : this.#errors, code);
   }
 
   get counts(): Counts {
     return {
       connectionsMade: this.#connectionsMade,
       slowConsumersCut: this.#slowConsumersCut,
+      trimmedServed: this.#trimmedServed,
+      refusals: Object.fromEntries(this.#refusals),
       errors: Object.fromEntries(this.#errors),
     };
   }
+}
+
+function count(counts: Map<ErrorCode, number>, code: ErrorCode): void {
+  counts.set(code, (counts.get(code) ?? 0) + 1);
 }

@@ -2,12 +2,13 @@
 
 import type { Millis } from '../base/clock.ts';
 import { quote } from '../core/model/errors.ts';
+import type { CountsByCode } from './counters.ts';
 import type { ConnectionReport, StatusReport } from './status-report.ts';
 
 /** Ends in a line end. */
 export function formatStatus(report: StatusReport): string {
   return [
-    `primary ${report.name}`,
+    `primary ${report.name}, its log is ${report.log}`,
     '',
     ...formatStreams(report),
     '',
@@ -34,7 +35,7 @@ function formatStreams({ streams }: StatusReport): string[] {
 function formatConnections({ connections }: StatusReport): string[] {
   if (connections.length === 0) return ['no connections'];
   return table(
-    ['connection', 'peer', 'age', 'queue', 'stream', 'position', 'lag', 'state'],
+    ['connection', 'peer', 'age', 'queue', 'stream', 'sent', 'unsent rows', 'applied', 'unapplied rows', 'state'],
     connections.flatMap(rowsOfConnection),
   );
 }
@@ -42,20 +43,32 @@ function formatConnections({ connections }: StatusReport): string[] {
 /** One row a subscription; the connection itself is named in the first. */
 function rowsOfConnection({ id, name, peer, ageMs, queueBytes, subscriptions }: ConnectionReport): string[][] {
   const who = [name === null ? `#${id}` : `#${id} ${quote(name)}`, peer, formatAge(ageMs), formatBytes(queueBytes)];
-  if (subscriptions.length === 0) return [[...who, '-', '', '', 'no subscription']];
-  return subscriptions.map(({ stream, position, lagTokens, state }, index) => [
+  if (subscriptions.length === 0) return [[...who, '-', '', '', '', '', 'no subscription']];
+  return subscriptions.map(({ stream, state, sent, sentLagRows, applied, appliedLagRows }, index) => [
     ...(index === 0 ? who : who.map(() => '')),
     stream,
-    String(position),
-    String(lagTokens),
+    String(sent),
+    String(sentLagRows),
+    String(applied ?? '-'),
+    String(appliedLagRows ?? '-'),
     state,
   ]);
 }
 
 function formatCounts({ counts }: StatusReport): string[] {
-  const errors = Object.entries(counts.errors).map(([code, count]) => `${code} ${count}`);
-  const total = `since the start: ${counts.connectionsMade} connections, ${counts.slowConsumersCut} cut as slow`;
-  return ['', errors.length === 0 ? total : `${total}, ended for ${errors.join(', ')}`];
+  const { connectionsMade, slowConsumersCut, trimmedServed, refusals, errors } = counts;
+  return [
+    '',
+    `since the start: ${connectionsMade} connections, ${slowConsumersCut} cut as slow`,
+    ...(trimmedServed === 0 ? [] : [`asked for rows that were dropped, and served the rest: ${trimmedServed}`]),
+    ...formatByCode('streams refused', refusals),
+    ...formatByCode('connections ended and commands failed', errors),
+  ];
+}
+
+function formatByCode(title: string, counts: CountsByCode): string[] {
+  const texts = Object.entries(counts).map(([code, count]) => `${code} ${count}`);
+  return texts.length === 0 ? [] : [`${title}: ${texts.join(', ')}`];
 }
 
 /** Columns as wide as their widest cell; numbers stand to the right. */

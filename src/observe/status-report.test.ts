@@ -1,13 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import { Counters } from './counters.ts';
+import { refusalCodes as wireCodes } from '../core/wire/command.ts';
+import { Counters, refusalCodes } from './counters.ts';
 import { formatAge, formatBytes, formatStatus } from './format-status.ts';
-import { reportStatus, type StatusSource } from './status-report.ts';
+import { reportStatus, type StatusReport, type StatusSource } from './status-report.ts';
 
 const source: StatusSource = {
   name: 'example.com',
+  log: 'ok',
   streams: [
-    { stream: 'events', durable: true, earliest: 1, latest: 54 },
-    { stream: 'typing', durable: false, earliest: 1, latest: 0 },
+    { stream: 'events', durable: true, earliest: 1, latest: 54, history: '8f3c1d2e4b5a6978.1764281400.a1b2c3d4' },
+    { stream: 'typing', durable: false, earliest: 1, latest: 0, history: '0123456789abcdef.0.00000000' },
   ],
   connections: [
     {
@@ -17,8 +19,24 @@ const source: StatusSource = {
       connectedAtMs: 1_000,
       queueBytes: 2_048,
       subscriptions: [
-        { stream: 'events', position: 50, state: 'catching-up' },
-        { stream: 'typing', position: 7, state: 'live' },
+        {
+          stream: 'events',
+          state: 'catching-up',
+          sent: 50,
+          sentLagRows: 40,
+          applied: 48,
+          appliedLagRows: 60,
+          saved: 40,
+        },
+        {
+          stream: 'typing',
+          state: 'live',
+          sent: 7,
+          sentLagRows: 0,
+          applied: undefined,
+          appliedLagRows: undefined,
+          saved: undefined,
+        },
       ],
     },
     { id: 2, name: undefined, peer: 'unix:/run/rowcast.sock', connectedAtMs: 61_000, queueBytes: 0, subscriptions: [] },
@@ -28,9 +46,16 @@ const source: StatusSource = {
 const noCounts = new Counters().counts;
 
 describe('the numbers', () => {
-  test('lag is latest minus position, and never below 0', () => {
+  test('what a worker has not told is null, so that JSON keeps the field', () => {
     const report = reportStatus(source, { counts: noCounts, now: 61_000 });
-    expect(report.connections[0]!.subscriptions.map(({ lagTokens }) => lagTokens)).toEqual([4, 0]);
+    const [events, typing] = (JSON.parse(JSON.stringify(report)) as StatusReport).connections[0]!.subscriptions;
+    expect(events).toEqual(source.connections[0]!.subscriptions[0]);
+    expect(typing).toMatchObject({ sent: 7, sentLagRows: 0, applied: null, appliedLagRows: null, saved: null });
+  });
+
+  test('the log and the histories of the streams are reported', () => {
+    const { log, streams } = reportStatus(source, { counts: noCounts, now: 0 });
+    expect([log, streams]).toEqual(['ok', source.streams]);
   });
 
   test('age is the time since the connection was made', () => {
@@ -45,7 +70,9 @@ describe('the numbers', () => {
 });
 
 describe('the counts', () => {
-  test('slow consumers are counted apart from other faults, and those by code', () => {
+  test('refusals have the codes of the wire', () => expect(refusalCodes).toEqual(wireCodes));
+
+  test('slow consumers, peers served less, and refused streams are counted apart from other faults', () => {
     const counters = new Counters();
     counters.handleConnected();
     counters.handleConnected();
@@ -53,33 +80,43 @@ describe('the counts', () => {
     counters.handleWarning({ code: 'UNKNOWN_COMMAND' });
     counters.handleWarning({ code: 'UNKNOWN_COMMAND' });
     counters.handleWarning({ code: 'GAP' });
+    counters.handleWarning({ code: 'GAP' });
+    counters.handleWarning({ code: 'RESET' });
+    counters.handleWarning({ code: 'TRIMMED' });
     expect(counters.counts).toEqual({
       connectionsMade: 2,
       slowConsumersCut: 1,
-      errors: { UNKNOWN_COMMAND: 2, GAP: 1 },
+      trimmedServed: 1,
+      refusals: { GAP: 2, RESET: 1 },
+      errors: { UNKNOWN_COMMAND: 2 },
     });
   });
 });
 
 describe('the table', () => {
-  test('shows streams, connections with position, lag, queue and age, and the counts', () => {
+  test('shows streams, connections with what was sent and applied, queue and age, and the counts', () => {
     const counters = new Counters();
     counters.handleConnected();
     counters.handleWarning({ code: 'GAP' });
+    counters.handleWarning({ code: 'TRIMMED' });
+    counters.handleWarning({ code: 'IDLE_TIMEOUT' });
     expect(formatStatus(reportStatus(source, { counts: counters.counts, now: 121_000 }))).toBe(
       [
-        'primary example.com',
+        'primary example.com, its log is ok',
         '',
         'stream  earliest  latest',
         'events         1      54',
         'typing         -       0  not kept over a restart',
         '',
-        'connection   peer                    age    queue    stream  position  lag  state',
-        '#1 reader-1  127.0.0.1:50123         2 min  2.0 KiB  events        50    4  catching-up',
-        '                                                     typing         7    0  live',
-        '#2           unix:/run/rowcast.sock  1 min  0 B      -                      no subscription',
+        'connection   peer                    age    queue    stream  sent  unsent rows  applied  unapplied rows  state',
+        '#1 reader-1  127.0.0.1:50123         2 min  2.0 KiB  events    50           40       48              60  catching-up',
+        '                                                     typing     7            0        -               -  live',
+        '#2           unix:/run/rowcast.sock  1 min  0 B      -                                                   no subscription',
         '',
-        'since the start: 1 connections, 0 cut as slow, ended for GAP 1',
+        'since the start: 1 connections, 0 cut as slow',
+        'asked for rows that were dropped, and served the rest: 1',
+        'streams refused: GAP 1',
+        'connections ended and commands failed: IDLE_TIMEOUT 1',
         '',
       ].join('\n'),
     );

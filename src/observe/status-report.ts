@@ -1,13 +1,18 @@
 /** From where a primary stands to numbers for people and programs: lag, age, queue. Reads no clock and asks nobody. */
 
 import type { Millis } from '../base/clock.ts';
+import type { History } from '../core/model/history.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Counts } from './counters.ts';
 
+/** Of the durable log: `slow` where commits take long, `failed` where it takes no append any more. */
+export type LogState = 'ok' | 'slow' | 'failed';
+
 /** The part of a primary's status that is reported here. */
 export interface StatusSource {
   readonly name: string;
+  readonly log: LogState;
   readonly streams: readonly StreamReport[];
   readonly connections: readonly ConnectionSource[];
 }
@@ -18,11 +23,22 @@ export interface ConnectionSource {
   readonly peer: string;
   readonly connectedAtMs: Millis;
   readonly queueBytes: number;
-  readonly subscriptions: readonly Omit<SubscriptionReport, 'lagTokens'>[];
+  readonly subscriptions: readonly SubscriptionSource[];
+}
+
+export interface SubscriptionSource {
+  readonly stream: StreamName;
+  readonly state: SubscriptionReport['state'];
+  readonly sent: Token;
+  readonly sentLagRows: number;
+  readonly applied: Token | undefined;
+  readonly appliedLagRows: number | undefined;
+  readonly saved: Token | undefined;
 }
 
 export interface StatusReport {
   readonly name: string;
+  readonly log: LogState;
   readonly streams: readonly StreamReport[];
   readonly connections: readonly ConnectionReport[];
   readonly counts: Counts;
@@ -33,6 +49,8 @@ export interface StreamReport {
   readonly durable: boolean;
   readonly earliest: Token;
   readonly latest: Token;
+  /** Of the row at `latest`. */
+  readonly history: History;
 }
 
 export interface ConnectionReport {
@@ -47,30 +65,47 @@ export interface ConnectionReport {
   readonly subscriptions: readonly SubscriptionReport[];
 }
 
+/** docs/protocol.md, "Words", says what sent, applied and saved mean. What is not known is null, so that JSON keeps the field. */
 export interface SubscriptionReport {
   readonly stream: StreamName;
-  readonly position: Token;
-  readonly state: 'catching-up' | 'live';
-  /** Latest minus position. Tokens may skip numbers, so at most this many batches are missing. */
-  readonly lagTokens: number;
+  /** `judging`: it is being looked up whether the worker's position is on the stream's history. */
+  readonly state: 'judging' | 'catching-up' | 'live';
+  /** Rows up to here were given to the worker's socket. */
+  readonly sent: Token;
+  /** Rows after `sent`. */
+  readonly sentLagRows: number;
+  /** The worker's handlers have applied rows up to here. Only Rowcast workers tell, at most once a second. */
+  readonly applied: Token | null;
+  /** Rows after `applied`. */
+  readonly appliedLagRows: number | null;
+  /** From here the worker would ask after a crash. */
+  readonly saved: Token | null;
 }
 
 export function reportStatus(source: StatusSource, { counts, now }: { counts: Counts; now: Millis }): StatusReport {
-  const latestOf = new Map(source.streams.map(({ stream, latest }) => [stream, latest]));
   return {
     name: source.name,
-    streams: source.streams.map(({ stream, durable, earliest, latest }) => ({ stream, durable, earliest, latest })),
+    log: source.log,
+    streams: source.streams.map(({ stream, durable, earliest, latest, history }) => ({
+      stream,
+      durable,
+      earliest,
+      latest,
+      history,
+    })),
     connections: source.connections.map(({ id, name, peer, connectedAtMs, queueBytes, subscriptions }) => ({
       id,
       name: name ?? null,
       peer,
       ageMs: Math.max(0, Math.round(now - connectedAtMs)),
       queueBytes,
-      subscriptions: subscriptions.map(({ stream, position, state }) => {
-        // A position above latest is one that the primary is about to rewind: nothing is missing there.
-        return { stream, position, state, lagTokens: Math.max(0, (latestOf.get(stream) ?? position) - position) };
-      }),
+      subscriptions: subscriptions.map(reportSubscription),
     })),
     counts,
   };
+}
+
+function reportSubscription(source: SubscriptionSource): SubscriptionReport {
+  const { stream, state, sent, sentLagRows, applied = null, appliedLagRows = null, saved = null } = source;
+  return { stream, state, sent, sentLagRows, applied, appliedLagRows, saved };
 }

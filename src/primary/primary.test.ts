@@ -1,19 +1,29 @@
 import { once } from 'node:events';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
 import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
 import { Netcat } from '../../test/support/netcat.ts';
+import { originOf } from '../core/model/history.ts';
+import type { Position } from '../core/model/position.ts';
 import { memoryLog } from '../log/memory.ts';
 import { defineStream } from '../core/model/stream.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
+import type { Transport } from '../transport/transport.ts';
 import { createPrimary, type PrimaryOptions } from './primary.ts';
 
 const events = defineStream('events');
 const receipts = defineStream('receipts');
 const typing = defineStream('typing', { durable: false });
 const streams = [events, receipts, typing];
+
+/** A connection by hand that says that it speaks rowcast/2. */
+function rowcastHand(transport: Transport): Netcat {
+  const hand = new Netcat(transport, ADDRESS);
+  hand.send('PING 1 rowcast/2');
+  return hand;
+}
 
 const cycle: { self?: unknown } = {};
 cycle.self = cycle;
@@ -54,9 +64,17 @@ test.each<[string, Partial<PrimaryOptions>]>([
 test('appends that are not awaited keep their order', async () => {
   const { primary } = deploy();
   const server = await primary({ streams });
-  expect(
-    await Promise.all([server.append(events, ['a']), server.append(receipts, ['b']), server.append(events, ['c'])]),
-  ).toEqual([1, 1, 2]);
+  const appended = await Promise.all([
+    server.append(events, ['a']),
+    server.append(receipts, ['b']),
+    server.append(events, ['c']),
+  ]);
+  expect(appended.map(({ stream, token }) => [stream, token])).toEqual([
+    ['events', 1],
+    ['receipts', 1],
+    ['events', 2],
+  ]);
+  expect(new Set(appended.map(({ history }) => history))).toEqual(new Set([server.position(events).history]));
 });
 
 test('whoever listens is told of each batch that became durable, and not of one that was refused', async () => {
@@ -64,21 +82,23 @@ test('whoever listens is told of each batch that became durable, and not of one 
   const server = await primary({ streams });
   const told: unknown[] = [];
   server.on('appended', (batch) => told.push(batch));
-  await server.append(events, ['a', 'b']);
+  const first = await server.append(events, ['a', 'b']);
   await expect(server.append('nosuch', ['c'])).rejects.toMatchObject({ code: 'NO_SUCH_STREAM' });
-  await server.append('receipts', ['d']);
+  const second = await server.append('receipts', ['d'], { attributes: { trace: 1 } });
   expect(told).toEqual([
-    { stream: 'events', token: 1, rows: ['a', 'b'] },
-    { stream: 'receipts', token: 1, rows: ['d'] },
+    { stream: 'events', token: 1, position: first, rows: ['a', 'b'] },
+    { stream: 'receipts', token: 1, position: second, rows: ['d'], attributes: { trace: 1 } },
   ]);
 });
 
-test('its position in a stream is the token of the newest row', async () => {
+test('its position in a stream is that of the newest row, and what append resolves to', async () => {
   const { primary } = deploy();
-  const server = await primary({ streams });
-  expect(server.position(events)).toBe(0);
-  const token = await server.append(events, ['a']);
-  expect(server.position('events')).toBe(token);
+  const log = memoryLog();
+  const server = await primary({ streams, log });
+  expect(server.position(events)).toEqual({ stream: 'events', token: 0, history: originOf(log.id) });
+  const position = await server.append(events, ['a']);
+  expect(position).toEqual({ stream: 'events', token: 1, history: log.era });
+  expect(server.position('events')).toEqual(position);
   expect(() => server.position('nosuch')).toThrow(
     expect.objectContaining({ name: 'UsageError', code: 'NO_SUCH_STREAM' }),
   );
@@ -103,6 +123,9 @@ test('append never throws: whatever it is given, it rejects', async () => {
     server.append(undefined as never, []),
     server.append(events, undefined as never),
     server.append(events, 5 as never),
+    server.append(events, [1], null as never),
+    server.append(events, [1], { attributes: 'text' as never }),
+    server.append(events, [1], { attributes: [1] as never }),
   ];
   for (const { status } of await Promise.allSettled(results)) expect(status).toBe('rejected');
 });
@@ -120,7 +143,7 @@ test('close tells the workers, finishes what was appended, and resolves', async 
   server.on('disconnected', ({ error }) => ends.push(error));
   const appended = server.append(events, ['last']);
   await Promise.all([server.close(), server.close()]);
-  expect(await appended).toBe(1);
+  expect(await appended).toMatchObject({ stream: 'events', token: 1 });
   expect((await told)[0]).toEqual({ text: 'server stopping' });
   expect((await lost)[0].error).toMatchObject({ code: 'PEER_ERROR' });
   await hand.closed;
@@ -195,13 +218,13 @@ test('a listener of commands may append: the worker that sent the command sees t
   const server = await primary({ streams });
   const reader = worker();
   const seen = new Collector();
-  const appends: Promise<number>[] = [];
+  const appends: Promise<Position>[] = [];
   server.on('command', ({ command }) => appends.push(server.append(events, [command.name])));
   reader.subscribe(events, { from: 'now' }, seen.handler);
   await reader.start();
   for (let token = 1; token <= 20; token++) reader.send({ name: 'FEDERATION_ACK', token });
   await seen.reached(20);
-  expect(await Promise.all(appends)).toEqual(seen.tokens);
+  expect(await Promise.all(appends)).toEqual(seen.batches.map(({ position }) => position));
 });
 
 test('a connection that breaks the protocol is ended with a warning, and the others notice nothing', async () => {
@@ -227,22 +250,28 @@ test('a connection that breaks the protocol is ended with a warning, and the oth
   expect(server.status().connections.map(({ name }) => name)).toEqual(['reader-1']);
 });
 
-test('status tells of streams and of connections', async () => {
+test('status tells of the log, of streams and of connections', async () => {
   const clock = new VirtualClock();
-  const { primary, worker } = deploy();
-  const server = await primary({ streams, clock });
-  const reader = worker();
-  reader.subscribe(events, { from: 'start' }, () => {});
-  await reader.start();
-  for (let i = 0; i < 5; i++) await server.append(events, [i]);
+  const { primary, transport } = deploy();
+  const log = memoryLog();
+  const server = await primary({ streams, log, clock });
+  const volatile = server.position(typing).history!;
+  const hand = rowcastHand(transport);
+  hand.send('NAME reader-1', 'REPLICATE events START');
+  await hand.line('POSITION events 0');
+  for (let i = 0; i < 5; i++) await server.append(events, [i, i]);
   await server.trim(events, 2);
-  await reader.waitFor(events, 5);
+  await hand.line('RDATA events 5');
+  hand.send('APPLIED events 4 3');
+  await settle();
+  const history = log.era;
   expect(server.status()).toEqual({
     name: 'example.com',
+    log: 'ok',
     streams: [
-      { stream: 'events', durable: true, earliest: 3, latest: 5 },
-      { stream: 'receipts', durable: true, earliest: 1, latest: 0 },
-      { stream: 'typing', durable: false, earliest: 1, latest: 0 },
+      { stream: 'events', durable: true, earliest: 3, latest: 5, history },
+      { stream: 'receipts', durable: true, earliest: 1, latest: 0, history: originOf(log.id) },
+      { stream: 'typing', durable: false, earliest: 1, latest: 0, history: volatile },
     ],
     connections: [
       {
@@ -251,13 +280,99 @@ test('status tells of streams and of connections', async () => {
         peer: expect.any(String),
         connectedAtMs: clock.now(),
         queueBytes: 0,
-        subscriptions: [{ stream: 'events', position: 5, state: 'live' }],
+        subscriptions: [
+          { stream: 'events', state: 'live', sent: 5, sentLagRows: 0, applied: 4, appliedLagRows: 2, saved: 3 },
+        ],
       },
     ],
   });
-  await reader.stop();
+  expect(volatile).not.toContain(log.id);
+  hand.connection.close();
   await settle();
   expect(server.status().connections).toEqual([]);
+});
+
+test('a worker tells what it has applied', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  const reader = worker({ limits: { appliedIntervalMs: 1 } });
+  const seen = new Collector();
+  reader.subscribe(events, { from: 'start' }, seen.handler);
+  await reader.start();
+  await server.append(events, ['a']);
+  await seen.reached(1);
+  await vi.waitFor(() => {
+    expect(server.status().connections[0]?.subscriptions).toEqual([
+      expect.objectContaining({ stream: 'events', applied: 1, appliedLagRows: 0 }),
+    ]);
+  });
+});
+
+test('the greeting names the era of either log', async () => {
+  const { primary, transport } = deploy();
+  const log = memoryLog();
+  await primary({ streams, log });
+  const hand = new Netcat(transport, ADDRESS);
+  await hand.line('PING');
+  expect(hand.lines[1]).toMatch(
+    new RegExp(`^PING \\d+ rowcast/2 log=${log.era} mem=[0-9a-f]{16}\\.\\d+\\.[0-9a-f]{8}$`),
+  );
+});
+
+test('a stream that a Rowcast worker may not have is refused with a warning, and its connection goes on', async () => {
+  const { primary, transport } = deploy();
+  const log = memoryLog();
+  const server = await primary({ streams, log });
+  const warnings: unknown[] = [];
+  server.on('warning', ({ worker, error }) => warnings.push([worker.name, error.code]));
+  for (let i = 1; i <= 4; i++) await server.append(events, [i]);
+  await server.trim(events, 3);
+  const hand = rowcastHand(transport);
+  hand.send('NAME hand', `REPLICATE events 1 ${log.era}`, `REPLICATE receipts 7 ${log.era}`, 'REPLICATE nosuch START');
+  hand.send('REPLICATE events START');
+  await hand.line('POSITION events 4');
+  expect(hand.lines.slice(2).toSorted()).toEqual([
+    `HISTORY events 3 ${log.era}`,
+    `POSITION events 4 ${log.era}`,
+    'RDATA events 4 4',
+    `REFUSED events GAP {"earliest":4,"latest":4,"history":"${log.era}"}`,
+    'REFUSED nosuch UNKNOWN_STREAM {}',
+    `REFUSED receipts RESET {"earliest":1,"latest":0,"history":"${originOf(log.id)}"}`,
+  ]);
+  expect(warnings.toSorted()).toEqual([
+    ['hand', 'GAP'],
+    ['hand', 'RESET'],
+    ['hand', 'UNKNOWN_STREAM'],
+  ]);
+});
+
+test.each(['serve', 'refuse'] as const)('rows that are gone, to a peer that is not Rowcast: %s', async (trimmed) => {
+  const { primary, transport } = deploy();
+  const server = await primary({ streams, ...(trimmed === 'refuse' && { trimmed }) });
+  for (let i = 1; i <= 4; i++) await server.append(events, [i]);
+  await server.trim(events, 3);
+  const warned = once(server, 'warning');
+  const hand = new Netcat(transport, ADDRESS);
+  hand.send('NAME hand', 'REPLICATE events 1');
+  const error = trimmed === 'serve' ? { name: 'PeerError', code: 'TRIMMED' } : { name: 'PeerError', code: 'GAP' };
+  expect((await warned)[0]).toMatchObject({ worker: { name: 'hand' }, error });
+  if (trimmed === 'serve') await hand.line('POSITION');
+  else await hand.closed;
+  expect(hand.lines.slice(2)).toEqual(
+    trimmed === 'serve' ? ['RDATA events 4 4', 'POSITION events 4'] : ['ERROR stream events starts at 4, asked for 1'],
+  );
+});
+
+test('the streams of each log can be followed like any other, by a Rowcast peer', async () => {
+  const { primary, transport } = deploy();
+  await primary({ streams });
+  const hand = rowcastHand(transport);
+  hand.send('REPLICATE $streams START', 'REPLICATE $streams.volatile START');
+  await hand.line('POSITION $streams.volatile');
+  const made = hand.lines.flatMap(
+    (line) => /^RDATA (\S+) \S+ \{"stream":"(\w+)","made":\d+\}$/.exec(line)?.slice(1) ?? [],
+  );
+  expect(made).toEqual(['$streams', 'events', '$streams', 'receipts', '$streams.volatile', 'typing']);
 });
 
 test('trim wants a stream that is there and a token', async () => {
@@ -289,7 +404,7 @@ test.each(['disconnect', 'catch-up'] as const)(
       await settle(1);
     }
     gate.open();
-    await reader.waitFor(events, 300);
+    await reader.waitFor(server.position(events));
     expect(tokens).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
     expect(warnings).toEqual(slowConsumer === 'disconnect' ? ['SLOW_CONSUMER'] : []);
     expect(ends).toEqual(slowConsumer === 'disconnect' ? ['the primary ended the connection: Failed to keep up'] : []);
@@ -303,6 +418,8 @@ test('a worker whose socket takes nothing for stalledTimeoutMs is cut, whatever 
   await server.append(events, ['x'.repeat(1_000)]);
   const stuck = new Netcat(transport, ADDRESS);
   await stuck.line('PING');
+  // The greeting has been taken, and the primary has heard so.
+  await settle();
   stuck.connection.pause();
   stuck.send('REPLICATE events 0');
   await settle();

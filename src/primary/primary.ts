@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
+import { callListeners } from '../base/uncaught.ts';
 import type { Log, LogHealth } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
@@ -223,7 +224,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       const open = new OpenConnection(id, this.#clock.now(), pump);
       this.#connections.add(open);
       this.#logger.info({ worker: id, peer: connection.peer }, 'worker connected');
-      this.emit('connected', { worker: open });
+      this.#call(() => this.emit('connected', { worker: open }));
       return pump;
     });
     if (this.#closing !== undefined) {
@@ -243,21 +244,22 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   append<Row>(
     stream: Stream<Row> | StreamName,
     rows: readonly Row[],
-    { attributes }: { readonly attributes?: Readonly<Record<string, unknown>> } = {},
+    options: { readonly attributes?: Readonly<Record<string, unknown>> } = {},
   ): Promise<Position> {
     try {
       this.#checkOpen();
       const name = nameOf(stream);
-      const options = attributes === undefined ? undefined : { attributes: encodeAttributes(name, attributes) };
+      const { attributes } = options;
+      const encoded = attributes === undefined ? undefined : { attributes: encodeAttributes(name, attributes) };
       // The caller may use its list again at once.
       const asGiven = this.listenerCount('appended') > 0 ? [...rows] : undefined;
-      const appended = this.#catalog.append(name, rows, options);
+      const appended = this.#catalog.append(name, rows, encoded);
       if (asGiven === undefined) return appended;
       // The caller hears of a failure; a listener that throws is no failure of the append.
       void appended.then(
         (position) => {
           const batch = { stream: name, token: position.token, position, rows: asGiven };
-          this.emit('appended', attributes === undefined ? batch : { ...batch, attributes });
+          this.#call(() => this.emit('appended', attributes === undefined ? batch : { ...batch, attributes }));
         },
         () => {},
       );
@@ -346,24 +348,28 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     return new UsageError('CLOSED', `primary ${this.name} is closed`);
   }
 
+  #call(listeners: () => void): void {
+    callListeners(this.#clock, listeners);
+  }
+
   #handleEvent(worker: OpenConnection, event: PrimarySessionEvent): void {
     const fields = { worker: worker.id, name: worker.name, peer: worker.peer };
     switch (event.kind) {
       case 'command':
-        this.emit('command', { command: event.command, worker });
+        this.#call(() => this.emit('command', { command: event.command, worker }));
         return;
       case 'refused':
       case 'failed':
         this.#logger.warn({ ...fields, code: event.error.code }, event.error.message);
-        this.emit('warning', { worker, error: event.error });
+        this.#call(() => this.emit('warning', { worker, error: event.error }));
         return;
       case 'peer-error':
         this.#logger.warn(fields, `the worker sent ERROR ${event.text}`);
-        this.emit('peer-error', { worker, text: event.text });
+        this.#call(() => this.emit('peer-error', { worker, text: event.text }));
         return;
       case 'named':
         this.#logger.debug({ ...fields, ...event }, event.kind);
-        this.emit('named', { worker, name: event.workerName });
+        this.#call(() => this.emit('named', { worker, name: event.workerName }));
         return;
       case 'subscribed':
       case 'live':
@@ -378,7 +384,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       { worker: worker.id, name: worker.name, peer: worker.peer, ...(error && { reason: error.message }) },
       'worker disconnected',
     );
-    this.emit('disconnected', { worker, error });
+    this.#call(() => this.emit('disconnected', { worker, error }));
     if (this.#connections.size === 0) this.#handleAllClosed?.();
   }
 }

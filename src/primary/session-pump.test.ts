@@ -3,8 +3,9 @@ import { Gate } from '../../test/support/collector.ts';
 import { memoryLog } from '../log/memory.ts';
 import { defaultBatchLimits } from '../core/model/batch.ts';
 import { LogError } from '../core/model/errors.ts';
-import type { Page } from '../core/model/page.ts';
+import type { Page, Verdict } from '../core/model/page.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { MAX_UNREAD_ANSWER_BYTES } from '../core/sessions/outflow.ts';
 import { defaultPrimaryLimits } from '../core/wire/limits.ts';
 import { PrimarySession, type PrimarySessionEvent } from '../core/sessions/primary-session.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
@@ -19,10 +20,13 @@ class FakeConnection implements Connection {
   corks = 0;
   isClosed = false;
   isAborted = false;
+  isPaused = false;
   takesMore = true;
+  onWrite: () => void = () => {};
 
   write(bytes: Uint8Array): boolean {
     this.text += Buffer.from(bytes).toString('utf8');
+    this.onWrite();
     if (!this.takesMore) this.unsentBytes += bytes.length;
     return this.takesMore;
   }
@@ -32,8 +36,12 @@ class FakeConnection implements Connection {
   uncork(): void {
     this.corks--;
   }
-  pause(): void {}
-  resume(): void {}
+  pause(): void {
+    this.isPaused = true;
+  }
+  resume(): void {
+    this.isPaused = false;
+  }
   close(): void {
     this.isClosed = true;
   }
@@ -67,10 +75,11 @@ async function setUp(onEvent: (event: PrimarySessionEvent) => void = () => {}): 
     streams: catalog,
     limits: defaultPrimaryLimits,
     slowConsumer: 'disconnect',
+    trimmed: 'serve',
   });
   const ends: unknown[] = [];
   const pump = new SessionPump({ connection, session, catalog, clock, onEvent, onClosed: (end) => ends.push(end) });
-  catalog.watch((stream) => pump.handleHint(stream));
+  catalog.watch({ handleRows: (stream) => pump.handleHint(stream), handleEra: (era) => pump.handleEra(era) });
   pump.handleOpen();
   connection.text = '';
   return {
@@ -181,6 +190,78 @@ test.each(['at once', 'later'])(
     expect(ends).toEqual([{ reason: error, error: undefined }]);
   },
 );
+
+test('a verdict that comes in the background is acted on when it comes, and not after its request was replaced', async () => {
+  const { catalog, connection, send } = await setUp();
+  await catalog.append('events', ['a']);
+  const judgeAtOnce = catalog.judge.bind(catalog);
+  const gates: Gate[] = [];
+  catalog.judge = async (position): Promise<Verdict> => {
+    const gate = new Gate();
+    gates.push(gate);
+    await gate.opened;
+    return judgeAtOnce(position);
+  };
+  send('REPLICATE events 0', 'REPLICATE events 1');
+  expect(connection.text).toBe('');
+  gates[1]!.open();
+  await new Promise(setImmediate);
+  expect(connection.text).toBe('POSITION events 1\n');
+  gates[0]!.open();
+  await new Promise(setImmediate);
+  expect(connection.text).toBe('POSITION events 1\n');
+});
+
+test('a log that cannot judge ends the connection of a seed peer, and refuses the stream to a Rowcast peer', async () => {
+  const { catalog, connection, send } = await setUp();
+  const error = new LogError('LOG_UNAVAILABLE', 'data/rowcast.db has gone');
+  catalog.judge = () => Promise.reject(error);
+  send('PING 1 rowcast/2', 'REPLICATE events 0');
+  await new Promise(setImmediate);
+  expect(connection.text).toMatch(/^REFUSED events UNAVAILABLE \{.*\}\n$/);
+  expect(connection.isClosed).toBe(false);
+  const seed = await setUp();
+  seed.catalog.judge = () => {
+    throw error;
+  };
+  seed.send('REPLICATE events 0');
+  expect(seed.connection.text).toBe('ERROR cannot read stream events\n');
+});
+
+test('another era is told to a Rowcast peer', async () => {
+  const { connection, pump, send } = await setUp();
+  send('PING 1 rowcast/2');
+  pump.handleEra('8f3c1d2e4b5a6978.2.a1b2c3d4');
+  expect(connection.text).toBe('ERA 8f3c1d2e4b5a6978 2.a1b2c3d4\n');
+});
+
+test('answers are taken from the session before more requests are answered, however fast the socket takes them', async () => {
+  const { connection, pump, send } = await setUp();
+  let [most, written] = [0, 0];
+  connection.onWrite = () => {
+    const answered = Number(pump.session.workerName ?? 0);
+    most = Math.max(most, (answered - written++) * 'POSITION events 0\n'.length);
+  };
+  const count = 50_000;
+  send(...Array.from({ length: count }, (_, i) => [`NAME ${i + 1}`, 'REPLICATE events NOW']).flat());
+  expect(connection.text.split('\n')).toHaveLength(count + 1);
+  expect(connection.isPaused).toBe(false);
+  expect(most).toBeGreaterThan(MAX_UNREAD_ANSWER_BYTES / 2);
+  expect(most).toBeLessThan(MAX_UNREAD_ANSWER_BYTES + 1_000);
+});
+
+test('a peer that takes nothing of its answers is not read any more, until it does', async () => {
+  const { connection, pump, send } = await setUp();
+  connection.takesMore = false;
+  send(...Array.from({ length: 50_000 }, () => 'REPLICATE events NOW'));
+  expect(connection.isPaused).toBe(true);
+  expect(connection.text.length).toBeLessThan(MAX_UNREAD_ANSWER_BYTES + 1_000);
+  connection.takesMore = true;
+  connection.unsentBytes = 0;
+  pump.handleDrained();
+  expect(connection.isPaused).toBe(false);
+  expect(connection.text.split('\n')).toHaveLength(50_001);
+});
 
 test('one timer at most waits, and none once the connection is gone', async () => {
   const { clock, connection, pump } = await setUp();

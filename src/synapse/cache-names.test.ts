@@ -79,7 +79,7 @@ describe('cs_cache_fake', () => {
     const { onPrimary, onWorker, worker, rows } = await setUp();
     const left = [await filled(onPrimary, [...dropped, ...kept]), await filled(onWorker, [...dropped, ...kept])];
     const keys = [ROOM, '@one:a.example', '@two:a.example', '@three:b.example:8448'];
-    await worker.waitFor(stream, await onPrimary.invalidate('cs_cache_fake', keys));
+    await worker.waitFor(await onPrimary.invalidate('cs_cache_fake', keys));
     expect(left.map((names) => names())).toEqual([keptNames, keptNames]);
     await rows.reached(1);
     expect(rows.rows).toEqual([['cs_cache_fake', keys, expect.any(Number)]]);

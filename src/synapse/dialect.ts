@@ -15,7 +15,7 @@ const byFields: Readonly<Record<number, Dialect>> = {
 
 /** @param fields of POSITION; undefined when none came */
 export function dialectOf(fields: number | undefined, isRowcast: boolean): Dialect {
-  if (isRowcast) return { name: 'Rowcast (rowcast/1)', isSupported: true };
+  if (isRowcast) return { name: 'Rowcast (rowcast/2)', isSupported: true };
   if (fields === undefined) return { name: 'not known: it has told no position', isSupported: true };
   return byFields[fields] ?? { name: `not known: its POSITION has ${fields} arguments`, isSupported: false };
 }

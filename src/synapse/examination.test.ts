@@ -2,17 +2,21 @@ import { describe, expect, test } from 'vitest';
 import { readCapture } from '../../test/support/captures.ts';
 import { Examination, type Finding } from './examination.ts';
 
+const DURABLE = '8f3c1d2e4b5a6978.1764281400.a1b2c3d4';
+const VOLATILE = '0123456789abcdef.1764281400.00ff00ff';
 const T0 = 1_490_197_665_618;
 
 /** Drives one; what it sends is kept. */
 class Bench {
-  readonly examination = new Examination('doctor');
+  readonly examination = new Examination({ workerName: 'doctor', address: '127.0.0.1:9092' });
   readonly sent: string[] = [];
   finding: Finding | undefined;
+  error: Error | undefined;
   now = T0;
 
-  constructor() {
-    this.examination.handleOpen(this.now);
+  constructor(isOpen = true) {
+    this.examination.handleStart(this.now);
+    if (isOpen) this.examination.handleOpen(this.now);
     this.#drain();
   }
 
@@ -29,8 +33,8 @@ class Bench {
     return this;
   }
 
-  close(): this {
-    this.examination.handleClosed();
+  close(error?: Error): this {
+    this.examination.handleClosed(this.now, error);
     this.#drain();
     return this;
   }
@@ -39,26 +43,29 @@ class Bench {
     for (let output = this.examination.pollOutput(); output !== undefined; output = this.examination.pollOutput()) {
       if (output.kind === 'transmit') this.sent.push(...output.text.split('\n').slice(0, -1));
       else {
-        if (this.finding !== undefined) throw new Error('it ends twice');
-        this.finding = output.finding;
+        if (this.finding !== undefined || this.error !== undefined) throw new Error('it ends twice');
+        if (output.kind === 'over') this.finding = output.finding;
+        else this.error = output.error;
       }
     }
   }
 }
 
-test('a Rowcast primary is known by its greeting, and asked until every stream has told its position', () => {
+test('a Rowcast primary is known by its greeting, and asked until no stream tells its position any more', () => {
   const bench = new Bench();
   expect(bench.sent).toEqual(['NAME doctor', `PING ${T0}`]);
   bench.now += 2;
-  bench.hear('SERVER example.com\nPING 1 rowcast/1 log=abc mem=def streams=events volatile=typing\n');
+  bench.hear(`SERVER example.com\nPING 1 rowcast/2 log=${DURABLE} mem=${VOLATILE}\n`);
   expect(bench.sent.slice(2)).toEqual(['REPLICATE ALL NOW']);
   bench.now += 3;
-  bench.hear('POSITION events 53\nPOSITION typing 2\n');
+  bench.hear('POSITION events 53\n').wait(499).hear('POSITION typing 2\n').wait(499);
+  expect(bench.finding).toBeUndefined();
+  bench.wait(1);
   expect(bench.finding).toMatchObject({
     kind: 'primary',
     serverName: 'example.com',
-    greeting: { logId: 'abc', volatileLogId: 'def' },
-    dialect: { name: 'Rowcast (rowcast/1)', isSupported: true },
+    eras: { durable: DURABLE, volatile: VOLATILE },
+    dialect: { name: 'Rowcast (rowcast/2)', isSupported: true },
     positions: [
       { stream: 'events', instance: undefined, token: 53 },
       { stream: 'typing', instance: undefined, token: 2 },
@@ -136,6 +143,18 @@ describe('what is no primary is known by what it says first:', () => {
     expect(new Bench().hear('hello\n').close().finding).toMatchObject({ kind: 'unknown', said: 'hello\n' });
     expect(new Bench().hear('hello').wait(2_000).finding).toMatchObject({ kind: 'unknown' });
     expect(new Bench().hear(Buffer.from([0xff, 0xfe, 0x0a])).finding).toMatchObject({ kind: 'unknown' });
+  });
+});
+
+test('without a connection it tells why, and that nobody answered after five seconds', () => {
+  const refused = new Error('nothing listens there');
+  expect(new Bench(false).close(refused).error).toBe(refused);
+  expect(new Bench(false).close().error).toHaveProperty('message', '127.0.0.1:9092 ended the connection');
+  const bench = new Bench(false).wait(4_999);
+  expect([bench.error, bench.sent]).toEqual([undefined, []]);
+  expect(bench.wait(1).error).toMatchObject({
+    name: 'ConnectionError',
+    message: 'cannot connect to 127.0.0.1:9092: nobody answered within 5 s; check the address and the firewalls',
   });
 });
 

@@ -1,14 +1,15 @@
 /**
- * Finds out what listens at an address, by saying no more than an observer may: NAME, PING and `REPLICATE ALL NOW`, which primaries of
- * every generation answer (docs/guides/synapse.md). Knows no socket and no clock.
+ * Finds out what listens at an address, by saying no more than an observer may: NAME, PING and `REPLICATE ALL NOW`, which
+ * primaries of every generation answer (docs/guides/synapse.md). Its PING does not say rowcast/2, so a Rowcast primary
+ * answers as the others do. Knows no socket and no clock.
  *
- *   opening ──handleOpen──▶ listening ──SERVER──▶ greeted ──PING, or a moment later──▶ asked ──POSITIONs, then a quiet moment──▶ over
+ *   connecting ──handleOpen──▶ listening ──SERVER──▶ greeted ──PING, or a moment later──▶ asked ──POSITIONs, then a quiet moment──▶ over
  */
 
 import type { Millis } from '../base/clock.ts';
-import { PeerError } from '../core/model/errors.ts';
+import { ConnectionError, PeerError } from '../core/model/errors.ts';
 import { parseSeedToken } from '../core/model/token.ts';
-import { parseGreeting, type Greeting } from '../core/wire/greeting.ts';
+import { parsePrimaryGreeting, type PrimaryEras } from '../core/wire/greeting.ts';
 import { LineCutter } from '../core/wire/lines.ts';
 import { type Dialect, dialectOf } from './dialect.ts';
 import { recogniseService, type Service } from './services.ts';
@@ -19,7 +20,8 @@ export interface Finding {
   /** What came first, where it is no primary. */
   readonly said: string;
   readonly serverName: string | undefined;
-  readonly greeting: Greeting | undefined;
+  /** Of a Rowcast primary: the present eras of its logs. */
+  readonly eras: PrimaryEras | undefined;
   readonly dialect: Dialect | undefined;
   readonly positions: readonly StreamPosition[];
   /** What ERROR said, and lines that are no POSITION. */
@@ -38,9 +40,18 @@ export interface StreamPosition {
 
 export type ExaminationOutput =
   | { readonly kind: 'transmit'; readonly text: string }
-  | { readonly kind: 'over'; readonly finding: Finding };
+  | { readonly kind: 'over'; readonly finding: Finding }
+  /** There was no connection. */
+  | { readonly kind: 'unreachable'; readonly error: Error };
+
+export interface ExaminationOptions {
+  readonly workerName: string;
+  /** Where the primary should be, for people. */
+  readonly address: string;
+}
 
 const MAX_LINE_BYTES = 1024 * 1024;
+const CONNECT_TIMEOUT_MS = 5_000;
 /** How long a service may take to say its first word. */
 const FIRST_WORD_MS = 2_000;
 /** A primary that is not Rowcast says so by saying nothing more. */
@@ -50,31 +61,36 @@ const QUIET_MS = 500;
 const LONGEST_FIRST_WORDS = 4_096;
 
 export class Examination {
-  readonly #workerName: string;
+  readonly #options: ExaminationOptions;
   readonly #lines = new LineCutter(MAX_LINE_BYTES);
   readonly #outputs: ExaminationOutput[] = [];
   readonly #positions: StreamPosition[] = [];
   readonly #errors: string[] = [];
-  #state: 'opening' | 'listening' | 'greeted' | 'asked' | 'over' = 'opening';
+  #state: 'connecting' | 'listening' | 'greeted' | 'asked' | 'over' = 'connecting';
   #first = '';
   #openedAt: Millis = 0;
   #askedAt: Millis = 0;
   #until: Millis | undefined;
   #serverName: string | undefined;
-  #greeting: Greeting | undefined;
+  #eras: PrimaryEras | undefined;
   #dialect: Dialect | undefined;
   #greetingMs: Millis | undefined;
   #answerMs: Millis | undefined;
 
-  constructor(workerName: string) {
-    this.#workerName = workerName;
+  constructor(options: ExaminationOptions) {
+    this.#options = options;
+  }
+
+  /** The connection is being made. */
+  handleStart(now: Millis): void {
+    this.#until = now + CONNECT_TIMEOUT_MS;
   }
 
   handleOpen(now: Millis): void {
     this.#state = 'listening';
     this.#openedAt = now;
     this.#until = now + FIRST_WORD_MS;
-    this.#outputs.push({ kind: 'transmit', text: `NAME ${this.#workerName}\nPING ${Math.floor(now)}\n` });
+    this.#outputs.push({ kind: 'transmit', text: `NAME ${this.#options.workerName}\nPING ${Math.floor(now)}\n` });
   }
 
   handleBytes(now: Millis, chunk: Uint8Array): void {
@@ -93,14 +109,19 @@ export class Examination {
 
   handleTimeout(now: Millis): void {
     if (this.#until === undefined || now < this.#until) return;
-    if (this.#state === 'listening') this.#end(this.#first === '' ? 'silent' : 'unknown');
+    if (this.#state === 'connecting') this.#giveUp(this.#timeoutError());
+    else if (this.#state === 'listening') this.#end(this.#first === '' ? 'silent' : 'unknown');
     else if (this.#state === 'greeted') this.#ask(now);
     else this.#end('primary');
   }
 
-  /** The other side ended the connection. */
-  handleClosed(): void {
+  /** The connection could not be made, or the other side ended it. */
+  handleClosed(_now: Millis, error?: Error): void {
     if (this.#state === 'over') return;
+    if (this.#state === 'connecting') {
+      const text = `${this.#options.address} ended the connection`;
+      return this.#giveUp(error ?? new ConnectionError('CONNECTION_LOST', text));
+    }
     if (this.#serverName !== undefined) this.#end('primary');
     else this.#end(this.#first === '' ? 'closed' : 'unknown');
   }
@@ -126,7 +147,7 @@ export class Examination {
       return;
     }
     if (name === 'PING' && this.#state === 'greeted') {
-      this.#greeting = parseGreeting(rest);
+      this.#eras = parsePrimaryGreeting(rest);
       this.#ask(now);
     } else if (name === 'POSITION') this.#takePosition(now, rest.split(' '));
     else if (name === 'ERROR') this.#errors.push(`ERROR ${rest}`);
@@ -147,11 +168,23 @@ export class Examination {
     }
     this.#answerMs ??= now - this.#askedAt;
     this.#until = now + QUIET_MS;
-    this.#dialect ??= dialectOf(fields.length, this.#greeting !== undefined);
+    this.#dialect ??= dialectOf(fields.length, this.#eras !== undefined);
     const [stream, instance] = fields;
     this.#positions.push({ stream: stream ?? '', instance: fields.length > 2 ? instance : undefined, token });
-    const known = this.#greeting?.streams?.size;
-    if (known !== undefined && this.#positions.length >= known) this.#end('primary');
+  }
+
+  #timeoutError(): ConnectionError {
+    const waited = `nobody answered within ${CONNECT_TIMEOUT_MS / 1_000} s`;
+    return new ConnectionError(
+      'CONNECTION_LOST',
+      `cannot connect to ${this.#options.address}: ${waited}; check the address and the firewalls`,
+    );
+  }
+
+  #giveUp(error: Error): void {
+    this.#state = 'over';
+    this.#until = undefined;
+    this.#outputs.push({ kind: 'unreachable', error });
   }
 
   #end(kind: Finding['kind']): void {
@@ -164,8 +197,8 @@ export class Examination {
         kind,
         said: isPrimary ? '' : this.#first,
         serverName: this.#serverName,
-        greeting: this.#greeting,
-        dialect: this.#dialect ?? (isPrimary ? dialectOf(undefined, this.#greeting !== undefined) : undefined),
+        eras: this.#eras,
+        dialect: this.#dialect ?? (isPrimary ? dialectOf(undefined, this.#eras !== undefined) : undefined),
         positions: this.#positions,
         errors: this.#errors,
         greetingMs: this.#greetingMs,

@@ -45,7 +45,7 @@ export function trackFederationAcks(primary: Primary, { stream = federation }: F
   const handleCommand = ({ command, worker }: PrimaryEvents['command'][0]): void => {
     if (command.name !== 'FEDERATION_ACK') return;
     // Nobody has handled what was not sent: such an ack is of an earlier life of the stream, and says nothing of this one.
-    if (command.token > primary.position(name)) return;
+    if (command.token > primary.position(name).token) return;
     // A sender that starts over acks less than before: that moves nothing back.
     acks.set(worker.id, Math.max(command.token, acks.get(worker.id) ?? 0));
     void trim();

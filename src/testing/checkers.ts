@@ -1,128 +1,147 @@
-/** All checkers of a world, and those of what is not about rows: durability, memory, connections, and the end. */
+/** All checkers of a world, and those of what is not about rows: durability, memory, connections, waits, and the end. */
 
-import type { Happening } from './happening.ts';
-import {
-  AtLeastOnce,
-  EachRowOnce,
-  HonestPositions,
-  InOrder,
-  NothingMissing,
-  TrueResets,
-  WholeBatches,
-} from './checkers-of-rows.ts';
-import type { Truth } from './truth.ts';
+import type { Millis } from '../base/clock.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import { describeNode, type Happening } from './happening.ts';
+import { type HistoryNode, isOn } from './history-tree.ts';
+import { ReaderCheckers } from './reader-checkers.ts';
+import type { CommittedBatches } from './world-rows.ts';
 
-/** Sees everything that happens, in order. Says what is wrong at once, and undefined while nothing is. */
+/** What a checker has seen: something that may not be. */
+export interface Finding {
+  readonly checker: CheckerName;
+  readonly saw: string;
+}
+
+/** Sees everything that happens, in order, and says at once what is wrong. */
 export interface Checker {
-  readonly name: string;
-  see(happening: Happening): string | undefined;
+  see(happening: Happening): Finding | undefined;
 }
 
-export function allCheckers(truth: Truth): Checker[] {
-  return [
-    new NothingThrows(),
-    new AcknowledgedIsKept(truth),
-    new EachRowOnce(),
-    new InOrder(truth),
-    new WholeBatches(truth),
-    new NothingMissing(truth),
-    new HonestPositions(truth),
-    new AtLeastOnce(),
-    new TrueResets(truth),
-    new BoundedMemory(),
-    new KeepAliveHolds(),
-    new SlowMeansSlow(),
-    new EveryoneReachesLatest(),
-  ];
+export const checkerNames = [
+  'nothing throws',
+  'acknowledged is kept',
+  'whole batches',
+  'once and in order',
+  'nothing missing',
+  'one history',
+  'honest positions',
+  'true resets',
+  'waits are honest',
+  'waits end',
+  'bounded memory',
+  'keep-alive',
+  'slow means slow',
+  'no undue end',
+  'ends in time',
+  'everyone reaches latest',
+] as const;
+
+export type CheckerName = (typeof checkerNames)[number];
+
+export interface Checkers {
+  readonly all: readonly Checker[];
+  readonly readers: ReaderCheckers;
 }
 
-/** An exception that nobody caught is a bug, whoever caused it. */
-class NothingThrows implements Checker {
-  readonly name = 'nothing throws';
+export function makeCheckers(committed: CommittedBatches, now: () => Millis): Checkers {
+  const readers = new ReaderCheckers(committed, now);
+  return {
+    readers,
+    all: [readers, new Acknowledged(), { see: seeProcess }, { see: (happening) => seeEnd(happening, readers) }],
+  };
+}
 
-  see(happening: Happening): string | undefined {
-    return happening.kind === 'threw' ? happening.thrown : undefined;
+/** The machine whose log is the truth in the end. */
+export const PRIMARY = 'primary';
+
+/** What the primary acknowledged is in the log then, and after each start, unless the disk lost it. */
+class Acknowledged implements Checker {
+  /** The newest acknowledged batch of each durable stream of the primary. */
+  readonly #newest = new Map<StreamName, HistoryNode>();
+
+  see(happening: Happening): Finding | undefined {
+    switch (happening.kind) {
+      case 'history-changed':
+        this.#newest.clear();
+        return undefined;
+      case 'acknowledged': {
+        const { node, batch, life } = happening;
+        if (node === undefined || !isOn(node, life.head(node.stream)))
+          return { checker: 'acknowledged is kept', saw: `batch ${batch} was acknowledged, and no log has it` };
+        if (life.isDurable(node.stream) && life.machine === PRIMARY) this.#newest.set(node.stream, node);
+        return undefined;
+      }
+      case 'primary-opened': {
+        if (happening.life.machine !== PRIMARY) return undefined;
+        for (const [stream, node] of this.#newest) {
+          if (isOn(node, happening.life.head(stream))) continue;
+          const saw = `${describeNode(node)} was acknowledged, and is gone after a start`;
+          return { checker: 'acknowledged is kept', saw };
+        }
+        return undefined;
+      }
+      default:
+        return undefined;
+    }
   }
 }
 
-/** What the primary acknowledged is in the log after every start, and no batch is there in part. */
-class AcknowledgedIsKept implements Checker {
-  readonly name = 'acknowledged is kept';
-  readonly #truth: Truth;
-  readonly #acknowledged = new Set<number>();
-
-  constructor(truth: Truth) {
-    this.#truth = truth;
-  }
-
-  see(happening: Happening): string | undefined {
-    if (happening.kind === 'acknowledged') {
-      this.#acknowledged.add(happening.batch);
+/** Memory, silence, slowness, the ends of connections and processes: each is measured where it happens. */
+function seeProcess(happening: Happening): Finding | undefined {
+  switch (happening.kind) {
+    // An exception that nobody caught is a bug, whoever caused it.
+    case 'threw':
+      return { checker: 'nothing throws', saw: happening.thrown };
+    case 'held': {
+      const { who, what, bytes, maxBytes } = happening;
+      if (bytes <= maxBytes) return undefined;
+      return { checker: 'bounded memory', saw: `${who} held ${bytes} bytes of ${what}, over ${maxBytes}` };
+    }
+    case 'half-dead': {
+      const { who, deadMs, maxMs } = happening;
+      return { checker: 'keep-alive', saw: `${who} is open ${deadMs} ms after its link died, over ${maxMs}` };
+    }
+    case 'called-silent': {
+      const { who, healthyMs, idleTimeoutMs } = happening;
+      if (healthyMs <= idleTimeoutMs) return undefined;
+      return {
+        checker: 'keep-alive',
+        saw: `${who} called its peer silent on a link that was well for ${healthyMs} ms`,
+      };
+    }
+    case 'called-slow': {
+      const { who, tookNoByteMs, stalledTimeoutMs, lagRows, maxLagRows } = happening;
+      if (tookNoByteMs >= stalledTimeoutMs || lagRows > maxLagRows) return undefined;
+      return {
+        checker: 'slow means slow',
+        saw: `${who} was called slow: ${lagRows} rows behind (at most ${maxLagRows}), took no byte for ${tookNoByteMs} ms (at most ${stalledTimeoutMs})`,
+      };
+    }
+    case 'cut-off':
+      return { checker: 'no undue end', saw: `${happening.who} was disconnected: ${happening.why}` };
+    case 'lingers':
+      return { checker: 'ends in time', saw: `${happening.who} has not ended ${happening.ms} ms after it was told to` };
+    default:
       return undefined;
-    }
-    if (happening.kind !== 'recovered') return undefined;
-    const { stream, logId, earliest, rows } = happening;
-    const found = new Map<number, number>();
-    for (const { batch } of rows) found.set(batch, (found.get(batch) ?? 0) + 1);
-    for (const { batch, of } of rows)
-      if (found.get(batch) !== of)
-        return `${stream} holds ${found.get(batch)} of the ${of} rows of batch ${batch} after a start`;
-    for (const number of this.#acknowledged) {
-      const batch = this.#truth.batch(number);
-      if (batch === undefined) return `batch ${number} was acknowledged, and no log has it after a start`;
-      const isExpected = batch.stream === stream && batch.logId === logId && batch.token >= earliest;
-      if (isExpected && !found.has(number))
-        return `batch ${number} of ${stream} (token ${batch.token}) was acknowledged, and is gone after a start`;
-    }
-    return undefined;
   }
 }
 
-/** Nobody holds more in memory than its bound, however slow the other side is. */
-class BoundedMemory implements Checker {
-  readonly name = 'bounded memory';
-
-  see(happening: Happening): string | undefined {
-    if (happening.kind !== 'held' || happening.bytes <= happening.maxBytes) return undefined;
-    return `${happening.who} held ${happening.bytes} bytes of ${happening.what}, over ${happening.maxBytes}`;
+/** When faults have stopped, everyone comes to `latest`, live, with every row of the primary's history; no wait is left. */
+function seeEnd(happening: Happening, readers: ReaderCheckers): Finding | undefined {
+  if (happening.kind === 'still-waits') {
+    const { worker, node, isKept } = happening;
+    const state = isKept ? 'is here and applied' : 'is not in this history any more';
+    return { checker: 'waits end', saw: `${worker} still waits for ${describeNode(node)}, which ${state}` };
   }
-}
-
-/** Keep-alive ends a dead connection within its time, and no other. */
-class KeepAliveHolds implements Checker {
-  readonly name = 'keep-alive';
-
-  see(happening: Happening): string | undefined {
-    if (happening.kind === 'half-dead' && happening.deadMs > happening.maxMs) {
-      return `${happening.who} is still open ${happening.deadMs} ms after its link died, over ${happening.maxMs}`;
-    }
-    if (happening.kind === 'called-silent' && happening.healthyMs > happening.idleTimeoutMs) {
-      return `${happening.who} called its peer silent on a link that had been well for ${happening.healthyMs} ms`;
-    }
-    return undefined;
-  }
-}
-
-/** Only a worker beyond one of the two bounds is cut off as slow. */
-class SlowMeansSlow implements Checker {
-  readonly name = 'slow means slow';
-
-  see(happening: Happening): string | undefined {
-    if (happening.kind !== 'called-slow') return undefined;
-    const { who, tookNoByteMs, stalledTimeoutMs, lagRows, maxLagRows } = happening;
-    if (tookNoByteMs >= stalledTimeoutMs || lagRows > maxLagRows) return undefined;
-    return `${who} was called slow: ${lagRows} rows behind (at most ${maxLagRows}), took no byte for ${tookNoByteMs} ms (at most ${stalledTimeoutMs})`;
-  }
-}
-
-/** When faults have stopped, everyone comes to `latest`, live. */
-class EveryoneReachesLatest implements Checker {
-  readonly name = 'everyone reaches latest';
-
-  see(happening: Happening): string | undefined {
-    if (happening.kind !== 'ended') return undefined;
-    const { reader, position, isLive, latest, calmMs } = happening;
-    if (isLive && position?.logId === latest.logId && position?.token === latest.token) return undefined;
-    return `${reader} stands at ${JSON.stringify(position)}${isLive ? '' : ', not live,'} ${calmMs} ms after the last fault; latest is ${JSON.stringify(latest)}`;
-  }
+  if (happening.kind !== 'ended') return undefined;
+  const { reader, token, isLive, life, latest, calmMs } = happening;
+  const head = life.head(reader.stream);
+  const claims = readers.known(reader)?.claims;
+  if (isLive && token === latest && claims?.length === 1 && claims[0] === head) return undefined;
+  const stands = claims?.map(describeNode).join(' or ') ?? 'nothing known';
+  return {
+    checker: 'everyone reaches latest',
+    saw: `${reader.name} says position ${token}${isLive ? '' : ', not live,'} and stands at ${stands}, ${calmMs} ms after the last fault; latest is ${latest}, ${describeNode(head)}`,
+  };
 }

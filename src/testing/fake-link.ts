@@ -9,6 +9,7 @@ import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
 import { ConnectionError } from '../core/model/errors.ts';
 import type { Connection, ConnectionHandler } from '../transport/transport.ts';
+import type { PrimaryLife } from './primary-life.ts';
 
 export interface LinkOptions {
   readonly name: string;
@@ -20,6 +21,8 @@ export interface LinkOptions {
   readonly maxDelayMs: Millis;
   /** This many pieces are of a few bytes; those that follow are of any size. */
   readonly tinyPieces: number;
+  /** Sees each piece when it arrives. */
+  readonly onPiece?: ((at: LinkEnd, piece: Uint8Array) => void) | undefined;
 }
 
 export class FakeLink {
@@ -28,6 +31,10 @@ export class FakeLink {
   readonly ends: readonly [LinkEnd, LinkEnd];
   #stalledUntil: Millis = 0;
   #diedAt: Millis | undefined;
+  /** The process that accepted; undefined before that. */
+  life: PrimaryLife | undefined;
+  /** Why it may end: what befell it, or what one of its ends rightly said. */
+  excuse: string | undefined;
 
   constructor(options: LinkOptions) {
     this.options = options;
@@ -65,16 +72,19 @@ export class FakeLink {
 
   /** Takes no byte and delivers none for a while. */
   stall(ms: Millis): void {
+    this.excuse ??= 'stalled';
     this.#stalledUntil = Math.max(this.#stalledUntil, this.options.clock.now() + ms);
   }
 
   /** From here on carries nothing and tells nobody. */
   die(): void {
+    this.excuse ??= 'dead';
     this.#diedAt ??= this.options.clock.now();
   }
 
   /** Breaks at any byte; both ends hear of it, each in its time. */
   cut(): void {
+    this.excuse ??= 'cut';
     for (const end of this.ends) end.cutIncoming(new ConnectionError('CONNECTION_LOST', `${this.name} was cut`));
   }
 }
@@ -289,6 +299,7 @@ export class LinkEnd implements Connection {
     if (this.#incomingBytes > 0) {
       const piece = this.#nextPiece();
       this.receivedBytes += piece.length;
+      this.#link.options.onPiece?.(this, piece);
       if (!this.#isLeaving) this.#handler?.handleBytes(piece);
     } else if (this.#endOfIncoming !== undefined && this.#other.#unsentBytes === 0) {
       return this.#finish(this.#endOfIncoming.error);

@@ -1,10 +1,10 @@
-/** Links between the workers and the one primary, and what happens to a connection before it is open. Knows no protocol. */
+/** Links between workers and the addresses where primaries listen, and what happens to a connection before it is open. Knows no protocol. */
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
 import { ConnectionError } from '../core/model/errors.ts';
-import type { ConnectionHandler } from '../transport/transport.ts';
-import { FakeLink, type LinkEnd } from './fake-link.ts';
+import type { ConnectionHandler, Listener } from '../transport/transport.ts';
+import { FakeLink, type LinkEnd, type LinkOptions } from './fake-link.ts';
 
 export interface FakeNetworkOptions {
   readonly clock: Clock;
@@ -13,41 +13,51 @@ export interface FakeNetworkOptions {
   readonly maxDelayMs: Millis;
   /** Of a hundred links, how many cut their first bytes into tiny pieces. */
   readonly tinyPercent: number;
+  /** Sees each piece of each link when it arrives. */
+  readonly onPiece?: LinkOptions['onPiece'];
 }
+
+export type Accept = (connection: LinkEnd) => ConnectionHandler;
 
 export class FakeNetwork {
   /** The links that have an end which is not over. */
   readonly links: Set<FakeLink> = new Set<FakeLink>();
   readonly #options: FakeNetworkOptions;
-  #accept: ((connection: LinkEnd) => ConnectionHandler) | undefined;
+  readonly #accepts = new Map<string, Accept>();
   /** Connections that are begun from now on hear nothing for ever. */
   isSilent = false;
+  /** Where a connection to an address really goes. */
+  route: (path: string) => string = (path) => path;
   #count = 0;
 
   constructor(options: FakeNetworkOptions) {
     this.#options = options;
   }
 
-  get isListening(): boolean {
-    return this.#accept !== undefined;
+  listen(path: string, accept: Accept): Listener {
+    this.#accepts.set(path, accept);
+    return {
+      address: { path },
+      close: async () => {
+        if (this.#accepts.get(path) === accept) this.#accepts.delete(path);
+      },
+    };
   }
 
-  listen(accept: (connection: LinkEnd) => ConnectionHandler): void {
-    this.#accept = accept;
+  /** The process that listened is gone. */
+  refuse(path: string): void {
+    this.#accepts.delete(path);
   }
 
-  refuse(): void {
-    this.#accept = undefined;
-  }
-
-  connect(from: string, handler: ConnectionHandler): LinkEnd {
-    const { clock, random, maxWindowBytes, maxDelayMs, tinyPercent } = this.#options;
+  connect(from: string, path: string, handler: ConnectionHandler): LinkEnd {
+    const { clock, random, maxWindowBytes, maxDelayMs, tinyPercent, onPiece } = this.#options;
     const link = new FakeLink({
       name: `link ${++this.#count} of ${from}`,
       clock,
       random,
       windowBytes: randomInteger(random, Math.ceil(maxWindowBytes / 4), maxWindowBytes),
       maxDelayMs,
+      onPiece,
       tinyPieces: random.next() * 100 < tinyPercent ? 60 : 0,
     });
     const [worker, primary] = link.ends;
@@ -56,13 +66,15 @@ export class FakeNetwork {
     this.links.add(link);
     if (this.isSilent) link.die();
     clock.wakeIn(randomInteger(random, 0, maxDelayMs * 2), () => {
-      if (worker.isOver || link.diedAt !== undefined) return;
-      if (this.#accept === undefined) {
+      // Cut before it was open: the worker hears of that in its time.
+      if (worker.isOver || primary.isOver || link.diedAt !== undefined) return;
+      const accept = this.#accepts.get(this.route(path));
+      if (accept === undefined) {
         worker.fail(new ConnectionError('CONNECTION_LOST', 'nobody listens'));
         primary.detach();
         return;
       }
-      primary.attach(this.#accept(primary));
+      primary.attach(accept(primary));
       primary.open();
       worker.open();
     });

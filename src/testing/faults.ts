@@ -2,22 +2,25 @@
 
 import type { Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
-import type { Stream } from '../core/model/stream.ts';
+import type { DiskState } from './fake-disk.ts';
 import type { FakeLink } from './fake-link.ts';
 import type { FakeNetwork } from './fake-network.ts';
 import type { SimulatedPrimary } from './simulated-primary.ts';
 import type { SimulatedWorker } from './simulated-worker.ts';
+import type { WorldShape } from './world-shape.ts';
 
 export interface FaultTargets {
   readonly random: Random;
   readonly now: () => Millis;
   readonly after: (ms: Millis, then: () => void) => void;
+  readonly shape: WorldShape;
   readonly network: FakeNetwork;
   readonly primary: SimulatedPrimary;
   readonly workers: readonly SimulatedWorker[];
-  readonly streams: readonly Stream[];
-  readonly startPrimary: () => void;
-  readonly stopPrimary: () => void;
+  /** Taken of the primary's disk, the newest last. */
+  readonly backups: DiskState[];
+  /** Another primary over a copy, which may run for a while. */
+  readonly copy: SimulatedPrimary;
 }
 
 /** Does something bad, now. Returns what, or undefined where there was nothing to do it to. */
@@ -33,11 +36,13 @@ export function strike(targets: FaultTargets): string | undefined {
 }
 
 /** Ends everything that does not end by itself. A dead link stays dead: it is for the sessions to notice. */
-export function endFaults({ network, primary, workers, startPrimary, now }: FaultTargets): void {
+export function endFaults({ network, primary, workers, copy, now }: FaultTargets): void {
   network.isSilent = false;
-  if (!primary.isUp) startPrimary();
+  copy.kill({ isSilent: false });
+  if (!primary.isUp) primary.start();
   for (const worker of workers) {
     worker.slowUntil = now();
+    worker.endFaults();
     if (!worker.isUp) worker.start();
   }
 }
@@ -70,25 +75,59 @@ const silenceNetwork: Fault = ({ network, random, after }) => {
   return `connections that are begun within ${ms} ms hear nothing`;
 };
 
-const crashPrimary: Fault = ({ primary, random, after, startPrimary }) => {
+const crashPrimary: Fault = ({ primary, random, after, shape }) => {
   if (!primary.isUp) return undefined;
+  const losesTail = shape.history.losesTails && random.next() < 0.6;
   const isSilent = random.next() < 0.3;
   const ms = randomInteger(random, 5, 600);
-  primary.kill(isSilent);
-  after(ms, startPrimary);
-  return `the primary ${isSilent ? 'vanishes with its machine' : 'crashes'} and starts ${ms} ms later`;
+  primary.kill({ isSilent, losesTail });
+  after(ms, () => primary.start());
+  const how = losesTail
+    ? 'loses its power, and the tail of its log,'
+    : isSilent
+      ? 'vanishes with its machine'
+      : 'crashes';
+  return `the primary ${how} and starts ${ms} ms later`;
 };
 
-const restartPrimary: Fault = ({ primary, random, after, startPrimary, stopPrimary }) => {
-  if (!primary.isUp) return undefined;
-  const drainMs = randomInteger(random, 0, 150);
+const restartPrimary: Fault = ({ primary, random, after }) => {
+  if (primary.life === undefined) return undefined;
+  const { life } = primary;
   const ms = randomInteger(random, 5, 200);
-  stopPrimary();
-  after(drainMs, () => {
-    primary.kill(false);
-    after(ms, startPrimary);
+  const patienceMs = random.next() < 0.3 ? randomInteger(random, 0, 100) : undefined;
+  primary.close(() => after(ms, () => primary.start()));
+  if (patienceMs === undefined) return `the primary closes and starts ${ms} ms after that`;
+  after(patienceMs, () => {
+    if (primary.life !== life) return;
+    primary.kill({ isSilent: false });
+    after(ms, () => primary.start());
   });
-  return `the primary stops, is gone ${drainMs} ms later and starts ${ms} ms after that`;
+  return `the primary closes, is killed when that takes ${patienceMs} ms, and starts ${ms} ms after that`;
+};
+
+const backUp: Fault = ({ primary, backups, shape }) => {
+  if (!shape.history.restores && !shape.history.copies) return undefined;
+  backups.push(primary.disk.state);
+  return 'the log is backed up';
+};
+
+const restore: Fault = ({ primary, backups, random, after, shape }) => {
+  if (!shape.history.restores || backups.length === 0) return undefined;
+  const ms = randomInteger(random, 10, 300);
+  const age = randomInteger(random, 1, Math.min(backups.length, 4));
+  primary.kill({ isSilent: false });
+  primary.restore(backups.at(-age)!);
+  after(ms, () => primary.start());
+  return `the primary is killed, and starts ${ms} ms later from backup ${age} of the newest`;
+};
+
+const openCopy: Fault = ({ copy, backups, random, after, shape, primary }) => {
+  if (!shape.history.copies || copy.isUp) return undefined;
+  const ms = randomInteger(random, 100, 800);
+  copy.restore(backups.length > 0 && random.next() < 0.7 ? pick(random, backups) : primary.disk.state);
+  copy.start();
+  after(ms, () => copy.kill({ isSilent: false }));
+  return `a copy of the log is opened beside it for ${ms} ms`;
 };
 
 const crashWorker: Fault = ({ workers, random, after }) => {
@@ -97,17 +136,18 @@ const crashWorker: Fault = ({ workers, random, after }) => {
   const isSilent = random.next() < 0.3;
   const ms = randomInteger(random, 1, 400);
   worker.kill(isSilent);
-  after(ms, () => worker.isUp || worker.start());
-  return `${worker.name} ${isSilent ? 'vanishes with its machine' : 'crashes'} and starts ${ms} ms later`;
+  const isOlder = random.next() < 0.2 && worker.goBack();
+  after(ms, () => worker.start());
+  const how = isSilent ? 'vanishes with its machine' : 'crashes';
+  return `${worker.name} ${how} and starts ${ms} ms later${isOlder ? ' with an older checkpoint' : ''}`;
 };
 
 const restartWorker: Fault = ({ workers, random, after }) => {
   const worker = pick(random, workers);
   if (!worker.isUp) return undefined;
-  const ms = randomInteger(random, 150, 500);
-  worker.stop();
-  after(ms, () => worker.isUp || worker.start());
-  return `${worker.name} stops and starts ${ms} ms later`;
+  const ms = randomInteger(random, 5, 300);
+  worker.stop(() => after(ms, () => worker.start()));
+  return `${worker.name} stops, and starts ${ms} ms after that`;
 };
 
 const slowWorker: Fault = ({ workers, random, now }) => {
@@ -117,34 +157,37 @@ const slowWorker: Fault = ({ workers, random, now }) => {
   return `the application of ${worker.name} is slow for ${ms} ms`;
 };
 
-const trim: Fault = ({ primary, streams, random }) => {
-  if (!primary.isUp) return undefined;
-  const { name } = pick(random, streams);
-  const log = primary.logOf(name);
-  const { earliest, latest } = log.bounds(name);
+const trim: Fault = ({ primary, shape, random }) => {
+  const { life } = primary;
+  if (life === undefined) return undefined;
+  const { name } = pick(random, shape.streams);
+  const { earliest, latest } = life.stream(name);
   // All of it, sometimes; else mostly the older half.
   const upTo =
     random.next() < 0.1
       ? latest
       : randomInteger(random, earliest, Math.max(earliest, Math.floor((earliest + latest) / 2)));
-  void log.trim(name, upTo);
+  primary.trim(name, upTo);
   return `${name} is trimmed up to ${upTo}`;
 };
 
-const skipTokens: Fault = ({ primary, streams, random }) => {
-  if (!primary.isUp) return undefined;
-  const { name } = pick(random, streams);
+const skipTokens: Fault = ({ primary, shape, random }) => {
+  const { life } = primary;
+  const { name, durable } = pick(random, shape.streams);
+  if (life === undefined || !durable) return undefined;
   const tokens = randomInteger(random, 1, 4);
-  primary.logOf(name).skip(name, tokens);
+  life.log.skip(name, tokens);
   return `${tokens} tokens of ${name} are skipped`;
 };
 
-const resubscribe: Fault = ({ workers, streams, random }) => {
+const resubscribe: Fault = ({ workers, random }) => {
   const worker = pick(random, workers);
-  const { name } = pick(random, streams);
+  const { stream } = pick(random, worker.plan.streams);
   if (!worker.isUp) return undefined;
-  worker.resubscribe(name);
-  return `${worker.name} gives ${name} up and follows it anew`;
+  const from = pick(random, ['there', 'there', 'start', 'now'] as const);
+  const afterMs = random.next() < 0.6 ? 0 : randomInteger(random, 1, 100);
+  worker.resubscribe(stream, { from, afterMs });
+  return `${worker.name} gives ${stream} up and follows it again from ${from}, ${afterMs} ms later`;
 };
 
 const faults: readonly (readonly [Fault, weight: number])[] = [
@@ -152,14 +195,17 @@ const faults: readonly (readonly [Fault, weight: number])[] = [
   [stallLink, 5],
   [killLink, 3],
   [silenceNetwork, 1],
-  [crashPrimary, 2],
+  [crashPrimary, 3],
   [restartPrimary, 2],
+  [backUp, 3],
+  [restore, 2],
+  [openCopy, 2],
   [crashWorker, 4],
   [restartWorker, 2],
   [slowWorker, 5],
   [trim, 3],
   [skipTokens, 2],
-  [resubscribe, 2],
+  [resubscribe, 4],
 ];
 
 const TOTAL_WEIGHT: number = faults.reduce((sum, [, weight]) => sum + weight, 0);

@@ -1,207 +1,314 @@
-/** A primary process in a world: catalog, tails, sessions and their pumps are the real ones; logs, links and clock are not. */
+/** The machine of a primary: a disk, and one process after another over it. The process is the real Primary; log, links and clock are not. */
 
-import type { Clock } from '../base/clock.ts';
+import type { Clock, Millis } from '../base/clock.ts';
+import type { Random } from '../base/random.ts';
 import { messageOf, type RowcastError } from '../core/model/errors.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import type { Stream, StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import { SessionPump } from '../primary/session-pump.ts';
-import { StreamCatalog } from '../primary/stream-catalog.ts';
-import type { PrimarySession, PrimarySessionOptions } from '../core/sessions/primary-session.ts';
-import type { CrashableLog } from './crashable-log.ts';
+import type { Primary } from '../primary/primary.ts';
+import type { Transport } from '../transport/transport.ts';
+import type { DiskState, FakeDisk } from './fake-disk.ts';
 import type { LinkEnd } from './fake-link.ts';
 import type { FakeNetwork } from './fake-network.ts';
-import type { Happening, WorldRow } from './happening.ts';
-import { batchesOf, type Truth } from './truth.ts';
-import { ProcessClock } from './virtual-clock.ts';
+import type { Happening } from './happening.ts';
+import { type HistoryNode, rowsAfter } from './history-tree.ts';
+import { Outcry, OutcryClock, PlannedError } from './outcry.ts';
+import { PrimaryLife } from './primary-life.ts';
+import { append, type AppendedAt, sentTokens } from './public-api.ts';
+import type { WorldParts } from './world-result.ts';
+import type { CommittedBatches, WorldRow } from './world-rows.ts';
 import type { WorldShape } from './world-shape.ts';
 
 export interface SimulatedPrimaryOptions {
+  readonly name: string;
+  /** Where it listens. */
+  readonly path: string;
+  readonly disk: FakeDisk;
   readonly shape: WorldShape;
   readonly clock: Clock;
+  readonly random: Random;
   readonly network: FakeNetwork;
-  readonly durableLog: CrashableLog;
-  readonly volatileLog: CrashableLog;
-  readonly truth: Truth;
-  readonly makeSession: (options: PrimarySessionOptions) => PrimarySession;
+  readonly committed: CommittedBatches;
+  readonly parts: WorldParts;
   readonly tell: (happening: Happening) => void;
-  /** Something asynchronous was begun: it runs before the clock moves on. */
-  readonly onPromise: () => void;
+  /** A batch was acknowledged: somebody may wait for it. */
+  readonly onAppended: (at: AppendedAt, node: HistoryNode) => void;
 }
-
-export const SERVER_NAME = 'example.com';
 
 interface Process {
-  readonly clock: ProcessClock;
-  readonly catalog: StreamCatalog;
-  readonly connections: Map<LinkEnd, SessionPump>;
+  readonly clock: OutcryClock;
+  readonly outcry: Outcry;
+  readonly life: PrimaryLife;
+  readonly ends: Map<string, LinkEnd>;
 }
 
+/** What a primary warns of, and the connection goes on. */
+const REFUSALS: ReadonlySet<string> = new Set(['GAP', 'RESET']);
+/** What a clean end may take beyond the time that its sessions have. */
+const CLOSE_SLACK_MS: Millis = 200;
+
 export class SimulatedPrimary {
+  readonly disk: FakeDisk;
   readonly #options: SimulatedPrimaryOptions;
   #process: Process | undefined;
-  #isStopping = false;
+  #isClosing = false;
+  #lives = 0;
+  #bursts = { atMs: 0, bytes: new Map<StreamName, number>() };
+  #largestBurstBytes = 0;
 
   constructor(options: SimulatedPrimaryOptions) {
     this.#options = options;
+    this.disk = options.disk;
   }
 
   get isUp(): boolean {
     return this.#process !== undefined;
   }
 
-  logOf(stream: StreamName): CrashableLog {
-    const { shape, durableLog, volatileLog } = this.#options;
-    return shape.streams.find(({ name }) => name === stream)!.durable ? durableLog : volatileLog;
+  /** The process that runs, once it is open. */
+  get life(): PrimaryLife | undefined {
+    return this.#process?.life.primary === undefined ? undefined : this.#process.life;
   }
 
-  async start(): Promise<void> {
-    const { shape, clock, network, durableLog, volatileLog } = this.#options;
-    const catalog = new StreamCatalog({
-      streams: shape.streams,
-      log: durableLog,
-      volatileLog,
-      limits: shape.batchLimits,
-      tailBytes: shape.tailBytes,
+  start(): void {
+    if (this.isUp) return;
+    const { name, shape, clock, random, committed, parts, tell } = this.#options;
+    const outcry = new Outcry((thrown) => tell({ kind: 'threw', thrown: describeThrown(thrown) }));
+    const processClock = new OutcryClock(clock, outcry);
+    const log = parts.makeLog({
+      name,
+      disk: this.disk,
+      clock: processClock,
+      random,
+      committed,
+      ...shape.log,
+      onThrown: (thrown) => outcry.hear(() => raise(thrown)),
     });
-    const process: Process = { clock: new ProcessClock(clock), catalog, connections: new Map() };
-    await catalog.open();
+    const life = new PrimaryLife(name, ++this.#lives, log, shape.streams);
+    const process: Process = { clock: processClock, outcry, life, ends: new Map() };
     this.#process = process;
-    this.#isStopping = false;
-    for (const { name } of shape.streams) this.#tellRecovered(name);
-    catalog.watch((stream) => {
-      for (const connection of process.connections.values()) connection.handleHint(stream);
-    });
-    network.listen((end) => this.#accept(process, end));
+    this.#isClosing = false;
+    this.#open(process).catch((thrown: unknown) => tell({ kind: 'threw', thrown: describeThrown(thrown) }));
   }
 
   append(stream: StreamName, rows: readonly WorldRow[]): void {
-    const process = this.#process;
-    if (process === undefined || this.#isStopping) return;
-    this.#options.onPromise();
-    process.catalog.append(stream, rows).then(
-      () => {
-        if (process === this.#process) this.#options.tell({ kind: 'acknowledged', batch: rows[0]!.batch });
+    const { life } = this;
+    if (life?.primary === undefined || this.#isClosing) return;
+    const { tell, clock, committed, onAppended } = this.#options;
+    const { batch } = rows[0]!;
+    if (!life.isDurable(stream)) this.#measureBurst(stream, rows);
+    append(life.primary, stream, rows).then(
+      (at) => {
+        if (life !== this.life) return;
+        const own = { token: at.token, batch, rows: rows.length, committedAtMs: clock.now() };
+        const node = life.handleAppended(stream, own, committed);
+        tell({ kind: 'acknowledged', batch, node, life });
+        if (node !== undefined) onAppended(at, node);
       },
-      (thrown: unknown) => this.#options.tell({ kind: 'threw', thrown: `append: ${messageOf(thrown)}` }),
+      (thrown: unknown) => tell({ kind: 'threw', thrown: `append: ${messageOf(thrown)}` }),
     );
   }
 
-  /** Ends in good order: says so to everyone, and lets them go. */
-  async stop(): Promise<void> {
-    const process = this.#process;
-    if (process === undefined) return;
-    this.#isStopping = true;
-    this.#options.network.refuse();
-    for (const connection of process.connections.values()) connection.handleStop();
-    await process.catalog.close();
+  trim(stream: StreamName, upTo: Token): void {
+    if (this.#isClosing) return;
+    this.life?.primary?.trim(stream, upTo).catch((thrown: unknown) => {
+      this.#options.tell({ kind: 'threw', thrown: `trim: ${messageOf(thrown)}` });
+    });
   }
 
-  /** Dies at once, as it stands. */
-  kill(isSilent: boolean): void {
+  /** Ends in good order: tells everyone, finishes what was appended. `then` follows once the process is gone. */
+  close(then: () => void): void {
     const process = this.#process;
-    if (process === undefined) return;
-    const { network, durableLog, volatileLog } = this.#options;
-    this.#process = undefined;
-    network.refuse();
-    process.clock.kill();
-    for (const end of process.connections.keys()) this.#tellHeld(end);
-    network.kill(process.connections.keys(), isSilent);
-    durableLog.crash();
-    volatileLog.crash();
+    const primary = process?.life.primary;
+    if (process === undefined || primary === undefined || this.#isClosing) return;
+    const { clock, shape, tell, path, network } = this.#options;
+    this.#isClosing = true;
+    process.life.freeze();
+    for (const end of process.ends.values()) end.link.excuse ??= 'the primary closes';
+    const maxMs = shape.primaryLimits.flushTimeoutMs + shape.primaryLimits.stalledTimeoutMs + CLOSE_SLACK_MS;
+    clock.wakeIn(maxMs, () => {
+      if (this.#process === process) tell({ kind: 'lingers', who: process.life.name, ms: maxMs });
+    });
+    primary.close().then(
+      () => {
+        if (this.#process !== process) return;
+        network.refuse(path);
+        this.#end(process);
+        then();
+      },
+      (thrown: unknown) => tell({ kind: 'threw', thrown: `close: ${describeThrown(thrown)}` }),
+    );
   }
 
-  /** What the sessions held at most. */
+  /** Ends at once, as it stands. `isSilent`: with its machine, so that the other ends hear nothing. */
+  kill({ isSilent, losesTail = false }: { isSilent: boolean; losesTail?: boolean }): void {
+    const process = this.#process;
+    if (process === undefined) return;
+    const { network, path, random, tell } = this.#options;
+    network.refuse(path);
+    for (const end of process.ends.values()) this.#tellHeld(end);
+    this.#end(process);
+    network.kill(process.ends.values(), isSilent);
+    if (!losesTail) return;
+    this.disk.loseTail(random);
+    tell({ kind: 'history-changed' });
+  }
+
+  /** An older copy takes the place of the disk. */
+  restore(copy: DiskState): void {
+    this.disk.restore(copy);
+    this.#options.tell({ kind: 'history-changed' });
+  }
+
+  /** What its sessions held at most. */
   tellHeld(): void {
-    for (const end of this.#process?.connections.keys() ?? []) this.#tellHeld(end);
+    for (const end of this.#process?.ends.values() ?? []) this.#tellHeld(end);
   }
 
-  #accept(process: Process, connection: LinkEnd): SessionPump {
-    const { shape, makeSession } = this.#options;
-    const session = makeSession({
-      serverName: SERVER_NAME,
-      streams: process.catalog,
-      limits: shape.primaryLimits,
+  async #open(process: Process): Promise<void> {
+    const { shape, path, parts, tell, name } = this.#options;
+    const transport = this.#transport(process);
+    const primary = await parts.makePrimary({
+      name: `${name}.example.com`,
+      log: process.life.log,
+      streams: shape.streams,
+      limits: { ...shape.primaryLimits, maxBatchBytes: shape.batchLimits.maxBatchBytes },
       slowConsumer: shape.slowConsumer,
-    });
-    const pump = new SessionPump({
-      connection,
-      session,
-      catalog: process.catalog,
+      tailBytes: shape.tailBytes,
+      transport,
       clock: process.clock,
-      onEvent: (event) => {
-        if (event.kind === 'failed') this.#handleFailed(connection, session, event.error);
-      },
-      onClosed: () => {
-        process.connections.delete(connection);
-        this.#tellHeld(connection);
-      },
     });
-    process.connections.set(connection, pump);
-    return pump;
+    if (this.#process !== process) return;
+    process.life.begin(primary);
+    this.#listen(process, primary);
+    tell({ kind: 'primary-opened', life: process.life });
+    await primary.listen({ path });
   }
 
-  #handleFailed(end: LinkEnd, session: PrimarySession, error: RowcastError): void {
-    const { clock, shape, tell } = this.#options;
+  #listen(process: Process, primary: Primary): void {
+    const { shape, random, tell } = this.#options;
+    const mayThrow = (): void => {
+      if (random.next() * 100 < shape.listenersThrowPercent) throw new PlannedError('a listener of the primary throws');
+    };
+    primary.on('appended', mayThrow);
+    primary.on('connected', mayThrow);
+    primary.on('named', mayThrow);
+    primary.on('command', mayThrow);
+    primary.on('warning', ({ worker, error }) => {
+      if (this.#process !== process) return;
+      this.#handleWarning(process, primary, worker, error);
+      mayThrow();
+    });
+    primary.on('disconnected', mayThrow);
+    primary.on('error', (error) => tell({ kind: 'threw', thrown: `${process.life.name}: ${error.message}` }));
+  }
+
+  #handleWarning(
+    process: Process,
+    primary: Primary,
+    { id, peer }: { readonly id: number; readonly peer: string },
+    error: RowcastError,
+  ): void {
+    const { tell, shape, clock } = this.#options;
+    const end = process.ends.get(peer);
+    if (end === undefined) return;
+    const { idleTimeoutMs, stalledTimeoutMs, maxLagRows } = shape.primaryLimits;
     const now = clock.now();
     if (error.code === 'IDLE_TIMEOUT') {
-      tell({
-        kind: 'called-silent',
-        who: end.peer,
-        healthyMs: now - end.link.lastTroubleAt,
-        idleTimeoutMs: shape.primaryLimits.idleTimeoutMs,
-      });
+      tell({ kind: 'called-silent', who: peer, healthyMs: now - end.link.lastTroubleAt, idleTimeoutMs });
     } else if (error.code === 'SLOW_CONSUMER') {
-      const lags = session.subscriptions.map(({ stream, position }) => this.#lagRows(stream, position));
-      const { maxLagRows, stalledTimeoutMs } = shape.primaryLimits;
-      tell({
-        kind: 'called-slow',
-        who: end.peer,
-        tookNoByteMs: now - end.tookAt,
-        stalledTimeoutMs,
-        lagRows: Math.max(0, ...lags),
-        maxLagRows,
+      const sent = sentTokens(primary, id);
+      const tookNoByteMs = now - end.tookAt;
+      // Rows of a volatile stream are hinted before their append resolves and makes them known here.
+      clock.wakeIn(0, () => {
+        const lagRows = Math.max(0, ...sent.map(({ stream, token }) => this.#lagRows(process.life, stream, token)));
+        tell({ kind: 'called-slow', who: peer, tookNoByteMs, stalledTimeoutMs, lagRows, maxLagRows });
       });
-    } else if (error.code !== 'GAP') {
-      tell({ kind: 'threw', thrown: `${end.peer} failed: ${error.code} ${error.message}` });
+    } else if (REFUSALS.has(error.code)) {
+      return;
+    } else {
+      tell({ kind: 'threw', thrown: `${peer} failed: ${error.code} ${error.message}` });
     }
+    end.link.excuse ??= error.code;
   }
 
   /** The largest lag that the primary may have seen. */
-  #lagRows(stream: StreamName, position: Token): number {
-    const { shape, truth } = this.#options;
+  #lagRows(life: PrimaryLife, stream: StreamName, token: Token): number {
     // Rows that are read before their hint comes are counted as lag once it has come.
-    if (shape.log.maxHintMs > 0) return Infinity;
-    const { logId, latest } = truth.now(stream);
+    if (this.#options.shape.log.maxHintMs > 0) return Infinity;
+    const { head, latest } = life.stream(stream);
     // Where a hint brought no rows, tokens are counted in their place.
-    return latest - position + truth.rowsAfter(logId, stream, position);
+    return latest - token + rowsAfter(head, token);
   }
 
-  #tellRecovered(stream: StreamName): void {
-    const log = this.logOf(stream);
-    const { earliest, latest } = log.bounds(stream);
-    const rows: WorldRow[] = [];
-    for (let after = earliest - 1; after < latest; ) {
-      // A page ends where an era does.
-      const { lines, upTo } = log.readNow(stream, { after, maxBytes: Infinity });
-      for (const batch of batchesOf(lines)) rows.push(...batch.rows);
-      after = upTo;
-    }
-    this.#options.tell({ kind: 'recovered', stream, logId: log.id, earliest, rows });
+  #transport(process: Process): Transport {
+    const { network, parts } = this.#options;
+    return {
+      connect: () => raise(new Error('a primary does not connect')),
+      listen: async (address, accept) => {
+        const { path } = address as { path: string };
+        return network.listen(path, (end) => {
+          process.ends.set(end.peer, end);
+          end.link.life = process.life;
+          const handler = accept(parts.connection(end, 'primary'));
+          const tellHeld = (): void => {
+            process.ends.delete(end.peer);
+            this.#tellHeld(end);
+          };
+          return process.outcry.handler({
+            handleOpen: () => handler.handleOpen(),
+            handleBytes: (chunk) => handler.handleBytes(chunk),
+            handleDrained: () => handler.handleDrained(),
+            handleClosed: (error) => {
+              tellHeld();
+              handler.handleClosed(error);
+            },
+          });
+        });
+      },
+    };
+  }
+
+  #end(process: Process): void {
+    this.#process = undefined;
+    process.clock.kill();
+    process.life.end();
+  }
+
+  /** What is appended to a volatile stream in one turn becomes one chunk. */
+  #measureBurst(stream: StreamName, rows: readonly WorldRow[]): void {
+    const now = this.#options.clock.now();
+    if (this.#bursts.atMs !== now) this.#bursts = { atMs: now, bytes: new Map() };
+    let bytes = this.#bursts.bytes.get(stream) ?? 0;
+    for (const row of rows) bytes += Buffer.byteLength(JSON.stringify(row)) + LINE_HEAD_BYTES;
+    this.#bursts.bytes.set(stream, bytes);
+    this.#largestBurstBytes = Math.max(this.#largestBurstBytes, bytes);
   }
 
   #tellHeld(end: LinkEnd): void {
-    const { durableLog, volatileLog, shape, tell } = this.#options;
-    const largestChunkBytes = Math.max(durableLog.largestChunkBytes, volatileLog.largestChunkBytes);
+    const { shape, tell } = this.#options;
+    const largestChunkBytes = Math.max(end.link.life!.log.largestChunkBytes, this.#largestBurstBytes);
+    const shortLinesBytes = SHORT_LINES_BYTES + shape.streams.length * SHORT_LINES_BYTES_PER_STREAM;
     // One page, which ends with the chunk that reaches pageBytes, and the short lines that are sent meanwhile.
-    const maxBytes = shape.primaryLimits.pageBytes + largestChunkBytes + SHORT_LINES_BYTES;
+    const maxBytes = shape.primaryLimits.pageBytes + largestChunkBytes + shortLinesBytes;
     tell({
       kind: 'held',
       who: end.peer,
-      what: 'rows that the socket had not taken',
+      what: 'bytes that the socket had not taken',
       bytes: end.peakUnsentBytes,
       maxBytes,
     });
   }
 }
 
+const LINE_HEAD_BYTES = 60;
 const SHORT_LINES_BYTES = 600;
+const SHORT_LINES_BYTES_PER_STREAM = 200;
+
+export function raise(error: unknown): never {
+  throw error;
+}
+
+export function describeThrown(thrown: unknown): string {
+  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+}

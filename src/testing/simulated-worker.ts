@@ -1,69 +1,86 @@
-/** A worker process in a world: the follower and its pump are the real ones; the subscribers are as slow as chance wants, links and clock are not real. */
+/** The machine of a worker: a checkpoint, and one process after another beside it. The process is the real Worker. */
 
 import type { Clock, Millis } from '../base/clock.ts';
-import { type Random, randomInteger } from '../base/random.ts';
-import type { StreamName } from '../core/model/stream.ts';
-import type { Follower, FollowerOptions } from '../core/follow/follower.ts';
-import type { AllSpec, Position, SubscriptionSpec } from '../core/follow/interests.ts';
+import { type Random } from '../base/random.ts';
+import { RowcastError } from '../core/model/errors.ts';
+import type { Stream, StreamName } from '../core/model/stream.ts';
 import type { ConnectionHandler, Transport } from '../transport/transport.ts';
-import { FollowerPump, type FollowerPumpOptions } from '../worker/follower-pump.ts';
+import type { Worker } from '../worker/worker.ts';
+import { FakeCheckpoint } from './fake-checkpoint.ts';
 import type { LinkEnd } from './fake-link.ts';
 import type { FakeNetwork } from './fake-network.ts';
-import type { Happening, Reader, StartsAt } from './happening.ts';
-import { SERVER_NAME } from './simulated-primary.ts';
-import { SimulatedSubscriber } from './simulated-subscriber.ts';
+import type { Happening, Reader } from './happening.ts';
+import type { HistoryNode } from './history-tree.ts';
+import type { Known } from './known.ts';
+import { Outcry, OutcryClock } from './outcry.ts';
+import { type AppendedAt, savedTokens } from './public-api.ts';
+import type { ReaderCheckers } from './reader-checkers.ts';
+import { drawReadingPlan, type ReadingPlan } from './reading-plan.ts';
+import { RowMeter } from './row-meter.ts';
+import { SimulatedApplication, type Wait } from './simulated-application.ts';
+import { describeThrown, raise } from './simulated-primary.ts';
 import { ProcessClock } from './virtual-clock.ts';
+import type { WorldParts } from './world-result.ts';
 import type { WorldShape } from './world-shape.ts';
 
 export interface SimulatedWorkerOptions {
   readonly name: string;
   readonly shape: WorldShape;
+  readonly streams: readonly Stream[];
   readonly clock: Clock;
   readonly random: Random;
   readonly network: FakeNetwork;
-  readonly makeFollower: (options: FollowerOptions) => Follower;
-  /** Stores positions before their rows are applied: a fault of the application's, for showing that it is seen. */
-  readonly storesEarly: boolean;
+  readonly parts: WorldParts;
+  readonly truth: ReaderCheckers;
+  /** Where it connects. */
+  readonly path: string;
   readonly tell: (happening: Happening) => void;
 }
 
-type Output = Parameters<FollowerPumpOptions['onOutput']>[0];
-
 interface Process {
-  readonly clock: ProcessClock;
-  readonly follower: Follower;
-  readonly pump: FollowerPump;
-  readonly subscribers: Map<StreamName, SimulatedSubscriber>;
-  end: LinkEnd | undefined;
-  /** What the application has not applied yet. */
-  queuedBytes: number;
-  peakQueuedBytes: number;
-  largestBatchBytes: number;
-  /** Handed to the follower although more was queued than its limit. */
-  overfedBytes: number;
+  readonly clock: OutcryClock;
+  readonly applicationClock: ProcessClock;
+  readonly worker: Worker;
+  readonly application: SimulatedApplication;
   isStopping: boolean;
 }
 
+/** How connections may end in a world of faults. Anything else is a fault of ours. */
+const DUE_ENDINGS: ReadonlySet<string> = new Set(['CONNECTION_LOST', 'PEER_ERROR', 'IDLE_TIMEOUT']);
+/** What a stop may take: the slowest handler, the slowest save, and a connection that must be flushed. */
+const MAX_STOP_MS: Millis = 3_000;
+
 export class SimulatedWorker {
   readonly name: string;
+  readonly plan: ReadingPlan;
   readonly #options: SimulatedWorkerOptions;
-  readonly #specs: readonly SubscriptionSpec[];
-  readonly #followsAll: boolean;
-  /** What survives a crash. */
-  readonly #checkpoint = new Map<StreamName, Position>();
+  readonly #checkpoint: FakeCheckpoint;
+  readonly #meter = new RowMeter();
   #process: Process | undefined;
+  #end: LinkEnd | undefined;
   #readers = 0;
+  /** Until then its handlers are slow. */
   slowUntil: Millis = 0;
+  /** Handlers and listeners may throw, and saves fail. */
+  hasFaults = true;
 
   constructor(options: SimulatedWorkerOptions) {
-    this.name = options.name;
     this.#options = options;
-    const { random, shape } = options;
-    this.#followsAll = random.next() < 0.25;
-    const from = random.next() < 0.7 ? 'start' : 'now';
-    this.#specs = shape.streams.map(({ name: stream }) => {
-      const chance = random.next();
-      return { stream, from, onReset: this.#followsAll || chance < 0.5 ? 'earliest' : chance < 0.8 ? 'now' : 'fail' };
+    this.name = options.name;
+    this.plan = drawReadingPlan(options.random, options.streams);
+    const { random, shape, tell, truth, name } = options;
+    this.#checkpoint = new FakeCheckpoint({
+      random,
+      ...shape.checkpoint,
+      onSave: (positions) => {
+        tell({ kind: 'saved', worker: name, positions });
+        const known = new Map<StreamName, Known>();
+        for (const [stream, token] of savedTokens(positions)) {
+          const at = truth.knownAt(name, stream, token);
+          if (at !== undefined) known.set(stream, at);
+        }
+        return known;
+      },
     });
   }
 
@@ -71,254 +88,175 @@ export class SimulatedWorker {
     return this.#process !== undefined;
   }
 
-  /** The end of its present connection, when there is one. */
-  get end(): LinkEnd | undefined {
-    return this.#process?.end;
+  get waits(): Iterable<Wait> {
+    return this.#process?.application.waits ?? [];
   }
 
   start(): void {
-    const { shape, random, makeFollower } = this.#options;
-    const clock = new ProcessClock(this.#options.clock);
-    const follower = makeFollower({
-      workerName: this.name,
-      serverName: SERVER_NAME,
+    if (this.isUp) return;
+    const { clock, random, shape, tell, truth, parts, path } = this.#options;
+    const outcry = new Outcry((thrown) => tell({ kind: 'threw', thrown: describeThrown(thrown) }));
+    const processClock = new OutcryClock(clock, outcry);
+    const applicationClock = new ProcessClock(clock);
+    const loaded = this.plan.hasCheckpoint ? this.#checkpoint.stored.known : new Map<StreamName, Known>();
+    tell({ kind: 'worker-started', worker: this.name, loaded });
+    const checkpoint = this.#checkpoint.open(processClock);
+    const worker = parts.makeWorker({
+      name: this.name,
+      connect: { path },
+      ...(this.plan.hasCheckpoint && { checkpoint: parts.checkpoint(checkpoint) }),
       limits: shape.workerLimits,
+      transport: this.#transport(outcry),
+      clock: processClock,
       random,
     });
-    const process: Process = {
-      clock,
-      follower,
-      pump: new FollowerPump({
-        follower,
-        clock,
-        address: { path: 'primary' },
-        transport: this.#transport((handler) => this.#connect(process, handler)),
-        onOutput: (output) => this.#handleOutput(process, output),
+    worker.on('disconnected', ({ error }) => {
+      if (this.#process === process) this.#handleDisconnected(error);
+    });
+    const application = new SimulatedApplication({
+      worker,
+      workerName: this.name,
+      plan: this.plan,
+      shape,
+      clock: applicationClock,
+      random,
+      meter: this.#meter,
+      truth,
+      isStopping: () => process.isStopping || process !== this.#process,
+      slowUntil: () => this.slowUntil,
+      mayThrow: () => this.hasFaults,
+      nextReader: (stream): Reader => ({
+        worker: this.name,
+        stream,
+        name: `${this.name}.${++this.#readers} ${stream}`,
       }),
-      subscribers: new Map(),
-      end: undefined,
-      queuedBytes: 0,
-      peakQueuedBytes: 0,
-      largestBatchBytes: 0,
-      overfedBytes: 0,
-      isStopping: false,
-    };
+      tell: (happening) => {
+        if (process === this.#process) tell(happening);
+      },
+    });
+    const process: Process = { clock: processClock, applicationClock, worker, application, isStopping: false };
     this.#process = process;
-    for (const spec of this.#specs)
-      this.#beginReader(
-        process,
-        spec.stream,
-        this.#checkpoint.get(spec.stream) ?? spec.from,
-        this.#checkpoint.has(spec.stream),
-      );
-    this.#subscribeAtStart(follower, clock.now());
-    follower.handleStart(clock.now());
-    process.pump.drain();
-  }
-
-  /** Ends in good order, its positions stored. */
-  stop(): void {
-    const process = this.#process;
-    if (process === undefined || process.isStopping) return;
-    process.isStopping = true;
-    process.follower.handleStop(process.clock.now());
-    process.pump.drain();
-    const maxMs = this.#options.shape.workerLimits.flushTimeoutMs + 5;
-    process.clock.wakeIn(maxMs, () => {
-      if (!process.follower.isStopped)
-        this.#options.tell({ kind: 'half-dead', who: `${this.name}, which stops,`, deadMs: maxMs, maxMs: maxMs - 1 });
-      for (const [stream, { position }] of process.subscribers)
-        if (position !== undefined) this.#checkpoint.set(stream, position);
-      this.kill(false);
+    application.begin(loaded);
+    worker.start().catch((thrown: unknown) => {
+      if (thrown instanceof RowcastError) return;
+      tell({ kind: 'threw', thrown: `${this.name} starts: ${describeThrown(thrown)}` });
     });
   }
 
-  /** Dies at once, as it stands. */
+  /** Ends in good order: finishes handlers, saves, says goodbye. `then` follows once the process is gone. */
+  stop(then: () => void): void {
+    const process = this.#process;
+    if (process === undefined || process.isStopping) return;
+    const { clock, tell } = this.#options;
+    process.isStopping = true;
+    if (this.#end !== undefined) this.#end.link.excuse ??= 'the worker stops';
+    clock.wakeIn(MAX_STOP_MS, () => {
+      if (this.#process === process) tell({ kind: 'lingers', who: this.name, ms: MAX_STOP_MS });
+    });
+    process.worker.stop().then(
+      () => {
+        if (this.#process !== process) return;
+        this.kill(false);
+        then();
+      },
+      (thrown: unknown) => tell({ kind: 'threw', thrown: `stop: ${describeThrown(thrown)}` }),
+    );
+  }
+
+  /** Ends at once, as it stands. `isSilent`: with its machine, so that the other end hears nothing. */
   kill(isSilent: boolean): void {
     const process = this.#process;
     if (process === undefined) return;
-    this.tellHeld();
     this.#process = undefined;
     process.clock.kill();
-    if (process.end !== undefined) this.#options.network.kill([process.end], isSilent);
+    process.applicationClock.kill();
+    this.#checkpoint.crash();
+    if (this.#end !== undefined) this.#options.network.kill([this.#end], isSilent);
+    this.#end = undefined;
   }
 
-  /** Gives a stream up and follows it again from where it stands: the application's own doing. */
-  resubscribe(stream: StreamName): void {
+  /** The process must be down. False where there is no older checkpoint. */
+  goBack(): boolean {
+    return this.#checkpoint.goBack();
+  }
+
+  /** From now on saves succeed, and nothing throws. */
+  endFaults(): void {
+    this.hasFaults = false;
+    this.#checkpoint.fails = false;
+  }
+
+  resubscribe(stream: StreamName, how: Parameters<SimulatedApplication['resubscribe']>[1]): void {
+    this.#process?.application.resubscribe(stream, how);
+  }
+
+  wait(at: AppendedAt, node: HistoryNode): void {
     const process = this.#process;
-    const position = process?.subscribers.get(stream)?.position;
-    if (process === undefined || process.isStopping || position === undefined) return;
-    process.follower.handleUnsubscribe(stream);
-    this.#subscribe(process, stream, position);
+    if (process !== undefined && !process.isStopping) process.application.wait(at, node);
   }
 
   send(): void {
     const process = this.#process;
-    if (process === undefined || process.isStopping) return;
-    process.follower.handleSend(process.clock.now(), { name: 'FEDERATION_ACK', token: 7 });
-    process.pump.drain();
+    if (process !== undefined && !process.isStopping) process.worker.send({ name: 'FEDERATION_ACK', token: 7 });
   }
 
-  /** Everything that came is applied, and the follower says that nothing more is to come. */
-  standing(): (Reader & { position: Position | undefined; isLive: boolean })[] {
-    const process = this.#process;
-    return this.#specs.map(({ stream }) => {
-      const subscriber = process?.subscribers.get(stream);
-      return {
-        worker: this.name,
-        stream,
-        reader: subscriber?.reader.reader ?? `${this.name} (down)`,
-        position: subscriber?.position,
-        isLive:
-          process !== undefined &&
-          process.follower.isLive &&
-          process.follower.isStreamLive(stream) &&
-          subscriber?.isIdle === true,
-      };
-    });
+  standing(): ReturnType<SimulatedApplication['standing']> {
+    return this.#process?.application.standing() ?? [];
   }
 
-  /** What it held at most. */
-  tellHeld(): void {
-    const process = this.#process;
-    if (process === undefined) return;
-    const { maxQueuedBytes } = this.#options.shape.workerLimits;
-    const maxBytes = maxQueuedBytes + process.largestBatchBytes;
-    this.#options.tell({
-      kind: 'held',
-      who: this.name,
-      what: 'rows that wait for the application',
-      bytes: process.peakQueuedBytes,
-      maxBytes,
-    });
-    this.#options.tell({
-      kind: 'held',
-      who: this.name,
-      what: 'input while its queue was full',
-      bytes: process.overfedBytes,
-      maxBytes: 0,
-    });
-  }
-
-  #subscribeAtStart(follower: Follower, now: Millis): void {
-    if (this.#followsAll) {
-      const { from, onReset } = this.#specs[0]!;
-      const spec: AllSpec = { from, onReset, positions: new Map(this.#checkpoint) };
-      follower.handleSubscribeAll(now, spec);
-      return;
-    }
-    for (const spec of this.#specs)
-      follower.handleSubscribe(now, { ...spec, from: this.#checkpoint.get(spec.stream) ?? spec.from });
-  }
-
-  #subscribe(process: Process, stream: StreamName, from: StartsAt): void {
-    this.#beginReader(process, stream, from, false);
-    const { onReset } = this.#specs.find((spec) => spec.stream === stream)!;
-    process.follower.handleSubscribe(process.clock.now(), { stream, from, onReset });
-    process.pump.drain();
-  }
-
-  #beginReader(process: Process, stream: StreamName, from: StartsAt, isResumed: boolean): void {
-    const { random, shape, tell, storesEarly } = this.#options;
-    const reader: Reader = { worker: this.name, stream, reader: `${this.name}.${++this.#readers} ${stream}` };
-    process.subscribers.get(stream)?.stop();
-    const store = (position: Position): void => {
-      if (random.next() * 100 < shape.storedPercent) this.#checkpoint.set(stream, position);
-    };
-    const subscriber = new SimulatedSubscriber({
-      reader,
-      clock: process.clock,
-      onReset: this.#specs.find((spec) => spec.stream === stream)!.onReset,
-      applyMs: () => this.#applyMs(process.clock.now()),
-      tell,
-      onApplied: (bytes) => {
-        process.queuedBytes -= bytes;
-        process.follower.handleApplied(process.clock.now(), bytes);
-        process.pump.drain();
+  #transport(outcry: Outcry): Transport {
+    const { parts, network } = this.#options;
+    return {
+      connect: (address, handler) => {
+        const end = network.connect(
+          this.name,
+          (address as { path: string }).path,
+          this.#measured(outcry.handler(handler)),
+        );
+        this.#end = end;
+        return parts.connection(end, 'worker');
       },
-      onPosition: store,
-      ...(storesEarly && { onQueued: (position: Position) => void this.#checkpoint.set(stream, position) }),
-    });
-    if (typeof from === 'object') subscriber.position = from;
-    process.subscribers.set(stream, subscriber);
-    tell({ kind: 'subscribed', ...reader, from, isResumed });
+      listen: () => raise(new Error('a worker does not listen')),
+    };
   }
 
-  #applyMs(now: Millis): Millis {
-    const { random, shape } = this.#options;
-    if (now < this.slowUntil) return randomInteger(random, 30, 200);
-    return shape.maxApplyMs === 0 ? 0 : randomInteger(random, 0, shape.maxApplyMs);
-  }
-
-  #handleOutput(process: Process, output: Output): void {
-    switch (output.kind) {
-      case 'event':
-        return this.#handleEvent(process, output.event);
-      case 'failed':
-        return this.#handleFailed(process, output.stream, output.error.code);
-      case 'batch':
-        process.queuedBytes += output.bytes;
-        process.peakQueuedBytes = Math.max(process.peakQueuedBytes, process.queuedBytes);
-        process.largestBatchBytes = Math.max(process.largestBatchBytes, output.bytes);
-        break;
-      case 'position':
-      case 'reset':
-        break;
-    }
-    process.subscribers.get(output.stream)!.handle(output);
-  }
-
-  #handleEvent(process: Process, event: Extract<Output, { kind: 'event' }>['event']): void {
-    if (event.kind !== 'disconnected') return;
-    const { end } = process;
-    process.end = undefined;
-    const { code, message } = event.error;
-    const { idleTimeoutMs, flushTimeoutMs } = this.#options.shape.workerLimits;
-    if (code === 'IDLE_TIMEOUT' && end !== undefined) {
-      const healthyMs = process.clock.now() - end.link.lastTroubleAt;
-      this.#options.tell({
-        kind: 'called-silent',
-        who: end.peer,
-        healthyMs,
-        idleTimeoutMs: idleTimeoutMs + flushTimeoutMs,
-      });
-    } else if (!EXPECTED.has(code)) {
-      this.#options.tell({ kind: 'threw', thrown: `${this.name} was disconnected: ${code} ${message}` });
-    }
-  }
-
-  /** The application takes note of the error and starts afresh. */
-  #handleFailed(process: Process, stream: StreamName, code: string): void {
-    const subscriber = process.subscribers.get(stream)!;
-    subscriber.stop();
-    this.#options.tell({ kind: 'failed', ...subscriber.reader, code, received: subscriber.received });
-    process.clock.wakeIn(randomInteger(this.#options.random, 5, 80), () => {
-      if (!process.isStopping) this.#subscribe(process, stream, 'start');
-    });
-  }
-
-  #connect(process: Process, handler: ConnectionHandler): LinkEnd {
-    const { maxQueuedBytes } = this.#options.shape.workerLimits;
-    const end = this.#options.network.connect(this.name, {
-      handleOpen: () => handler.handleOpen(),
+  /** Looks at what comes on its way to the worker. */
+  #measured(handler: ConnectionHandler): ConnectionHandler {
+    const { tell, shape } = this.#options;
+    return {
+      ...handler,
+      handleOpen: () => {
+        this.#meter.handleConnect();
+        if (this.#end?.link.life !== undefined) tell({ kind: 'linked', worker: this.name, life: this.#end.link.life });
+        handler.handleOpen();
+      },
       handleBytes: (chunk) => {
-        if (process.queuedBytes > maxQueuedBytes) process.overfedBytes += chunk.length;
+        this.#meter.handleBytes(chunk);
+        const { heldBytes, largestBatchBytes } = this.#meter;
+        const maxBytes = shape.workerLimits.maxQueuedBytes + largestBatchBytes + chunk.length;
+        if (heldBytes > maxBytes)
+          tell({ kind: 'held', who: this.name, what: 'rows that wait for its handlers', bytes: heldBytes, maxBytes });
         handler.handleBytes(chunk);
       },
-      handleDrained: () => handler.handleDrained(),
-      handleClosed: (error) => handler.handleClosed(error),
-    });
-    process.end = end;
-    return end;
-  }
-
-  #transport(connect: (handler: ConnectionHandler) => LinkEnd): Transport {
-    return {
-      connect: (_address, handler) => connect(handler),
-      listen: () => Promise.reject(new Error('a worker does not listen')),
     };
   }
-}
 
-/** How connections end in a world of faults. Anything else is a fault of ours. */
-const EXPECTED: ReadonlySet<string> = new Set(['CONNECTION_LOST', 'PEER_ERROR', 'IDLE_TIMEOUT', 'GAP', 'RESET']);
+  #handleDisconnected({ code, message }: RowcastError): void {
+    const { tell, shape, clock } = this.#options;
+    const end = this.#end;
+    this.#end = undefined;
+    if (end === undefined) return;
+    const { link } = end;
+    if (code === 'IDLE_TIMEOUT') {
+      const { idleTimeoutMs, flushTimeoutMs } = shape.workerLimits;
+      const healthyMs = clock.now() - link.lastTroubleAt;
+      tell({ kind: 'called-silent', who: end.peer, healthyMs, idleTimeoutMs: idleTimeoutMs + flushTimeoutMs });
+    } else if (!DUE_ENDINGS.has(code)) {
+      tell({ kind: 'threw', thrown: `${this.name} was disconnected: ${code} ${message}` });
+    } else if (link.life !== undefined && link.excuse === undefined) {
+      tell({ kind: 'cut-off', who: end.peer, why: `${code} ${message}` });
+    }
+    // What the other end hears of it is due.
+    link.excuse ??= code;
+  }
+}

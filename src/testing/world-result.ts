@@ -1,28 +1,43 @@
 /** What a world is asked for, and what it answers. */
 
 import type { Millis } from '../base/clock.ts';
-import type { Follower, FollowerOptions } from '../core/follow/follower.ts';
-import type { PrimarySession, PrimarySessionOptions } from '../core/sessions/primary-session.ts';
-import type { CrashableLog, CrashableLogOptions } from './crashable-log.ts';
+import type { Connection } from '../transport/transport.ts';
+import { createPrimary, type Primary, type PrimaryOptions } from '../primary/primary.ts';
+import type { Checkpoint } from '../worker/checkpoint.ts';
+import type { WorkerOptions } from '../worker/options.ts';
+import { createWorker, type Worker } from '../worker/worker.ts';
+import { FakeLog, type FakeLogOptions } from './fake-log.ts';
+import type { LinkEnd } from './fake-link.ts';
 import type { WorldShape } from './world-shape.ts';
 
 export interface WorldOptions {
   readonly seed: number;
   /** In the place of what the seed draws. */
   readonly shape?: Partial<WorldShape>;
-  /** In the place of the real machines and the log: to see that a broken one is found. */
+  /** In the place of the real machines: to see that a broken one is found. */
   readonly parts?: Partial<WorldParts>;
   /** Keeps a line for everything that happens. */
   readonly keepsTrace?: boolean;
 }
 
+/** What a world is made of. */
 export interface WorldParts {
-  readonly makeSession: (options: PrimarySessionOptions) => PrimarySession;
-  readonly makeFollower: (options: FollowerOptions) => Follower;
-  readonly makeLog: (options: CrashableLogOptions) => CrashableLog;
-  /** Workers store positions before their rows are applied. */
-  readonly storesEarly: boolean;
+  readonly makePrimary: (options: PrimaryOptions) => Promise<Primary>;
+  readonly makeWorker: (options: WorkerOptions) => Worker;
+  readonly makeLog: (options: FakeLogOptions) => FakeLog;
+  /** The connection that one side is given. */
+  readonly connection: (end: LinkEnd, side: 'worker' | 'primary') => Connection;
+  /** The checkpoint that a worker is given. */
+  readonly checkpoint: (checkpoint: Checkpoint) => Checkpoint;
 }
+
+export const realParts: WorldParts = Object.freeze({
+  makePrimary: createPrimary,
+  makeWorker: (options: WorkerOptions): Worker => createWorker(options),
+  makeLog: (options: FakeLogOptions): FakeLog => new FakeLog(options),
+  connection: (end: LinkEnd): Connection => end,
+  checkpoint: (checkpoint: Checkpoint): Checkpoint => checkpoint,
+});
 
 export interface WorldResult {
   readonly seed: number;
@@ -37,8 +52,8 @@ export interface WorldResult {
 }
 
 export interface WorldFailure {
-  /** Which checkers reported, the first of them first. */
-  readonly checkers: readonly string[];
+  /** The checker that reported. */
+  readonly checker: string;
   readonly saw: string;
   readonly atMs: Millis;
 }
@@ -46,7 +61,7 @@ export interface WorldFailure {
 /** A failure in words, with how to see it again. */
 export function describeFailure({ seed, failure, faults }: WorldResult): string {
   if (failure === undefined) return `seed ${seed}: all is well`;
-  const { checkers, saw, atMs } = failure;
+  const { checker, saw, atMs } = failure;
   const list = faults.map((fault) => `  ${fault}`).join('\n');
-  return `SEED=${seed} npm run simulate\n${checkers.join(', ')}, at ${atMs} ms: ${saw}\nWhat befell it:\n${list}`;
+  return `SEED=${seed} npm run simulate\n${checker}, at ${atMs} ms: ${saw}\nWhat befell it:\n${list}`;
 }

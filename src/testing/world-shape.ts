@@ -4,6 +4,8 @@ import type { Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
+import type { CheckpointTimes } from './fake-checkpoint.ts';
+import type { FakeLogTimes } from './fake-log.ts';
 import {
   defaultPrimaryLimits,
   defaultWorkerLimits,
@@ -30,19 +32,32 @@ export interface WorldShape {
   readonly slowConsumer: 'disconnect' | 'catch-up';
   readonly tailBytes: number;
   readonly network: { readonly maxWindowBytes: number; readonly maxDelayMs: Millis; readonly tinyPercent: number };
-  readonly log: {
-    readonly maxCommitMs: Millis;
-    readonly maxHintMs: Millis;
-    readonly maxReadMs: Millis;
-    readonly chunksPercent: number;
-  };
-  /** Of a hundred positions, how many a worker stores at once. */
-  readonly storedPercent: number;
-  /** What a subscriber takes for one batch. */
+  readonly log: FakeLogTimes;
+  /** What may happen to the disk of the primary beside trims. */
+  readonly history: HistoryFaults;
+  readonly checkpoint: CheckpointTimes;
+  /** What a handler takes for one batch. */
   readonly maxApplyMs: Millis;
+  /** Of a hundred batches, how many handlers throw at. */
+  readonly handlersThrowPercent: number;
+  /** Of a hundred events, how many listeners throw at. */
+  readonly listenersThrowPercent: number;
+  /** Of a hundred acknowledged batches, how many a worker waits for. */
+  readonly waitsPercent: number;
   /** When all is done, nothing happens for a while: a connection must outlive that. */
   readonly hasSilence: boolean;
 }
+
+export interface HistoryFaults {
+  /** Power cuts take what was not synced. */
+  readonly losesTails: boolean;
+  /** Older copies take the place of the log. */
+  readonly restores: boolean;
+  /** A copy is opened beside the log, and some connections reach that one. */
+  readonly copies: boolean;
+}
+
+export const noHistoryFaults: HistoryFaults = Object.freeze({ losesTails: false, restores: false, copies: false });
 
 /** The longest text that a large row carries beside what every row has. */
 export const LARGE_ROW_CHARS = 1_200;
@@ -66,11 +81,15 @@ export function drawShape(random: Random): WorldShape {
     idleTimeoutMs: 600,
     flushTimeoutMs: 100,
   };
+  const history = drawHistoryFaults(random);
+  // Now and then the back-off of a real deployment, which is given the time that it takes.
+  const backoff = pick({ minBackoffMs: 10, maxBackoffMs: 300 }, { minBackoffMs: 10, maxBackoffMs: 300 }, {});
+  const limits = { ...defaultWorkerLimits, ...backoff };
   return {
     streams: drawStreams(random),
-    workers: pick(2, 2, 2, 3),
-    faultsForMs: pick(1_000, 2_000, 3_000),
-    calmMs: 8_000,
+    workers: pick(1, 2, 2, 3),
+    faultsForMs: pick(1_000, 2_000),
+    calmMs: 8_000 + 2 * limits.maxBackoffMs,
     meanFaultGapMs: pick(80, 200, 500),
     meanAppendGapMs: pick(20, 60, 150),
     batchesBefore: pick(0, 3, 15),
@@ -85,15 +104,13 @@ export function drawShape(random: Random): WorldShape {
       stalledTimeoutMs: pick(250, 450, 5_000),
     },
     workerLimits: {
-      ...defaultWorkerLimits,
+      ...limits,
       ...sessionLimits,
       maxBatchBytes: batchLimits.maxBatchBytes,
       maxQueuedBytes: pick(1, 200, 1_500, 20_000),
       maxQueuedCommands: 5,
       connectTimeoutMs: 300,
-      greetingTimeoutMs: pick(80, 200, 1_000),
-      minBackoffMs: 10,
-      maxBackoffMs: 300,
+      greetingTimeoutMs: 3_000,
     },
     slowConsumer: pick('disconnect', 'disconnect', 'catch-up'),
     tailBytes: pick(0, 600, 5_000, 1_000_000),
@@ -103,18 +120,36 @@ export function drawShape(random: Random): WorldShape {
       maxHintMs: pick(0, 0, 20),
       maxReadMs: pick(0, 0, 10, 60),
       chunksPercent: pick(0, 80, 100),
+      syncedPercent: history.losesTails ? pick(0, 50) : 100,
     },
-    storedPercent: pick(20, 100),
+    history,
+    checkpoint: { maxSaveMs: pick(0, 0, 20, 150), failsPercent: pick(0, 0, 20) },
     maxApplyMs: pick(0, 0, 3, 15),
+    handlersThrowPercent: pick(0, 0, 3),
+    listenersThrowPercent: pick(0, 0, 10),
+    waitsPercent: pick(0, 20, 60),
     hasSilence: random.next() < 0.2,
   };
 }
 
+/** Half of all worlds have none: what happens there is ordinary operation. */
+function drawHistoryFaults(random: Random): HistoryFaults {
+  const isOrdinary = random.next() < 0.5;
+  const draw = (): boolean => random.next() < 0.5;
+  const drawn = { losesTails: draw(), restores: draw(), copies: draw() };
+  return isOrdinary ? noHistoryFaults : drawn;
+}
+
+const names = ['events', 'typing', 'caches', 'presence'];
+
 function drawStreams(random: Random): Stream[] {
-  const names = ['events', 'typing', 'caches', 'presence'];
-  return names.slice(0, randomInteger(random, 2, 4)).map((name, i) => {
-    // The first is durable and the second is not, so that every world has both.
+  const isWide = random.next() < 0.15;
+  const count = isWide ? randomInteger(random, 5, 20) : randomInteger(random, 1, 4);
+  return Array.from({ length: count }, (_, i) => {
+    const name = names[i] ?? `stream_${i}`;
+    // The first is durable and the second is not, so that nearly every world has both.
     const durable = i === 0 || (i > 1 && random.next() < 0.6);
-    return defineStream(name, { durable });
+    const retain = random.next() < 0.25 ? { rows: randomInteger(random, 1, 20) } : {};
+    return defineStream(name, { durable, retain });
   });
 }

@@ -1,24 +1,26 @@
 /**
- * A whole deployment in memory: a primary, its workers, the links between them and all that befalls them, out of one
+ * A whole deployment in memory: the public Primary and Worker, the links between them and all that befalls them, out of one
  * seed and on a clock that nobody waits for. Faults come for a while; then they stop and everyone must reach `latest`.
  */
 
 import type { Millis } from '../base/clock.ts';
-import { type Random, randomInteger, seededRandom } from '../base/random.ts';
+import { type Random, randomHex, randomInteger, seededRandom } from '../base/random.ts';
+import { LOG_ID_DIGITS } from '../core/model/history.ts';
 import type { StreamName } from '../core/model/stream.ts';
-import { Follower, type FollowerOptions } from '../core/follow/follower.ts';
-import { PrimarySession } from '../core/sessions/primary-session.ts';
-import { allCheckers, type Checker } from './checkers.ts';
-import { CrashableLog, type CrashableLogOptions } from './crashable-log.ts';
+import { type Checkers, makeCheckers, PRIMARY } from './checkers.ts';
+import { FakeDisk } from './fake-disk.ts';
+import type { LinkEnd } from './fake-link.ts';
 import { FakeNetwork } from './fake-network.ts';
 import { endFaults, type FaultTargets, strike } from './faults.ts';
-import { describeHappening, type Happening, type WorldRow } from './happening.ts';
-import { SimulatedPrimary } from './simulated-primary.ts';
+import { describeHappening, type Happening } from './happening.ts';
+import { type HistoryNode, isOn } from './history-tree.ts';
+import { type AppendedAt, latestOf } from './public-api.ts';
+import { describeThrown, SimulatedPrimary } from './simulated-primary.ts';
 import { SimulatedWorker } from './simulated-worker.ts';
-import { Truth } from './truth.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import { watchDead } from './watch-dead.ts';
-import type { WorldFailure, WorldOptions, WorldResult } from './world-result.ts';
+import { realParts, type WorldFailure, type WorldOptions, type WorldParts, type WorldResult } from './world-result.ts';
+import { CommittedBatches, type WorldRow } from './world-rows.ts';
 import { drawShape, LARGE_ROW_CHARS, type WorldShape } from './world-shape.ts';
 
 export async function runWorld(options: WorldOptions): Promise<WorldResult> {
@@ -27,6 +29,8 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
 
 /** Often enough to find the end soon, seldom enough to cost nothing. */
 const LOOK_EVERY_MS: Millis = 25;
+/** Waits are for batches this new or newer, so that some were lost, trimmed or of an earlier process. */
+const APPENDED_REMEMBERED = 40;
 
 class World {
   readonly #options: WorldOptions;
@@ -35,71 +39,79 @@ class World {
   readonly #clock = new VirtualClock();
   readonly #network: FakeNetwork;
   readonly #primary: SimulatedPrimary;
+  readonly #copy: SimulatedPrimary;
   readonly #workers: readonly SimulatedWorker[];
   readonly #targets: FaultTargets;
-  readonly #checkers: readonly Checker[];
+  readonly #committed = new CommittedBatches();
+  readonly #checkers: Checkers;
+  readonly #appended: { readonly at: AppendedAt; readonly node: HistoryNode }[] = [];
   readonly #faults: string[] = [];
   readonly #trace: string[] = [];
-  readonly #truth: Truth;
   #failure: WorldFailure | undefined;
-  #isPromised = false;
   #batches = 0;
   #appliedBatches = 0;
 
   constructor(options: WorldOptions) {
     this.#options = options;
-    const { seed, parts = {} } = options;
-    this.#random = seededRandom(seed);
+    this.#random = seededRandom(options.seed);
     this.#shape = { ...drawShape(this.#random), ...options.shape };
-    const { network, workers, streams } = this.#shape;
-    const [clock, random] = [this.#clock, this.#random];
-    const tell = (happening: Happening): void => this.#tell(happening);
-    this.#truth = new Truth((stream) => this.#trueNow(stream));
-    this.#checkers = allCheckers(this.#truth);
-    this.#network = new FakeNetwork({ clock, random, ...network });
-    this.#primary = new SimulatedPrimary({
-      shape: this.#shape,
+    this.#checkers = makeCheckers(this.#committed, () => this.#clock.now());
+    const parts: WorldParts = { ...realParts, ...options.parts };
+    const [shape, clock, random] = [this.#shape, this.#clock, this.#random];
+    this.#network = new FakeNetwork({
       clock,
-      network: this.#network,
-      durableLog: this.#makeLog('durable', true),
-      volatileLog: this.#makeLog('volatile', false),
-      truth: this.#truth,
-      makeSession: parts.makeSession ?? ((own) => new PrimarySession(own)),
-      tell,
-      onPromise: () => this.#promise(),
+      random,
+      ...shape.network,
+      ...(options.keepsTrace === true && { onPiece: (end, piece) => this.#recordPiece(end, piece) }),
     });
-    this.#workers = Array.from({ length: workers }, (_, i) => {
-      const makeFollower = parts.makeFollower ?? ((own: FollowerOptions): Follower => new Follower(own));
-      const storesEarly = parts.storesEarly ?? false;
-      return new SimulatedWorker({
-        name: `w${i + 1}`,
-        shape: this.#shape,
-        clock,
-        random,
-        network: this.#network,
-        makeFollower,
-        storesEarly,
-        tell,
-      });
+    const network = this.#network;
+    const tell = (happening: Happening): void => this.#tell(happening);
+    const disk = FakeDisk.empty(randomHex(random, LOG_ID_DIGITS));
+    const all = { shape, clock, random, network, committed: this.#committed, parts, tell };
+    const onAppended = (at: AppendedAt, node: HistoryNode): void => this.#handleAppended(at, node);
+    this.#primary = new SimulatedPrimary({ ...all, name: PRIMARY, path: PRIMARY_PATH, disk, onAppended });
+    this.#copy = new SimulatedPrimary({
+      ...all,
+      name: 'copy',
+      path: COPY_PATH,
+      disk: new FakeDisk(disk.state),
+      onAppended,
     });
+    this.#workers = Array.from(
+      { length: shape.workers },
+      (_, i) =>
+        new SimulatedWorker({
+          ...all,
+          name: `w${i + 1}`,
+          streams: shape.streams,
+          truth: this.#checkers.readers,
+          path: PRIMARY_PATH,
+        }),
+    );
+    network.route = (path) => (this.#copy.isUp && random.next() < 0.4 ? COPY_PATH : path);
     this.#targets = {
       random,
-      streams,
-      network: this.#network,
+      shape,
+      network,
       primary: this.#primary,
+      copy: this.#copy,
       workers: this.#workers,
+      backups: [],
       now: () => clock.now(),
       after: (ms, then) => void clock.wakeIn(ms, then),
-      startPrimary: () => this.#startPrimary(),
-      stopPrimary: () => this.#stopPrimary(),
     };
   }
 
   async run(): Promise<WorldResult> {
+    const handleThrown = (thrown: unknown): void => this.#tell({ kind: 'threw', thrown: describeThrown(thrown) });
+    // A promise of the product's that nobody catches is a fault like any other.
+    process.on('unhandledRejection', handleThrown);
     try {
       await this.#live();
     } catch (thrown) {
-      this.#handleThrown(thrown);
+      handleThrown(thrown);
+    } finally {
+      process.off('unhandledRejection', handleThrown);
     }
     return {
       seed: this.#options.seed,
@@ -113,12 +125,11 @@ class World {
 
   async #live(): Promise<void> {
     const { batchesBefore, faultsForMs, hasSilence, primaryLimits } = this.#shape;
-    this.#startPrimary();
+    this.#primary.start();
     await this.#pass(0);
-    for (let i = 0; i < batchesBefore; i++) for (const { name } of this.#shape.streams) this.#append(name);
+    for (let i = 0; i < batchesBefore; i++) this.#appendToAll();
     await this.#pass(randomInteger(this.#random, 0, 100));
-    for (const worker of this.#workers)
-      this.#targets.after(randomInteger(this.#random, 0, 200), () => worker.isUp || worker.start());
+    for (const worker of this.#workers) this.#targets.after(randomInteger(this.#random, 0, 200), () => worker.start());
     const faultsEndAt = this.#clock.now() + faultsForMs;
     this.#appendUntil(faultsEndAt);
     this.#strikeUntil(faultsEndAt);
@@ -127,13 +138,14 @@ class World {
     this.#befall('faults stop');
     endFaults(this.#targets);
     for (const { name } of this.#shape.streams)
-      this.#targets.after(randomInteger(this.#random, 0, 1_000), () => this.#append(name));
+      this.#targets.after(randomInteger(this.#random, 0, 1_000), () => this.#append(this.#primary, name));
     await this.#pass(1_100);
     await this.#settle();
-    if (!hasSilence) return this.#end(faultsEndAt);
-    await this.#pass(primaryLimits.idleTimeoutMs * 2.5);
-    for (const { name } of this.#shape.streams) this.#append(name);
-    await this.#settle();
+    if (hasSilence) {
+      await this.#pass(primaryLimits.idleTimeoutMs * 2.5);
+      this.#appendToAll();
+      await this.#settle();
+    }
     this.#end(faultsEndAt);
   }
 
@@ -145,26 +157,35 @@ class World {
   }
 
   get #isSettled(): boolean {
-    return this.#workers.every((worker) =>
-      worker.standing().every(({ stream, position, isLive }) => {
-        const { logId, latest } = this.#trueNow(stream);
-        return isLive && position?.token === latest && position.logId === logId;
-      }),
+    const { life } = this.#primary;
+    return (
+      life?.primary !== undefined &&
+      this.#workers.every((worker) => {
+        const standing = worker.standing();
+        const isThere = ({ reader, token, isLive }: (typeof standing)[number]): boolean =>
+          isLive && token === latestOf(life.primary!, reader.stream);
+        return standing.length > 0 && standing.every(isThere) && [...worker.waits].length === 0;
+      })
     );
   }
 
   #end(faultsEndAt: Millis): void {
+    const { life } = this.#primary;
+    if (life?.primary === undefined) return this.#tell({ kind: 'threw', thrown: 'the primary is down at the end' });
     this.#primary.tellHeld();
+    const calmMs = this.#clock.now() - faultsEndAt;
     for (const worker of this.#workers) {
-      worker.tellHeld();
-      for (const standing of worker.standing()) {
-        const { logId, latest } = this.#trueNow(standing.stream);
-        this.#tell({
-          kind: 'ended',
-          ...standing,
-          latest: { token: latest, logId },
-          calmMs: this.#clock.now() - faultsEndAt,
-        });
+      const standing = worker.standing();
+      if (standing.length === 0) this.#tell({ kind: 'threw', thrown: `${worker.name} is down at the end` });
+      for (const ofReader of standing) {
+        const latest = latestOf(life.primary, ofReader.reader.stream);
+        this.#tell({ kind: 'ended', ...ofReader, life, latest, calmMs });
+      }
+      for (const { node } of worker.waits) {
+        const isKept = isOn(node, life.head(node.stream));
+        // The era of a copy beside may be above that of the primary: then nothing tells that its rows are void here.
+        if (!isKept && this.#shape.history.copies) continue;
+        this.#tell({ kind: 'still-waits', worker: worker.name, node, isKept });
       }
     }
   }
@@ -172,20 +193,10 @@ class World {
   /** Lets virtual time pass, with everything that falls into it. */
   async #pass(ms: Millis): Promise<void> {
     const until = this.#clock.now() + ms;
-    while (this.#failure === undefined) {
-      if (this.#isPromised) {
-        this.#isPromised = false;
-        // Whatever waits for promises runs before the clock moves on.
-        await new Promise((resolve) => void setImmediate(resolve));
-      }
-      if (!this.#clock.step(until)) {
-        if (!this.#isPromised) return;
-      }
-    }
-  }
-
-  #promise(): void {
-    this.#isPromised = true;
+    do {
+      // Code that waits for promises runs before the clock moves on, as within one turn of the event loop.
+      await new Promise((resolve) => void setImmediate(resolve));
+    } while (this.#failure === undefined && this.#clock.step(until));
   }
 
   #strikeUntil(endAt: Millis): void {
@@ -211,14 +222,19 @@ class World {
       if (this.#clock.now() >= endAt) return;
       const { streams } = this.#shape;
       const count = this.#random.next() < 0.1 ? randomInteger(this.#random, 2, 12) : 1;
-      const { name } = streams[randomInteger(this.#random, 0, streams.length - 1)]!;
-      for (let i = 0; i < count; i++) this.#append(name);
-      if (this.#random.next() < 0.1) this.#workers[randomInteger(this.#random, 0, this.#workers.length - 1)]!.send();
+      const { name } = this.#pick(streams);
+      const primary = this.#copy.isUp && this.#random.next() < 0.5 ? this.#copy : this.#primary;
+      for (let i = 0; i < count; i++) this.#append(primary, name);
+      if (this.#random.next() < 0.1) this.#pick(this.#workers).send();
       this.#appendUntil(endAt);
     });
   }
 
-  #append(stream: StreamName): void {
+  #appendToAll(): void {
+    for (const { name } of this.#shape.streams) this.#append(this.#primary, name);
+  }
+
+  #append(primary: SimulatedPrimary, stream: StreamName): void {
     const { maxRowsOfBatch, largePercent } = this.#shape;
     const of = randomInteger(this.#random, 1, maxRowsOfBatch);
     const batch = ++this.#batches;
@@ -227,38 +243,17 @@ class World {
       const text = 'ü'.repeat(randomInteger(this.#random, 0, isLarge ? LARGE_ROW_CHARS / 2 : 12));
       return { batch, index, of, text };
     });
-    this.#primary.append(stream, rows);
+    primary.append(stream, rows);
   }
 
-  #makeLog(name: string, isDurable: boolean): CrashableLog {
-    const make = this.#options.parts?.makeLog ?? ((own: CrashableLogOptions): CrashableLog => new CrashableLog(own));
-    const log: CrashableLog = make({
-      name,
-      isDurable,
-      clock: this.#clock,
-      random: this.#random,
-      ...this.#shape.log,
-      onCommitted: (stream, chunks) => this.#truth.handleCommitted(log.id, stream, chunks),
-      onResolved: () => this.#promise(),
-      onThrown: (thrown) => this.#handleThrown(thrown),
-    });
-    return log;
-  }
-
-  #startPrimary(): void {
-    if (this.#primary.isUp) return;
-    this.#promise();
-    this.#primary.start().catch((thrown: unknown) => this.#handleThrown(thrown));
-  }
-
-  #stopPrimary(): void {
-    this.#promise();
-    this.#primary.stop().catch((thrown: unknown) => this.#handleThrown(thrown));
-  }
-
-  #trueNow(stream: StreamName): { logId: string; earliest: number; latest: number } {
-    const log = this.#primary.logOf(stream);
-    return { logId: log.id, ...log.bounds(stream) };
+  /** Read your own writes: somebody waits for it, or for one from before. */
+  #handleAppended(at: AppendedAt, node: HistoryNode): void {
+    this.#appended.push({ at, node });
+    if (this.#appended.length > APPENDED_REMEMBERED) this.#appended.shift();
+    if (this.#random.next() * 100 >= this.#shape.waitsPercent) return;
+    const worker = this.#pick(this.#workers);
+    const waited = this.#random.next() < 0.7 ? { at, node } : this.#pick(this.#appended);
+    worker.wait(waited.at, waited.node);
   }
 
   #befall(fault: string): void {
@@ -271,23 +266,28 @@ class World {
     if (this.#failure !== undefined) return;
     if (happening.kind === 'applied') this.#appliedBatches++;
     if (this.#options.keepsTrace === true) this.#record(describeHappening(happening));
-    const reports = this.#checkers.flatMap((checker) => {
-      const saw = checker.see(happening);
-      return saw === undefined ? [] : [{ checker: checker.name, saw }];
-    });
-    if (reports.length === 0) return;
-    this.#failure = {
-      checkers: reports.map(({ checker }) => checker),
-      saw: reports.map(({ saw }) => saw).join('; '),
-      atMs: this.#clock.elapsedMs,
-    };
+    for (const checker of this.#checkers.all) {
+      const finding = checker.see(happening);
+      if (finding === undefined) continue;
+      this.#failure = { ...finding, atMs: this.#clock.elapsedMs };
+      return;
+    }
   }
 
-  #handleThrown(thrown: unknown): void {
-    this.#tell({ kind: 'threw', thrown: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) });
+  #recordPiece({ peer }: LinkEnd, piece: Uint8Array): void {
+    const text = Buffer.from(piece).toString('utf8').replaceAll('ü', '').replaceAll(',"text":""', '');
+    this.#record(`${peer} gets ${JSON.stringify(text)}`);
   }
 
   #record(line: string): void {
     if (this.#options.keepsTrace === true) this.#trace.push(`${this.#clock.elapsedMs} ${line}`);
   }
+
+  #pick<Choice>(choices: readonly Choice[]): Choice {
+    return choices[randomInteger(this.#random, 0, choices.length - 1)]!;
+  }
 }
+
+/** Where the primary listens, and the copy of it. */
+const PRIMARY_PATH = '/primary';
+const COPY_PATH = '/copy';

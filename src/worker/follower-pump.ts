@@ -1,8 +1,8 @@
-/** Joins a follower to sockets and the clock. Decides nothing, knows no subscriber. */
+/** Joins a follower to its connections, one after the other. Decides nothing, knows no subscriber. */
 
-import { Alarm } from '../base/alarm.ts';
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Follower, FollowerOutput } from '../core/follow/follower.ts';
+import { MachinePump } from '../transport/machine-pump.ts';
 import type { Address, Connection, Transport } from '../transport/transport.ts';
 
 export interface FollowerPumpOptions {
@@ -11,48 +11,44 @@ export interface FollowerPumpOptions {
   readonly address: Address;
   readonly clock: Clock;
   /** Everything that is not about the connection itself. */
-  readonly onOutput: (output: AboutRows) => void;
+  readonly onOutput: (output: OutputForWorker) => void;
 }
 
-type AboutRows = Exclude<FollowerOutput, { kind: 'connect' | 'transmit' | 'close' | 'abort' | 'pause' | 'resume' }>;
+type OutputForWorker = Exclude<
+  FollowerOutput,
+  { kind: 'connect' | 'transmit' | 'close' | 'abort' | 'pause' | 'resume' }
+>;
 
 export class FollowerPump {
   readonly #options: FollowerPumpOptions;
+  readonly #pump: MachinePump<FollowerOutput>;
   #connection: Connection | undefined;
-  readonly #alarm: Alarm;
-  /** While outputs are performed: when that began. What the machine does meanwhile happens at that time, so the clock is not asked for each batch. */
-  #drainingSince: Millis | undefined;
 
   constructor(options: FollowerPumpOptions) {
     this.#options = options;
-    this.#alarm = new Alarm(options.clock, () => {
-      options.follower.handleTimeout(this.now);
-      this.drain();
+    this.#pump = new MachinePump({
+      machine: options.follower,
+      clock: options.clock,
+      perform: (output) => this.#perform(output),
     });
   }
 
   get now(): Millis {
-    return this.#options.clock.now();
+    return this.#pump.now;
   }
 
-  /** For an input that hardly ever looks at the time: a handler may have taken long since. */
   get roughlyNow(): Millis {
-    return this.#drainingSince ?? this.now;
+    return this.#pump.roughlyNow;
   }
 
-  /** Performs what the follower wants, after every input to it. Called from within itself it leaves the work to the call that runs. */
+  /** Performs what the follower wants, after every input to it. */
   drain(): void {
-    if (this.#drainingSince !== undefined) return;
-    const { now } = this;
-    this.#drainingSince = now;
-    const { follower } = this.#options;
-    try {
-      for (let output = follower.pollOutput(now); output !== undefined; output = follower.pollOutput(now))
-        this.#perform(output);
-    } finally {
-      this.#drainingSince = undefined;
-    }
-    this.#alarm.setBy(follower.nextTimeout());
+    this.#pump.drain();
+  }
+
+  /** The follower is stopped: nothing wakes any more. */
+  close(): void {
+    this.#pump.close();
   }
 
   #perform(output: FollowerOutput): void {
@@ -76,30 +72,16 @@ export class FollowerPump {
   }
 
   #connect(): void {
-    const { follower, transport, address } = this.#options;
+    const { transport, address } = this.#options;
+    const pump = this.#pump;
     this.#connection = transport.connect(address, {
-      handleOpen: () => {
-        follower.handleOpen(this.now);
-        this.drain();
-      },
-      handleBytes: (chunk) => {
-        follower.handleBytes(this.now, chunk);
-        this.drain();
-      },
-      handleDrained: () => {
-        follower.handleDrained(this.now);
-        this.drain();
-      },
+      handleOpen: () => pump.handleOpen(),
+      handleBytes: (chunk) => pump.handleBytes(chunk),
+      handleDrained: () => pump.handleDrained(),
       handleClosed: (error) => {
         this.#connection = undefined;
-        follower.handleClosed(this.now, error);
-        this.drain();
+        pump.handleClosed(error);
       },
     });
-  }
-
-  /** The follower is stopped: nothing wakes any more. */
-  close(): void {
-    this.#alarm.cancel();
   }
 }

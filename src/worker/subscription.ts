@@ -36,7 +36,9 @@ export interface RunnerHooks {
   readonly onReset: (runner: Runner, error: RowcastError) => void;
   /** Whether a wait is over may have changed. */
   readonly onMoved: (runner: Runner) => void;
-  /** The handler failed: nothing more is wanted of the stream. */
+  /** The handler failed: nothing more of the stream may come. */
+  readonly onFailing: (runner: Runner) => void;
+  /** The handler failed, and the subscription has ended. */
   readonly onFailed: (runner: Runner, error: RowcastError) => void;
   /** The handler failed at its last batch, after the subscription was ended from outside. */
   readonly onFailedLate: (runner: Runner, error: RowcastError) => void;
@@ -186,6 +188,8 @@ export class Runner implements Subscription {
   #handleFailure(error: RowcastError): false {
     const { hooks } = this.#options;
     if (!this.isEnded) {
+      // First of all: what would still come in would count as waiting for ever.
+      hooks.onFailing(this);
       this.fail(error);
       hooks.onFailed(this, error);
     } else if (!isClosed(error.cause)) {

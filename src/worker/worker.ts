@@ -4,6 +4,7 @@ import { EventEmitter } from 'node:events';
 import { assertNever } from '../base/assert.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
+import { callListeners } from '../base/uncaught.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
@@ -160,6 +161,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
   async unsubscribe(stream: Stream | StreamName): Promise<void> {
     const subscription = this.#subscriptions.get(nameOf(stream));
     if (subscription !== undefined) await this.#end(subscription);
+    // All streams are followed, maybe, and the worker has yet to hear of this one.
+    else this.#follower.handleGivenUp(nameOf(stream));
   }
 
   /**
@@ -303,18 +306,18 @@ export class Worker extends EventEmitter<WorkerEvents> {
       onMoved: (subscription) => this.#waits.check(subscription),
       onLive: ({ stream }) => {
         this.#logger.debug({ stream }, 'live');
-        this.emit('live', { stream });
+        this.#call(() => this.emit('live', { stream }));
         this.#settleIfLive();
       },
-      onNotLive: ({ stream }) => this.emit('not-live', { stream }),
+      onNotLive: ({ stream }) => this.#call(() => this.emit('not-live', { stream })),
       onReset: (subscription, error) => {
         const { stream } = subscription;
         this.#logger.warn({ stream, code: error.code }, error.message);
         this.#waits.reject(subscription, error);
-        this.emit('reset', { stream, error });
+        this.#call(() => this.emit('reset', { stream, error }));
       },
+      onFailing: (subscription) => this.#subscriptions.release(subscription),
       onFailed: (subscription, error) => {
-        this.#subscriptions.release(subscription);
         this.#handleFailed(subscription, error);
         this.#pump.drain();
       },
@@ -326,34 +329,40 @@ export class Worker extends EventEmitter<WorkerEvents> {
     switch (event.kind) {
       case 'connected':
         this.#logger.info({ primary: formatAddress(this.#options.connect), isRowcast: event.isRowcast }, 'connected');
-        this.emit('connected', { isRowcast: event.isRowcast });
+        this.#call(() => this.emit('connected', { isRowcast: event.isRowcast }));
         this.#waits.checkAll();
         return;
       case 'live':
         // Handlers may be behind, and a worker that subscribes to nothing is live by this alone.
         return queueMicrotask(() => this.#settleIfLive());
+      case 'boundary':
+        return this.#checkpoint?.handlePosition();
       case 'disconnected':
         this.#lastEnd = event.error;
         this.#logger.warn({ code: event.error.code, retryInMs: Math.round(event.retryInMs) }, event.error.message);
-        this.emit('disconnected', { error: event.error, retryInMs: event.retryInMs });
+        this.#call(() => this.emit('disconnected', { error: event.error, retryInMs: event.retryInMs }));
         return;
       case 'stopped':
         this.#handleStopped?.();
         return;
       case 'peer-error':
         this.#logger.warn({}, `the primary sent ERROR ${event.text}`);
-        this.emit('peer-error', { text: event.text });
+        this.#call(() => this.emit('peer-error', { text: event.text }));
         return;
       case 'sync':
-        this.emit('sync', { text: event.text });
+        this.#call(() => this.emit('sync', { text: event.text }));
         return;
       case 'command-dropped':
         this.#logger.warn({ line: event.line }, 'too many commands wait: one was dropped');
-        this.emit('command-dropped', { line: event.line });
+        this.#call(() => this.emit('command-dropped', { line: event.line }));
         return;
       default:
         assertNever(event);
     }
+  }
+
+  #call(listeners: () => void): void {
+    callListeners(this.#clock, listeners);
   }
 
   #settleIfLive(): void {

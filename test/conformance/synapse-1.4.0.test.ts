@@ -8,7 +8,8 @@ import { decodeCommand, encodeCommand } from '../../src/core/wire/codec.ts';
 import type { Command, Side } from '../../src/core/wire/command.ts';
 import { type Capture, captureNames, type Expected, readCapture } from '../support/captures.ts';
 import { MemoryStreams } from '../support/memory-streams.ts';
-import { bytesOf, FollowerEnd, PrimaryEnd, T0, WorkerEnd } from '../support/session-ends.ts';
+import { bytesOf, PrimaryEnd, T0 } from '../support/primary-end.ts';
+import { FollowerEnd, WorkerEnd } from '../support/session-ends.ts';
 
 const SYNAPSE_LINE_BYTES = 16_384;
 const captures = captureNames.map((name) => readCapture(name));

@@ -42,7 +42,7 @@ async function follow(capture: Capture, synapse: ReplayedSynapse): Promise<{ pri
   if (capture.requests[0]!.stream !== 'ALL') {
     const path = join(folder, `${capture.name}-${randomInteger({ next: Math.random }, 0, 1e9)}.json`);
     await fileCheckpoint(path).save(
-      new Map(capture.requests.map(({ stream, from }) => [stream, { token: from as Token }])),
+      new Map(capture.requests.map(({ stream, from }) => [stream, { stream, token: from as Token, history: undefined }])),
     );
     args.push('--checkpoint', path, ...capture.requests.map(({ stream }) => stream));
   }

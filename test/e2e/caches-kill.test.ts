@@ -1,6 +1,6 @@
 /**
  * Caches that cannot lie, with real processes: a primary that is killed in the middle of invalidations, and two workers whose reads are
- * checked against the tokens they have waited for (test/fixtures/caches-kill).
+ * checked against the positions they have waited for (test/fixtures/caches-kill).
  */
 
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -21,14 +21,13 @@ const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000_000
 interface Write {
   readonly key: string;
   readonly n: number;
-  readonly token: number;
   /** What the primary's own cache said. */
   readonly own: number;
 }
 
 /** What a worker prints. */
 type Said =
-  | { readonly key: string; readonly n: number; readonly token: number; readonly value: number }
+  | { readonly key: string; readonly n: number; readonly value: number }
   | { readonly stale: { readonly key: string; readonly n: number; readonly value: number } }
   | { readonly stats: CacheStats; readonly waitTimeouts: number };
 
@@ -84,7 +83,7 @@ class Reader {
 }
 
 describe(`with seed ${seed}`, () => {
-  test('no worker serves a value older than a token it has waited for, while the primary is killed in the middle of invalidations', async () => {
+  test('no worker serves a value older than a position it has waited for, while the primary is killed in the middle of invalidations', async () => {
     const random = seededRandom(seed);
     const inFolder = await mkdtemp(join(tmpdir(), 'rowcast-caches-kill-'));
     folder = inFolder;
@@ -146,7 +145,7 @@ describe(`with seed ${seed}`, () => {
     const [loading, serving] = await Promise.all(readers.map(async (reader) => reader.finish()));
     expect(
       readers.map(({ old }) => old),
-      'reads that were older than a token waited for',
+      'reads that were older than a position waited for',
     ).toEqual([[], []]);
     expect(ownOld, 'reads of the primary that were older than its own write').toEqual([]);
 

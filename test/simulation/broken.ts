@@ -1,94 +1,104 @@
 /** Machines that are broken on purpose, one way each: what the checkers must find. */
 
-import { CrashableLog } from '../../src/testing/crashable-log.ts';
+import { FakeLog } from '../../src/testing/fake-log.ts';
 import type { WorldParts } from '../../src/testing/world-result.ts';
-import type { Millis } from '../../src/base/clock.ts';
-import { PeerError } from '../../src/core/model/errors.ts';
-import type { Position } from '../../src/core/model/position.ts';
-import type { Page } from '../../src/core/model/page.ts';
 import type { RowText } from '../../src/core/model/row.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
-import { Follower, type FollowerOptions, type FollowerOutput } from '../../src/core/follow/follower.ts';
-import {
-  type PrimaryOutput,
-  PrimarySession,
-  type PrimarySessionOptions,
-} from '../../src/core/sessions/primary-session.ts';
+import { createPrimary, type PrimaryOptions } from '../../src/primary/primary.ts';
+import type { Connection } from '../../src/transport/transport.ts';
+import type { BatchHandler } from '../../src/worker/subscription.ts';
+import { Worker } from '../../src/worker/worker.ts';
 
-/** A primary's session that changes the lines of a page on their way. */
-function changesLines(change: (lines: string[]) => string[]): Partial<WorldParts> {
-  class Broken extends PrimarySession {
-    override handlePage(now: Millis, page: Page): void {
-      const lines = Buffer.from(page.lines).toString('utf8').split('\n').slice(0, -1);
-      const changed = change(lines).map((line) => `${line}\n`);
-      super.handlePage(now, { ...page, lines: Buffer.from(changed.join('')) });
-    }
-  }
-  return { makeSession: (options) => new Broken(options) };
-}
+type Broken = Partial<WorldParts>;
+type Lines = string[];
 
-/** A primary's session that does not say what it should. */
-function swallows(isSwallowed: (output: PrimaryOutput, text: string) => boolean): Partial<WorldParts> {
-  class Broken extends PrimarySession {
-    override pollOutput(): PrimaryOutput | undefined {
-      for (;;) {
-        const output = super.pollOutput();
-        if (output?.kind !== 'transmit' || !isSwallowed(output, Buffer.from(output.bytes).toString('utf8')))
-          return output;
-      }
-    }
-  }
-  return { makeSession: (options) => new Broken(options) };
-}
-
-/** A primary's session with other limits than it should have. */
-function limits(limit: Partial<PrimarySessionOptions['limits']>): Partial<WorldParts> {
+/** A connection that does something else where it is told to. */
+function connection(side: 'worker' | 'primary', change: (real: Connection) => Partial<Connection>): Broken {
   return {
-    makeSession: (options) =>
-      new PrimarySession({ ...options, slowConsumer: 'disconnect', limits: { ...options.limits, ...limit } }),
+    connection: (end, of) => {
+      if (of !== side) return end;
+      const changed = change(end);
+      return new Proxy(end as Connection, {
+        get(target, name: keyof Connection) {
+          const own = changed[name];
+          if (own !== undefined) return own;
+          const value = target[name];
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+    },
   };
 }
 
-/** A follower that turns an output into others. */
-function translates(translate: (output: FollowerOutput) => FollowerOutput[]): Partial<WorldParts> {
-  class Broken extends Follower {
-    readonly #translated: FollowerOutput[] = [];
-
-    override pollOutput(now: Millis): FollowerOutput | undefined {
-      for (;;) {
-        const waiting = this.#translated.shift();
-        if (waiting !== undefined) return waiting;
-        const output = super.pollOutput(now);
-        if (output === undefined) return undefined;
-        this.#translated.push(...translate(output));
-      }
-    }
-  }
-  return { makeFollower: (options) => new Broken(options) };
+/** A primary that changes lines on their way. */
+function changesLines(change: (lines: Lines) => Lines): Broken {
+  return connection('primary', (real) => ({
+    write: (bytes) => {
+      const lines = Buffer.from(bytes).toString('utf8').split('\n').slice(0, -1);
+      const changed = change(lines).map((line) => `${line}\n`);
+      return real.write(Buffer.from(changed.join('')));
+    },
+  }));
 }
 
-const isInside = (line: string): boolean => line.split(' ', 3)[2] === 'batch';
+/** A primary that does not say what it should. */
+function swallows(isSwallowed: (line: string) => boolean): Broken {
+  return changesLines((lines) => lines.filter((line) => !isSwallowed(line)));
+}
+
+/** A primary with other limits than it should have. */
+function limits(limit: PrimaryOptions['limits']): Broken {
+  return {
+    makePrimary: (options) =>
+      createPrimary({ ...options, slowConsumer: 'disconnect', limits: { ...options.limits, ...limit } }),
+  };
+}
+
+function worker(BrokenWorker: new (options: ConstructorParameters<typeof Worker>[0]) => Worker): Broken {
+  return { makeWorker: (options) => new BrokenWorker(options) };
+}
+
+const isRow = (line: string): boolean => line.startsWith('RDATA ');
+const isInside = (line: string): boolean => isRow(line) && line.split(' ', 3)[2] === 'batch';
+const isLast = (line: string): boolean => isRow(line) && !isInside(line);
 const tokenOf = (line: string): string => line.split(' ', 3)[2]!;
 const rowOf = (line: string): string => line.slice(line.indexOf('{'));
 
 /** The first batch of several rows, as the places of its first and its last line. */
-function findLargeBatch(lines: readonly string[]): { first: number; last: number } | undefined {
+function findLargeBatch(lines: Readonly<Lines>): { first: number; last: number } | undefined {
   const first = lines.findIndex(isInside);
   if (first < 0) return undefined;
-  return { first, last: lines.findIndex((line, i) => i > first && !isInside(line)) };
+  return { first, last: lines.findIndex((line, i) => i > first && isLast(line)) };
 }
 
-export const dropsARow: Partial<WorldParts> = changesLines((lines) => {
+export const dropsARow: Broken = changesLines((lines) => {
   const batch = findLargeBatch(lines);
   return lines.filter((_, i) => i !== batch?.first);
 });
 
-export const dropsABatch: Partial<WorldParts> = changesLines((lines) => {
-  const end = lines.findIndex((line) => !isInside(line));
-  return end + 1 < lines.length ? lines.slice(end + 1) : lines;
+export const splitsABatch: Broken = changesLines((lines) => {
+  const batch = findLargeBatch(lines);
+  return lines.map((line, i) =>
+    i === batch?.first ? line.replace(' batch ', ` ${tokenOf(lines[batch.last]!)} `) : line,
+  );
 });
 
-export const swapsRows: Partial<WorldParts> = changesLines((lines) => {
+export const joinsBatches: Broken = changesLines((lines) => {
+  const end = lines.findIndex(isLast);
+  return lines.map((line, i) =>
+    i === end && lines[end + 1] !== undefined && isRow(lines[end + 1]!)
+      ? line.replace(` ${tokenOf(line)} `, ' batch ')
+      : line,
+  );
+});
+
+export const dropsABatch: Broken = changesLines((lines) => {
+  const first = lines.findIndex(isLast);
+  const isFollowed = lines.some((line, i) => i > first && isLast(line));
+  return isFollowed ? lines.filter((line, i) => i > first || !isRow(line)) : lines;
+});
+
+export const swapsRows: Broken = changesLines((lines) => {
   const batch = findLargeBatch(lines);
   if (batch === undefined) return lines;
   const [first, second] = [lines[batch.first]!, lines[batch.first + 1]!];
@@ -99,142 +109,129 @@ export const swapsRows: Partial<WorldParts> = changesLines((lines) => {
   });
 });
 
-export const splitsABatch: Partial<WorldParts> = changesLines((lines) => {
-  const batch = findLargeBatch(lines);
-  return lines.map((line, i) =>
-    i === batch?.first ? line.replace(' batch ', ` ${tokenOf(lines[batch.last]!)} `) : line,
-  );
-});
-
-export const joinsBatches: Partial<WorldParts> = changesLines((lines) => {
-  const end = lines.findIndex((line) => !isInside(line));
-  return lines.map((line, i) =>
-    i === end && end + 1 < lines.length ? line.replace(` ${tokenOf(line)} `, ' batch ') : line,
-  );
-});
-
-export const repeatsABatch: Partial<WorldParts> = translates((output) =>
-  output.kind === 'batch' ? [output, { ...output, bytes: 0 }] : [output],
+export const repeatsABatch: Broken = worker(
+  class extends Worker {
+    override subscribe<Row>(
+      ...[stream, options, handler]: Parameters<typeof Worker.prototype.subscribe<Row>>
+    ): ReturnType<Worker['subscribe']> {
+      const twice: BatchHandler<Row> = async (batch) => {
+        await handler(batch);
+        await handler(batch);
+      };
+      return super.subscribe(stream, options, twice);
+    }
+  },
 );
 
-export const movesPositionEarly: Partial<WorldParts> = translates((output) => {
-  if (output.kind !== 'batch' || output.position === undefined) return [output];
-  return [{ kind: 'position', stream: output.stream, position: output.position, isLive: false }, output];
-});
+/** Positions that are saved before the rows up to there are applied. */
+export const savesEarly: Broken = {
+  checkpoint: (checkpoint) => ({
+    load: () => checkpoint.load(),
+    save: (positions) =>
+      checkpoint.save(new Map([...positions].map(([key, at]) => [key, { ...at, token: at.token + 1 }]))),
+  }),
+};
 
-export const tellsNoHistory: Partial<WorldParts> = translates((output) => {
-  return [output.kind === 'position' ? { ...output, position: { token: output.position.token } } : output];
-});
+export const letsPositionFall: Broken = {
+  checkpoint: (checkpoint) => ({
+    load: () => checkpoint.load(),
+    save: (positions) =>
+      checkpoint.save(new Map([...positions].map(([key, at]) => [key, { ...at, token: Math.max(0, at.token - 2) }]))),
+  }),
+};
 
-export const letsPositionFall: Partial<WorldParts> = translates((output) => {
-  if (output.kind !== 'batch' || output.position === undefined || output.token < 3) return [output];
-  return [
-    output,
-    {
-      kind: 'position',
-      stream: output.stream,
-      position: { ...output.position, token: output.token - 2 },
-      isLive: false,
+export const tellsFalseReset: Broken = worker(
+  class extends Worker {
+    override emit(...[event, ...rest]: Parameters<Worker['emit']>): boolean {
+      const isHeard = super.emit(event, ...rest);
+      if (event === 'live') {
+        const [{ stream }] = rest as unknown as [{ stream: StreamName }];
+        super.emit('reset', { stream, error: { code: 'RESET' } as never });
+      }
+      return isHeard;
+    }
+  },
+);
+
+export const waitsTooShort: Broken = worker(
+  class extends Worker {
+    override async waitFor(): Promise<void> {}
+  },
+);
+
+export const waitsForEver: Broken = worker(
+  class extends Worker {
+    override async waitFor(): Promise<void> {
+      return new Promise(() => {});
+    }
+  },
+);
+
+export const neverStops: Broken = worker(
+  class extends Worker {
+    override async stop(): Promise<void> {
+      await super.stop();
+      return new Promise(() => {});
+    }
+  },
+);
+
+export const keepsReading: Broken = connection('worker', () => ({ pause: () => {} }));
+
+/** It believes that the socket takes everything. */
+export const sendsWithoutEnd: Broken = connection('primary', (real) => ({
+  write: (bytes) => {
+    real.write(bytes);
+    return true;
+  },
+}));
+
+export const hangsUp: Broken = connection('primary', (real) => {
+  let writes = 0;
+  return {
+    write: (bytes) => {
+      const isTaken = real.write(bytes);
+      if (++writes === 5) real.close();
+      return isTaken;
     },
-  ];
+  };
 });
 
-export const tellsFalseReset: Partial<WorldParts> = translates((output) => {
-  if (output.kind !== 'batch' || output.token < 5) return [output];
-  return [
-    output,
-    { kind: 'reset', stream: output.stream, position: output.position, error: new PeerError('RESET', 'for no reason') },
-  ];
-});
-
-export const hidesReset: Partial<WorldParts> = translates((output) =>
-  output.kind === 'reset' && output.error.code === 'RESET' ? [] : [output],
-);
-
-export const takesWithoutEnd: Partial<WorldParts> = {
-  makeFollower: (options: FollowerOptions) => {
-    class Broken extends Follower {
-      override pollOutput(now: Millis): FollowerOutput | undefined {
-        const output = super.pollOutput(now);
-        // It believes that the application is as quick as the network.
-        if (output?.kind === 'batch') super.handleApplied(now, output.bytes);
-        return output;
-      }
-
-      override handleApplied(): void {}
-    }
-    return new Broken(options);
+export const throwsOnOutput: Broken = connection('primary', (real) => ({
+  write: (bytes) => {
+    if (bytes.length % 13 === 0) throw new Error('an unlucky number of bytes');
+    return real.write(bytes);
   },
-};
+}));
 
-export const keepsReading: Partial<WorldParts> = translates((output) => (output.kind === 'pause' ? [] : [output]));
-
-export const sendsWithoutEnd: Partial<WorldParts> = {
-  makeSession: (options) => {
-    class Broken extends PrimarySession {
-      override handlePage(now: Millis, page: Page): void {
-        super.handlePage(now, page);
-        // It believes that the socket takes everything.
-        super.handleDrained(now);
-      }
-    }
-    return new Broken(options);
-  },
-};
-
-export const sendsNoPosition: Partial<WorldParts> = swallows((_, text) => text.startsWith('POSITION '));
+export const sendsNoPosition: Broken = swallows((line) => line.startsWith('POSITION '));
 
 /** The first PING, with the greeting, still goes out. */
-export const sendsNoKeepAlive: Partial<WorldParts> = swallows(
-  (_, text) => text.startsWith('PING ') && !text.includes('rowcast/'),
-);
+export const sendsNoKeepAlive: Broken = swallows((line) => line.startsWith('PING ') && !line.includes('rowcast/'));
 
-export const noticesNoSilence: Partial<WorldParts> = limits({ idleTimeoutMs: 5_000, stalledTimeoutMs: 5_000 });
+export const noticesNoSilence: Broken = limits({ idleTimeoutMs: 5_000, stalledTimeoutMs: 5_000 });
 
-export const callsEveryoneSlow: Partial<WorldParts> = limits({ stalledTimeoutMs: 10 });
+export const callsEveryoneSlow: Broken = limits({ stalledTimeoutMs: 10 });
 
-export const forgetsHints: Partial<WorldParts> = {
-  makeSession: (options) => {
-    class Broken extends PrimarySession {
-      override handleHint(): void {}
-    }
-    return new Broken(options);
-  },
-};
-
-export const throwsOnInput: Partial<WorldParts> = {
-  makeSession: (options) => {
-    class Broken extends PrimarySession {
-      override handleBytes(now: Millis, chunk: Uint8Array): void {
-        if (chunk.length === 3) throw new Error('three bytes are too many');
-        super.handleBytes(now, chunk);
-      }
-    }
-    return new Broken(options);
-  },
-};
-
-export const throwsOnAnswer: Partial<WorldParts> = {
-  makeSession: (options) => {
-    class Broken extends PrimarySession {
-      override handlePage(): void {
-        throw new Error('no page is good enough');
-      }
-    }
-    return new Broken(options);
-  },
-};
-
-export const acknowledgesEarly: Partial<WorldParts> = {
+export const forgetsHints: Broken = {
   makeLog: (options) => {
-    class Broken extends CrashableLog {
-      override append(stream: StreamName, rows: readonly RowText[]): Promise<Position> {
+    class ForgetfulLog extends FakeLog {
+      override watch(): () => void {
+        return () => {};
+      }
+    }
+    return new ForgetfulLog(options);
+  },
+};
+
+export const acknowledgesEarly: Broken = {
+  makeLog: (options) => {
+    class HastyLog extends FakeLog {
+      override append(stream: StreamName, rows: readonly RowText[]): ReturnType<FakeLog['append']> {
         void super.append(stream, rows);
         return Promise.resolve({ stream, token: this.bounds(stream).latest + 1, history: this.era });
       }
     }
-    return new Broken(options);
+    return new HastyLog(options);
   },
 };
-
-export const storesEarly: Partial<WorldParts> = { storesEarly: true };

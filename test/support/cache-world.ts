@@ -9,11 +9,13 @@
 import { setMaxListeners } from 'node:events';
 import { type CachedFunction, createCaches, type WhenSuspect, type WorkerCaches } from '../../src/cache/index.ts';
 import { seededRandom } from '../../src/base/random.ts';
+import { type History, logIdOf, originOf } from '../../src/core/model/history.ts';
 import type { Token } from '../../src/core/model/token.ts';
 import { VirtualClock } from '../../src/testing/virtual-clock.ts';
 import { createWorker, type Worker } from '../../src/worker/worker.ts';
 import { ScriptedPrimary } from './scripted-primary.ts';
 
+const VOLATILE_ERA: History = 'ffffffffffffffff.1.00000001';
 const ROOMS = ['a', 'b'];
 const USERS = ['1', '2'];
 const ENTRIES: readonly (readonly [string, string])[] = ROOMS.flatMap((room) =>
@@ -72,17 +74,17 @@ export class CacheWorld {
   readonly #floors = new Map<string, number>();
   #version = 0;
   #committed: { write: number; versions: Map<string, number> }[] = [];
-  #logId = 1;
-  /** The history that the worker's position is of. A token says nothing about the position of another one. */
-  #followedLogId = 1;
+  #logNumber = 1;
   #log: Row[] = [];
   #latest = 0;
   #earliest = 1;
-  /** On this connection: the token of what was sent last; undefined before the worker asked. */
+  /** On this connection: the token of what was sent last; undefined while the stream is not replicated. */
   #sentUpTo: Token | undefined;
   /** Lines that are due on this connection. */
   #wire: string[] = [];
   #isPositionSent = false;
+  /** The history that was named last on this connection. */
+  #named: History | undefined;
   #loads: RunningLoad[] = [];
   readonly #pending: Promise<unknown>[] = [];
   readonly #over = new AbortController();
@@ -216,41 +218,60 @@ export class CacheWorld {
     this.#clock.step(this.#clock.now() + 2);
     if (!this.#primary.isAwaited) return;
     this.#primary.open();
-    this.#followedLogId = this.#logId;
-    this.#primary.send(['SERVER example.com', `PING 1 rowcast/1 log=log${this.#logId} streams=caches`]);
+    this.#primary.send(['SERVER example.com', `PING 1 rowcast/2 log=${this.#era} mem=${VOLATILE_ERA}`]);
+  }
+
+  get #logId(): string {
+    return String(this.#logNumber).padStart(16, '0');
+  }
+
+  /** Of every row of this log. */
+  get #era(): History {
+    return `${this.#logId}.1.00000001`;
+  }
+
+  #historyAt(token: Token): History {
+    return token === 0 ? originOf(this.#logId) : this.#era;
   }
 
   #send(count: number, held: number): void {
     if (!this.#primary.isOpen) return;
     this.#hear();
-    if (this.#sentUpTo === undefined) return;
-    if (this.#sentUpTo < this.#earliest - 1) {
-      this.#primary.send([`ERROR stream caches starts at ${this.#earliest}, asked for ${this.#sentUpTo}`]);
-      return this.#cut();
-    }
+    if (this.#sentUpTo !== undefined && this.#sentUpTo < this.#earliest - 1) this.#refuse('GAP');
     for (const { token, lines } of this.#log) {
-      if (token <= this.#sentUpTo) continue;
+      if (this.#sentUpTo === undefined || token <= this.#sentUpTo) continue;
+      if (this.#named !== this.#era) this.#wire.push(`HISTORY caches ${this.#sentUpTo} ${this.#era}`);
+      this.#named = this.#era;
       this.#wire.push(...lines);
       this.#sentUpTo = token;
     }
-    if (!this.#isPositionSent) this.#wire.push(`POSITION caches ${this.#sentUpTo}`);
-    this.#isPositionSent = true;
+    if (this.#sentUpTo !== undefined && !this.#isPositionSent) {
+      this.#named = this.#historyAt(this.#sentUpTo);
+      this.#wire.push(`POSITION caches ${this.#sentUpTo} ${this.#named}`);
+      this.#isPositionSent = true;
+    }
     this.#primary.send(this.#wire.splice(0, count), held);
   }
 
   /** What the worker asks for. */
   #hear(): void {
     for (const line of this.#primary.takeLines()) {
-      const [name, , from] = line.split(' ');
-      if (name !== 'REPLICATE') continue;
-      const after = from === 'NOW' ? this.#latest : Number(from);
-      this.#sentUpTo = after;
-      // As a primary does toward a worker that is ahead of it.
-      if (after > this.#latest) {
-        this.#sentUpTo = this.#earliest - 1;
-        this.#wire.push(`POSITION caches ${this.#earliest - 1}`);
+      const [name, stream, from, history] = line.split(' ');
+      if (name === 'RELEASE') {
+        this.#sentUpTo = undefined;
+        this.#wire.push(`RELEASED ${stream}`);
       }
+      if (name !== 'REPLICATE') continue;
+      this.#isPositionSent = false;
+      this.#named = history;
+      this.#sentUpTo = from === 'NOW' ? this.#latest : Number(from);
+      if (history !== undefined && logIdOf(history) !== this.#logId) this.#refuse('RESET');
     }
+  }
+
+  #refuse(code: 'GAP' | 'RESET'): void {
+    this.#sentUpTo = undefined;
+    this.#wire.push(`REFUSED caches ${code} {"earliest":${this.#earliest},"latest":${this.#latest}}`);
   }
 
   #cut(): void {
@@ -263,7 +284,7 @@ export class CacheWorld {
   /** Another history, as after the loss of the log: what was committed is in the database all the same. */
   #reset(): void {
     this.#cut();
-    this.#logId++;
+    this.#logNumber++;
     this.#log = [];
     this.#latest = 0;
     this.#earliest = 1;
@@ -275,7 +296,11 @@ export class CacheWorld {
   #notePosition(): void {
     const position = this.#worker.position('caches');
     if (position === undefined) return;
-    for (let token = 1; token <= position; token++) this.#raise(this.#floorsOf.get(`${this.#followedLogId} ${token}`));
+    this.#raiseUpTo(logIdOf(position.history!), position.token);
+  }
+
+  #raiseUpTo(logId: string, upTo: Token): void {
+    for (let token = 1; token <= upTo; token++) this.#raise(this.#floorsOf.get(`${logId} ${token}`));
   }
 
   #raise(versions: ReadonlyMap<string, number> = new Map()): void {
@@ -297,15 +322,14 @@ export class CacheWorld {
 
   async #waitAndRead(entry: number): Promise<void> {
     const logId = this.#logId;
-    if (logId !== this.#followedLogId) return;
     const token = this.#latest;
+    const position = { stream: 'caches', token, history: this.#historyAt(token) };
     try {
-      await this.#worker.waitFor('caches', token, { timeoutMs: 1_000_000_000, signal: this.#over.signal });
+      await this.#worker.waitFor(position, { timeoutMs: 1_000_000_000, signal: this.#over.signal });
     } catch {
       return;
     }
-    if (logId === this.#followedLogId)
-      for (let t = 1; t <= token; t++) this.#raise(this.#floorsOf.get(`${logId} ${t}`));
+    this.#raiseUpTo(logId, token);
     await this.#read(entry, `after waitFor(${token})`);
   }
 

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { type IncomingMessage, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import type { AwaitTokensOptions, SendTokensOptions } from '../../src/cache/http/tokens.ts';
+import { type AwaitTokensOptions, MAX_HEADER_LENGTH, type SendTokensOptions } from '../../src/cache/http/tokens.ts';
+import { formatPosition } from '../../src/core/model/position.ts';
 import { defineStream } from '../../src/core/model/stream.ts';
 import type { Primary } from '../../src/primary/primary.ts';
 import type { Worker } from '../../src/worker/worker.ts';
@@ -46,15 +47,15 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
   const { name, sendTokens, awaitTokens, serve } = framework;
   const testOf = (title: string, run: () => Promise<void>): void => test(`${name}: ${title}`, run);
 
-  testOf('an answer names the token that the handler has just written', async () => {
+  testOf('an answer names the position that the handler has just written', async () => {
     const primary = await deploy().primary({ streams });
     const url = await serve(sendTokens(primary, { streams: [events] }), async () =>
-      String(await primary.append(events, [1])),
+      formatPosition(await primary.append(events, [1])),
     );
     for (let i = 0; i < 3; i++) {
       const answer = await fetch(url);
       expect(answer.status).toBe(200);
-      expect(answer.headers.get('rowcast-token')).toBe(`events=${await answer.text()}`);
+      expect(answer.headers.get('rowcast-token')).toBe(await answer.text());
     }
   });
 
@@ -62,9 +63,11 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
     'an answer names every stream that was asked for, percent-encoded, also where nothing was written',
     async () => {
       const primary = await deploy().primary({ streams });
-      await primary.append(others, [1]);
+      const written = await primary.append(others, [1]);
       const url = await serve(sendTokens(primary, { streams: ['events', others] }), () => 'x');
-      expect((await fetch(url)).headers.get('rowcast-token')).toBe('events=0,a%2Cb%3Dc%C3%A9=1');
+      expect((await fetch(url)).headers.get('rowcast-token')).toBe(
+        `${formatPosition(primary.position(events))},a%2Cb%3Dc%C3%A9=1@${written.history}`,
+      );
     },
   );
 
@@ -75,9 +78,10 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
       throw new Error('after the write');
     });
     const failed = await fetch(url);
-    expect([failed.status, failed.headers.get('rowcast-token')]).toEqual([500, 'events=1']);
+    const written = formatPosition(primary.position(events));
+    expect([failed.status, failed.headers.get('rowcast-token')]).toEqual([500, written]);
     const unknown = await fetch(`${url}nowhere`);
-    expect([unknown.status, unknown.headers.get('rowcast-token')]).toEqual([404, 'events=1']);
+    expect([unknown.status, unknown.headers.get('rowcast-token')]).toEqual([404, written]);
   });
 
   testOf('a primary that was closed still answers, without a token', async () => {
@@ -106,7 +110,7 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
     const { primary, worker, gate, happened } = await lateWorker();
     const waits = watchWaits(worker);
     const written = await fetch(
-      await serve(sendTokens(primary, { streams }), async () => String(await primary.append(events, [1]))),
+      await serve(sendTokens(primary, { streams }), async () => formatPosition(await primary.append(events, [1]))),
     );
     const url = await serve(awaitTokens(worker, { timeoutMs: NEVER_MS }), () => {
       happened.push('served');
@@ -124,10 +128,10 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
 
   testOf('a read that would wait too long is answered 503, with what to do', async () => {
     const { primary, worker } = await lateWorker();
-    await primary.append(events, [1]);
+    const written = formatPosition(await primary.append(events, [1]));
     let served = 0;
     const url = await serve(awaitTokens(worker, { timeoutMs: SOON_MS }), () => String(++served));
-    const answer = await fetch(url, { headers: { 'rowcast-token': 'events=1' } });
+    const answer = await fetch(url, { headers: { 'rowcast-token': written } });
     expect(answer.status).toBe(503);
     expect(answer.headers.get('retry-after')).toBe('1');
     expect(answer.headers.get('content-type')).toBe('application/json; charset=utf-8');
@@ -135,7 +139,7 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
     expect(await answer.json()).toEqual({
       error: {
         code: 'WAIT_TIMEOUT',
-        message: 'stream events is at 0 here and 1 was asked for; a request waits at most 20 ms: try again',
+        message: `not reached within 20 ms: ${written} (here: ${formatPosition(worker.position(events)!)}); try again`,
       },
     });
     expect(served).toBe(0);
@@ -143,17 +147,19 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
 
   testOf("with onTimeout: 'serve' such a read is served, and says how far the worker is", async () => {
     const { primary, worker, gate } = await lateWorker();
-    await primary.append(events, [1]);
+    const written = await primary.append(events, [1]);
+    const headers = { 'rowcast-token': formatPosition(written) };
     const url = await serve(awaitTokens(worker, { timeoutMs: SOON_MS, onTimeout: 'serve' }), () => 'what there is');
-    const early = await fetch(url, { headers: { 'rowcast-token': 'events=1' } });
+    const here = formatPosition(worker.position(events)!);
+    const early = await fetch(url, { headers });
     expect([early.status, early.headers.get('rowcast-stale'), await early.text()]).toEqual([
       200,
-      'events=0',
+      here,
       'what there is',
     ]);
     gate.open();
-    await worker.waitFor(events, 1);
-    const later = await fetch(url, { headers: { 'rowcast-token': 'events=1' } });
+    await worker.waitFor(written);
+    const later = await fetch(url, { headers });
     expect([later.status, later.headers.get('rowcast-stale')]).toEqual([200, null]);
   });
 
@@ -170,6 +176,8 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
       'events=x',
       'events=1,',
       'events=1=2',
+      'events=1@',
+      'events=1@8f3c',
       '%=1',
       'ALL=1',
       '\u00fc'.repeat(5_000),
@@ -180,23 +188,26 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
         error: {
           code: 'INVALID_HEADER',
           message: expect.stringContaining(
-            `Rowcast-Token is a list like caches=123,events=77, its stream names percent-encoded, not '${header.slice(0, 100)}`,
+            header.length > MAX_HEADER_LENGTH
+              ? `Rowcast-Token cannot be read: it has ${header.length} characters`
+              : `Rowcast-Token cannot be read: a position is as in events=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4, not '`,
           ),
         },
       });
       expect((await fetch(url)).status).toBe(200);
     }
-    expect(served).toBe(11);
+    expect(served).toBe(13);
   });
 
-  testOf('a repeated header counts as one, the higher token of a stream counts', async () => {
+  testOf('a repeated header counts as one, all its positions count', async () => {
     const { primary, worker } = await lateWorker();
-    await primary.append(events, [1]);
+    const before = formatPosition(primary.position(events));
+    const written = formatPosition(await primary.append(events, [1]));
     const url = await serve(awaitTokens(worker, { timeoutMs: SOON_MS, onTimeout: 'serve' }), () => 'x');
-    const asked = request(url, { headers: { 'rowcast-token': ['events=0', 'events=1', 'events=0'] } }).end();
+    const asked = request(url, { headers: { 'rowcast-token': [before, written, before] } }).end();
     const [answer] = (await once(asked, 'response')) as [IncomingMessage];
     answer.resume();
-    expect(answer.headers['rowcast-stale']).toBe('events=0');
+    expect(answer.headers['rowcast-stale']).toBe(before);
   });
 
   testOf('a stream that the worker does not follow is passed over', async () => {
@@ -208,10 +219,10 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
 
   testOf('a stream that is not among the streams to wait for is passed over', async () => {
     const { primary, worker } = await lateWorker();
-    await primary.append(events, [1]);
+    const written = formatPosition(await primary.append(events, [1]));
     const waits = watchWaits(worker);
     const url = await serve(awaitTokens(worker, { timeoutMs: NEVER_MS, streams: [others] }), () => 'x');
-    expect((await fetch(url, { headers: { 'rowcast-token': 'events=1' } })).status).toBe(200);
+    expect((await fetch(url, { headers: { 'rowcast-token': written } })).status).toBe(200);
     expect(waits.count).toBe(0);
   });
 
@@ -220,45 +231,60 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
     const url = await serve(awaitTokens(worker, { timeoutMs: NEVER_MS }), () => 'x');
     gate.open();
     await worker.stop();
-    await primary.append(events, [1]);
-    expect((await fetch(url, { headers: { 'rowcast-token': 'events=1' } })).status).toBe(503);
+    const written = formatPosition(await primary.append(events, [1]));
+    expect((await fetch(url, { headers: { 'rowcast-token': written } })).status).toBe(503);
+  });
+
+  testOf('a position of another log is answered at once', async () => {
+    const { worker } = await lateWorker();
+    const url = await serve(awaitTokens(worker, { timeoutMs: NEVER_MS }), () => 'x');
+    const headers = { 'rowcast-token': 'events=1@8f3c1d2e4b5a6978.1764281400.a1b2c3d4' };
+    const answer = await fetch(url, { headers });
+    expect(answer.status).toBe(503);
+    expect(await answer.json()).toMatchObject({ error: { code: 'OTHER_LOG' } });
+    const serving = await serve(awaitTokens(worker, { timeoutMs: NEVER_MS, onTimeout: 'serve' }), () => 'x');
+    const served = await fetch(serving, { headers });
+    const here = formatPosition(worker.position(events)!);
+    expect([served.status, served.headers.get('rowcast-stale')]).toEqual([200, here]);
   });
 
   testOf('a read without a header, or whose token is reached, does not wait', async () => {
     const { primary, worker, gate } = await lateWorker();
     gate.open();
-    await worker.waitFor(events, await primary.append(events, [1]));
+    const written = await primary.append(events, [1]);
+    await worker.waitFor(written);
     const waits = watchWaits(worker);
     const url = await serve(awaitTokens(worker), () => 'x');
     expect((await fetch(url)).status).toBe(200);
-    expect((await fetch(url, { headers: { 'rowcast-token': 'events=1' } })).status).toBe(200);
+    expect((await fetch(url, { headers: { 'rowcast-token': formatPosition(written) } })).status).toBe(200);
     expect(waits.count).toBe(0);
   });
 
   testOf('when the client goes away, nothing is left waiting', async () => {
     const { primary, worker, gate } = await lateWorker();
-    await primary.append(events, [1]);
+    const written = await primary.append(events, [1]);
     const waits = watchWaits(worker);
     let served = 0;
     const url = await serve(awaitTokens(worker, { timeoutMs: NEVER_MS }), () => String(++served));
     const client = new AbortController();
-    const answer = fetch(url, { headers: { 'rowcast-token': 'events=1' }, signal: client.signal });
+    const answer = fetch(url, { headers: { 'rowcast-token': formatPosition(written) }, signal: client.signal });
     await waits.begun;
     client.abort();
     await expect(answer).rejects.toHaveProperty('name', 'AbortError');
     await waits.ended;
     gate.open();
-    await worker.waitFor(events, 1);
+    await worker.waitFor(written);
     await settle();
     expect(served).toBe(0);
     expect((await fetch(url)).status).toBe(200);
   });
 
   testOf("an error that is not Rowcast's own goes to the framework", async () => {
-    const { worker } = await lateWorker();
+    const { primary, worker } = await lateWorker();
+    const written = formatPosition(await primary.append(events, [1]));
     worker.waitFor = async () => Promise.reject(new TypeError('a bug'));
     const url = await serve(awaitTokens(worker), () => 'x');
-    expect((await fetch(url, { headers: { 'rowcast-token': 'events=1' } })).status).toBe(500);
+    expect((await fetch(url, { headers: { 'rowcast-token': written } })).status).toBe(500);
     expect((await fetch(url)).status).toBe(200);
   });
 }

@@ -4,15 +4,20 @@
  */
 
 import type { Millis } from '../../base/clock.ts';
-import { quote, RowcastError, UsageError } from '../../core/model/errors.ts';
-import { nameOf, type Stream, type StreamName, streamName, streamNameFault } from '../../core/model/stream.ts';
-import { parseToken, type Token } from '../../core/model/token.ts';
+import { RowcastError, UsageError } from '../../core/model/errors.ts';
+import { ERA_RANDOM_DIGITS, formatHistory, LOG_ID_DIGITS } from '../../core/model/history.ts';
+import { formatPosition, formatPositions, parsePositions, type Position } from '../../core/model/position.ts';
+import { nameOf, type Stream, type StreamName, streamName } from '../../core/model/stream.ts';
+import type { Token } from '../../core/model/token.ts';
 import type { Primary } from '../../primary/primary.ts';
 import type { Worker } from '../../worker/worker.ts';
 
-/** `caches=123,events=77`: how far the primary was when it answered, and how far a worker must be to answer. */
+/**
+ * How far the primary was when it answered, and how far a worker must be to answer: positions, as in
+ * `caches=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4,events=77@` (core/model/position.ts).
+ */
 export const TOKEN_HEADER = 'Rowcast-Token';
-/** `caches=120`: the streams that a worker has not brought far enough, and where it stands. */
+/** The streams that a worker has not brought far enough, and where it stands: positions too. */
 export const STALE_HEADER = 'Rowcast-Stale';
 
 /** Well below what servers and proxies take of one header. In characters. */
@@ -36,7 +41,7 @@ export function currentTokens(primary: Primary, options: SendTokensOptions): Cur
   const names = namesOf('sendTokens', options?.streams ?? []);
   // Here, not with the first answer: whoever misspells a stream hears of it at the start.
   for (const name of names) primary.position(name);
-  const longest = formatTokens(names.map((name) => [name, LONGEST_TOKEN]));
+  const longest = formatPositions(names.map(longestPosition));
   if (names.length > MAX_STREAMS || longest.length > MAX_HEADER_LENGTH) {
     throw new UsageError(
       'INVALID_OPTION',
@@ -45,7 +50,7 @@ export function currentTokens(primary: Primary, options: SendTokensOptions): Cur
   }
   return () => {
     try {
-      return formatTokens(names.map((name) => [name, primary.position(name)]));
+      return formatPositions(names.map((name) => primary.position(name)));
     } catch (error) {
       // A primary that is closed takes no more writes; the answers that are still under way go out without a token.
       if (error instanceof RowcastError) return undefined;
@@ -54,10 +59,20 @@ export function currentTokens(primary: Primary, options: SendTokensOptions): Cur
   };
 }
 
+/** Each of another history than its neighbours', so that none can be left out of a list. */
+function longestPosition(stream: StreamName, index: number): Position {
+  const random = String(index).padStart(ERA_RANDOM_DIGITS, '0');
+  const history = formatHistory({ logId: 'f'.repeat(LOG_ID_DIGITS), number: LONGEST_TOKEN, random });
+  return { stream, token: LONGEST_TOKEN, history };
+}
+
 export interface AwaitTokensOptions {
   /** The longest that a request waits, for all its streams together. Default 1,000. */
   readonly timeoutMs?: Millis;
-  /** What to do with a request whose tokens were not reached: answer 503, or serve what is there and say so in `Rowcast-Stale`. Default `refuse`. */
+  /**
+   * What to do with a request whose positions were not reached, or cannot be: answer 503, or serve what is there and say so
+   * in `Rowcast-Stale`. Default `refuse`.
+   */
   readonly onTimeout?: 'refuse' | 'serve';
   /** Wait for these only, whatever else the header names. At least one; left out: for every stream that the worker follows. */
   readonly streams?: readonly (Stream | StreamName)[];
@@ -102,63 +117,120 @@ export function judgeRequests(worker: Worker, options: AwaitTokensOptions = {}):
     );
   }
   const only = streams === undefined ? undefined : new Set(namesOf('awaitTokens', streams).map(streamName));
-  const isBehind = ([stream, token]: Place): boolean =>
-    (only?.has(stream) ?? true) && positionOf(worker, stream) < token;
   return (header, signal) => {
     if (header === undefined) return goOn;
-    const tokens = parseTokens(header);
-    if ('fault' in tokens) return refuse(400, 'INVALID_HEADER', tokens.fault);
-    const behind = [...tokens].filter(isBehind);
-    return behind.length === 0 ? goOn : wait(worker, behind, { timeoutMs, onTimeout, signal: signal() });
+    let asked: readonly Position[];
+    try {
+      asked = parseTokens(header);
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      return refuse(400, 'INVALID_HEADER', error.message);
+    }
+    if (only !== undefined) asked = asked.filter(({ stream }) => only.has(stream));
+    const missed: Missed[] = [];
+    for (const position of asked) {
+      const why = judgeNow(worker, position);
+      if (why !== undefined) missed.push({ position, why });
+    }
+    if (missed.length === 0) return goOn;
+    // No wait brings what cannot be reached, so the others are not waited for either.
+    if (missed.some(({ why }) => isHopeless(why))) return answerMissed(worker, missed, { timeoutMs, onTimeout });
+    return wait(worker, missed, { timeoutMs, onTimeout, signal: signal() });
   };
 }
 
-interface WaitOptions extends Required<Omit<AwaitTokensOptions, 'streams'>> {
-  readonly signal: AbortSignal;
+/** A position that was asked for, and why this worker cannot answer for it. */
+interface Missed {
+  readonly position: Position;
+  readonly why: Why;
 }
+
+type Why = 'WAIT_TIMEOUT' | HopelessWhy;
+type HopelessWhy = 'OTHER_LOG' | 'INVALID_POSITION';
+
+function isHopeless(why: Why): why is HopelessWhy {
+  return why !== 'WAIT_TIMEOUT';
+}
+
+/** Undefined: it is reached, or there is nothing to wait for. */
+function judgeNow(worker: Worker, position: Position): Why | undefined {
+  // Nothing was written up to token 0, whatever its history.
+  if (position.token === 0) return undefined;
+  try {
+    return worker.hasReached(position) ? undefined : 'WAIT_TIMEOUT';
+  } catch (thrown) {
+    return whyMissed(thrown);
+  }
+}
+
+/** @throws what is not Rowcast's own */
+function whyMissed(thrown: unknown): Why | undefined {
+  if (!(thrown instanceof RowcastError)) throw thrown;
+  switch (thrown.code) {
+    case 'NOT_SUBSCRIBED':
+      // What this worker serves cannot depend on a stream that it does not follow, so there is nothing to wait for.
+      return undefined;
+    case 'OTHER_LOG':
+    case 'INVALID_POSITION':
+      return thrown.code;
+    default:
+      return 'WAIT_TIMEOUT';
+  }
+}
+
+type AnswerOptions = Required<Omit<AwaitTokensOptions, 'streams'>>;
 
 async function wait(
   worker: Worker,
-  places: readonly Place[],
-  { timeoutMs, onTimeout, signal }: WaitOptions,
+  behind: readonly Missed[],
+  { signal, ...options }: AnswerOptions & { readonly signal: AbortSignal },
 ): Promise<Verdict> {
   // All begin at once, so the bound of each is the bound of all.
+  const { timeoutMs } = options;
   const waits = await Promise.allSettled(
-    places.map(async ([stream, token]) => worker.waitFor(stream, token, { timeoutMs, signal })),
+    behind.map(async ({ position }) => worker.waitFor(position, { timeoutMs, signal })),
   );
   if (signal.aborted) return { kind: 'gone' };
-  const missed = places.filter((_place, i) => isMissed(waits[i]!));
-  if (missed.length === 0) return goOn;
-  const reached = missed.map(([stream]): Place => [stream, positionOf(worker, stream)]);
-  if (onTimeout === 'serve') return { kind: 'go-on', stale: formatTokens(reached) };
-  // Only what the client may know: why a worker is behind names addresses and may repeat the text of the application's own errors.
-  const where = missed
-    .map(([stream, token], i) => `stream ${stream} is at ${reached[i]![1]} here and ${token} was asked for`)
-    .join(', ');
-  return refuse(503, 'WAIT_TIMEOUT', `${where}; a request waits at most ${timeoutMs} ms: try again`, {
-    'retry-after': '1',
-  });
+  const missed: Missed[] = [];
+  for (const [i, waited] of waits.entries()) {
+    const why = waited.status === 'fulfilled' ? undefined : whyMissed(waited.reason);
+    if (why !== undefined) missed.push({ position: behind[i]!.position, why });
+  }
+  return missed.length === 0 ? goOn : answerMissed(worker, missed, options);
 }
 
-function isMissed(waited: PromiseSettledResult<void>): boolean {
-  if (waited.status === 'fulfilled') return false;
-  if (!(waited.reason instanceof RowcastError)) throw waited.reason;
-  // What this worker serves cannot depend on a stream that it does not follow, so there is nothing to wait for.
-  return waited.reason.code !== 'NOT_SUBSCRIBED';
+function answerMissed(worker: Worker, missed: readonly Missed[], { timeoutMs, onTimeout }: AnswerOptions): Verdict {
+  if (onTimeout === 'serve') {
+    const streams = new Set(missed.map(({ position }) => position.stream));
+    return { kind: 'go-on', stale: formatPositions(Array.from(streams, (stream) => positionOf(worker, stream))) };
+  }
+  // Only what the client may know: why a worker is behind names addresses and may repeat the text of the application's errors.
+  const hopeless = missed.find(({ why }) => isHopeless(why));
+  if (hopeless === undefined) {
+    const where = missed.map(({ position }) => `${formatPosition(position)} (here: ${hereOf(worker, position)})`);
+    return refuse(503, 'WAIT_TIMEOUT', `not reached within ${timeoutMs} ms: ${where.join(', ')}; try again`);
+  }
+  const asked = formatPosition(hopeless.position);
+  return hopeless.why === 'OTHER_LOG'
+    ? refuse(
+        503,
+        'OTHER_LOG',
+        `${asked} is of another log than this worker follows (here: ${hereOf(worker, hopeless.position)}): forget it`,
+      )
+    : refuse(503, 'INVALID_POSITION', `${asked} has no history: send ${TOKEN_HEADER} as the primary gave it`);
+}
+
+function hereOf(worker: Worker, { stream }: Position): string {
+  return formatPosition(positionOf(worker, stream));
 }
 
 /** Where nothing is known, nothing was applied. */
-function positionOf(worker: Worker, stream: StreamName): Token {
-  return worker.position(stream) ?? 0;
+function positionOf(worker: Worker, stream: StreamName): Position {
+  return worker.position(stream) ?? { stream, token: 0, history: undefined };
 }
 
 /** As the admin port answers: JSON that no browser takes for a page and no cache keeps. */
-function refuse(
-  status: 400 | 503,
-  code: 'INVALID_HEADER' | 'WAIT_TIMEOUT',
-  message: string,
-  headers: Readonly<Record<string, string>> = {},
-): Verdict {
+function refuse(status: 400 | 503, code: 'INVALID_HEADER' | Why, message: string): Verdict {
   return {
     kind: 'refuse',
     status,
@@ -166,66 +238,37 @@ function refuse(
       'content-type': 'application/json; charset=utf-8',
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
-      ...headers,
+      ...(status === 503 && { 'retry-after': '1' }),
     },
     body: `${JSON.stringify({ error: { code, message } })}\n`,
   };
 }
 
-/** A stream and a token of it. */
-export type Place = readonly [stream: StreamName, token: Token];
-
-/** Names are percent-encoded: they may have a `,` or a `=`. */
-export function formatTokens(places: readonly Place[]): string {
-  return places.map(([stream, token]) => `${encodeURIComponent(stream)}=${token}`).join(',');
-}
-
-/** Reads a `Rowcast-Token`; of a stream that is named twice, as when a header is repeated, the higher token counts. */
-export function parseTokens(header: string): ReadonlyMap<StreamName, Token> | Fault {
+/**
+ * Reads a `Rowcast-Token`. Of a stream that is named twice, as when a header is repeated, both positions must be reached: a
+ * client that wrote twice wants to read both, and nothing here tells which of two histories is the later one. Within one
+ * history the higher token says it for both.
+ * @throws UsageError INVALID_POSITION
+ */
+export function parseTokens(header: string): readonly Position[] {
   if (header.length > MAX_HEADER_LENGTH)
-    return fault(header, `it has ${header.length} characters, and ${MAX_HEADER_LENGTH} are allowed`);
-  const tokens = new Map<StreamName, Token>();
-  for (const part of header.split(',')) {
-    const place = parsePlace(part.trim());
-    if (typeof place === 'string') return fault(header, place);
-    const [stream, token] = place;
-    tokens.set(stream, Math.max(token, tokens.get(stream) ?? 0));
-    if (tokens.size > MAX_STREAMS) return fault(header, `it names more than ${MAX_STREAMS} streams`);
-  }
-  return tokens;
-}
-
-interface Fault {
-  readonly fault: string;
-}
-
-function fault(header: string, why: string): Fault {
-  return {
-    fault: `${TOKEN_HEADER} is a list like caches=123,events=77, its stream names percent-encoded, not '${quote(header)}': ${why}`,
-  };
-}
-
-/** Or why it is none. */
-function parsePlace(text: string): Place | string {
-  const [encoded, digits, ...rest] = text.split('=');
-  if (encoded === undefined || digits === undefined || rest.length > 0)
-    return `'${quote(text)}' is not a stream name, = and a token`;
-  const stream = decodeName(encoded);
-  if (stream === undefined) return `the percent-encoding of '${quote(encoded)}' is broken`;
-  const why = streamNameFault(stream);
-  if (why !== undefined) return why;
-  const token = parseToken(digits);
-  return token === undefined
-    ? `a token is an integer from 0 to ${LONGEST_TOKEN}, not '${quote(digits)}'`
-    : [stream, token];
-}
-
-function decodeName(encoded: string): StreamName | undefined {
+    throw fault(`it has ${header.length} characters, and ${MAX_HEADER_LENGTH} are allowed`);
+  const positions = new Map<string, Position>();
   try {
-    return decodeURIComponent(encoded);
-  } catch {
-    return undefined;
+    for (const position of parsePositions(header)) {
+      const key = `${position.stream} ${position.history}`;
+      const before = positions.get(key);
+      if (before === undefined || before.token < position.token) positions.set(key, position);
+    }
+  } catch (cause) {
+    throw cause instanceof UsageError ? fault(cause.message, cause) : cause;
   }
+  if (positions.size > MAX_STREAMS) throw fault(`it names more than ${MAX_STREAMS} positions`);
+  return [...positions.values()];
+}
+
+function fault(why: string, cause?: UsageError): UsageError {
+  return new UsageError('INVALID_POSITION', `${TOKEN_HEADER} cannot be read: ${why}`, { cause });
 }
 
 /** Each once. */

@@ -9,6 +9,7 @@
  */
 
 import { PeerError, quoteValue } from '../model/errors.ts';
+import { logIdOf } from '../model/history.ts';
 import type { Position } from '../model/position.ts';
 import { type StreamName, streamNameFault } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
@@ -21,12 +22,15 @@ export interface CatalogOptions {
   /** False for an observer, which may send no RELEASE: its boundary is where the first listing ends. */
   readonly canRelease: boolean;
   readonly host: SubscriptionHost;
+  /** The boundary is known: to be stored in a checkpoint. */
+  readonly keep: (boundary: Position) => void;
   /** There is a stream. `isNew`: it was made above the boundary. */
   readonly discover: (stream: StreamName, isNew: boolean) => void;
 }
 
 export class Catalog {
   readonly #name: StreamName;
+  readonly #keep: CatalogOptions['keep'];
   readonly #discover: CatalogOptions['discover'];
   readonly subscription: Subscription;
   #boundary: Position | undefined;
@@ -34,8 +38,9 @@ export class Catalog {
   /** Streams made above it are new. Before the boundary is known nothing is. */
   #newAbove: Token;
 
-  constructor({ name, boundary, canRelease, host, discover }: CatalogOptions) {
+  constructor({ name, boundary, canRelease, host, keep, discover }: CatalogOptions) {
     this.#name = name;
+    this.#keep = keep;
     this.#discover = discover;
     this.#boundary = boundary;
     this.#newAbove = boundary?.token ?? Infinity;
@@ -44,43 +49,51 @@ export class Catalog {
     this.subscription = new Subscription({ stream: name, from, onReset: 'earliest' }, host);
   }
 
-  /** To be stored in a checkpoint. */
-  get boundary(): Position | undefined {
-    return this.#boundary;
-  }
-
   /**
    * Something came.
-   * @returns what the rows counted for
+   * @param onApplied is told what each batch counted for
    * @throws PeerError INVALID_ROW, TOO_MANY_STREAMS
    */
-  handleItems(): number {
+  handleItems(onApplied: (cost: number) => void): void {
     const { delivery } = this.subscription;
-    let cost = 0;
     for (let item = delivery.take(); item !== undefined; item = delivery.take()) {
       delivery.finish(item, true);
       switch (item.kind) {
         case 'batch':
-          cost += item.cost;
+          onApplied(item.cost);
+          this.#checkLog(item.batch.position);
           for (const row of item.batch.rows) this.#handleRow(row, item.batch.token);
           break;
         case 'reset':
-          // What is not followed yet is new, whatever its token: tokens of another history say nothing.
-          this.#newAbove = 0;
-          this.#boundary = undefined;
-          this.#phase = 'listing';
+          this.#handleReset();
           break;
         case 'position':
           this.#handlePosition(item.position);
           break;
       }
     }
-    return cost;
+  }
+
+  /** What is not followed yet is new, whatever its token: tokens of another history say nothing. */
+  #handleReset(): void {
+    this.#newAbove = 0;
+    this.#boundary = undefined;
+    this.#phase = 'listing';
+  }
+
+  /** An observer does not ask for its boundary, so nobody says that it is of another log. */
+  #checkLog({ history }: Position): void {
+    const before = this.#boundary?.history;
+    if (before !== undefined && history !== undefined && logIdOf(before) !== logIdOf(history)) this.#handleReset();
   }
 
   #handlePosition(position: Position): void {
+    this.#checkLog(position);
     this.#newAbove = Math.min(this.#newAbove, position.token);
-    this.#boundary ??= { ...position, token: this.#newAbove };
+    if (this.#boundary === undefined) {
+      this.#boundary = { ...position, token: this.#newAbove };
+      this.#keep(this.#boundary);
+    }
     if (this.#phase === 'listing') return;
     this.#phase = 'listing';
     this.subscription.askAgain('start');

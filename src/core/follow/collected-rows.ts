@@ -1,13 +1,21 @@
-/** The rows of one stream on their way to a whole batch. */
+/** The rows of one stream on their way to a whole batch, and the attributes that came before them. */
 
 import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
 import type { LineInText } from '../sessions/worker-session.ts';
 import type { UnfinishedRows } from './row-cost.ts';
+
+/** What ATTR said. */
+export interface Attributes {
+  readonly token: Token;
+  readonly attributes: object;
+}
 
 export class CollectedRows {
   readonly #stream: StreamName;
   readonly #host: { readonly unfinished: UnfinishedRows };
   #rows: unknown[] = [];
+  #attributes: Attributes | undefined;
   #characters = 0;
   #cost = 0;
 
@@ -17,7 +25,13 @@ export class CollectedRows {
   }
 
   get isEmpty(): boolean {
-    return this.#rows.length === 0;
+    return this.#rows.length === 0 && this.#attributes === undefined;
+  }
+
+  /** @throws PeerError BATCH_TOO_LARGE */
+  addAttributes(attributes: Attributes, line: LineInText): void {
+    this.#attributes = attributes;
+    this.#count(line);
   }
 
   /** @throws PeerError BATCH_TOO_LARGE */
@@ -25,13 +39,12 @@ export class CollectedRows {
     // Most batches are one row: no room is made for more.
     if (this.#rows.length === 0) this.#rows = [row];
     else this.#rows.push(row);
-    this.#characters += line.end - line.start;
-    this.#cost += this.#host.unfinished.add(this.#stream, line);
+    this.#count(line);
   }
 
   /** All of them: the batch is whole. */
-  take(): { readonly rows: unknown[]; readonly cost: number } {
-    const taken = { rows: this.#rows, cost: this.#cost };
+  take(): { readonly rows: unknown[]; readonly attributes: Attributes | undefined; readonly cost: number } {
+    const taken = { rows: this.#rows, attributes: this.#attributes, cost: this.#cost };
     this.drop();
     return taken;
   }
@@ -40,7 +53,14 @@ export class CollectedRows {
   drop(): void {
     this.#host.unfinished.remove(this.#characters, this.#cost);
     this.#rows = [];
+    this.#attributes = undefined;
     this.#characters = 0;
     this.#cost = 0;
+  }
+
+  #count(line: LineInText): void {
+    const cost = this.#host.unfinished.add(this.#stream, line);
+    this.#characters += line.end - line.start;
+    this.#cost += cost;
   }
 }

@@ -8,6 +8,7 @@ import type { Batch } from '../model/batch.ts';
 import type { PeerError } from '../model/errors.ts';
 import { eraNumberOf, type History, logIdOf } from '../model/history.ts';
 import type { Position } from '../model/position.ts';
+import type { Token } from '../model/token.ts';
 
 export type Item =
   | {
@@ -35,10 +36,10 @@ export class Delivery {
   #cutAt = 0;
   #lineage = 0;
 
-  /** @param applied what a checkpoint says */
-  constructor(applied: Position | undefined) {
+  /** Where it begins: what was applied before, and what of that a checkpoint holds. */
+  constructor({ applied, saved }: { readonly applied?: Position | undefined; readonly saved?: Position | undefined }) {
     this.#applied = applied;
-    this.#saved = applied;
+    this.#saved = saved;
   }
 
   /** How many items there were. */
@@ -122,8 +123,16 @@ export class Delivery {
     }
     if (logIdOf(applied.history) !== logIdOf(history)) return 'other-log';
     if (applied.history === history && applied.token >= token) return 'reached';
-    const era = eraNumberOf(history);
-    const isPast = eraNumberOf(applied.history) > era || (this.#settledEra ?? 0) > era;
-    return isPast ? 'reached' : 'not-yet';
+    const era = eraOf(token, history);
+    const isPast = eraOf(applied.token, applied.history) > era || (this.#settledEra ?? BEFORE_ALL) > era;
+    return isPast || token === 0 ? 'reached' : 'not-yet';
   }
+}
+
+/** Older than every era. */
+const BEFORE_ALL = -1;
+
+/** The number of the era that a position is of. Token 0 is before the rows of all of them. */
+function eraOf(token: Token, history: History): number {
+  return token === 0 ? BEFORE_ALL : eraNumberOf(history);
 }

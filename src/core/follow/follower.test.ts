@@ -1,16 +1,22 @@
 import { describe, expect, test } from 'vitest';
-import { bytesOf, FollowerEnd, type FollowerEndOptions } from '../../../test/support/session-ends.ts';
+import {
+  at,
+  bytesOf,
+  ERA,
+  FollowerEnd,
+  type FollowerEndOptions,
+  MEMORY,
+  ROWCAST,
+  SYNAPSE,
+} from '../../../test/support/worker-ends.ts';
 import { ConnectionError, UsageError } from '../model/errors.ts';
-
-const ROWCAST = '1 rowcast/1 log=abc streams=events,typing';
-const SYNAPSE = '1490197665618';
 
 /** Follows one stream of a Rowcast primary; returns it live. */
 function following(options: FollowerEndOptions = {}): FollowerEnd {
   const end = new FollowerEnd(options);
-  end.subscribe('events', 5);
+  end.subscribe('events', at('events', 5));
   end.greetedBy(ROWCAST);
-  end.hear('POSITION events 5');
+  end.hear(`POSITION events 5 ${ERA}`);
   return end;
 }
 
@@ -21,7 +27,7 @@ describe('connecting', () => {
     expect(end.outputs.all).toEqual([]);
     end.start();
     expect(end.outputs.all).toEqual([{ kind: 'connect' }]);
-    expect(end.open()).toEqual(['NAME reader-1', `PING ${end.now} rowcast/1`]);
+    expect(end.open()).toEqual(['NAME reader-1', `PING ${end.now} rowcast/2`]);
     expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events 53']);
     expect(end.outputs.of('event')).toEqual([{ kind: 'event', event: { kind: 'connected', isRowcast: true } }]);
     expect(end.follower.isConnected).toBe(true);
@@ -72,7 +78,10 @@ describe('connecting', () => {
     end.subscribe('events', 'start');
     end.open();
     expect(end.subscribe('typing', 'now')).toEqual([]);
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events 0', 'REPLICATE typing NOW']);
+    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual([
+      'REPLICATE events START',
+      'REPLICATE typing NOW',
+    ]);
   });
 });
 
@@ -81,7 +90,7 @@ describe('resuming', () => {
     const end = following();
     end.hear('RDATA events 6 "a"', 'RDATA events batch "b"');
     end.reconnect();
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events 6']);
+    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual([`REPLICATE events 6 ${ERA}`]);
     end.hear('RDATA events batch "b"', 'RDATA events 7 "c"');
     expect(end.takeRows()).toEqual(['events @5 live', 'events 6 ["a"] @6', 'events 7 ["b","c"] @7']);
   });
@@ -92,9 +101,9 @@ describe('resuming', () => {
     expect(end.greetedBy(ROWCAST)).toEqual(['REPLICATE events NOW']);
     end.reconnect();
     expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events NOW']);
-    end.hear('POSITION events 9');
+    end.hear(`POSITION events 9 ${ERA}`);
     end.reconnect();
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events 9']);
+    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual([`REPLICATE events 9 ${ERA}`]);
   });
 
   test('toward a lenient primary rows of an unfinished catch-up are asked for again', () => {
@@ -122,18 +131,14 @@ describe('resuming', () => {
 
   test('nothing is live until it has caught up on the new connection', () => {
     const end = following();
-    expect([end.follower.isLive, end.follower.isStreamLive('events'), end.follower.isStreamLive('typing')]).toEqual([
-      true,
-      true,
-      false,
-    ]);
+    expect([end.follower.isLive, end.isLive('events')]).toEqual([true, true]);
     end.close();
     expect([end.follower.isLive, end.follower.isConnected]).toEqual([false, false]);
     end.wait();
     end.open();
     end.hear('SERVER example.com', `PING ${ROWCAST}`);
     expect(end.follower.isLive).toBe(false);
-    end.hear('POSITION events 5');
+    end.hear(`POSITION events 5 ${ERA}`);
     expect(end.follower.isLive).toBe(true);
     expect(end.takeRows()).toEqual(['events @5 live', 'events @5 live']);
   });
@@ -167,14 +172,14 @@ describe('the wait before connecting again', () => {
     end.subscribe('typing', 5);
     end.greetedBy(ROWCAST);
     failTimes(end, 15);
-    end.hear('POSITION events 5');
+    end.hear(`POSITION events 5 ${ERA}`);
     expect(
       failTimes(end, 20)
         .slice(10)
         .some((wait) => wait > 200),
       'one of two is not all',
     ).toBe(true);
-    end.hear('POSITION events 5', 'POSITION typing 5');
+    end.hear(`POSITION events 5 ${ERA}`, `POSITION typing 5 ${ERA}`);
     expect(failTimes(end, 1)[0]).toBeLessThanOrEqual(200);
   });
 
@@ -183,7 +188,7 @@ describe('the wait before connecting again', () => {
     end.subscribe('events', 5);
     end.greetedBy(ROWCAST);
     failTimes(end, 15);
-    end.hear('POSITION events 5');
+    end.hear(`POSITION events 5 ${ERA}`);
     end.subscribe('typing', 0);
     expect(failTimes(end, 1)[0]).toBeLessThanOrEqual(200);
   });
@@ -254,128 +259,9 @@ describe('why a connection ended', () => {
   });
 });
 
-describe('gaps and resets', () => {
-  test.each([
-    ['fail', ['events failed GAP'], []],
-    ['earliest', ['events reset @39'], ['REPLICATE events 39']],
-    ['now', ['events reset'], ['REPLICATE events NOW']],
-  ] as const)('a gap with the policy %s', (onReset, rows, lines) => {
-    const end = new FollowerEnd();
-    end.subscribe('events', 5, onReset);
-    end.greetedBy(ROWCAST);
-    end.hear('ERROR stream events starts at 40, asked for 5');
-    expect(end.takeRows()).toEqual(rows);
-    end.reconnect();
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(lines);
-  });
-
-  test.each([
-    ['fail', ['events failed RESET'], []],
-    ['earliest', ['events reset @2', 'events 3 [1] @3', 'events @3 live'], ['REPLICATE events 3']],
-    ['now', ['events reset'], ['REPLICATE events NOW']],
-  ] as const)('a rewind with the policy %s', (onReset, rows, lines) => {
-    const end = new FollowerEnd();
-    end.subscribe('events', 50, onReset);
-    end.greetedBy(ROWCAST);
-    end.hear('POSITION events 2', 'RDATA events 3 1', 'POSITION events 3');
-    expect(end.takeRows()).toEqual(rows);
-    expect(end.outputs.of('close'), 'to ask for now takes a new connection').toHaveLength(onReset === 'now' ? 1 : 0);
-    end.reconnect();
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(lines);
-  });
-
-  test.each([
-    ['fail', ['events failed RESET'], []],
-    ['earliest', ['events reset'], ['REPLICATE events 0']],
-    ['now', ['events reset'], ['REPLICATE events NOW']],
-  ] as const)('another log id with the policy %s', (onReset, rows, lines) => {
-    const end = new FollowerEnd();
-    end.subscribe('events', { token: 50, logId: 'old' }, onReset);
-    expect(end.greetedBy(ROWCAST)).toEqual(lines);
-    expect(end.takeRows()).toEqual(rows);
-  });
-
-  test('toward a lenient primary the row that told of the reset is not given to who goes on from now', () => {
-    const end = new FollowerEnd();
-    end.subscribe('typing', 12, 'now');
-    end.greetedBy(SYNAPSE);
-    end.hear('RDATA typing 1 "a"', 'POSITION typing 3');
-    expect(end.takeRows()).toEqual(['typing reset']);
-    end.close();
-    expect(end.disconnected.text).toBe('connecting again to ask for stream typing anew');
-  });
-
-  test('toward a lenient primary who goes on from the earliest gets it', () => {
-    const end = new FollowerEnd();
-    end.subscribe('typing', 12, 'earliest');
-    end.greetedBy(SYNAPSE);
-    end.hear('RDATA typing 1 "a"', 'POSITION typing 3');
-    expect(end.takeRows()).toEqual(['typing reset @0', 'typing 1 ["a"]', 'typing @3 live']);
-  });
-
-  test('a stream that the primary does not have fails, the others go on', () => {
-    const end = new FollowerEnd();
-    end.subscribe('nosuch', 'now');
-    end.subscribe('events', 'now');
-    expect(end.greetedBy(ROWCAST)).toEqual(['REPLICATE events NOW']);
-    expect(end.takeRows()).toEqual(['nosuch failed UNKNOWN_STREAM']);
-    end.subscribe('nosuch2', 'now');
-    expect(end.takeRows()).toEqual(['nosuch2 failed UNKNOWN_STREAM']);
-  });
-
-  test('a real Synapse that a stream is too far behind for: it fails, others go on, and whoever asked for all hears why', () => {
-    const text = "ERROR failed to handle replicate: Exception('stream events has fallen behind')";
-    const end = new FollowerEnd();
-    end.subscribe('events', 5);
-    end.subscribe('typing', 'now');
-    end.greetedBy(SYNAPSE);
-    end.hear(text);
-    expect(end.takeRows()).toEqual(['events failed TOO_FAR_BEHIND']);
-    end.close();
-    expect(end.disconnected).toMatchObject({ code: 'TOO_FAR_BEHIND' });
-    end.wait();
-    end.open();
-    expect(end.hear('SERVER example.com', `PING ${SYNAPSE}`)).toEqual(['REPLICATE typing NOW']);
-
-    const all = new FollowerEnd();
-    all.subscribeAll('start');
-    all.greetedBy(SYNAPSE);
-    const waits: number[] = [];
-    for (let i = 0; i < 5; i++) {
-      all.hear(text);
-      all.close();
-      expect(all.disconnected.code).toBe('TOO_FAR_BEHIND');
-      waits.push(all.disconnected.retryInMs);
-      all.wait();
-      all.open();
-      all.hear('SERVER example.com', `PING ${SYNAPSE}`);
-    }
-    expect(waits.at(-1), 'it backs off').toBeGreaterThan(waits[0]!);
-  });
-
-  test('a primary that names no streams says so by ERROR', () => {
-    const end = new FollowerEnd();
-    end.subscribe('nosuch', 'now');
-    end.greetedBy('1 rowcast/1 log=abc');
-    end.hear('ERROR unknown stream nosuch');
-    expect(end.takeRows()).toEqual(['nosuch failed UNKNOWN_STREAM']);
-  });
-
-  test('a Rowcast primary that was late, and is of another history, is asked anew on another connection', () => {
-    const end = new FollowerEnd();
-    end.subscribe('events', { token: 50, logId: 'old' }, 'earliest');
-    end.start().open();
-    expect(end.passTime(1_000)).toEqual(['REPLICATE events 50']);
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`, 'RDATA events 51 "of another history"')).toEqual([]);
-    expect(end.takeRows()).toEqual(['events reset']);
-    end.reconnect();
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events 0']);
-  });
-});
-
 test('a Rowcast primary that is always late is given more time, not asked the same for ever', () => {
   const end = new FollowerEnd();
-  end.subscribeAll('now');
+  end.subscribe('events', 'now');
   end.start();
   let asked: string[] = [];
   for (let i = 0; i < 10 && !asked.includes('REPLICATE events NOW'); i++) {
@@ -388,7 +274,7 @@ test('a Rowcast primary that is always late is given more time, not asked the sa
       end.wait();
     }
   }
-  expect(asked).toEqual(['REPLICATE events NOW', 'REPLICATE typing NOW']);
+  expect(asked).toEqual(['REPLICATE events NOW']);
   expect(end.outputs.of('connect')).toHaveLength(3);
 });
 
@@ -410,123 +296,39 @@ test('more time than idleTimeoutMs is of no use', () => {
   expect(end.follower.isConnected).toBe(false);
 });
 
-describe('asking again', () => {
-  test('for a stream that was asked for takes a new connection: rows of the old request may be on their way', () => {
-    const end = following();
-    end.subscribe('events', 1);
-    expect(end.outputs.of('close')).toHaveLength(1);
-    end.hear('RDATA events 6 "old request"');
-    end.close();
-    expect(end.disconnected.text).toBe('connecting again to ask for stream events anew');
-    end.wait();
-    end.open();
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events 1']);
-    expect(end.takeRows()).toEqual(['events @5 live']);
-  });
-
-  test('rows of the old request that were read already are not given to the new one', () => {
-    const end = following();
-    end.follower.handleBytes(end.now, bytesOf('RDATA events 6 "a"', 'RDATA events 7 "b"'));
-    expect(end.follower.pollOutput(end.now)).toMatchObject({ kind: 'batch', token: 6 });
-    end.subscribe('events', 1);
-    expect(end.takeRows()).toEqual(['events @5 live']);
-  });
-
-  test('a stream that was left and is wanted again is one that was asked for', () => {
-    const end = following();
-    end.follower.handleUnsubscribe('events');
-    end.hear('RDATA events 6 1');
-    expect(end.takeRows()).toEqual(['events @5 live']);
-    end.subscribe('events', 1);
-    expect(end.outputs.of('close')).toHaveLength(1);
-  });
-
-  test('for all streams takes a new connection', () => {
-    const end = following();
-    end.subscribeAll('now');
-    end.close();
-    expect(end.disconnected.text).toBe('connecting again to ask for every stream');
-    end.wait();
-    end.open();
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events 5', 'REPLICATE typing NOW']);
-  });
-});
-
-describe('all streams', () => {
-  test('of a Rowcast primary are asked for by name, each from its own position', () => {
-    const end = new FollowerEnd();
-    end.subscribeAll('start', 'fail', { typing: 9 });
-    expect(end.greetedBy(ROWCAST).toSorted()).toEqual(['REPLICATE events 0', 'REPLICATE typing 9']);
-  });
-
-  test('of any other primary are asked for by ALL; one with a place of its own by its name, once ALL has told its POSITION', () => {
-    const end = new FollowerEnd();
-    end.subscribe('events', 53);
-    end.subscribeAll('now', 'fail', { typing: 9 });
-    expect(end.greetedBy(SYNAPSE)).toEqual(['REPLICATE ALL NOW']);
-    expect(end.hear('POSITION events 80', 'POSITION presence 5')).toEqual(['REPLICATE events 53']);
-    expect(end.hear('POSITION typing 12')).toEqual(['REPLICATE typing 9']);
-    end.hear('RDATA events 54 "a"', 'RDATA events 80 "b"', 'POSITION events 80', 'POSITION typing 12');
-    expect(end.takeRows()).toEqual([
-      'presence @5 live',
-      'events 54 ["a"]',
-      'events 80 ["b"]',
-      'events @80 live',
-      'typing @12 live',
-    ]);
-    expect(end.follower.isLive).toBe(true);
-  });
-
-  test('a cut before the catch-up is over loses nothing of it', () => {
-    const end = new FollowerEnd();
-    end.subscribe('events', 53);
-    end.subscribeAll('now');
-    end.greetedBy(SYNAPSE);
-    end.hear('RDATA events 81 "live, of ALL"', 'POSITION events 80', 'RDATA events 82 "live"');
-    end.reconnect();
-    end.hear('SERVER example.com', `PING ${SYNAPSE}`);
-    expect(end.hear('POSITION events 90')).toEqual(['REPLICATE events 53']);
-  });
-
-  test('rows of ALL in the same go as its POSITION do not move the place of a stream that is asked for by name', () => {
-    const end = new FollowerEnd();
-    end.subscribe('events', 53);
-    end.subscribeAll('now');
-    end.greetedBy(SYNAPSE);
-    end.hear('POSITION events 80', 'RDATA events 81 "live"');
-    expect(end.takeRows()).toEqual(['events 81 ["live"]']);
-    expect(end.follower.isStreamLive('events')).toBe(false);
-  });
-});
-
 describe('back-pressure', () => {
   const row = (token: number): string => `RDATA events ${token} "${'x'.repeat(400)}"`;
   const limits = { maxQueuedBytes: 1_000 };
+  /** Live, and what comes from now on waits for its handlers. */
+  const held = (options: FollowerEndOptions): FollowerEnd => {
+    const end = following(options);
+    end.isApplying = false;
+    return end;
+  };
 
   test('over maxQueuedBytes it stops reading; under half of it it goes on', () => {
-    const end = following({ limits });
+    const end = held({ limits });
     end.hear(row(6), row(7), row(8), row(9), row(10));
-    const batches = end.outputs.of('batch');
-    expect(batches.map(({ token }) => token)).toEqual([6, 7, 8]);
-    expect(end.outputs.story.at(-1)).toBe('pause');
-    end.follower.handleApplied(end.now, batches[0]!.bytes);
-    end.drain();
+    expect(end.subscription('events').next).toEqual(at('events', 8));
+    expect(end.outputs.of('pause')).toHaveLength(1);
+    end.apply(1);
     expect(end.outputs.of('resume')).toEqual([]);
-    end.follower.handleApplied(end.now, batches[1]!.bytes);
-    end.drain();
+    end.apply(1);
     expect(end.outputs.of('resume')).toHaveLength(1);
-    expect(end.outputs.of('batch').map(({ token }) => token)).toEqual([6, 7, 8, 9, 10]);
+    expect(end.subscription('events').next).toEqual(at('events', 10));
+    end.apply();
+    expect(end.batches.map(({ token }) => token)).toEqual([6, 7, 8, 9, 10]);
   });
 
   test('while it does not read, PING goes on and the primary is not given up', () => {
-    const end = following({ limits });
+    const end = held({ limits });
     end.hear(row(6), row(7), row(8));
     expect(end.passTime(60_000)).toHaveLength(12);
     expect(end.outputs.of('close')).toEqual([]);
   });
 
   test('it outlives the connection: the next one is held back, and the greeting that waits is not taken for late', () => {
-    const end = following({ limits });
+    const end = held({ limits });
     end.hear(row(6), row(7), row(8));
     end.close();
     end.wait();
@@ -534,34 +336,32 @@ describe('back-pressure', () => {
     expect(end.outputs.story.filter((kind) => kind === 'pause')).toHaveLength(2);
     end.hear('SERVER example.com', `PING ${ROWCAST}`);
     end.passTime(3_000);
-    for (const { bytes } of end.outputs.of('batch')) end.follower.handleApplied(end.now, bytes);
-    expect(end.drain()).toEqual(['REPLICATE events 8']);
+    expect(end.apply()).toEqual([`REPLICATE events 8 ${ERA}`]);
     expect(end.outputs.of('event').at(-1)?.event).toEqual({ kind: 'connected', isRowcast: true });
   });
 
   test('what is applied while it is disconnected lets the next connection run', () => {
-    const end = following({ limits });
+    const end = held({ limits });
     end.hear(row(6), row(7), row(8));
     end.close();
-    for (const { bytes } of end.outputs.of('batch')) end.follower.handleApplied(end.now, bytes);
+    end.apply();
     end.wait();
     end.open();
     expect(end.outputs.story.filter((kind) => kind === 'pause')).toHaveLength(1);
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events 8']);
+    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual([`REPLICATE events 8 ${ERA}`]);
   });
 
   describe('a stream that must be read within a time', () => {
-    const greeting = '1 rowcast/1 log=abc';
     const urgent = (streams: Readonly<Record<string, number>>): FollowerEnd => {
       const end = new FollowerEnd({ limits });
-      end.subscribe('events', 5);
-      end.greetedBy(greeting);
-      end.hear('POSITION events 5');
+      end.subscribe('events', at('events', 5));
+      end.greetedBy(ROWCAST);
+      end.hear(`POSITION events 5 ${ERA}`);
       for (const [stream, readWithinMs] of Object.entries(streams)) {
-        end.follower.handleSubscribe(end.now, { stream, from: 'now', onReset: 'now', readWithinMs });
-        end.drain();
-        end.hear(`POSITION ${stream} 3`);
+        end.subscribe(stream, 'now', 'now', { readWithinMs });
+        end.hear(`POSITION ${stream} 3 ${MEMORY}`);
       }
+      end.isApplying = false;
       end.hear(row(6), row(7), row(8));
       return end;
     };
@@ -578,31 +378,25 @@ describe('back-pressure', () => {
         code: 'CONNECTION_LOST',
         text: 'connecting again: slow handlers held stream typing up for 15000 ms, more than it may be late unnoticed',
       });
-      expect(end.follower.isStreamLive('typing')).toBe(false);
+      expect(end.isLive('typing')).toBe(false);
       end.wait();
       end.open();
-      end.hear('SERVER example.com', `PING ${greeting}`);
+      end.hear('SERVER example.com', `PING ${ROWCAST}`);
       end.passTime(60_000);
       expect(end.outputs.of('close'), 'on a connection that was never read nothing is live').toHaveLength(1);
-      for (const { bytes } of end.outputs.of('batch')) end.follower.handleApplied(end.now, bytes);
-      expect(end.drain()).toEqual(['REPLICATE events 8', 'REPLICATE typing 3']);
-      end.hear('POSITION events 8', 'POSITION typing 3');
-      expect(end.follower.isStreamLive('typing')).toBe(true);
+      expect(end.apply()).toEqual([`REPLICATE events 8 ${ERA}`, `REPLICATE typing 3 ${MEMORY}`]);
+      end.isApplying = true;
+      end.hear(`POSITION events 8 ${ERA}`, `POSITION typing 3 ${MEMORY}`);
+      expect(end.isLive('typing')).toBe(true);
     });
 
     test('is held up by many handlers in turn as by one: time runs until a read has emptied the socket', () => {
       const end = urgent({ typing: 15_000 });
-      let applied = 0;
-      const apply = (): void => {
-        for (const { bytes } of end.outputs.of('batch').slice(applied)) end.follower.handleApplied(end.now, bytes);
-        applied = end.outputs.of('batch').length;
-        end.drain();
-      };
       let token = 9;
       const more = (lines: number): Buffer => bytesOf(...Array.from({ length: lines }, () => row(token++)));
       for (let s = 0; s < 5; s++) {
         end.passTime(2_900);
-        apply();
+        end.apply();
         end.hearBytes(more(200));
       }
       expect(more(200).length, 'a full read').toBeGreaterThan(64 * 1024);
@@ -614,8 +408,7 @@ describe('back-pressure', () => {
     test('is no matter when handlers are through before', () => {
       const end = urgent({ typing: 15_000 });
       end.passTime(14_000);
-      for (const { bytes } of end.outputs.of('batch')) end.follower.handleApplied(end.now, bytes);
-      end.drain();
+      end.apply();
       for (let s = 0; s < 10; s++) {
         end.passTime(1_000);
         end.hear('PING 1');
@@ -633,8 +426,8 @@ describe('back-pressure', () => {
   });
 
   test('rows of streams that nobody wants any more do not count', () => {
-    const end = following({ limits });
-    end.follower.handleUnsubscribe('events');
+    const end = held({ limits });
+    end.unsubscribe('events');
     end.hear(row(6), row(7), row(8), row(9));
     expect(end.outputs.of('pause')).toEqual([]);
   });
@@ -664,7 +457,10 @@ describe('commands', () => {
     end.follower.handleSend(end.now, ack(1));
     expect(end.drain()).toEqual([]);
     end.reconnect();
-    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual(['REPLICATE events 5', 'FEDERATION_ACK 1']);
+    expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toEqual([
+      `REPLICATE events 5 ${ERA}`,
+      'FEDERATION_ACK 1',
+    ]);
   });
 
   test('wait while the socket is full', () => {
@@ -781,7 +577,7 @@ describe('stopping', () => {
     end.start();
     end.open();
     end.hear('RDATA events 7 1');
-    end.follower.handleApplied(end.now, 10);
+    end.follower.handleApplied(end.now, end.subscription('events'), 10);
     end.follower.handleDrained(end.now);
     end.close();
     end.follower.handleSend(end.now, { name: 'FEDERATION_ACK', token: 1 });
@@ -792,12 +588,16 @@ describe('stopping', () => {
 
   test('while it is paused, too', () => {
     const end = following({ limits: { maxQueuedBytes: 10 } });
+    end.isApplying = false;
     end.hear('RDATA events 6 "a long row"', 'RDATA events 7 1');
     end.follower.handleStop(end.now);
     end.drain();
-    expect(end.outputs.story.slice(-2)).toEqual(['pause', 'close']);
-    end.follower.handleApplied(end.now, 1_000);
-    end.drain();
+    expect(end.outputs.story.filter((kind) => kind !== 'ready').slice(-3)).toEqual([
+      'pause',
+      'APPLIED events 5 NONE',
+      'close',
+    ]);
+    end.apply();
     expect(end.outputs.of('resume')).toEqual([]);
   });
 });

@@ -73,6 +73,8 @@ export type FollowerEvent =
   | { readonly kind: 'disconnected'; readonly error: RowcastError; readonly retryInMs: Millis }
   /** After handleStop: the connection is gone, nothing follows. */
   | { readonly kind: 'stopped' }
+  /** What `boundaries` says has changed. */
+  | { readonly kind: 'boundary' }
   | { readonly kind: 'peer-error'; readonly text: string }
   | { readonly kind: 'sync'; readonly text: string }
   | { readonly kind: 'command-dropped'; readonly line: string };
@@ -100,6 +102,8 @@ export class Follower implements SubscriptionHost, StreamLines {
   /** Discovered streams that the primary did not have: the next connection asks for them again. */
   readonly #absent = new Map<StreamName, SubscriptionSpec>();
   #all: AllSpec | undefined;
+  /** Where `$streams` of each log stood when every stream began to be followed; they outlive the catalogs. */
+  readonly #boundaries = new Map<StreamName, Position>();
   #catalogs: Catalog[] = [];
   #state: State = { kind: 'idle' };
   /** The socket is full: commands wait here, where they are counted. */
@@ -115,9 +119,11 @@ export class Follower implements SubscriptionHost, StreamLines {
   /** Streams that were asked for on this connection, and cannot be released: their lines are dropped. */
   #dropped = new Set<StreamName>();
   #now: Millis = 0;
-  /** Subscriptions of which APPLIED has something to tell, and when it may. */
   /** Subscriptions that ask again by themselves, in a while. */
   readonly #waitingAhead = new Set<Subscription>();
+  /** When the first of them does. */
+  #askAt: Millis = Infinity;
+  /** Subscriptions of which APPLIED has something to tell, and when it may. */
   readonly #toAcknowledge = new Set<Subscription>();
   #acknowledgeAt: Millis | undefined;
   #wasLive = false;
@@ -151,8 +157,8 @@ export class Follower implements SubscriptionHost, StreamLines {
   }
 
   /** Boundaries of the catalogs, to be stored in a checkpoint. */
-  get boundaries(): Position[] {
-    return this.#catalogs.flatMap(({ boundary }) => boundary ?? []);
+  get boundaries(): Iterable<Position> {
+    return this.#boundaries.values();
   }
 
   handleStart(now: Millis): void {
@@ -171,12 +177,20 @@ export class Follower implements SubscriptionHost, StreamLines {
   handleSubscribeAll(now: Millis, spec: AllSpec): void {
     this.#now = now;
     this.#all = spec;
-    for (const stream of spec.positions.keys()) {
-      if (!stream.startsWith('$')) this.#discover(stream, undefined);
+    for (const name of [DURABLE_CATALOG, VOLATILE_CATALOG]) {
+      const boundary = spec.positions.get(name);
+      if (boundary !== undefined) this.#boundaries.set(name, boundary);
     }
+    for (const stream of spec.positions.keys()) this.#discover(stream, undefined);
     if (!this.isConnected) return;
     if (this.#eras === undefined) this.#reconnect(now, ' to ask for every stream');
     else this.#askCatalogs();
+  }
+
+  /** Following all streams is not to bring this one, which is not followed yet. */
+  handleGivenUp(stream: StreamName): void {
+    this.#givenUp.add(stream);
+    this.#absent.delete(stream);
   }
 
   /** Stops following a stream. */
@@ -354,8 +368,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     if (state.kind === 'waiting') return state.until;
     if (state.kind === 'connecting') return state.isAborted ? undefined : state.until;
     let at = this.#session?.nextTimeout() ?? Infinity;
-    at = Math.min(at, this.#unread?.until ?? Infinity, this.#acknowledgeAt ?? Infinity);
-    for (const subscription of this.#waitingAhead) at = Math.min(at, subscription.nextTimeout ?? Infinity);
+    at = Math.min(at, this.#unread?.until ?? Infinity, this.#acknowledgeAt ?? Infinity, this.#askAt);
     return at === Infinity ? undefined : at;
   }
 
@@ -365,9 +378,9 @@ export class Follower implements SubscriptionHost, StreamLines {
     if (verdict !== 'other-log') return verdict;
     const { history } = position;
     if (!this.isConnected || this.#eras === undefined || history === undefined) return 'not-yet';
-    // The log may be the primary's new one, of which this worker has yet to hear.
+    // The log may be the primary's new one, of which the stream has yet to hear.
     const isServed = Object.values(this.#eras).some((era) => logIdOf(era) === logIdOf(history));
-    return isServed ? 'not-yet' : 'other-log';
+    return isServed && subscription.state.kind !== 'live' ? 'not-yet' : 'other-log';
   }
 
   // --- what the subscriptions need ---
@@ -385,10 +398,13 @@ export class Follower implements SubscriptionHost, StreamLines {
   }
 
   notify(subscription: Subscription): void {
-    if (subscription.state.kind === 'ahead') this.#waitingAhead.add(subscription);
+    const { nextTimeout } = subscription;
+    if (nextTimeout !== undefined) {
+      this.#waitingAhead.add(subscription);
+      this.#askAt = Math.min(this.#askAt, nextTimeout);
+    }
     for (const catalog of this.#catalogs) {
-      if (catalog.subscription !== subscription) continue;
-      return this.handleApplied(this.#now, subscription, catalog.handleItems());
+      if (catalog.subscription === subscription) return this.#handleCatalog(catalog);
     }
     this.#outputs.push(subscription.ready);
   }
@@ -405,12 +421,18 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#acknowledgeAt ??= this.#now + this.#options.limits.appliedIntervalMs;
   }
 
+  /** @throws PeerError where the primary has no stream of its streams */
   handleEnded(subscription: Subscription, error: PeerError): void {
     const { stream, spec } = subscription;
     this.#subscriptions.delete(stream);
+    if (this.#catalogs.some((catalog) => catalog.subscription === subscription)) {
+      // Every Rowcast primary has it: without it nobody would know what is missed.
+      this.#dropCatalogs();
+      throw error;
+    }
     if (spec.isDiscovered === true && error.code === 'UNKNOWN_STREAM') {
-      const { applied } = subscription.delivery;
-      this.#absent.set(stream, { ...spec, from: applied ?? spec.from, applied });
+      const { applied, saved } = subscription.delivery;
+      this.#absent.set(stream, { ...spec, from: applied ?? spec.from, applied, saved });
     } else this.#givenUp.add(stream);
     this.#outputs.push({ kind: 'ended', subscription, error });
   }
@@ -422,14 +444,17 @@ export class Follower implements SubscriptionHost, StreamLines {
   // --- lines about streams ---
 
   takeRow(stream: StreamName, token: Token | undefined, row: unknown, line: LineInText): void {
+    // Nothing was asked for yet.
+    if (!this.isConnected) return;
     if (this.#seedRules !== undefined) return this.#seedRules.takeRow(stream, token, row, line);
     const subscription = this.#subscriptions.get(stream);
     if (subscription !== undefined) subscription.handleRow(token, row, line);
-    else this.#refuseUnknown(stream, 'RDATA');
+    else this.#refuseUnasked(stream, 'RDATA');
   }
 
-  takeCommand(now: Millis, command: StreamCommand): void {
+  takeCommand(now: Millis, command: StreamCommand, line: LineInText): void {
     this.#now = now;
+    if (!this.isConnected) return;
     if (command.name === 'ERA') return this.#handleEra(command.era);
     const { stream } = command;
     if (this.#seedRules !== undefined) {
@@ -437,7 +462,7 @@ export class Follower implements SubscriptionHost, StreamLines {
       return;
     }
     const subscription = this.#subscriptions.get(stream);
-    if (subscription === undefined) return this.#refuseUnknown(stream, command.name);
+    if (subscription === undefined) return this.#refuseUnasked(stream, command.name);
     switch (command.name) {
       case 'HISTORY':
         return subscription.handleHistory(command.after, command.history);
@@ -446,7 +471,8 @@ export class Follower implements SubscriptionHost, StreamLines {
       case 'REFUSED':
         return subscription.handleRefused(now, command.code, command.facts);
       case 'ATTR':
-        return subscription.handleAttributes(command.token, command.attributes);
+        if (this.#options.wantsAttributes !== true) this.#refuseUnasked(stream, 'ATTR');
+        return subscription.handleAttributes(command.token, command.attributes, line);
       case 'RELEASED':
         subscription.handleReleased();
         if (subscription.state.kind === 'ended') this.#subscriptions.delete(stream);
@@ -458,9 +484,10 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#seedRules?.endRun();
   }
 
-  #refuseUnknown(stream: StreamName, what: string): void {
+  /** @throws PeerError UNEXPECTED_COMMAND */
+  #refuseUnasked(stream: StreamName, what: string): void {
     if (this.#dropped.has(stream)) return;
-    throw new PeerError('UNEXPECTED_COMMAND', `${what} came for stream ${stream}, which was not asked for`, {
+    throw new PeerError('UNEXPECTED_COMMAND', `${what} came for stream ${stream}, and was not asked for`, {
       facts: { stream },
     });
   }
@@ -504,6 +531,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#unfinished = new UnfinishedRows(this.#options.limits.maxBatchBytes);
     this.#dropped.clear();
     this.#waitingAhead.clear();
+    this.#askAt = Infinity;
     this.#toAcknowledge.clear();
     this.#acknowledgeAt = undefined;
     this.#wasLive = false;
@@ -576,13 +604,16 @@ export class Follower implements SubscriptionHost, StreamLines {
 
   #askCatalogs(): void {
     if (this.#all === undefined || this.#catalogs.length > 0) return;
-    const { positions } = this.#all;
     this.#catalogs = [DURABLE_CATALOG, VOLATILE_CATALOG].map((name) => {
       const catalog: Catalog = new Catalog({
         name,
-        boundary: positions.get(name),
+        boundary: this.#boundaries.get(name),
         canRelease: !this.#isObserver,
         host: this,
+        keep: (boundary) => {
+          this.#boundaries.set(name, boundary);
+          this.#emit({ kind: 'boundary' });
+        },
         discover: (stream, isNew) => void this.#discover(stream, isNew ? this.#originOf(name) : undefined),
       });
       this.#subscriptions.set(name, catalog.subscription);
@@ -591,17 +622,29 @@ export class Follower implements SubscriptionHost, StreamLines {
     for (const { subscription } of this.#catalogs) subscription.ask();
   }
 
+  /** @throws PeerError INVALID_ROW, TOO_MANY_STREAMS */
+  #handleCatalog(catalog: Catalog): void {
+    try {
+      catalog.handleItems((cost) => this.handleApplied(this.#now, catalog.subscription, cost));
+    } catch (thrown) {
+      // The row that could not be taken must come again: the next connection reads the whole list.
+      this.#dropCatalogs();
+      throw thrown;
+    }
+  }
+
   #originOf(catalog: StreamName): History {
     return originOf(logIdOf(catalog === DURABLE_CATALOG ? this.#eras!.durable : this.#eras!.volatile));
   }
 
   /** A primary that is not Rowcast has none. */
   #dropCatalogs(): void {
-    for (const { subscription } of this.#catalogs) {
+    const catalogs = this.#catalogs;
+    this.#catalogs = [];
+    for (const { subscription } of catalogs) {
       subscription.end();
       this.#subscriptions.delete(subscription.stream);
     }
-    this.#catalogs = [];
   }
 
   /**
@@ -612,18 +655,23 @@ export class Follower implements SubscriptionHost, StreamLines {
   #discover(stream: StreamName, origin: History | undefined): Subscription | undefined {
     const all = this.#all;
     if (all === undefined || this.#subscriptions.has(stream) || this.#givenUp.has(stream)) return undefined;
+    // Names of the logs' own streams. A primary that is not Rowcast has none.
+    if (stream.startsWith('$')) return undefined;
     const { maxStreams } = this.#options.limits;
     if (this.#subscriptions.size + this.#absent.size >= maxStreams) {
       throw new PeerError('TOO_MANY_STREAMS', `the primary has more streams than maxStreams ${maxStreams}`, {
         facts: { maxStreams },
       });
     }
+    const absent = this.#absent.get(stream);
     this.#absent.delete(stream);
     const applied = all.positions.get(stream);
     const first: Position | undefined = origin === undefined ? undefined : { stream, token: 0, history: origin };
     const { onReset, readWithinMs } = all;
     const from = applied ?? first ?? all.from;
-    const subscription = this.#add({ stream, from, applied, onReset, readWithinMs, isDiscovered: true });
+    const subscription = this.#add(
+      absent ?? { stream, from, applied, saved: applied, onReset, readWithinMs, isDiscovered: true },
+    );
     this.#outputs.push({ kind: 'discovered', subscription });
     return subscription;
   }
@@ -689,11 +737,16 @@ export class Follower implements SubscriptionHost, StreamLines {
   // --- time ---
 
   #askAhead(now: Millis): void {
+    if (now < this.#askAt) return;
+    this.#askAt = Infinity;
     for (const subscription of this.#waitingAhead) {
-      const { state } = subscription;
-      if (state.kind === 'ahead' && state.until > now) continue;
+      const { nextTimeout } = subscription;
+      if (nextTimeout !== undefined && nextTimeout > now) {
+        this.#askAt = Math.min(this.#askAt, nextTimeout);
+        continue;
+      }
       this.#waitingAhead.delete(subscription);
-      if (state.kind === 'ahead' && this.isConnected) subscription.ask();
+      if (nextTimeout !== undefined && this.isConnected) subscription.ask();
     }
   }
 

@@ -22,7 +22,7 @@ export class UnfinishedRows {
   }
 
   /**
-   * One more row of a batch that has begun.
+   * One more row of a batch that has begun, or its attributes.
    * @returns what it counts for
    * @throws PeerError BATCH_TOO_LARGE
    */
@@ -32,14 +32,15 @@ export class UnfinishedRows {
     // As long as even the worst rows would fit, none is looked at.
     const isCounted = length > SHORT_LINE || this.#characters * MAX_BYTES_PER_CHARACTER > this.#maxBytes;
     const cost = isCounted ? memoryOf(text, start, end) : length;
-    this.#bytes += cost;
-    if (this.#bytes > this.#maxBytes) {
+    if (this.#bytes + cost > this.#maxBytes) {
+      this.#characters -= length;
       throw new PeerError(
         'BATCH_TOO_LARGE',
         `a batch of stream ${stream} that is not finished takes, with others, over maxBatchBytes ${this.#maxBytes} of memory`,
         { facts: { stream } },
       );
     }
+    this.#bytes += cost;
     return cost;
   }
 

@@ -67,7 +67,7 @@ export const subscriptionTransitions: Readonly<
     position: 'fault',
     rewound: 'never',
     refused: 'fault',
-    wait: 'never',
+    wait: 'fault',
     release: 'ended',
     'ask-again': 'releasing',
     released: 'fault',

@@ -11,6 +11,7 @@ import type { Millis } from '../../base/clock.ts';
 import { PeerError } from '../model/errors.ts';
 import { type History, logIdOf } from '../model/history.ts';
 import { formatPosition, type Position } from '../model/position.ts';
+import type { Batch } from '../model/batch.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import type { LineInText } from '../sessions/worker-session.ts';
@@ -34,6 +35,8 @@ export interface SubscriptionSpec {
   readonly from: Resume;
   /** What was applied before, as a checkpoint or a person says. */
   readonly applied?: Position | undefined;
+  /** What a checkpoint is known to hold. */
+  readonly saved?: Position | undefined;
   /**
    * After GAP or RESET: end with the error, go on with the earliest row kept, or go on with new rows.
    * `by-durability`: earliest for a stream that is volatile at the primary, fail for any other.
@@ -88,7 +91,6 @@ export class Subscription {
   #resetMark = 0;
   /** What APPLIED told last of the present replication. */
   #told: Acknowledgement | undefined;
-  #attributes: { readonly token: Token; readonly attributes: object } | undefined;
 
   /** @param pending RELEASEs of the stream, on the present connection, that are not answered */
   constructor(spec: SubscriptionSpec, host: SubscriptionHost, pending: number = 0) {
@@ -96,7 +98,7 @@ export class Subscription {
     this.spec = spec;
     this.#host = host;
     this.#rows = new CollectedRows(spec.stream, host);
-    this.delivery = new Delivery(spec.applied);
+    this.delivery = new Delivery(spec);
     this.#state = { kind: 'idle', next: spec.from };
     host.tally.wanted++;
     if (pending === 0) return;
@@ -197,8 +199,9 @@ export class Subscription {
     }
     this.#checkLog(history);
     const known = state.kind === 'live' ? state.received.token : state.after;
-    if (known !== undefined && known !== after) {
-      throw unexpected(this.stream, `HISTORY came for rows after ${after}, expected after ${known}`);
+    // Above it, where the tokens between them have no rows.
+    if (known !== undefined && after < known) {
+      throw unexpected(this.stream, `HISTORY came for rows after ${after}, and rows up to ${known} have come`);
     }
     if (!this.#rows.isEmpty) throw unexpected(this.stream, 'HISTORY came within a batch');
     if (state.kind === 'live') {
@@ -248,22 +251,27 @@ export class Subscription {
           }),
         );
       case 'AHEAD':
-      case 'UNAVAILABLE': {
-        this.#backoff ??= this.#host.makeBackoff();
-        this.#move('wait', { kind: 'ahead', next: wasAt, until: now + this.#backoff.nextDelayMs() });
-        return this.#host.notify(this);
-      }
+      case 'UNAVAILABLE':
+        return this.#waitToAsk(now, wasAt);
       case 'GAP':
       case 'RESET': {
+        // Nothing came yet of what is kept, or of what is new: so nothing was missed.
+        if (typeof wasAt !== 'object') return this.#waitToAsk(now, wasAt);
         const error = refusalError(this.stream, code, wasAt, facts);
         this.#move('refused', { kind: 'idle', next: wasAt });
-        // Whoever wants everything that is kept, and got nothing yet, has missed nothing.
-        const next = wasAt === 'start' ? 'start' : this.reset(error, facts.history);
+        const next = this.reset(error, facts.history);
         if (next === undefined) return;
         this.#send(next);
         return this.#move('ask', this.#asked(next));
       }
     }
+  }
+
+  /** The same again would be refused again: later it may not. */
+  #waitToAsk(now: Millis, next: Resume): void {
+    this.#backoff ??= this.#host.makeBackoff();
+    this.#move('wait', { kind: 'ahead', next, until: now + this.#backoff.nextDelayMs() });
+    this.#host.notify(this);
   }
 
   /** A RELEASE was answered. @throws PeerError UNEXPECTED_COMMAND */
@@ -276,9 +284,15 @@ export class Subscription {
     else this.#move('released', this.#asked(state.next));
   }
 
-  /** Attributes of the batch that comes next. */
-  handleAttributes(token: Token, attributes: object): void {
-    if (this.#state.kind !== 'releasing') this.#attributes = { token, attributes };
+  /** Attributes of the batch that comes next. @throws PeerError UNEXPECTED_COMMAND, BATCH_TOO_LARGE */
+  handleAttributes(token: Token, attributes: object, line: LineInText): void {
+    const state = this.#state;
+    if (state.kind === 'releasing') return;
+    if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') {
+      throw unexpected(this.stream, 'ATTR came, and the stream is not replicated');
+    }
+    if (!this.#rows.isEmpty) throw unexpected(this.stream, 'ATTR came within a batch');
+    this.#rows.addAttributes({ token, attributes }, line);
   }
 
   /**
@@ -315,13 +329,20 @@ export class Subscription {
 
   /** The batch whose rows were collected is whole. */
   #pushBatch(token: Token, of: Position, position: Position | undefined): void {
-    const { rows, cost } = this.#rows.take();
-    const attributes = this.#attributes?.token === token ? this.#attributes.attributes : undefined;
-    this.#attributes = undefined;
+    const { rows, attributes, cost } = this.#rows.take();
+    if (attributes !== undefined && attributes.token !== token) {
+      throw unexpected(this.stream, `ATTR came of token ${attributes.token}, and a batch of token ${token} after it`);
+    }
     const batch =
       attributes === undefined
         ? { stream: this.stream, token, position: of, rows }
-        : { stream: this.stream, token, position: of, rows, attributes: attributes as Record<string, unknown> };
+        : {
+            stream: this.stream,
+            token,
+            position: of,
+            rows,
+            attributes: attributes.attributes as NonNullable<Batch['attributes']>,
+          };
     this.delivery.push({ kind: 'batch', batch, cost, position });
     this.#host.handleQueued(cost);
     this.#host.notify(this);
@@ -417,7 +438,6 @@ export class Subscription {
   handleCut(): void {
     const { next } = this;
     this.#rows.drop();
-    this.#attributes = undefined;
     this.delivery.handleCut();
     if (this.isEnded || next === undefined) this.#move('end', { kind: 'ended' });
     else this.#move('cut', { kind: 'idle', next });
@@ -464,14 +484,16 @@ export class Subscription {
   /** Sends the line that asks for the stream. */
   #send(next: Resume): void {
     const { stream } = this;
+    const isSeed = this.#host.eras === undefined;
     this.#told = undefined;
     if (typeof next === 'object') {
       this.#began = next.token;
-      return this.#host.send({ name: 'REPLICATE', stream, from: next.token, history: next.history });
+      const history = isSeed ? undefined : next.history;
+      return this.#host.send({ name: 'REPLICATE', stream, from: next.token, history });
     }
     this.#began = undefined;
     // The seed has no START: everything after token 0 is the same.
-    const start = this.#host.eras === undefined ? 0 : 'START';
+    const start = isSeed ? 0 : 'START';
     this.#host.send({ name: 'REPLICATE', stream, from: next === 'now' ? 'NOW' : start, history: undefined });
   }
 
@@ -521,8 +543,8 @@ function describe(next: Resume): string {
   return typeof next === 'object' ? formatPosition(next) : next;
 }
 
-function refusalError(stream: StreamName, code: 'GAP' | 'RESET', wasAt: Resume, told: RefusalFacts): PeerError {
-  const facts = { stream, position: typeof wasAt === 'object' ? wasAt : undefined, ...told };
+function refusalError(stream: StreamName, code: 'GAP' | 'RESET', wasAt: Position, told: RefusalFacts): PeerError {
+  const facts = { stream, position: wasAt, ...told };
   const { earliest, latest, history } = told;
   const text =
     code === 'GAP'

@@ -8,7 +8,10 @@ test('a row counts for its characters, its arrays and objects, and its elements'
   expect(memoryOf('xx[1,2]xx', 2, 7), 'a part of a text').toBe(memoryOf('[1,2]'));
 });
 
-test.each(['{}', '[]', '[0]', '{"a":1}'])('no character of many %s counts for more than the greatest that is told', (one) => {
-  const text = `[${Array.from({ length: 1_000 }, () => one).join(',')}]`;
-  expect(memoryOf(text) / text.length).toBeLessThanOrEqual(MAX_BYTES_PER_CHARACTER);
-});
+test.each(['{}', '[]', '[0]', '{"a":1}'])(
+  'no character of many %s counts for more than the greatest that is told',
+  (one) => {
+    const text = `[${Array.from({ length: 1_000 }, () => one).join(',')}]`;
+    expect(memoryOf(text) / text.length).toBeLessThanOrEqual(MAX_BYTES_PER_CHARACTER);
+  },
+);

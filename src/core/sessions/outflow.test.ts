@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Outflow } from './outflow.ts';
+import { MAX_UNREAD_ANSWER_BYTES, Outflow } from './outflow.ts';
 
 test('a page blocks until the socket took everything', () => {
   const outflow = new Outflow();
@@ -33,7 +33,7 @@ test('answers that nobody reads are bounded, pages are not counted', () => {
   const outflow = new Outflow();
   outflow.handlePage(0, 64 * 1024 * 1024);
   expect(outflow.isFlooded).toBe(false);
-  outflow.handleLine(0, 1024 * 1024);
+  outflow.handleLine(0, MAX_UNREAD_ANSWER_BYTES);
   expect(outflow.isFlooded).toBe(false);
   outflow.handleLine(0, 1);
   expect(outflow.isFlooded).toBe(true);

@@ -8,10 +8,13 @@ import type { Millis } from '../../base/clock.ts';
 /** Answers that the socket has not taken. Beyond it no further request is read: a peer that only asks fills no memory. */
 export const MAX_UNREAD_ANSWER_BYTES: number = 256 * 1024;
 
+/** About what a request holds in memory while it waits for the log. */
+const WAITING_REQUEST_BYTES = 256;
+
 export class Outflow {
   /** A page left and the socket has not taken all of it: no other page is asked for. */
   #isBlocked = false;
-  /** Of the lines that left since the socket was last seen to have taken everything. */
+  /** Of the lines that left, and of the requests that wait, since the socket was last seen to have taken everything. */
   #answerBytes = 0;
   #transmittedBytes = 0;
   #takenBytes = 0;
@@ -29,6 +32,11 @@ export class Outflow {
   /** No request may be answered now. */
   get isFlooded(): boolean {
     return this.#answerBytes > MAX_UNREAD_ANSWER_BYTES;
+  }
+
+  /** A request waits for the log. Its answer comes later, so until something was taken it counts as one. */
+  handleRequest(): void {
+    this.#answerBytes += WAITING_REQUEST_BYTES;
   }
 
   handleLine(now: Millis, bytes: number): void {

@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { MemoryStreams } from '../../../test/support/memory-streams.ts';
-import { bytesOf, PrimaryEnd } from '../../../test/support/session-ends.ts';
+import { era, MemoryStreams } from '../../../test/support/memory-streams.ts';
+import { bytesOf, PrimaryEnd, type PrimaryEndOptions } from '../../../test/support/primary-end.ts';
 import { defaultPrimaryLimits } from '../wire/limits.ts';
+import { MAX_UNREAD_ANSWER_BYTES } from './outflow.ts';
 
-function opened(options: Partial<ConstructorParameters<typeof PrimaryEnd>[0]> = {}): PrimaryEnd {
-  return PrimaryEnd.opened({ streams: new MemoryStreams('events', 'typing'), ...options });
-}
+const opened = (options?: PrimaryEndOptions): PrimaryEnd => PrimaryEnd.opened(options);
+
+const empty = { stream: 'events', lines: new Uint8Array(), rows: 0, hasMore: false, history: era(1) };
 
 describe('paging', () => {
   test('one page is asked for at a time, and the next one after the socket drained', () => {
@@ -56,7 +57,7 @@ describe('paging', () => {
         rows: 1,
         upTo: latest,
         hasMore: false,
-        history: '',
+        history: era(1),
       }),
     ).toEqual(['RDATA events 1 1']);
     expect(end.answer()).toEqual(['RDATA events 2 2', 'POSITION events 2']);
@@ -68,7 +69,6 @@ describe('paging', () => {
     end.streams.trim('events', 0);
     end.isReading = false;
     end.hear('REPLICATE events 0');
-    const empty = { stream: 'events', lines: new Uint8Array(), rows: 0, hasMore: false, history: '' };
     end.streams.get('events')!.latest = 5;
     expect(end.answer({ ...empty, upTo: 5 })).toEqual(['POSITION events 5']);
     end.streams.get('events')!.latest = 9;
@@ -98,23 +98,12 @@ describe('paging', () => {
     end.streams.append('events', 1);
     end.isReading = false;
     end.hear('REPLICATE events 0');
-    expect(() =>
-      end.answer({ stream: 'events', lines: new Uint8Array(), rows: 0, upTo: 0, hasMore: true, history: '' }),
-    ).toThrow(/Bug in Rowcast/);
+    expect(() => end.answer({ ...empty, upTo: 0, hasMore: true })).toThrow(/Bug in Rowcast/);
   });
 
   test('so is an answer that nobody asked for', () => {
     const end = opened();
-    expect(() =>
-      end.session.handlePage(end.now, {
-        stream: 'events',
-        lines: new Uint8Array(),
-        rows: 0,
-        upTo: 0,
-        hasMore: false,
-        history: '',
-      }),
-    ).toThrow(/Bug in Rowcast/);
+    expect(() => end.session.handlePage(end.now, { ...empty, upTo: 0 })).toThrow(/Bug in Rowcast/);
   });
 });
 
@@ -229,6 +218,7 @@ describe('slow consumers', () => {
     end.isWriting = false;
     end.append('events', 'x'.repeat(1_000));
     end.passTime(50_000);
+    // That is RDATA but for the PINGs since.
     end.session.handleProgress(end.now, 1_000);
     end.passTime(59_999);
     expect(end.isClosing).toBe(false);
@@ -238,28 +228,114 @@ describe('slow consumers', () => {
 
   test('a socket with nothing to take is not stalled', () => {
     const end = opened();
-    end.isWriting = false;
     end.hear('REPLICATE events NOW');
     end.passTime(600_000);
     expect(end.isClosing).toBe(false);
   });
 
-  test('a worker that only asks and never reads the answers is cut before they fill the memory', () => {
+  test('a peer that never PINGs and never reads is cut as well: our own PINGs wait for it', () => {
     const end = opened();
+    end.passTime(600_000);
     end.isWriting = false;
-    const request = bytesOf(...Array.from({ length: 3_000 }, () => 'REPLICATE ALL NOW'));
-    let answered = 0;
-    for (let i = 0; i < 1_000 && !end.isClosing; i++) answered += end.hearBytes(request).join('\n').length;
-    expect(end.isClosing).toBe(true);
+    // The next PING goes out after 5 s; from then on a byte waits.
+    expect(end.passTime(64_999).filter((line) => line.startsWith('ERROR'))).toEqual([]);
+    expect(end.passTime(1)).toEqual(['ERROR Failed to keep up']);
     expect(end.outputs.of('close')[0]?.reason).toMatchObject({ code: 'SLOW_CONSUMER' });
-    expect(answered).toBeLessThan(2 * 1024 * 1024);
+  });
+});
+
+describe('requests by the ten thousand in one chunk', () => {
+  const COUNT = 15_000;
+  const LONG_NAME = 'x'.repeat(20);
+  const times = (...lines: string[]): Buffer => bytesOf(...Array.from({ length: COUNT }, () => lines).flat());
+  const answersOf = (end: PrimaryEnd): number =>
+    end.outputs.of('transmit').reduce((bytes, output) => bytes + output.bytes.length, 0);
+
+  test.each([
+    ['seed', ['REPLICATE ALL NOW']],
+    ['seed', ['REPLICATE events NOW']],
+    ['rowcast/2', [`RELEASE ${LONG_NAME}`]],
+    ['rowcast/2', ['REPLICATE nosuch START']],
+    ['rowcast/2', ['REPLICATE events NOW', 'RELEASE events']],
+    ['rowcast/2', ['REPLICATE events 0', 'RELEASE events']],
+    ['rowcast/2', ['REPLICATE events START', 'RELEASE events']],
+    ['rowcast/2', ['REPLICATE events 77', 'RELEASE events']],
+  ] as const)(
+    '%s: %s, answers unread: it stops reading, goes on when they are taken, and answers each',
+    (dialect, lines) => {
+      const end = dialect === 'seed' ? opened() : PrimaryEnd.rowcast();
+      end.isWriting = false;
+      const before = answersOf(end);
+      end.hearBytes(times(...lines));
+      expect(end.isPaused).toBe(true);
+      const held = answersOf(end) - before;
+      expect(held).toBeGreaterThan(0);
+      expect(held).toBeLessThan(MAX_UNREAD_ANSWER_BYTES + 1_000);
+      expect(end.hear('NAME later'), 'what was on its way waits, too').toEqual([]);
+      end.isWriting = true;
+      end.drained();
+      expect(end.isPaused).toBe(false);
+      expect(end.session.workerName).toBe('later');
+      const answered = end.outputs.story.filter((line) => /^(POSITION|RELEASED|REFUSED) /.test(line)).length;
+      const isSuperseded = lines.length === 2 && !lines[0].endsWith('NOW');
+      if (isSuperseded) expect(answered).toBeGreaterThanOrEqual(COUNT);
+      else expect(answered).toBe(COUNT * (lines[0].includes('ALL') ? 2 : lines.length));
+      expect(end.isClosing).toBe(false);
+    },
+  );
+
+  test.each([
+    ['seed', 'REPLICATE ALL 0'],
+    ['seed', 'REPLICATE events 0'],
+  ])(
+    '%s: %s, over and over: what waits to be judged is bounded, and the last request is answered',
+    (_dialect, line) => {
+      const end = opened();
+      end.isJudging = false;
+      end.hearBytes(times(line));
+      expect(end.isPaused).toBe(true);
+      expect(end.outputs.of('judge').length).toBeLessThan(2_000);
+      // A log that answers later: each verdict on its own.
+      for (let judged = 0; end.isPaused || judged === 0; ) {
+        const requests = end.outputs.of('judge').slice(judged);
+        expect(requests.length).toBeGreaterThan(0);
+        for (const request of requests) end.judged({ request });
+        judged += requests.length;
+      }
+      for (const request of end.outputs.of('judge').slice(-2_000)) end.judged({ request });
+      expect(end.stateOf('events')).toBe('live');
+    },
+  );
+
+  test('with a page unread: a request that only replaces another one waits as well', () => {
+    const end = opened();
+    end.streams.append('events', 1);
+    end.isWriting = false;
+    end.hear('REPLICATE events 0');
+    for (let i = 0; i < COUNT && !end.isPaused; i++) end.hear('REPLICATE events 0');
+    expect(end.isPaused).toBe(true);
+    end.isWriting = true;
+    expect(end.drained()).toEqual(['RDATA events 1 1', 'POSITION events 1']);
+    expect(end.isPaused).toBe(false);
   });
 
-  test('one that reads the answers may ask for ever', () => {
+  test('one that never reads the answers is cut after stalledTimeoutMs, and what it still sends is discarded', () => {
     const end = opened();
-    const request = bytesOf(...Array.from({ length: 3_000 }, () => 'REPLICATE ALL NOW'));
-    for (let i = 0; i < 20; i++) end.hearBytes(request);
+    end.isWriting = false;
+    end.hear('PING 1');
+    end.hearBytes(times('REPLICATE ALL NOW'));
+    end.passTime(59_999);
+    expect(end.isClosing, 'that it is not read is no silence of its own').toBe(false);
+    expect(end.passTime(1).at(-1)).toBe('ERROR Failed to keep up');
+    expect(end.isPaused).toBe(false);
+    expect(end.hearBytes(times('REPLICATE ALL NOW'))).toEqual([]);
+  });
+
+  test('one that reads the answers may ask on and on', () => {
+    const end = opened();
+    for (let i = 0; i < 2; i++) end.hearBytes(times('REPLICATE ALL NOW'));
     expect(end.isClosing).toBe(false);
+    expect(end.isPaused).toBe(false);
   });
 });
 

@@ -1,17 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import { MemoryStreams } from '../../../test/support/memory-streams.ts';
-import { bytesOf, PrimaryEnd, T0 } from '../../../test/support/session-ends.ts';
+import { era, MemoryStreams } from '../../../test/support/memory-streams.ts';
+import { bytesOf, PrimaryEnd, type PrimaryEndOptions, T0 } from '../../../test/support/primary-end.ts';
 import { LogError } from '../model/errors.ts';
 
-const opened = (
-  streams: MemoryStreams = new MemoryStreams('events', 'typing'),
-  options: Partial<ConstructorParameters<typeof PrimaryEnd>[0]> = {},
-): PrimaryEnd => PrimaryEnd.opened({ ...options, streams });
+// The peer of this file is any but Rowcast: to it every line is the seed's (docs/protocol.md, "Commands").
+const opened = (options?: PrimaryEndOptions): PrimaryEnd => PrimaryEnd.opened(options);
 
 describe('greeting', () => {
   test('SERVER is the first line of every connection, and PING follows at once', () => {
     const end = new PrimaryEnd({ streams: new MemoryStreams('events', 'typing') });
-    expect(end.open()).toEqual(['SERVER example.com', `PING ${T0} rowcast/1 log=abc streams=events,typing`]);
+    const { durable, volatile } = end.streams.eras;
+    expect(end.open()).toEqual(['SERVER example.com', `PING ${T0} rowcast/2 log=${durable} mem=${volatile}`]);
   });
 
   test('a session opens once', () => {
@@ -55,7 +54,11 @@ describe('what a worker says', () => {
     ['SERVER me', 'invalid command: SERVER'],
     ['FOO bar', 'invalid command: FOO'],
     ['REPLICATE events abc', 'failed to parse line for REPLICATE: expected a token (0 to 2^53-1), not abc'],
+    ['REPLICATE events START', 'failed to parse line for REPLICATE: expected a token (0 to 2^53-1), not START'],
+    ['RELEASE events', 'invalid command: RELEASE'],
+    ['APPLIED events 1 1', 'invalid command: APPLIED'],
     ['REPLICATE nosuch 5', 'unknown stream nosuch'],
+    ['REPLICATE $streams NOW', 'unknown stream $streams'],
   ])('%s is answered by ERROR and a close, and what follows is not read', (line, text) => {
     const end = opened();
     expect(end.hear('NAME a', line, 'NAME b', 'REPLICATE nosuch 6')).toEqual([`ERROR ${text}`]);
@@ -82,7 +85,7 @@ describe('what a worker says', () => {
   });
 
   test('a line over maxLineBytes is answered', () => {
-    const end = opened(undefined, { limits: { maxLineBytes: 16 } });
+    const end = opened({ limits: { maxLineBytes: 16 } });
     expect(end.hear('NAME 12345678901')).toEqual([]);
     expect(end.hear('NAME 123456789012')).toEqual(['ERROR Line length exceeded']);
   });
@@ -101,7 +104,7 @@ describe('REPLICATE', () => {
     end.streams.append('events', 'old');
     expect(end.hear('REPLICATE events NOW')).toEqual(['POSITION events 1']);
     expect(end.append('events', 'new')).toEqual(['RDATA events 2 "new"']);
-    expect(end.session.subscriptions).toEqual([{ stream: 'events', position: 2, state: 'live' }]);
+    expect(end.session.subscriptions).toEqual([expect.objectContaining({ stream: 'events', sent: 2, state: 'live' })]);
   });
 
   test('from a token: rows after it in whole batches, POSITION once at the end, then live rows by the same path', () => {
@@ -153,7 +156,7 @@ describe('REPLICATE', () => {
   });
 
   test('ALL stops at the first stream that cannot be served', () => {
-    const end = opened();
+    const end = opened({ trimmed: 'refuse' });
     for (let i = 1; i <= 3; i++) end.streams.append('events', i);
     end.streams.trim('events', 2);
     expect(end.hear('REPLICATE ALL 0')).toEqual(['ERROR stream events starts at 3, asked for 0']);
@@ -193,52 +196,100 @@ describe('REPLICATE', () => {
   });
 });
 
-describe('a worker whose token the history never gave is rewound', () => {
-  test('POSITION before the earliest row kept, the rows that are kept, POSITION at latest', () => {
+describe('a worker whose token was never given here, which knows itself what it has', () => {
+  test('gets POSITION at latest alone, no row twice, and live rows', () => {
     const end = opened();
     for (let i = 1; i <= 3; i++) end.streams.append('events', i);
     end.streams.trim('events', 1);
-    expect(end.hear('REPLICATE events 90')).toEqual([
-      'POSITION events 1',
-      'RDATA events 2 2',
-      'RDATA events 3 3',
-      'POSITION events 3',
-    ]);
+    expect(end.hear('REPLICATE events 90')).toEqual(['POSITION events 3']);
+    expect(end.append('events', 4)).toEqual(['RDATA events 4 4']);
+    expect(end.codes).toEqual([]);
   });
 
-  test('where nothing is kept both POSITIONs are the same: rewound, and caught up', () => {
+  test('also where nothing is kept', () => {
     const end = opened();
-    expect(end.hear('REPLICATE events 90')).toEqual(['POSITION events 0', 'POSITION events 0']);
+    expect(end.hear('REPLICATE events 90')).toEqual(['POSITION events 0']);
     end.streams.standAt('typing', 7);
-    expect(end.hear('REPLICATE typing 8')).toEqual(['POSITION typing 7', 'POSITION typing 7']);
+    expect(end.hear('REPLICATE typing 8')).toEqual(['POSITION typing 7']);
     expect(end.append('typing', 'x')).toEqual(['RDATA typing 8 "x"']);
   });
 });
 
 describe('rows that are no longer kept', () => {
-  test('are refused by an ERROR that names stream, earliest and token', () => {
-    const end = opened();
+  const trimmedTo = (upTo: number, options?: PrimaryEndOptions): PrimaryEnd => {
+    const end = opened(options);
     for (let i = 1; i <= 5; i++) end.streams.append('events', i);
-    end.streams.trim('events', 3);
+    end.streams.trim('events', upTo);
+    return end;
+  };
+
+  test('are left out: what is kept comes, then POSITION, and the application is warned', () => {
+    const end = trimmedTo(3);
+    expect(end.hear('NAME old', 'REPLICATE events 2')).toEqual([
+      'RDATA events 4 4',
+      'RDATA events 5 5',
+      'POSITION events 5',
+    ]);
+    expect(end.outputs.of('event').find(({ event }) => event.kind === 'refused')?.event).toMatchObject({
+      error: {
+        code: 'TRIMMED',
+        message: 'worker old asked for stream events after 2, which starts at 4: it gets what is kept',
+        facts: { stream: 'events', earliest: 4, asked: 2 },
+      },
+    });
+    expect(end.isClosing).toBe(false);
+  });
+
+  test('where nothing at all is kept, POSITION comes alone', () => {
+    const end = trimmedTo(5);
+    expect(end.hear('REPLICATE events 2')).toEqual(['POSITION events 5']);
+    expect(end.codes).toEqual(['TRIMMED']);
+    expect(end.append('events', 6)).toEqual(['RDATA events 6 6']);
+  });
+
+  test("with `trimmed: 'refuse'` they are refused by an ERROR that names stream, earliest and token", () => {
+    const end = trimmedTo(3, { trimmed: 'refuse' });
     expect(end.hear('REPLICATE events 2')).toEqual(['ERROR stream events starts at 4, asked for 2']);
     expect(end.outputs.of('event').at(-1)?.event).toMatchObject({ kind: 'failed', error: { code: 'GAP' } });
+    expect(end.outputs.of('close')).toHaveLength(1);
   });
 
-  test('the token before the earliest row is still served', () => {
-    const end = opened();
-    for (let i = 1; i <= 5; i++) end.streams.append('events', i);
-    end.streams.trim('events', 4);
+  test('the token before the earliest row is still served, and nobody is warned', () => {
+    const end = trimmedTo(4);
     expect(end.hear('REPLICATE events 4')).toEqual(['RDATA events 5 5', 'POSITION events 5']);
+    expect(end.codes).toEqual([]);
   });
 
-  test('a subscription that was overtaken by a trim is told so', () => {
-    const end = opened();
+  test.each(['serve', 'refuse'] as const)('a catch-up that was overtaken by a trim: %s', (trimmed) => {
+    const end = opened({ trimmed });
     for (let i = 1; i <= 5; i++) end.streams.append('events', i);
     end.isReading = false;
     end.hear('REPLICATE events 0');
     end.streams.trim('events', 3);
-    end.session.handleReadFailed(end.now, 'events', new LogError('LOG_GAP', 'sqlite data/rowcast.db: starts at 4'));
-    expect(end.drain()).toEqual(['ERROR stream events starts at 4, asked for 0']);
+    const gap = new LogError('LOG_GAP', 'sqlite data/rowcast.db: starts at 4');
+    if (trimmed === 'refuse') {
+      expect(end.failRead(gap)).toEqual(['ERROR stream events starts at 4, asked for 0']);
+      return;
+    }
+    expect(end.failRead(gap)).toEqual([]);
+    expect(end.answer()).toEqual(['RDATA events 4 4', 'RDATA events 5 5', 'POSITION events 5']);
+    expect(end.codes).toEqual(['TRIMMED']);
+  });
+
+  test.each([
+    [6, ['RDATA events 7 7', 'POSITION events 7']],
+    [7, ['POSITION events 7']],
+  ])('a live stream whose rows up to %i are trimmed unread gets what is kept, then POSITION', (upTo, expected) => {
+    const end = trimmedTo(0);
+    end.hear('REPLICATE events NOW');
+    end.isReading = false;
+    end.append('events', 6);
+    end.append('events', 7);
+    end.streams.trim('events', upTo);
+    end.isReading = true;
+    expect(end.failRead(new LogError('LOG_GAP', 'gone'))).toEqual(expected);
+    expect(end.codes).toEqual(['TRIMMED']);
+    expect(end.append('events', 8)).toEqual(['RDATA events 8 8']);
   });
 
   test('a log that cannot be read is not described to the peer', () => {
@@ -247,7 +298,16 @@ describe('rows that are no longer kept', () => {
     end.isReading = false;
     end.hear('REPLICATE events 0');
     const error = new LogError('LOG_UNAVAILABLE', 'cannot read /srv/data/rowcast.db');
-    end.session.handleReadFailed(end.now, 'events', error);
+    expect(end.failRead(error)).toEqual(['ERROR cannot read stream events']);
+    expect(end.outputs.of('close')).toEqual([{ kind: 'close', reason: error }]);
+  });
+
+  test('neither is one that cannot be asked', () => {
+    const end = opened();
+    end.isJudging = false;
+    end.hear('REPLICATE events 0');
+    const error = new LogError('LOG_UNAVAILABLE', 'cannot read /srv/data/rowcast.db');
+    end.session.handleJudgeFailed(end.now, end.outputs.of('judge')[0]!, error);
     expect(end.drain()).toEqual(['ERROR cannot read stream events']);
     expect(end.outputs.of('close')).toEqual([{ kind: 'close', reason: error }]);
   });
@@ -261,8 +321,39 @@ describe('rows that are no longer kept', () => {
     expect(end.outputs.of('read')).toHaveLength(0);
     end.hear('REPLICATE events 0');
     end.hear('REPLICATE events NOW');
-    end.session.handleReadFailed(end.now, 'events', new LogError('LOG_GAP', 'gone'));
-    expect(end.drain()).toEqual([]);
+    expect(end.failRead(new LogError('LOG_GAP', 'gone'))).toEqual([]);
     expect(end.isClosing).toBe(false);
+  });
+
+  test('so does a verdict that comes too late', () => {
+    const end = opened();
+    end.streams.append('events', 1);
+    end.isJudging = false;
+    end.hear('REPLICATE events 0', 'REPLICATE events NOW');
+    const late = end.outputs.of('judge')[0]!;
+    for (const verdict of ['on', 'gap', 'reset', 'ahead'] as const)
+      expect(end.judged({ request: late, verdict })).toEqual([]);
+    end.session.handleJudgeFailed(end.now, late, new LogError('LOG_UNAVAILABLE', 'gone'));
+    expect(end.drain()).toEqual([]);
+    expect(end.stateOf('events')).toBe('live');
+  });
+});
+
+describe('the lines of the seed, and no other', () => {
+  test.each([
+    ['sends no PING', []],
+    ['sends any other PING', ['PING 1490197665630']],
+    ['sends that of an earlier Rowcast', ['PING 1490197665630 rowcast/1']],
+    ['says rowcast/2 in a later PING only', ['PING 1', 'PING 2 rowcast/2 attr']],
+  ])('go to a peer that %s', (_what, pings) => {
+    const end = opened();
+    end.hear(...pings);
+    end.streams.appendWith({ traceparent: '00-1' }, 'events', 1);
+    end.streams.era = era(2);
+    end.streams.append('events', 2);
+    expect(end.hear('REPLICATE events 0')).toEqual(['RDATA events 1 1', 'RDATA events 2 2', 'POSITION events 2']);
+    expect(end.beginEra(era(3))).toEqual([]);
+    expect(end.append('events', 3)).toEqual(['RDATA events 3 3']);
+    expect(end.hear('RELEASE events')).toEqual(['ERROR invalid command: RELEASE']);
   });
 });

@@ -21,7 +21,7 @@ import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import { decodeCommand, encodeCommand } from '../wire/codec.ts';
 import type { Command, Dialect, RefusalCode, RefusalFacts, UpstreamCommand } from '../wire/command.ts';
-import { formatPrimaryGreeting, parseWorkerGreeting } from '../wire/greeting.ts';
+import { formatPrimaryGreeting, parseWorkerGreeting, type PrimaryEras } from '../wire/greeting.ts';
 import type { PrimaryLimits } from '../wire/limits.ts';
 import { LineCutter } from '../wire/lines.ts';
 import { KeepAlive } from './keep-alive.ts';
@@ -100,12 +100,16 @@ export class PrimarySession {
   readonly #options: PrimarySessionOptions;
   readonly #lines: LineCutter;
   readonly #outputs = new Queue<PrimaryOutput>();
+  /** How many of them are bytes. */
+  #untransmitted = 0;
   readonly #outflow = new Outflow();
   readonly #replications = new Map<StreamName, Replication>();
   readonly #waiting = new Queue<Replication>();
   #state: State = { kind: 'opening' };
   #peer: Peer = { dialect: 'seed', wantsAttributes: false };
   #isPinged = false;
+  /** The eras that our greeting named. */
+  #greeted: PrimaryEras | undefined;
   #isPaused = false;
   #workerName: string | undefined;
   #reading: { readonly replication: Replication; readonly after: Token } | undefined;
@@ -136,7 +140,8 @@ export class PrimarySession {
     assert(this.#state.kind === 'opening', 'a session to open once');
     this.#state = { kind: 'established', keepAlive: new KeepAlive(this.#options.limits, now) };
     this.#send(now, { name: 'SERVER', serverName: this.#options.serverName });
-    this.#send(now, { name: 'PING', data: formatPrimaryGreeting(now, this.#options.streams.eras) });
+    this.#greeted = this.#options.streams.eras;
+    this.#send(now, { name: 'PING', data: formatPrimaryGreeting(now, this.#greeted) });
   }
 
   handleBytes(now: Millis, chunk: Uint8Array): void {
@@ -175,8 +180,10 @@ export class PrimarySession {
       const { bounds } = this.#options.streams.get(stream)!;
       if (logIdOf(bounds.history) !== logIdOf(era)) continue;
       // POSITION after ERA says: everything of the eras before was sent.
-      if (state.sent.token < bounds.latest) replication.owesPosition = true;
-      else this.#sendPosition(now, replication);
+      if (state.sent.token < bounds.latest) {
+        replication.owesPosition = true;
+        this.#enqueue(replication);
+      } else this.#sendPosition(now, replication);
     }
   }
 
@@ -220,7 +227,7 @@ export class PrimarySession {
     const isCaughtUp = sent.token >= bounds.latest;
     if (state.kind === 'live') {
       const rows = isCaughtUp ? appendedRows : state.rows + page.rows;
-      replication.move('page', { kind: 'live', sent, rows });
+      replication.move(isCaughtUp ? 'caught-up' : 'page', { kind: 'live', sent, rows });
       if (!isCaughtUp) this.#enqueue(replication);
       else if (isMovedWithoutRows || replication.owesPosition) this.#sendPosition(now, replication);
       return;
@@ -242,6 +249,8 @@ export class PrimarySession {
 
   /** Everything that was transmitted was handed to the system: the next page may be asked for. */
   handleDrained(now: Millis): void {
+    // A line before a page was taken at once: that says nothing of the page.
+    if (this.#untransmitted > 0) return;
     this.#outflow.handleDrained(now);
     if (this.#isPaused) this.#takeLines(now);
   }
@@ -287,7 +296,9 @@ export class PrimarySession {
   }
 
   pollOutput(): PrimaryOutput | undefined {
-    return this.#outputs.shift() ?? this.#nextRead();
+    const output = this.#outputs.shift();
+    if (output?.kind === 'transmit') this.#untransmitted--;
+    return output ?? this.#nextRead();
   }
 
   nextTimeout(): Millis | undefined {
@@ -336,7 +347,7 @@ export class PrimarySession {
   #handleCommand(now: Millis, command: Command): void {
     switch (command.name) {
       case 'PING':
-        return this.#handlePing(command.data);
+        return this.#handlePing(now, command.data);
       case 'NAME':
         this.#workerName = command.workerName;
         return this.#emit({ kind: 'named', workerName: command.workerName });
@@ -363,12 +374,17 @@ export class PrimarySession {
     }
   }
 
-  #handlePing(data: string): void {
+  #handlePing(now: Millis, data: string): void {
     if (this.#state.kind === 'established') this.#state.keepAlive.handlePing();
     if (this.#isPinged) return;
     this.#isPinged = true;
     const greeting = parseWorkerGreeting(data);
-    if (greeting !== undefined) this.#peer = { dialect: 'rowcast/2', wantsAttributes: greeting.wantsAttributes };
+    if (greeting === undefined) return;
+    this.#peer = { dialect: 'rowcast/2', wantsAttributes: greeting.wantsAttributes };
+    // A log may have begun another era between our greeting and this.
+    const { durable, volatile } = this.#options.streams.eras;
+    if (durable !== this.#greeted?.durable) this.handleEra(now, durable);
+    if (volatile !== this.#greeted?.volatile) this.handleEra(now, volatile);
   }
 
   #replicate(now: Millis, stream: StreamName, from: Token | 'START' | 'NOW', history: History | undefined): void {
@@ -391,6 +407,7 @@ export class PrimarySession {
     this.#emit({ kind: 'subscribed', stream, from });
     if (replication.isLive) return this.#announceLive(now, replication);
     this.#notLive++;
+    this.#outflow.handleRequest();
     const { state } = replication;
     if (state.kind === 'starting') this.#enqueue(replication);
     else if (state.kind === 'judging') {
@@ -455,8 +472,11 @@ export class PrimarySession {
     const input = replication.state.kind === 'judging' ? 'on' : 'page';
     if (replication.state.kind === 'live') replication.move(input, { ...replication.state, sent });
     else replication.move(input, { kind: 'catching-up', sent });
-    if (sent.token < bounds.latest) this.#enqueue(replication);
-    else if (!replication.isLive) this.#goLive(now, replication, 'caught-up', sent);
+    if (sent.token < bounds.latest) {
+      replication.owesPosition = replication.isLive;
+      this.#enqueue(replication);
+    } else if (replication.isLive) this.#sendPosition(now, replication);
+    else this.#goLive(now, replication, 'caught-up', sent);
   }
 
   /** The position is of another history, or of rows that are not here yet. */
@@ -517,10 +537,11 @@ export class PrimarySession {
     assert(state.kind === 'live', 'POSITION to be of a live stream');
     const { token } = state.sent;
     const { history } = this.#options.streams.get(stream)!.bounds;
-    const isSeed = this.#peer.dialect === 'seed';
     replication.owesPosition = false;
-    replication.move('page', { ...state, sent: { ...state.sent, named: history } });
-    this.#send(now, { name: 'POSITION', stream, token, history: isSeed ? undefined : history });
+    // A seed peer has been told of none, and may yet say that it is Rowcast.
+    const named = this.#peer.dialect === 'seed' ? undefined : history;
+    replication.move('page', { ...state, sent: { ...state.sent, named } });
+    this.#send(now, { name: 'POSITION', stream, token, history: named });
     return { token };
   }
 
@@ -588,20 +609,25 @@ export class PrimarySession {
 
   /** The lines as they are; for a worker that asks for attributes, cut where ATTR lines stand between them. */
   #transmitPage(now: Millis, { stream, lines, attributes = [] }: Page): void {
-    this.#outflow.handlePage(now, lines.length);
     let from = 0;
     if (this.#peer.wantsAttributes) {
       for (const { token, at, json } of attributes) {
-        if (at > from) this.#transmit(now, lines.subarray(from, at));
+        if (at > from) this.#transmitRows(now, lines.subarray(from, at));
         from = at;
-        this.#transmit(now, utf8(`${attributesLine(stream, token, json)}\n`));
+        this.#transmitRows(now, utf8(`${attributesLine(stream, token, json)}\n`));
       }
     }
-    this.#transmit(now, from === 0 ? lines : lines.subarray(from));
+    this.#transmitRows(now, from === 0 ? lines : lines.subarray(from));
+  }
+
+  #transmitRows(now: Millis, bytes: Uint8Array): void {
+    this.#outflow.handlePage(now, bytes.length);
+    this.#transmit(now, bytes);
   }
 
   #transmit(now: Millis, bytes: Uint8Array): void {
     this.#outputs.push({ kind: 'transmit', bytes });
+    this.#untransmitted++;
     if (this.#state.kind === 'established') this.#state.keepAlive.handleSent(now);
   }
 

@@ -96,7 +96,7 @@ export class Replication {
   state: ReplicationState = { kind: 'idle' };
   /** It stands in the queue of those that want a page. */
   isQueued = false;
-  /** POSITION is due once everything is sent, although it is live: the log has begun another era. */
+  /** POSITION is due once everything is sent, although it is live: another era has begun, or rows were trimmed unread. */
   owesPosition = false;
   /** What the worker's handlers have applied, as APPLIED told; undefined before it did. */
   applied: Token | undefined;

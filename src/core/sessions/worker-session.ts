@@ -41,7 +41,7 @@ export type StreamCommand = Extract<
 /** Where lines about streams go. What it throws as a PeerError ends the connection. */
 export interface StreamLines {
   takeRow(stream: StreamName, token: Token | undefined, row: unknown, line: LineInText): void;
-  takeCommand(now: Millis, command: StreamCommand): void;
+  takeCommand(now: Millis, command: StreamCommand, line: LineInText): void;
   /** A line came that is neither a row nor about a stream. */
   endRun(): void;
 }
@@ -216,7 +216,7 @@ export class WorkerSession {
       case 'REFUSED':
       case 'RELEASED':
       case 'ATTR':
-        return lines.takeCommand(this.#now, command);
+        return lines.takeCommand(this.#now, command, this.#lines);
       case 'SERVER':
         lines.endRun();
         return this.#checkServer(command.serverName);
@@ -261,8 +261,8 @@ export class WorkerSession {
 
   #greet(eras: PrimaryEras | undefined): void {
     const dialect = eras === undefined ? 'seed' : 'rowcast/2';
-    this.#state = { kind: 'established', dialect };
     this.#row.dialect = dialect;
+    this.#state = { kind: 'established', dialect };
     this.#outputs.push({ kind: 'greeted', eras });
   }
 

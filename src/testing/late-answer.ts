@@ -1,0 +1,24 @@
+/** A promise that hears what is thrown by the code that waits for it: in a simulation nobody may throw into the void. */
+
+export class LateAnswer<Value> extends Promise<Value> {
+  #onThrown: (thrown: unknown) => void = () => {};
+
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise;
+  }
+
+  constructor(onThrown: (thrown: unknown) => void, executor: ConstructorParameters<typeof Promise<Value>>[0]) {
+    super(executor);
+    this.#onThrown = onThrown;
+  }
+
+  // oxlint-disable-next-line unicorn/no-thenable -- it is a promise, and watches its own then
+  override then<Kept = Value, Caught = never>(
+    onKept?: ((value: Value) => Kept | PromiseLike<Kept>) | null,
+    onRejected?: ((reason: unknown) => Caught | PromiseLike<Caught>) | null,
+  ): Promise<Kept | Caught> {
+    const result = super.then(onKept, onRejected);
+    result.catch(this.#onThrown);
+    return result;
+  }
+}

@@ -1,0 +1,47 @@
+/** The one place of the simulated world that depends on how the public classes spell tokens and positions. */
+
+import type { Position } from '../core/model/position.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+import type { Primary } from '../primary/primary.ts';
+import type { SubscribeOptions } from '../worker/options.ts';
+import type { Subscription } from '../worker/subscription.ts';
+import type { Worker } from '../worker/worker.ts';
+
+export type SavedPositions = ReadonlyMap<string, Position>;
+
+/** What an append resolved to. */
+export type AppendedAt = Position;
+
+export function append(primary: Primary, stream: StreamName, rows: readonly unknown[]): Promise<AppendedAt> {
+  return primary.append(stream, rows);
+}
+
+export function waitFor(worker: Worker, position: AppendedAt, timeoutMs: number): Promise<void> {
+  return worker.waitFor(position, { timeoutMs });
+}
+
+export function tokenOf(worker: Worker, stream: StreamName): Token | undefined {
+  return worker.position(stream)?.token;
+}
+
+export function latestOf(primary: Primary, stream: StreamName): Token {
+  return primary.position(stream).token;
+}
+
+/** The tokens of what a worker saves, without what it keeps for itself. */
+export function savedTokens(positions: SavedPositions): Map<StreamName, Token> {
+  return new Map([...positions].filter(([key]) => !key.startsWith('$')).map(([key, { token }]) => [key, token]));
+}
+
+/** From where a subscription that ended can go on without a checkpoint; undefined where nothing can say. */
+export function resumeAfter(ended: Subscription): SubscribeOptions['from'] | undefined {
+  return ended.position;
+}
+
+/** How far each subscription of a connection was sent. */
+export function sentTokens(primary: Primary, connection: number): { stream: StreamName; token: Token }[] {
+  const found = primary.status().connections.find(({ id }) => id === connection);
+  const ofStreams = found?.subscriptions.filter(({ stream }) => !stream.startsWith('$')) ?? [];
+  return ofStreams.map(({ stream, sent }) => ({ stream, token: sent }));
+}

@@ -1,0 +1,289 @@
+/**
+ * What each reader may be given, judged by the tree of what was committed: a batch must be the child of where the reader
+ * stands. So a row that is skipped, repeated or of another history is seen whatever the product thinks of eras.
+ */
+
+import type { Millis } from '../base/clock.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+import type { Checker, Finding } from './checkers.ts';
+import { describeNode, type Happening, type Reader } from './happening.ts';
+import { type HistoryNode, isOn, nodeAt } from './history-tree.ts';
+import type { Known } from './known.ts';
+import type { PrimaryLife } from './primary-life.ts';
+import { savedTokens } from './public-api.ts';
+import { batchFault, type CommittedBatches, type WorldRow } from './world-rows.ts';
+
+interface Standing {
+  readonly reader: Reader;
+  /** Undefined until the first row or position tells. */
+  known: Known | undefined;
+  begin: 'start' | 'now' | undefined;
+  /** With `now`: rows that are older than this were not asked for. */
+  sinceMs: Millis;
+  /** The handler is at it. */
+  at: HistoryNode | undefined;
+  hasEnded: boolean;
+}
+
+/** A reset may have been judged some connections ago, before slow handlers let it be told. */
+const LIVES_REMEMBERED = 4;
+
+export class ReaderCheckers implements Checker {
+  readonly #committed: CommittedBatches;
+  readonly #now: () => Millis;
+  readonly #standings = new Map<string, Standing>();
+  readonly #current = new Map<string, Standing>();
+  /** The primaries that each worker's process was linked to, the newest last. */
+  readonly #lives = new Map<string, PrimaryLife[]>();
+  /** Where readers of a worker's stream stood once: a save may still say so. */
+  readonly #once = new Map<string, Known[]>();
+
+  constructor(committed: CommittedBatches, now: () => Millis) {
+    this.#committed = committed;
+    this.#now = now;
+  }
+
+  /** Where a reader stands. */
+  known(reader: Reader): Known | undefined {
+    return this.#standings.get(reader.name)?.known;
+  }
+
+  see(happening: Happening): Finding | undefined {
+    switch (happening.kind) {
+      case 'worker-started':
+        this.#lives.set(happening.worker, []);
+        for (const [stream, known] of happening.loaded) this.#remember(happening.worker, stream, known);
+        return undefined;
+      case 'linked': {
+        const lives = this.#lives.get(happening.worker)!;
+        if (lives.push(happening.life) > LIVES_REMEMBERED) lives.shift();
+        return undefined;
+      }
+      case 'subscribed': {
+        const { reader, begin } = happening;
+        const isKnown = typeof begin === 'object';
+        const standing: Standing = {
+          reader,
+          known: isKnown ? begin : undefined,
+          begin: isKnown ? undefined : begin,
+          sinceMs: this.#now(),
+          at: undefined,
+          hasEnded: false,
+        };
+        this.#standings.set(reader.name, standing);
+        this.#current.set(keyOf(reader), standing);
+        return undefined;
+      }
+      case 'unsubscribed':
+        this.#end(this.#standings.get(happening.reader.name)!);
+        return undefined;
+      case 'delivered':
+        return this.#deliver(this.#standings.get(happening.reader.name)!, happening.token, happening.rows);
+      case 'gave-up':
+        this.#standings.get(happening.reader.name)!.at = undefined;
+        return undefined;
+      case 'applied':
+        return this.#apply(this.#standings.get(happening.reader.name)!);
+      case 'positioned':
+        return this.#move(this.#standings.get(happening.reader.name)!, happening);
+      case 'saved':
+        for (const [stream, token] of savedTokens(happening.positions))
+          if (this.knownAt(happening.worker, stream, token) === undefined)
+            return {
+              checker: 'honest positions',
+              saw: `${happening.worker} saved position ${token} of ${stream}, and has not applied what is up to there`,
+            };
+        return undefined;
+      case 'reset':
+        return this.#reset(this.#standings.get(happening.reader.name)!, happening);
+      case 'waited':
+        return this.#handleWaited(happening.worker, happening.node);
+      default:
+        return undefined;
+    }
+  }
+
+  /** Where a worker stands by the position that it has or had; undefined when it never truly was there. */
+  knownAt(worker: string, stream: StreamName, token: Token): Known | undefined {
+    const standing = this.#current.get(`${worker} ${stream}`);
+    if (standing?.known?.token === token) return standing.known;
+    const once = this.onceAt(worker, stream, token);
+    const moved = standing && this.#resolve(standing, token, this.#livesOf(worker));
+    if (moved === undefined || isFinding(moved)) return once;
+    // What is saved may be of before the last reset, or of after it.
+    return once === undefined ? moved : { token, claims: [...once.claims, ...moved.claims] };
+  }
+
+  /** Where an earlier reader of the worker's stood, by the position that it had. */
+  onceAt(worker: string, stream: StreamName, token: Token): Known | undefined {
+    return this.#once.get(`${worker} ${stream}`)?.findLast((known) => known.token === token);
+  }
+
+  #deliver(standing: Standing, token: Token, rows: readonly WorldRow[]): Finding | undefined {
+    const { name } = standing.reader;
+    const fault = batchFault(rows);
+    const node = this.#committed.get(rows[0]?.batch ?? 0);
+    if (fault !== undefined || node === undefined || node.stream !== standing.reader.stream)
+      return {
+        checker: 'whole batches',
+        saw: `${name} was given ${fault ?? 'a batch that no log has'} as token ${token}`,
+      };
+    const given = `${name} was given ${describeNode(node)}`;
+    if (rows.some(({ index }, i) => index !== i))
+      return {
+        checker: 'once and in order',
+        saw: `${given} with its rows in the order ${rows.map((row) => row.index).join()}`,
+      };
+    if (node.token !== token) return { checker: 'honest positions', saw: `${given} as token ${token}` };
+    if (standing.hasEnded) return { checker: 'once and in order', saw: `${given} after it had ended` };
+    if (standing.at !== undefined)
+      return { checker: 'once and in order', saw: `${given} while it was at ${describeNode(standing.at)}` };
+    standing.at = node;
+    return standing.known === undefined
+      ? this.#checkFirst(standing, node, given)
+      : checkNext(standing.known.claims, node, given);
+  }
+
+  #checkFirst({ begin, sinceMs, reader }: Standing, node: HistoryNode, given: string): Finding | undefined {
+    if (begin === 'now') {
+      if (node.committedAtMs >= sinceMs) return undefined;
+      return { checker: 'once and in order', saw: `${given}, which is older than the subscription from now on` };
+    }
+    const before = node.parent!;
+    if (this.#isStart(reader, before)) return undefined;
+    return { checker: 'nothing missing', saw: `${given} first, from the start, and ${describeNode(before)} is kept` };
+  }
+
+  /** Nothing up to there is kept, or was not for a while. */
+  #isStart({ worker, stream }: Reader, node: HistoryNode): boolean {
+    if (node.parent === undefined) return true;
+    return this.#livesOf(worker).some((life) => {
+      const { head, earliest } = life.stream(stream);
+      return node.token < earliest && isOn(node, head);
+    });
+  }
+
+  #apply(standing: Standing): undefined {
+    const node = standing.at!;
+    standing.at = undefined;
+    standing.known = { token: node.token, claims: [node] };
+    // Its last batch may be through only after it was ended.
+    if (standing.hasEnded) this.#remember(standing.reader.worker, standing.reader.stream, standing.known);
+  }
+
+  #move(standing: Standing, { token, isLive }: Extract<Happening, { kind: 'positioned' }>): Finding | undefined {
+    const { known } = standing;
+    if (known?.token === token && (!isLive || known.claims.length === 1)) return undefined;
+    const lives = this.#livesOf(standing.reader.worker);
+    const moved = this.#resolve(standing, token, isLive ? lives.slice(-1) : lives);
+    if (isFinding(moved)) return moved;
+    standing.known = moved;
+    return undefined;
+  }
+
+  /** Where a reader stands when it truly is at the token. */
+  #resolve({ reader, known, begin }: Standing, token: Token, lives: readonly PrimaryLife[]): Known | Finding {
+    const says = `${reader.name} says position ${token}`;
+    const dishonest = (why: string): Finding => ({ checker: 'honest positions', saw: `${says}, ${why}` });
+    if (known !== undefined && token < known.token) return dishonest(`after ${known.token}, without a reset`);
+    const claims = new Set<HistoryNode>();
+    for (const life of lives) {
+      const { head, latest } = life.stream(reader.stream);
+      if (token <= latest) claims.add(nodeAt(head, token));
+    }
+    if (claims.size === 0) return dishonest('and no primary that it heard has come so far');
+    if (known !== undefined) {
+      const still = known.claims.filter((claim) => claims.has(claim));
+      if (still.length > 0) return { token, claims: still };
+      return dishonest(`and has applied what is up to ${known.claims.map(describeNode).join(' or ')}`);
+    }
+    if (begin === 'now') return { token, claims: [...claims] };
+    const starts = [...claims].filter((claim) => this.#isStart(reader, claim));
+    if (starts.length > 0) return { token, claims: starts };
+    return { checker: 'nothing missing', saw: `${says}, from the start, and rows before it are kept` };
+  }
+
+  #reset(standing: Standing, { code, next }: Extract<Happening, { kind: 'reset' }>): Finding | undefined {
+    const { known, reader, at } = standing;
+    const mayHaveMore = next === 'ended' && code === 'RESET' && this.#hasForked(reader);
+    const isTrue =
+      known === undefined ? standing.begin === 'now' || at !== undefined : this.#isGone(reader, known, code);
+    if (known !== undefined) this.#remember(reader.worker, reader.stream, known);
+    if (next === 'ended') this.#end(standing);
+    else {
+      standing.known = undefined;
+      standing.begin = next;
+      // New rows are those after the reset was judged, which may be long ago when it is told.
+      standing.sinceMs = 0;
+    }
+    if (isTrue || mayHaveMore) return undefined;
+    const stands = known === undefined ? 'nothing' : `position ${known.token}`;
+    return {
+      checker: 'true resets',
+      saw: `${reader.name} was told ${code} at ${stands}, and all that follows is kept`,
+    };
+  }
+
+  #isGone({ worker, stream }: Reader, { token, claims }: Known, code: string): boolean {
+    return this.#livesOf(worker).some((life) => {
+      const { head, earliest, latest } = life.stream(stream);
+      if (code === 'GAP') return token < earliest - 1;
+      const node = nodeAt(head, token);
+      return token > latest || claims.some((claim) => claim !== node);
+    });
+  }
+
+  /** An end is told at once, before rows that came are applied: they may be of a history that is gone. */
+  #hasForked({ worker, stream }: Reader): boolean {
+    const lives = this.#livesOf(worker);
+    const newest = lives.at(-1)?.head(stream);
+    return newest !== undefined && lives.some((life) => !isOn(life.head(stream), newest));
+  }
+
+  /** Early: the batch is yet to come, in the history that the worker is linked to. */
+  #handleWaited(worker: string, node: HistoryNode): Finding | undefined {
+    const known = this.#current.get(`${worker} ${node.stream}`)?.known;
+    const life = this.#livesOf(worker).at(-1);
+    if (known === undefined || life === undefined) return undefined;
+    const isAhead = (claim: HistoryNode): boolean => claim !== node && isOn(claim, node);
+    if (!known.claims.every(isAhead) || !isOn(node, life.head(node.stream))) return undefined;
+    const saw = `${worker} waited for ${describeNode(node)}, and stands at ${known.claims.map(describeNode).join(' or ')}`;
+    return { checker: 'waits are honest', saw };
+  }
+
+  #livesOf(worker: string): readonly PrimaryLife[] {
+    return this.#lives.get(worker) ?? [];
+  }
+
+  #end(standing: Standing): void {
+    standing.hasEnded = true;
+    const { worker, stream } = standing.reader;
+    if (standing.known !== undefined) this.#remember(worker, stream, standing.known);
+  }
+
+  #remember(worker: string, stream: StreamName, known: Known): void {
+    const key = `${worker} ${stream}`;
+    const once = this.#once.get(key);
+    if (once === undefined) this.#once.set(key, [known]);
+    else once.push(known);
+  }
+}
+
+function checkNext(claims: readonly HistoryNode[], node: HistoryNode, given: string): Finding | undefined {
+  if (claims.includes(node.parent!)) return undefined;
+  const stands = claims.map(describeNode).join(' or ');
+  if (claims.some((claim) => isOn(node, claim)))
+    return { checker: 'once and in order', saw: `${given} again, after ${stands}` };
+  if (claims.some((claim) => isOn(claim, node)))
+    return { checker: 'nothing missing', saw: `${given} after ${stands}, and rows between them are missing` };
+  return { checker: 'one history', saw: `${given}, which is of another history than ${stands}, without a reset` };
+}
+
+function isFinding(value: Known | Finding): value is Finding {
+  return 'checker' in value;
+}
+
+function keyOf({ worker, stream }: Reader): string {
+  return `${worker} ${stream}`;
+}

@@ -1,0 +1,287 @@
+/**
+ * The application in one process of a worker: its handlers take their time and sometimes throw, its listeners too; it gives
+ * streams up and follows them again, starts afresh after a failure, and waits for what it wrote.
+ */
+
+import type { Millis } from '../base/clock.ts';
+import { type Random, randomInteger } from '../base/random.ts';
+import type { Batch } from '../core/model/batch.ts';
+import { RowcastError } from '../core/model/errors.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { SubscribeOptions } from '../worker/options.ts';
+import type { Subscription } from '../worker/subscription.ts';
+import type { Worker } from '../worker/worker.ts';
+import type { Begin, Happening, Reader } from './happening.ts';
+import type { HistoryNode } from './history-tree.ts';
+import type { Known } from './known.ts';
+import { PlannedError } from './outcry.ts';
+import { type AppendedAt, resumeAfter, tokenOf, waitFor } from './public-api.ts';
+import type { ReaderCheckers } from './reader-checkers.ts';
+import type { ReadingPlan, StreamPlan } from './reading-plan.ts';
+import type { RowMeter } from './row-meter.ts';
+import type { WorldRow } from './world-rows.ts';
+import type { WorldShape } from './world-shape.ts';
+import type { ProcessClock } from './virtual-clock.ts';
+
+export interface SimulatedApplicationOptions {
+  readonly worker: Worker;
+  readonly workerName: string;
+  readonly plan: ReadingPlan;
+  readonly shape: WorldShape;
+  readonly clock: ProcessClock;
+  readonly random: Random;
+  readonly meter: RowMeter;
+  readonly truth: ReaderCheckers;
+  readonly isStopping: () => boolean;
+  /** Until then handlers are slow. */
+  readonly slowUntil: () => Millis;
+  /** Whether handlers and listeners may throw now. */
+  readonly mayThrow: () => boolean;
+  readonly nextReader: (stream: StreamName) => Reader;
+  readonly tell: (happening: Happening) => void;
+}
+
+interface Reading {
+  readonly reader: Reader;
+  readonly plan: StreamPlan;
+  /** Undefined for a stream that came with all of them. */
+  subscription: Subscription | undefined;
+  isLive: boolean;
+  isBusy: boolean;
+}
+
+export interface Wait {
+  readonly node: HistoryNode;
+}
+
+/** Longer than any world: what a wait is for, it comes to. */
+const WAIT_MS: Millis = 10_000_000;
+/** How a wait may be refused: each says that the position cannot be reached any more, or that nobody follows the stream. */
+const DUE_REFUSALS: ReadonlySet<string> = new Set([
+  'CLOSED',
+  'NOT_SUBSCRIBED',
+  'OTHER_LOG',
+  'GAP',
+  'RESET',
+  'HANDLER_FAILED',
+]);
+
+export class SimulatedApplication {
+  readonly #options: SimulatedApplicationOptions;
+  readonly #readings = new Map<StreamName, Reading>();
+  readonly #waits = new Set<Wait>();
+
+  constructor(options: SimulatedApplicationOptions) {
+    this.#options = options;
+    this.#listen(options.worker);
+  }
+
+  get waits(): Iterable<Wait> {
+    return this.#waits;
+  }
+
+  /** Subscribes to all that it wants. */
+  begin(loaded: ReadonlyMap<StreamName, Known>): void {
+    const { plan, worker } = this.#options;
+    for (const ofStream of plan.streams) {
+      const reading = this.#open(ofStream);
+      this.#tellBegin(reading, loaded.get(ofStream.stream) ?? ofStream.fallback);
+      if (!plan.followsAll) this.#subscribe(reading, this.#beginOptions(ofStream));
+    }
+    const [first] = plan.streams;
+    if (!plan.followsAll || first === undefined) return;
+    worker.subscribeAll(this.#beginOptions(first), (batch) => this.#handle(this.#readings.get(batch.stream)!, batch));
+  }
+
+  /** Gives a stream up and follows it again, where it stood or afresh. */
+  resubscribe(stream: StreamName, { from, afterMs }: { from: 'there' | 'start' | 'now'; afterMs: Millis }): void {
+    const { worker, clock, isStopping, meter } = this.#options;
+    const reading = this.#readings.get(stream);
+    if (reading === undefined || isStopping()) return;
+    this.#tellEnd(reading);
+    void worker.unsubscribe(stream);
+    this.#readings.delete(stream);
+    meter.mute(stream);
+    const again = (): void => {
+      if (!isStopping()) this.#readAgain(reading, from);
+    };
+    if (afterMs === 0) again();
+    else clock.wakeIn(afterMs, again);
+  }
+
+  wait(at: AppendedAt, node: HistoryNode): void {
+    const { worker, tell, workerName } = this.#options;
+    const wait: Wait = { node };
+    this.#waits.add(wait);
+    waitFor(worker, at, WAIT_MS).then(
+      () => {
+        this.#waits.delete(wait);
+        tell({ kind: 'waited', worker: workerName, node });
+      },
+      (thrown: unknown) => {
+        this.#waits.delete(wait);
+        if (thrown instanceof RowcastError && DUE_REFUSALS.has(thrown.code)) return;
+        tell({ kind: 'threw', thrown: `${workerName} waited: ${String(thrown)}` });
+      },
+    );
+  }
+
+  /** What the worker says of each stream, which is told too. */
+  standing(): { reader: Reader; token: number | undefined; isLive: boolean }[] {
+    const { worker, plan, tell, workerName } = this.#options;
+    return plan.streams.map(({ stream }) => {
+      const reading = this.#readings.get(stream);
+      if (reading === undefined)
+        return {
+          reader: { worker: workerName, stream, name: `${workerName} (away)` },
+          token: undefined,
+          isLive: false,
+        };
+      const token = tokenOf(worker, stream);
+      if (token !== undefined && !reading.isBusy)
+        tell({ kind: 'positioned', reader: reading.reader, token, isLive: reading.isLive });
+      return { reader: reading.reader, token, isLive: reading.isLive && worker.isLive && !reading.isBusy };
+    });
+  }
+
+  #beginOptions({ fallback, onReset }: StreamPlan): SubscribeOptions {
+    if (this.#options.plan.hasCheckpoint) return { from: 'checkpoint', fallback, onReset };
+    return { from: fallback, onReset };
+  }
+
+  #open(plan: StreamPlan): Reading {
+    const { nextReader, meter } = this.#options;
+    const reader = nextReader(plan.stream);
+    const reading: Reading = { reader, plan, subscription: undefined, isLive: false, isBusy: false };
+    this.#readings.set(plan.stream, reading);
+    meter.mute(plan.stream);
+    return reading;
+  }
+
+  #tellBegin({ reader }: Reading, begin: Begin): void {
+    this.#options.tell({ kind: 'subscribed', reader, begin });
+  }
+
+  #subscribe(reading: Reading, options: SubscribeOptions): void {
+    const { worker } = this.#options;
+    reading.subscription = worker.subscribe(reading.plan.stream, options, (batch) => this.#handle(reading, batch));
+  }
+
+  /** Another subscription of a stream whose last one has ended. */
+  #readAgain({ plan, subscription }: Reading, from: 'there' | 'start' | 'now'): void {
+    const { stream, fallback, onReset } = plan;
+    const { truth, worker, workerName, plan: all } = this.#options;
+    const there = all.hasCheckpoint ? 'checkpoint' : subscription && resumeAfter(subscription);
+    const resumes = from === 'there' ? (there ?? 'start') : from;
+    const reading = this.#open(plan);
+    this.#subscribe(reading, { from: resumes, ...(resumes === 'checkpoint' && { fallback }), onReset });
+    if (resumes === 'start' || resumes === 'now') return this.#tellBegin(reading, resumes);
+    const token = tokenOf(worker, stream);
+    this.#tellBegin(reading, (token === undefined ? undefined : truth.onceAt(workerName, stream, token)) ?? fallback);
+  }
+
+  #listen(worker: Worker): void {
+    const { tell, workerName } = this.#options;
+    worker.on('live', ({ stream }) => {
+      const reading = this.#readings.get(stream);
+      if (reading !== undefined) {
+        reading.isLive = true;
+        const token = tokenOf(worker, stream);
+        if (token !== undefined) tell({ kind: 'positioned', reader: reading.reader, token, isLive: true });
+      }
+      this.#throwSometimes();
+    });
+    worker.on('not-live', ({ stream }) => {
+      const reading = this.#readings.get(stream);
+      if (reading !== undefined) reading.isLive = false;
+      this.#throwSometimes();
+    });
+    worker.on('reset', ({ stream, error }) => {
+      this.#handleReset(stream, error.code);
+      this.#throwSometimes();
+    });
+    worker.on('error', (error) => this.#handleError(error));
+    worker.on('connected', ({ isRowcast }) => {
+      if (!isRowcast)
+        tell({ kind: 'cut-off', who: workerName, why: 'it took its primary for another one than Rowcast' });
+      this.#throwSometimes();
+    });
+    worker.on('disconnected', () => this.#throwSometimes());
+  }
+
+  #handleReset(stream: StreamName, code: string): void {
+    const { tell, meter } = this.#options;
+    const reading = this.#readings.get(stream);
+    if (reading === undefined) return;
+    meter.mute(stream);
+    tell({ kind: 'reset', reader: reading.reader, code, next: reading.plan.onReset === 'now' ? 'now' : 'start' });
+  }
+
+  /** A subscription has ended by itself, or a save failed. The application takes note and starts afresh. */
+  #handleError(error: RowcastError): void {
+    const { tell, workerName } = this.#options;
+    if (error.code === 'CHECKPOINT_FAILED') return;
+    const ended = [...this.#readings.values()].find(({ subscription }) => subscription?.error === error);
+    // Its last batch may fail after it was given up: then it is gone already.
+    if (ended === undefined) {
+      if (error.code === 'HANDLER_FAILED') return;
+      return tell({ kind: 'threw', thrown: `${workerName}: ${error.code} ${error.message}` });
+    }
+    if (error.code === 'HANDLER_FAILED') {
+      this.#tellEnd(ended);
+      return this.#comeBack(ended, 'there');
+    }
+    tell({ kind: 'reset', reader: ended.reader, code: error.code, next: 'ended' });
+    this.#comeBack(ended, 'start');
+  }
+
+  /** It ends where it stands. */
+  #tellEnd(reading: Reading): void {
+    const { worker, tell } = this.#options;
+    const token = tokenOf(worker, reading.plan.stream);
+    if (token !== undefined) tell({ kind: 'positioned', reader: reading.reader, token, isLive: false });
+    tell({ kind: 'unsubscribed', reader: reading.reader });
+  }
+
+  #comeBack(ended: Reading, from: 'there' | 'start'): void {
+    const { clock, random, isStopping, meter } = this.#options;
+    meter.mute(ended.plan.stream);
+    this.#readings.delete(ended.plan.stream);
+    clock.wakeIn(randomInteger(random, 5, 80), () => {
+      if (!isStopping() && !this.#readings.has(ended.plan.stream)) this.#readAgain(ended, from);
+    });
+  }
+
+  #handle(reading: Reading, { stream, token, rows }: Batch): void | Promise<void> {
+    const { tell, meter, random, shape, clock, plan, mayThrow } = this.#options;
+    const ofWorld = rows as readonly WorldRow[];
+    meter.handleDelivered(stream);
+    tell({ kind: 'delivered', reader: reading.reader, token, rows: ofWorld });
+    const throws = !plan.followsAll && mayThrow() && random.next() * 100 < shape.handlersThrowPercent;
+    const finish = (): void => {
+      reading.isBusy = false;
+      meter.handleApplied(stream);
+      if (throws) {
+        tell({ kind: 'gave-up', reader: reading.reader });
+        throw new PlannedError('a handler throws');
+      }
+      tell({ kind: 'applied', reader: reading.reader, batch: ofWorld[0]!.batch });
+    };
+    const ms = this.#applyMs();
+    if (ms === 0) return finish();
+    reading.isBusy = true;
+    return new Promise<void>((resolve) => void clock.wakeIn(ms, resolve)).then(finish);
+  }
+
+  #applyMs(): Millis {
+    const { random, shape, clock, slowUntil } = this.#options;
+    if (clock.now() < slowUntil()) return randomInteger(random, 30, 200);
+    return shape.maxApplyMs === 0 ? 0 : randomInteger(random, 0, shape.maxApplyMs);
+  }
+
+  #throwSometimes(): void {
+    const { random, shape, mayThrow } = this.#options;
+    if (!mayThrow() || random.next() * 100 >= shape.listenersThrowPercent) return;
+    throw new PlannedError('a listener of the worker throws');
+  }
+}

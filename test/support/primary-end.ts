@@ -1,0 +1,188 @@
+/** The primary's end of a connection without a connection: does for a session what its pump does, and keeps all it wants. */
+
+import type { Millis } from '../../src/base/clock.ts';
+import { RowcastError } from '../../src/core/model/errors.ts';
+import type { History } from '../../src/core/model/history.ts';
+import type { Page, Verdict } from '../../src/core/model/page.ts';
+import type { StreamName } from '../../src/core/model/stream.ts';
+import {
+  type JudgeRequest,
+  type PrimaryOutput,
+  PrimarySession,
+  type PrimarySessionOptions,
+} from '../../src/core/sessions/primary-session.ts';
+import { defaultPrimaryLimits, type PrimaryLimits } from '../../src/core/wire/limits.ts';
+import { MemoryStreams } from './memory-streams.ts';
+import { bytesOf, SessionOutputs, T0, wakeUntil } from './session-outputs.ts';
+
+export { bytesOf, T0 } from './session-outputs.ts';
+
+export interface PrimaryEndOptions
+  extends Partial<Pick<PrimarySessionOptions, 'serverName' | 'slowConsumer' | 'trimmed'>> {
+  readonly streams?: MemoryStreams;
+  readonly limits?: Partial<PrimaryLimits>;
+}
+
+export class PrimaryEnd {
+  readonly session: PrimarySession;
+  readonly outputs: SessionOutputs<PrimaryOutput> = new SessionOutputs<PrimaryOutput>();
+  readonly streams: MemoryStreams;
+  now: Millis = T0;
+  /** False: reads wait until `answer` is called. */
+  isReading = true;
+  /** False: what is to be judged waits until `judged` is called. */
+  isJudging = true;
+  /** False: the socket takes nothing until `drained` is called. */
+  isWriting = true;
+  /** The session has asked that nothing be read. */
+  isPaused = false;
+
+  constructor(options: PrimaryEndOptions = {}) {
+    const { limits, serverName = 'example.com', slowConsumer = 'disconnect', trimmed = 'serve' } = options;
+    this.streams = options.streams ?? new MemoryStreams('events', 'typing');
+    this.session = new PrimarySession({
+      serverName,
+      slowConsumer,
+      trimmed,
+      streams: this.streams,
+      limits: { ...defaultPrimaryLimits, ...limits },
+    });
+  }
+
+  /** Opens it and forgets the greeting. The peer is any but Rowcast. */
+  static opened(options?: PrimaryEndOptions): PrimaryEnd {
+    const end = new PrimaryEnd(options);
+    end.open();
+    return end;
+  }
+
+  /** The same with a peer that speaks rowcast/2. */
+  static rowcast(options?: PrimaryEndOptions, words = ''): PrimaryEnd {
+    const end = PrimaryEnd.opened(options);
+    end.hear(`PING 1 rowcast/2${words}`);
+    return end;
+  }
+
+  open(): string[] {
+    this.session.handleOpen(this.now);
+    return this.drain();
+  }
+
+  /** Gives it lines of a worker; returns what it transmits. */
+  hear(...lines: readonly string[]): string[] {
+    return this.hearBytes(bytesOf(...lines));
+  }
+
+  hearBytes(bytes: Uint8Array): string[] {
+    this.session.handleBytes(this.now, bytes);
+    return this.drain();
+  }
+
+  append(stream: StreamName, ...rows: readonly unknown[]): string[] {
+    this.streams.append(stream, ...rows);
+    return this.hint(stream);
+  }
+
+  hint(stream: StreamName): string[] {
+    this.session.handleHint(this.now, stream);
+    return this.drain();
+  }
+
+  /** The log begins another era. */
+  beginEra(era: History): string[] {
+    this.streams.era = era;
+    this.session.handleEra(this.now, era);
+    return this.drain();
+  }
+
+  /** Lets time pass; wakes the session whenever it wants to be woken. */
+  passTime(ms: Millis): string[] {
+    wakeUntil(this, this.session, this.now + ms);
+    return this.drain();
+  }
+
+  stop(): string[] {
+    this.session.handleStop(this.now);
+    return this.drain();
+  }
+
+  /** Answers the read that waits. */
+  answer(page?: Page): string[] {
+    const read = this.outputs.of('read').at(-1)!;
+    if (page === undefined) this.#read(read);
+    else this.session.handlePage(this.now, page);
+    return this.drain();
+  }
+
+  /** The read that waits has failed. */
+  failRead(error: RowcastError): string[] {
+    this.session.handleReadFailed(this.now, this.outputs.of('read').at(-1)!.stream, error);
+    return this.drain();
+  }
+
+  /** Gives a verdict: on the last position that is to be judged, and what the streams say, unless the test knows better. */
+  judged({ request, verdict }: { readonly request?: JudgeRequest; readonly verdict?: Verdict } = {}): string[] {
+    this.#judge(request ?? this.outputs.of('judge').at(-1)!, verdict);
+    return this.drain();
+  }
+
+  drained(): string[] {
+    this.session.handleDrained(this.now);
+    return this.drain();
+  }
+
+  drain(): string[] {
+    this.poll();
+    return this.outputs.takeLines();
+  }
+
+  get events(): string[] {
+    return this.outputs.of('event').map(({ event }) => event.kind);
+  }
+
+  /** The codes of what was refused, or failed. */
+  get codes(): string[] {
+    return this.outputs.of('event').flatMap(({ event }) => ('error' in event ? [event.error.code] : []));
+  }
+
+  get isClosing(): boolean {
+    return this.outputs.of('close').length > 0;
+  }
+
+  /** How the subscription stands; undefined where there is none. */
+  stateOf(stream: StreamName): string | undefined {
+    return this.session.subscriptions.find((subscription) => subscription.stream === stream)?.state;
+  }
+
+  poll(): void {
+    for (let isTaken = true; isTaken; ) {
+      isTaken = false;
+      for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput()) {
+        this.outputs.keep(output);
+        if (output.kind === 'transmit') isTaken = this.isWriting;
+        else if (output.kind === 'read' && this.isReading) this.#read(output);
+        else if (output.kind === 'judge' && this.isJudging) this.#judge(output);
+        else if (output.kind === 'pause' || output.kind === 'resume') this.isPaused = output.kind === 'pause';
+      }
+      if (isTaken) this.session.handleDrained(this.now);
+    }
+  }
+
+  #read({ stream, after, maxBytes }: Extract<PrimaryOutput, { kind: 'read' }>): void {
+    let page: Page;
+    try {
+      page = this.streams.get(stream)!.read(after, maxBytes);
+    } catch (thrown) {
+      if (!(thrown instanceof RowcastError)) throw thrown;
+      return this.session.handleReadFailed(this.now, stream, thrown);
+    }
+    this.session.handlePage(this.now, page);
+  }
+
+  #judge(
+    { position, replication }: JudgeRequest,
+    verdict: Verdict = this.streams.get(position.stream)!.judge(position),
+  ): void {
+    this.session.handleVerdict(this.now, { position, replication }, verdict);
+  }
+}

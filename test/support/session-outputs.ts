@@ -1,0 +1,70 @@
+/** What a session wants, kept in order, the lines that it transmits as text. Time is an argument. */
+
+import type { Millis } from '../../src/base/clock.ts';
+
+export const T0: Millis = 1_490_197_665_618;
+
+export function bytesOf(...lines: readonly string[]): Buffer {
+  return Buffer.from(lines.map((line) => `${line}\n`).join(''));
+}
+
+export class SessionOutputs<Kept extends { readonly kind: string }> {
+  readonly #kept: Kept[] = [];
+  #bytes: Buffer[] = [];
+  /** Everything in the order in which it came, the transmitted lines as text. */
+  readonly story: string[] = [];
+
+  keep(output: Kept): void {
+    this.#kept.push(output);
+    if (!isTransmit(output)) {
+      this.story.push(output.kind);
+      return;
+    }
+    this.#bytes.push(Buffer.from(output.bytes));
+    this.story.push(...splitLines(Buffer.from(output.bytes)));
+  }
+
+  of<Kind extends Kept['kind']>(kind: Kind): Extract<Kept, { kind: Kind }>[] {
+    return this.#kept.filter((output): output is Extract<Kept, { kind: Kind }> => output.kind === kind);
+  }
+
+  get all(): readonly Kept[] {
+    return this.#kept;
+  }
+
+  /** The lines transmitted since the last call. */
+  takeLines(): string[] {
+    const lines = splitLines(Buffer.concat(this.#bytes));
+    this.#bytes = [];
+    return lines;
+  }
+}
+
+interface Machine {
+  nextTimeout(): Millis | undefined;
+  handleTimeout(now: Millis): void;
+}
+
+/** Lets time pass; wakes the machine whenever it wants to be woken. */
+export function wakeUntil(end: { now: Millis; poll: () => void }, machine: Machine, until: Millis): void {
+  for (let wakes = 0; ; wakes++) {
+    if (wakes > 10_000) throw new Error('the machine wakes for ever');
+    const at = machine.nextTimeout();
+    if (at === undefined || at > until) break;
+    end.now = Math.max(at, end.now);
+    machine.handleTimeout(end.now);
+    end.poll();
+  }
+  end.now = until;
+}
+
+function isTransmit(output: { readonly kind: string }): output is { readonly kind: 'transmit'; bytes: Uint8Array } {
+  return output.kind === 'transmit';
+}
+
+function splitLines(bytes: Buffer): string[] {
+  const text = bytes.toString();
+  if (text !== '' && !text.endsWith('\n'))
+    throw new Error(`what was transmitted does not end with LF: ${JSON.stringify(text)}`);
+  return text.split('\n').slice(0, -1);
+}
