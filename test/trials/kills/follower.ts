@@ -8,6 +8,8 @@ const LONGEST_REPEAT_MS = 3_000;
 
 interface Printed {
   readonly batch: string;
+  /** In its text form. */
+  readonly position: string;
   /** When it was printed last, and in which run. */
   at: number;
   run: number;
@@ -107,7 +109,7 @@ export class TrialFollower {
     this.#options.onPrinted();
   }
 
-  #check({ stream, token, rows }: PrintedBatch): void {
+  #check({ stream, token, position, rows }: PrintedBatch): void {
     const expected = this.#reached.get(stream)! + 1;
     if (token !== expected) this.#tell(`it printed ${token} of ${stream}, where ${expected} was next`);
     this.#reached.set(stream, token);
@@ -117,11 +119,12 @@ export class TrialFollower {
     const printed = this.printed.get(stream)!;
     const before = printed.get(token);
     if (before === undefined) {
-      printed.set(token, { batch, at: performance.now(), run: this.#run });
+      printed.set(token, { batch, position, at: performance.now(), run: this.#run });
       return;
     }
     this.repeats++;
-    if (before.batch !== batch) this.#tell(`${token} of ${stream} was ${before.batch}, and is ${batch}`);
+    if (before.batch !== batch || before.position !== position)
+      this.#tell(`${before.position} was ${before.batch}, and ${position} is ${batch}`);
     before.at = performance.now();
     before.run = this.#run;
   }

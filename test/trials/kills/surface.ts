@@ -1,5 +1,6 @@
 /** What the trial reads of the command line's and the admin port's answers. A change of their form changes this file. */
 
+import { parsePosition } from '../../../src/core/model/position.ts';
 import { fileCheckpoint } from '../../../src/worker/checkpoint.ts';
 
 /** A row says of which batch it is, so a batch shows by itself whether it is whole. */
@@ -13,6 +14,8 @@ export interface TrialRow {
 export interface PrintedBatch {
   readonly stream: string;
   readonly token: number;
+  /** In its text form. */
+  readonly position: string;
   readonly rows: readonly TrialRow[];
 }
 
@@ -21,14 +24,13 @@ export function parsePrinted(line: string): PrintedBatch {
   return JSON.parse(line) as PrintedBatch;
 }
 
-/** The token of the last batch in an answer of the admin port. */
-export function tokenOfAnswer(body: unknown): number {
-  return (body as { readonly token: number }).token;
+/** The position of the last batch in an answer of the admin port, in its text form. */
+export function positionOfAnswer(body: unknown): string {
+  return (body as { readonly position: string }).position;
 }
 
-/** The token of the last batch in what `rowcast append` printed. */
-export function tokenOfAppend(stdout: string): number {
-  return Number(stdout.trim());
+export function tokenOf(position: string): number {
+  return parsePosition(position).token;
 }
 
 export async function readCheckpoint(path: string): Promise<ReadonlyMap<string, number>> {

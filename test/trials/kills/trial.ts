@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { type Random, randomInteger, seededRandom } from '../../../src/base/random.ts';
 import { freePorts, type RunningProcess, runRowcast } from '../../support/processes.ts';
 import { TrialFollower } from './follower.ts';
-import { tokenOfAnswer, tokenOfAppend, type TrialRow } from './surface.ts';
+import { positionOfAnswer, tokenOf, type TrialRow } from './surface.ts';
 
 export interface KillsOptions {
   readonly seed: number;
@@ -56,8 +56,8 @@ class KillTrial {
   readonly #serve: readonly string[];
   readonly #followers: readonly TrialFollower[];
   readonly #faults: string[] = [];
-  /** Batches by name; the token where the answer told it. */
-  readonly #acknowledged = new Map<string, { readonly stream: string; readonly token: number | undefined }>();
+  /** Batches by name; the position, in its text form, where the answer told it. */
+  readonly #acknowledged = new Map<string, { readonly stream: string; readonly position: string | undefined }>();
   readonly #appends = new Set<RunningProcess>();
   readonly #waiters = new Set<() => void>();
   #acknowledgedRows = 0;
@@ -198,7 +198,7 @@ class KillTrial {
         });
         const said: unknown = await answer.json();
         if (!answer.ok) this.#fault(`an append was refused: ${JSON.stringify(said)}`);
-        this.#acknowledge(stream, names, of, tokenOfAnswer(said));
+        this.#acknowledge(stream, names, of, positionOfAnswer(said));
       } catch {
         this.#unanswered++;
       }
@@ -211,24 +211,24 @@ class KillTrial {
       await this.#listening;
       const stream = STREAMS[n % STREAMS.length]!;
       const { names, body } = makeBatches(`${writer}/${n}`, randomInteger(this.#random, 1, 400), LARGEST_BATCH);
-      let stdout = '';
+      let lastLine = '';
       const append = runRowcast(['append', stream, '--batch', String(LARGEST_BATCH), '--admin', this.#admin], {
         onLine: (line) => {
-          stdout = line;
+          lastLine = line;
         },
         input: body,
       });
       this.#appends.add(append);
       const code = await append.ended;
       this.#appends.delete(append);
-      if (code === 0) this.#acknowledge(stream, names, LARGEST_BATCH, tokenOfAppend(stdout));
+      if (code === 0) this.#acknowledge(stream, names, LARGEST_BATCH, lastLine);
       else this.#unanswered++;
     }
   }
 
-  #acknowledge(stream: string, names: readonly string[], of: number, token: number): void {
+  #acknowledge(stream: string, names: readonly string[], of: number, position: string): void {
     names.forEach((name, i) =>
-      this.#acknowledged.set(name, { stream, token: i === names.length - 1 ? token : undefined }),
+      this.#acknowledged.set(name, { stream, position: i === names.length - 1 ? position : undefined }),
     );
     this.#acknowledgedRows += names.length * of;
     this.#poke();
@@ -241,21 +241,23 @@ class KillTrial {
   }
 
   #checkAll(follower: TrialFollower): void {
-    const batches = new Map<string, number>();
+    const positions = new Map<string, string>();
     for (const [stream, printed] of follower.printed) {
-      for (const [token, { batch }] of printed) {
-        if (batches.has(batch)) this.#fault(`${follower.name}: ${batch} of ${stream} is there twice`);
-        batches.set(batch, token);
+      for (const [token, { batch, position }] of printed) {
+        if (tokenOf(position) !== token)
+          this.#fault(`${follower.name}: ${token} of ${stream} has position ${position}`);
+        if (positions.has(batch)) this.#fault(`${follower.name}: ${batch} of ${stream} is there twice`);
+        positions.set(batch, position);
         const other = this.#followers[0]!.printed.get(stream)!.get(token);
-        if (other?.batch !== batch)
-          this.#fault(`${follower.name}: ${token} of ${stream} is ${batch}, elsewhere ${other?.batch}`);
+        if (other?.batch !== batch || other.position !== position)
+          this.#fault(`${follower.name}: ${batch} is at ${position}, elsewhere ${other?.batch} at ${other?.position}`);
       }
     }
-    for (const [name, { stream, token }] of this.#acknowledged) {
-      const at = batches.get(name);
+    for (const [name, { stream, position }] of this.#acknowledged) {
+      const at = positions.get(name);
       if (at === undefined) this.#fault(`${follower.name}: ${name} of ${stream} was acknowledged and not printed`);
-      else if (token !== undefined && token !== at)
-        this.#fault(`${follower.name}: ${name} of ${stream} was acknowledged as ${token} and printed as ${at}`);
+      else if (position !== undefined && position !== at)
+        this.#fault(`${follower.name}: ${name} was acknowledged at ${position} and printed at ${at}`);
     }
   }
 
