@@ -228,6 +228,13 @@ export class Disk {
     return compare(folder, this.root);
   }
 
+  /** The file of this name, as the system has it. */
+  file(path: string): DiskFile {
+    const node = this.#node(path);
+    if (node.kind !== 'file') throw new Error(`${path} is no file`);
+    return node;
+  }
+
   #open({ path, inode, creates, truncates }: TraceRecord & { readonly kind: 'open' }): void {
     const parent = this.#parent(path);
     const known = parent.now.get(nameOf(path));

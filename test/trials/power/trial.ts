@@ -24,6 +24,8 @@ const WORKLOAD = fileURLToPath(new URL('workload.js', import.meta.url));
 const PROCESSES = 2;
 /** Changes of files that an append makes, roughly: a kill is to come in the middle of a workload, or else never. */
 const CHANGES_PER_APPEND = 12;
+/** The WAL holds rows by then, and was not moved into the database yet. */
+const CHANGES_BEFORE_RECOVERY = 400;
 /** A sync that fails is to come before a process has made all of its own. */
 const SYNCS_PER_FAILURE = 4;
 /** A cut is often this near before a sync, when most is pending. */
@@ -89,6 +91,35 @@ export class Trial {
     rmSync(join(folder, 'root'), { recursive: true });
     rmSync(join(folder, 'trace'));
     return result;
+  }
+
+  /**
+   * Kills a workload and opens its log again, as if no sync of the WAL had succeeded.
+   * @returns how many sectors of the WAL were in doubt by the kill, and when the database was first written after it
+   */
+  recover(seed: number): { readonly atKill: number; readonly atFirstWrite: number } {
+    const folder = join(this.#folder, `recovery-${this.#rounds++}`);
+    const root = join(folder, 'root');
+    const trace = join(folder, 'trace');
+    mkdirSync(root, { recursive: true });
+    const run = (appends: number, killAt: number): TraceRecord[] => {
+      writeFileSync(trace, '');
+      const argv = [WORKLOAD, root, 'full', String(seed), String(appends), 'file'];
+      runRecorded({ recorder: this.#recorder, root, trace, argv, killAt });
+      return parseTrace(readFileSync(trace));
+    };
+    const disk = new Disk();
+    for (const change of run(Infinity, CHANGES_BEFORE_RECOVERY)) disk.apply(change);
+    const wal = disk.file('log/deep/rows.db-wal');
+    wal.change({ kind: 'write', at: 0, data: Buffer.from(wal.now.bytes) });
+    wal.failSync();
+    const atKill = wal.doubtful.size;
+    const database = disk.file('log/deep/rows.db');
+    for (const change of run(10, Infinity)) {
+      disk.apply(change);
+      if (database.pending.length > 0) break;
+    }
+    return { atKill, atFirstWrite: wal.doubtful.size };
   }
 
   /** The next round begins with an empty disk. */
