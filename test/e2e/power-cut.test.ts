@@ -21,19 +21,19 @@ describe.skipIf(whyNoRecorder !== undefined)(`with seed ${seed}${where}`, () => 
 
   test('after a power cut at any instant a log has what it promised, and a checkpoint is old or new', async () => {
     for (const synchronous of ['full', 'normal'] as const) {
-      const options = { synchronous, images: 60 };
+      const options = { synchronous, images: 40 };
       // The second round goes on with what a cut has left.
       for (const result of [await afresh({ ...options, seed }), await round({ ...options, seed: seed + 1 })]) {
         expectNoFailure(result);
-        expect(result.images).toBe(60);
-        expect(result.unsynced, 'images with changes that were not synced').toBeGreaterThan(15);
+        expect(result.images).toBe(40);
+        expect(result.unsynced, 'images with changes that were not synced').toBeGreaterThan(10);
         if (synchronous === 'full') expect(result.withLoss).toBe(0);
       }
     }
   });
 
   test('after a sync that failed, too, what is acknowledged survives a power cut', async () => {
-    expectNoFailure(await afresh({ seed, synchronous: 'full', images: 60, failsSyncs: true }));
+    expectNoFailure(await afresh({ seed, synchronous: 'full', images: 40, failsSyncs: true }));
   });
 
   test('what a crash has left in the WAL is written once more before any of it reaches the database', () => {

@@ -13,8 +13,9 @@ import { checkKeptImage, type RoundResult, Trial } from './power/trial.ts';
 
 const IMAGES_PER_ROUND = 500;
 const APPENDS_PER_PROCESS = 400;
-/** Then a round begins with an empty disk again. */
+/** Then a round begins with an empty disk again, and with the next of these. */
 const ROUNDS_IN_A_ROW = 5;
+const kinds = [{ synchronous: 'full' }, { synchronous: 'normal' }, { synchronous: 'full', failsSyncs: true }] as const;
 
 const { values } = parseArgs({
   options: {
@@ -40,7 +41,7 @@ async function runMany(images: number, seed: number): Promise<void> {
       if (rounds % ROUNDS_IN_A_ROW === 0) trial.startAfresh();
       const result = await trial.round({
         seed: seed + rounds,
-        synchronous: Math.floor(rounds / ROUNDS_IN_A_ROW) % 2 === 0 ? 'full' : 'normal',
+        ...kinds[Math.floor(rounds / ROUNDS_IN_A_ROW) % kinds.length]!,
         appends: APPENDS_PER_PROCESS,
         images: Math.min(IMAGES_PER_ROUND, images - all.images),
       });
