@@ -7,10 +7,7 @@ import {
   era,
   FollowerEnd,
   memoryEra,
-  MEMORY,
-  ORIGIN,
   ROWCAST,
-  rowcast,
   SYNAPSE,
 } from '../../../test/support/worker-ends.ts';
 import { PrimaryEnd } from '../../../test/support/primary-end.ts';
