@@ -88,6 +88,11 @@ export class Runner implements Subscription {
     return this.#end === undefined && this.#machine?.isLive === true;
   }
 
+  /** Every stream is followed, and the primary does not have this one. */
+  get isAbsent(): boolean {
+    return this.#machine?.isWanted === false;
+  }
+
   /** The handler has not finished what came: it is what a wait waits for. */
   get isBusy(): boolean {
     return this.#busy !== undefined;
@@ -206,8 +211,7 @@ export class Runner implements Subscription {
     const { delivery } = this.#machine!;
     const before = delivery.applied;
     delivery.finish(item, isApplied);
-    // A move without rows counts for nothing, and is something to acknowledge.
-    hooks.onApplied(this, item.kind === 'batch' ? item.cost : 0);
+    hooks.onApplied(this, item.cost);
     if (!isApplied) return;
     if (item.kind === 'reset') hooks.onReset(this, item.error, before?.history);
     else if (item.position !== undefined) hooks.onPosition(this);

@@ -62,10 +62,10 @@ export class Subscriptions {
     const own: SavedPosition[] = [];
     for (const boundary of this.#options.follower.boundaries) positions.set(boundary.stream, boundary);
     for (const { stream, machine } of this.#runners.values()) {
-      const position = machine?.delivery.applied;
-      if (position === undefined) continue;
-      positions.set(stream, position);
-      own.push({ machine: machine!, position, lineage: machine!.delivery.lineage });
+      if (machine === undefined) continue;
+      const { toSave, applied, lineage } = machine.delivery;
+      if (toSave !== undefined) positions.set(stream, toSave);
+      if (applied !== undefined) own.push({ machine, position: applied, lineage });
     }
     return { positions, own };
   }
@@ -74,6 +74,10 @@ export class Subscriptions {
   add(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): Runner {
     this.#check(options);
     const definition: Stream = typeof stream === 'string' ? unknownStream(streamName(stream)) : stream;
+    if (definition.name.startsWith('$')) {
+      const text = `stream ${definition.name} is of the primary's log: subscribeAll reads it, an application does not`;
+      throw new UsageError('INVALID_STREAM_NAME', text);
+    }
     checkStream(definition.name, options);
     const existing = this.#runners.get(definition.name);
     if (existing !== undefined) {
@@ -147,10 +151,7 @@ export class Subscriptions {
     this.#byMachine.delete(machine);
     if (runner === undefined) return;
     runner.fail(output.error);
-    // Every stream is followed, and this one is not there any more, or not yet again.
-    const isQuiet = machine.spec.isDiscovered === true && output.error.code === 'UNKNOWN_STREAM';
-    if (isQuiet) this.remove(runner);
-    else this.#options.onEnded(runner, output.error);
+    this.#options.onEnded(runner, output.error);
   }
 
   #make({ name, row }: Stream, handler: BatchHandler): Runner {
@@ -164,7 +165,8 @@ export class Subscriptions {
     this.#byMachine.set(machine, runner);
   }
 
-  #keepPosition({ stream, position }: Runner): void {
+  #keepPosition({ stream, machine }: Runner): void {
+    const position = machine?.delivery.toSave;
     if (position !== undefined) this.#stored?.set(stream, position);
   }
 

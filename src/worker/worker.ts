@@ -230,7 +230,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
 
   /** Every subscription has reached the primary's position since the last connect. */
   get isLive(): boolean {
-    return this.#follower.isLive && [...this.#subscriptions].every(({ isLive }) => isLive);
+    return this.#follower.isLive && [...this.#subscriptions].every(({ isLive, isAbsent }) => isLive || isAbsent);
   }
 
   /**

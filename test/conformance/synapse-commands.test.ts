@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { randomInteger, seededRandom } from '../../src/base/random.ts';
+import { formatPosition } from '../../src/core/model/position.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
 import type { Token } from '../../src/core/model/token.ts';
 import { synapseStream } from '../../src/synapse/streams.ts';
@@ -20,6 +21,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 interface Printed {
   readonly stream: StreamName;
   readonly token: Token;
+  /** Without a history: a real Synapse has none. */
+  readonly position: string;
   readonly rows: readonly unknown[];
 }
 
@@ -30,7 +33,8 @@ function namedBatches({ expected }: Capture): Printed[] {
     const rows = output.rows.map(
       (row) => JSON.parse(JSON.stringify(synapseStream(output.stream)!.parse(row))) as unknown,
     );
-    return [{ stream: output.stream, token: output.token, rows }];
+    const { stream, token } = output;
+    return [{ stream, token, position: formatPosition({ stream, token, history: undefined }), rows }];
   });
 }
 
