@@ -161,6 +161,7 @@ describe('an invalidation', () => {
     expect(bench.cache.stats()).toMatchObject({ size: 1, invalidationsByKey: 1 });
   });
 
+  // SPEC C2
   test('while a load runs makes its result unusable: its callers get it, the next loads anew', async () => {
     const { cache, pending } = new Bench();
     const before = cache.read(['a']);

@@ -159,6 +159,7 @@ describe('before it was ever live', () => {
 });
 
 describe('when the connection is lost', () => {
+  // SPEC C3
   test('entries are suspect until what was missed has come; what was not invalidated meanwhile is kept', async () => {
     const setup = new Setup();
     const log = survivingLog();

@@ -71,6 +71,7 @@ async function appendMany(log: Log, count = 40): Promise<void> {
 }
 
 describe('retention by age', () => {
+  // SPEC L9
   test('rows that were appended after the clock was set right by two days are kept over a restart', async () => {
     const machine = new Machine();
     machine.wallOffMs = -48 * HOUR;
@@ -216,6 +217,7 @@ describe('a stream that is damaged', () => {
     return log;
   }
 
+  // SPEC L6
   test('takes no append once a read has found it out; other streams go on', async () => {
     const log = await withDamage(`UPDATE "rows of events" SET lines = x'00' WHERE up_to = 1`);
     expect(await log.append('events', ['3'])).toMatchObject({ token: 3 });

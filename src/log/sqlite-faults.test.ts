@@ -104,6 +104,7 @@ test('a log of a newer format is LOG_FORMAT, with the advice to upgrade', async 
   });
 });
 
+// SPEC L7
 test('a log of an older format is LOG_FORMAT, says how to move its rows, and stays as it is', async () => {
   await writeLog();
   for (const version of [1, 2]) {

@@ -27,6 +27,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { defaultBatchLimits } from '../core/model/batch.ts';
 import { eraNumberOf } from '../core/model/history.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { createPrimary } from '../primary/primary.ts';
 import type { Log } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 
@@ -125,6 +126,7 @@ describe('one writer', () => {
     });
   }
 
+  // SPEC L2
   test('a second process is refused whatever was done to the locks that lie beside the file', async () => {
     const log = await opened();
     linkSync(path, join(directory, 'hard.db'));
@@ -159,6 +161,7 @@ describe('a log that another process has opened since', () => {
     return '9000000000.abcdef01';
   }
 
+  // SPEC L3
   test('stops for good: no append, trim or read is answered any more', async () => {
     const log = await opened();
     const at = await log.append('events', ['1']);
@@ -239,6 +242,19 @@ describe('a log whose files', () => {
     });
   }
 
+  // SPEC L4
+  test('are deleted under a primary acknowledges nothing more, and the primary says that its log has failed', async () => {
+    const primary = await createPrimary({ name: 'example.com', log: sqliteLog({ path }), streams: STREAMS });
+    toClose.push(primary);
+    await primary.append('events', [1]);
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`);
+    const appends = await Promise.allSettled(Array.from({ length: 60 }, async (_, i) => primary.append('events', [i])));
+    for (const append of appends) expect(append).toMatchObject({ status: 'rejected', reason: { code: 'LOG_FENCED' } });
+    expect(primary.status().log).toBe('failed');
+    await primary.close();
+    expect(existsSync(path)).toBe(false);
+  });
+
   test('were replaced leaves the new ones as they are when it closes', async () => {
     const log = await opened();
     await log.append('events', ['"old"']);
@@ -294,6 +310,7 @@ describe('a log whose files', () => {
 describe('what a log makes', () => {
   const modeOf = (file: string): string => (statSync(file).mode & 0o777).toString(8);
 
+  // SPEC L8
   test('is for its owner alone: files 0600, directories 0700', async () => {
     const before = process.umask(0);
     try {

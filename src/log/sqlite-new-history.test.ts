@@ -32,6 +32,7 @@ async function opened(at: string): Promise<Log> {
   return log;
 }
 
+// SPEC H9
 test('a copy that was given a new history keeps its rows, and positions of the old log are resets', async () => {
   const log = await opened(path);
   await log.append('events', ['1']);

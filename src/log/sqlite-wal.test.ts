@@ -53,6 +53,7 @@ async function appendUntil(log: Log, isEnough: () => boolean): Promise<void> {
   while (!isEnough()) await log.append('events', [ROW]);
 }
 
+// SPEC L10
 test('beside a reader that holds a snapshot the WAL grows to its bound, where appends are LOG_FULL', async () => {
   const log = await opened({ maxWalBytes: 16 * MIB });
   const endReader = holdSnapshot();

@@ -76,6 +76,7 @@ async function liveDeployment() {
   return { transport, server, clocks, written, collectors };
 }
 
+// SPEC E1
 test('a row is made JSON once and a commit made bytes once, however many workers follow: all get the same buffer', async () => {
   const { server, written, collectors } = await liveDeployment();
   let encoded = 0;
@@ -121,6 +122,7 @@ test('a peer that is not Rowcast gets that buffer, too; attributes are cut in on
   ]);
 });
 
+// SPEC E2
 test('rows set no timer and do not ask for the time, at either end', async () => {
   const { server, clocks, collectors } = await liveDeployment();
   const count = (): number[] => [

@@ -228,6 +228,7 @@ test('a listener of commands may append: the worker that sent the command sees t
   expect(await Promise.all(appends)).toEqual(seen.batches.map(({ position }) => position));
 });
 
+// SPEC B1
 test('a connection that breaks the protocol is ended with a warning, and the others notice nothing', async () => {
   const { primary, worker, transport } = deploy();
   const server = await primary({ streams });
@@ -320,6 +321,7 @@ test('the greeting names the era of either log', async () => {
   );
 });
 
+// SPEC S1
 test('a stream that a Rowcast worker may not have is refused with a warning, and its connection goes on', async () => {
   const { primary, transport } = deploy();
   const log = memoryLog();

@@ -102,6 +102,7 @@ test('a listener that throws is heard, and the connection goes on', async () => 
   expect(connection.text).toBe('POSITION events 0\nRDATA events 1 "x"\n');
 });
 
+// SPEC B9
 test('the next page is asked for only when the socket has taken the last one', async () => {
   const { catalog, connection, pump, send } = await setUp();
   send('REPLICATE events NOW');
@@ -235,6 +236,7 @@ test('another era is told to a Rowcast peer', async () => {
   expect(connection.text).toBe('ERA 8f3c1d2e4b5a6978 2.a1b2c3d4\n');
 });
 
+// SPEC B7
 test('no more requests are answered than MAX_UNREAD_ANSWER_BYTES allow before the answers are written, on a fast socket too', async () => {
   const { connection, pump, send } = await setUp();
   let [most, written] = [0, 0];

@@ -44,6 +44,7 @@ test('many batches come in order, each once, over real sockets', async () => {
   expect(seen.rows.length).toBe(6_000);
 });
 
+// SPEC D6
 test('the next batch waits for the promise of the handler', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams });

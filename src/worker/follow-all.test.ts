@@ -24,6 +24,7 @@ async function path(): Promise<string> {
 
 const told = (seen: Collector): string[] => seen.batches.map(({ stream, rows }) => `${stream} ${rows.join()}`);
 
+// SPEC S8
 test('a stream that the primary gains while the worker is cut off is followed from its first row, also from now', async () => {
   const { primary, worker } = deploy();
   const log = { path: await path() };
@@ -46,6 +47,7 @@ test('a stream that the primary gains while the worker is cut off is followed fr
   expect(told(seen).toSorted()).toEqual(['a 1', 'a 2', 'b first', 'b second']);
 });
 
+// SPEC S9
 test('and while the worker is away: its checkpoint knows where $streams stood', async () => {
   const { primary, worker } = deploy();
   const log = { path: await path() };

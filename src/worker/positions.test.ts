@@ -23,6 +23,7 @@ async function appendTo(server: Primary, count: number): Promise<Position[]> {
   return positions;
 }
 
+// SPEC H3
 test('what append resolves to, a batch has, the subscription stands at, and a checkpoint holds', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams });
@@ -87,6 +88,7 @@ test('a position of a history that is not the primary’s is a reset, told by it
   expect(seen.tokens).toEqual([1, 2, 3, 4]);
 });
 
+// SPEC D10
 test('batches have the attributes that were appended with them, where the worker asks for them', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams });
@@ -133,6 +135,7 @@ test('the primary hears what was applied, and what of it a checkpoint holds', as
   expect(isWritten).toBe(true);
 });
 
+// SPEC S3
 test('14 trimmed streams from the start are live on one connection', async () => {
   const { primary, worker } = deploy();
   const many = Array.from({ length: 14 }, (_, i) => defineStream<number>(`stream-${i}`));
@@ -148,6 +151,7 @@ test('14 trimmed streams from the start are live on one connection', async () =>
   expect([ends, seen.batches.length]).toEqual([0, 14 * 2]);
 });
 
+// SPEC S2
 test('a stream in the steady state of its retention becomes live from the start, while rows are dropped as they come', async () => {
   const { primary, worker } = deploy();
   const kept = defineStream<number>('kept', { retain: { rows: 200 } });
@@ -193,6 +197,7 @@ test('a new subscription while the handler of the old one is busy: each batch co
   expect(seen.rows).toEqual([2]);
 });
 
+// SPEC S5
 test('a subscription that is ended and begun again and again on one connection ends up with every row once', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams });
@@ -234,6 +239,7 @@ test('a number that a person named proves nothing: a wait does not take it for a
   expect(reader.position(events)).toBeUndefined();
 });
 
+// SPEC W6
 test('a bare number is refused by a Rowcast primary’s worker, at once or as soon as it knows', async () => {
   const { primary, worker } = deploy();
   const reader = worker();
@@ -251,6 +257,7 @@ test('a bare number is refused by a Rowcast primary’s worker, at once or as so
   await reader.waitFor({ ...bare, token: 0 });
 });
 
+// SPEC W5
 test('a position of another log is refused, and a reset leaves waits for the new one alone', async () => {
   const { primary, worker } = deploy();
   const first = await primary({ streams });

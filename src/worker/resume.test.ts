@@ -25,6 +25,7 @@ async function temporaryDirectory(): Promise<string> {
   return directory;
 }
 
+// SPEC D3
 test('a worker whose connection is cut again and again gets every batch once and in order', async () => {
   const { primary, worker, transport } = deploy();
   const server = await primary({ streams });
@@ -89,6 +90,7 @@ test.each(['memory', 'file'])(
   },
 );
 
+// SPEC D7
 test('a batch whose handler failed comes again after a restart', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams });
@@ -159,6 +161,7 @@ test('a primary that starts again on the same log is resumed without loss', asyn
   expect(resets).toEqual([]);
 });
 
+// SPEC H7
 test('a volatile stream whose primary starts again is reset and goes on with what is kept', async () => {
   const { primary, worker } = deploy();
   const first = await primary({ streams });
@@ -202,6 +205,7 @@ test('following all outlives a restart that resets the volatile streams, though 
   await seen.reached(2);
 });
 
+// SPEC H6
 test('a log of another history ends a durable subscription, which keeps its position', async () => {
   const { primary, worker } = deploy();
   const first = await primary({ streams });

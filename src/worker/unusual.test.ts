@@ -57,6 +57,7 @@ class Kept {
   }
 }
 
+// SPEC H10
 test('a checkpoint never goes back over a reset to where the process began: what is there again would be continued', async () => {
   const kept = new Kept(at('events', 50), at('receipts', 1));
   const { primary, worker } = scripted({ checkpoint: kept });

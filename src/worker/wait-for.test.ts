@@ -10,6 +10,7 @@ const events = defineStream('events');
 const receipts = defineStream('receipts');
 const streams = [events, receipts];
 
+// SPEC W1
 test('a wait is over only when the handler has applied the batch', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams });

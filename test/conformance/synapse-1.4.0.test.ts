@@ -248,6 +248,7 @@ describe.each(titled)('%s: a worker of ours that is cut off', (_name, capture) =
   }
 
   // A primary sends again what is above the token that it is asked for, so nothing is lost that is above it.
+  // SPEC P4
   test('at any line, and within any, has every row that it did not get above the token from which it resumes', () => {
     const ends = [...rest.entries()].flatMap(([at, byte]) => (byte === 0x0a ? [at + 1, Math.max(at - 5, 0)] : []));
     expect(ends.length).toBeGreaterThan(200);

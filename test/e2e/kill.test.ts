@@ -7,6 +7,7 @@ import { runKills } from '../trials/kills/trial.ts';
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
 
 describe(`with seed ${seed}`, () => {
+  // SPEC D1
   test('followers print every acknowledged row in order while the primary and they are killed, and nothing twice but what a checkpoint had not', async () => {
     const result = await runKills({ seed, primaryKills: 3, followerKills: 3, mostBatches: 200, mostLines: 300 });
     expect(result.faults).toEqual([]);

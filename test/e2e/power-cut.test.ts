@@ -19,6 +19,7 @@ describe.skipIf(whyNoPreload !== undefined)(`with seed ${seed}${where}`, () => {
   const expectNoFailure = ({ failures, kept }: RoundResult): void =>
     expect(failures, `npm run trial:power -- --kept ${kept} --image ${failures[0]?.image}`).toEqual([]);
 
+  // SPEC L1
   test('after a power cut at any instant a log has what it promised, and a checkpoint is old or new', async () => {
     for (const synchronous of ['full', 'normal'] as const) {
       const options = { synchronous, images: 40 };
@@ -32,6 +33,7 @@ describe.skipIf(whyNoPreload !== undefined)(`with seed ${seed}${where}`, () => {
     }
   });
 
+  // SPEC L5
   test('after a sync that failed, too, what is acknowledged survives a power cut', async () => {
     expectNoFailure(await afresh({ seed, synchronous: 'full', images: 40, failsSyncs: true }));
   });

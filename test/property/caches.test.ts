@@ -46,6 +46,7 @@ const settings = fc.record({
   max: fc.constantFrom(2, 100),
 });
 
+// SPEC C1
 test('a value that is returned after waitFor(token) resolved is never older than that token', async () => {
   let hits = 0;
   let discarded = 0;

@@ -55,6 +55,7 @@ describe('a primary', () => {
   );
   const verdicts = fc.constantFrom<Verdict | undefined>(undefined, 'on', 'gap', 'reset', 'ahead');
 
+  // SPEC B2
   test('outlives whatever a worker sends', () => {
     fc.assert(
       fc.property(
@@ -106,6 +107,31 @@ describe('a primary', () => {
           expect(end.session.pollOutput()).toBeUndefined();
         },
       ),
+      RUNS,
+    );
+  });
+
+  // SPEC P1
+  test('says to a peer that is not Rowcast no line that the seed does not have, whatever that peer sends', () => {
+    const ofTheSeed = /^(?:RDATA \S+ (?:\d+|batch) .+|POSITION \S+ \d+|ERROR .*|PING \d+)$/s;
+    fc.assert(
+      fc.property(anyBytes, steps, (bytes, happenings) => {
+        const end = PrimaryEnd.opened({ streams: table(), limits });
+        const said = end.hear('PING 1490197665630', 'REPLICATE events 0', 'REPLICATE typing NOW');
+        said.push(...end.hearBytes(bytes));
+        let eras = 3;
+        for (const step of happenings) {
+          if (typeof step === 'object') said.push(...end.passTime(step.ms));
+          else if (step === 'append') {
+            end.streams.appendWith({ trace: eras }, 'events', 1, 2);
+            said.push(...end.hint('events'));
+          } else if (step === 'trim') end.streams.trim('events', Math.min(end.streams.get('events')!.earliest, 5));
+          else if (step === 'era') said.push(...end.beginEra(era(++eras)));
+          else if (step === 'bytes') said.push(...end.hear(`REPLICATE events ${eras}`));
+        }
+        expect(said).toContain('POSITION events 5');
+        expect(said.filter((line) => !ofTheSeed.test(line))).toEqual([]);
+      }),
       RUNS,
     );
   });
@@ -180,6 +206,7 @@ describe('to a worker that keeps to the rules', () => {
     { maxLength: 40 },
   );
 
+  // SPEC S4
   test('each RELEASE has its RELEASED, in order, and each REPLICATE ends in POSITION or REFUSED, once all was answered', () => {
     fc.assert(
       fc.property(steps, fc.boolean(), fc.boolean(), fc.boolean(), (happenings, isWriting, isReading, isJudging) => {

@@ -114,6 +114,7 @@ describe.each([
   ['Rowcast', ROWCAST],
   ['any other', SYNAPSE],
 ])('a session with %s primary', (_who, greeting) => {
+  // SPEC B3
   test('outlives whatever the primary sends', () => {
     fc.assert(
       fc.property(fromPrimary, anyPieces, steps(['resume']), (bytes, lengths, happenings) => {
@@ -246,6 +247,7 @@ function resubscribe(end: FollowerEnd): void {
 }
 
 describe('an observer', () => {
+  // SPEC P6
   test('sends nothing but NAME, PING and REPLICATE, whatever primaries send and whatever time passes', () => {
     let broken = 0;
     fc.assert(

@@ -26,6 +26,7 @@ test(`200 worlds from seed ${chance}, which is another one in every run, are wel
   await expectWell(chance, 200);
 });
 
+// SPEC E5
 test('a seed repeats what it did, to the last millisecond and line', async () => {
   for (const seed of [4, 5, 6, 7]) {
     const first = await runWorld({ seed, keepsTrace: true });

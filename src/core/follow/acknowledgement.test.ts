@@ -91,6 +91,7 @@ describe('saved', () => {
     expect(tell(end)).toEqual(['APPLIED events 5 NONE']);
   });
 
+  // SPEC D9
   test('what was saved before a reset is never told after it, nor is a write that ends after it', () => {
     const end = following();
     const subscription = end.subscription('events');

@@ -73,6 +73,7 @@ describe('unfinished batches', () => {
     expect(end.batches).toHaveLength(46);
   });
 
+  // SPEC B8
   test('rows count by what they make in memory, not by their length', () => {
     const end = asking(1, { limits: { maxBatchBytes: 4 * MIB } });
     const heard = hearUntilClosed(

@@ -335,6 +335,7 @@ test('toward a primary that is not Rowcast there are no catalogs', () => {
   expect(end.regreetedBy(ROWCAST)).toContain(`REPLICATE $streams 0 ${ORIGIN}`);
 });
 
+// SPEC S7
 test('1,500 streams are followed on one connection, each asked for once', () => {
   const names = Array.from({ length: 1_500 }, (_, i) => `room-${i}`);
   const end = following('start', names);

@@ -131,10 +131,12 @@ describe('a follower', () => {
   const judge = (end: FollowerEnd, position: Position): string =>
     end.follower.judgeWait(end.subscription('events'), position);
 
+  // SPEC W2
   test('a row that the log lost is void once the stream is live in a later era than its own', () => {
     expect(judge(live(), waitOf(9))).toBe('reached');
   });
 
+  // SPEC W3
   test('ERA says that the log has begun another one, and proves nothing before the next POSITION', () => {
     const end = live();
     expect(judge(end, waitOf(9, era(8)))).toBe('not-yet');
@@ -153,6 +155,7 @@ describe('a follower', () => {
     expect(judge(end, waitOf(9, era(8)))).toBe('not-yet');
   });
 
+  // SPEC W4
   test('what a connection proved is gone with it', () => {
     const end = live();
     end.close();

@@ -324,6 +324,7 @@ describe('every stream', () => {
     expect(end.hear('SERVER example.com', `PING ${SYNAPSE}`)).toEqual(['REPLICATE ALL NOW']);
   });
 
+  // SPEC P5
   test('one that is refused for ever ends once, as an error, and rows of the others do not come again', () => {
     const end = followingAll('start');
     const refused = ['events', 'receipts', 'presence'];

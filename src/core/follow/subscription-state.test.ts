@@ -187,6 +187,7 @@ describe('what the table says, the machine does', () => {
     expect(host.tally).toEqual({ wanted: 1, live: 0 });
   });
 
+  // SPEC E4
   test('every cell is one of the two, or never comes', () => {
     const never = cells.filter(([, , to]) => to === 'never').map(([from, input]) => `${from}: ${input}`);
     // No primary can bring about what only this side does: ask, ask beside ALL, ask again, rewind. Beside ALL there is no

@@ -74,6 +74,7 @@ describe('asking', () => {
 });
 
 describe('rows and their histories', () => {
+  // SPEC D2
   test('a batch is applied only when its last row has come, and moves the position', () => {
     const end = asking();
     end.hear('RDATA events batch "a"', 'RDATA events batch "b"');
@@ -247,6 +248,7 @@ describe('REFUSED', () => {
     expect(end.regreetedBy(ROWCAST)).toEqual([`REPLICATE typing 3 ${MEMORY}`]);
   });
 
+  // SPEC S6
   test('one that failed can be subscribed again at once, without RELEASE: nothing runs', () => {
     const end = following('fail');
     end.hear('REFUSED events RESET {}');
@@ -474,19 +476,10 @@ describe('what a primary may not say', () => {
       'UNEXPECTED_COMMAND',
       'is of no log that the primary has named',
     ],
-    ['RELEASED that was not asked for', ['RELEASED events'], 'UNEXPECTED_COMMAND', 'nothing was released'],
-    ['RELEASED of an unknown stream', ['RELEASED nosuch'], 'UNEXPECTED_COMMAND', 'RELEASED came for stream nosuch'],
-    ['a row of an unknown stream', ['RDATA nosuch 1 1'], 'UNEXPECTED_COMMAND', 'RDATA came for stream nosuch'],
-    ['POSITION of one', [`POSITION nosuch 1 ${ERA}`], 'UNEXPECTED_COMMAND', 'POSITION came for stream nosuch'],
-    ['HISTORY of one', [`HISTORY nosuch 1 ${ERA}`], 'UNEXPECTED_COMMAND', 'HISTORY came for stream nosuch'],
-    ['REFUSED of one', ['REFUSED nosuch GAP {}'], 'UNEXPECTED_COMMAND', 'REFUSED came for stream nosuch'],
     ['REFUSED twice', ['REFUSED events AHEAD {}', 'REFUSED events GAP {}'], 'UNEXPECTED_COMMAND', 'not replicated'],
     ['a row after REFUSED', ['REFUSED events AHEAD {}', 'RDATA events 6 1'], 'UNEXPECTED_COMMAND', 'not replicated'],
     ['a refusal of no code', ['REFUSED events WRONG {}'], 'INVALID_ARGUMENTS', 'expected GAP, RESET'],
     ['facts of the wrong kind', ['REFUSED events GAP {"earliest":"1"}'], 'INVALID_ARGUMENTS', 'facts'],
-    ['an era that falls', [`ERA 8f3c1d2e4b5a6978 6.a1b2c3d4`], 'UNEXPECTED_COMMAND', 'no later than'],
-    ['an era of the same number', [`ERA 8f3c1d2e4b5a6978 7.ffffffff`], 'UNEXPECTED_COMMAND', 'no later than'],
-    ['an era of a third log', ['ERA aaaaaaaaaaaaaaaa 9.a1b2c3d4'], 'UNEXPECTED_COMMAND', 'of no log'],
     ['an era that is none', ['ERA 8f3c1d2e4b5a6978 9'], 'INVALID_ARGUMENTS', 'expected a history'],
     ['what a worker says', ['RELEASE events'], 'UNKNOWN_COMMAND', 'invalid command: RELEASE'],
     ['an acknowledgement', ['APPLIED events 5 5'], 'UNKNOWN_COMMAND', 'invalid command: APPLIED'],
@@ -495,6 +488,35 @@ describe('what a primary may not say', () => {
     const told = fault(end, ...lines);
     expect(told).toMatch(new RegExp(`^${code} `));
     expect(told).toContain(text);
+  });
+
+  // SPEC B4
+  test('a line of a stream that is not asked for, and a RELEASED too many, are faults', () => {
+    for (const line of [
+      'RDATA nosuch 1 1',
+      `POSITION nosuch 1 ${ERA}`,
+      `HISTORY nosuch 1 ${ERA}`,
+      'REFUSED nosuch GAP {}',
+      'RELEASED nosuch',
+    ]) {
+      const told = fault(asking('earliest'), line);
+      expect(told).toMatch(/^UNEXPECTED_COMMAND /);
+      expect(told).toContain(`${line.split(' ')[0]!} came for stream nosuch`);
+    }
+    expect(fault(asking('earliest'), 'RELEASED events')).toContain('nothing was released');
+  });
+
+  // SPEC B5
+  test('an era that is not above the one before, or of a log that the primary did not name, is a fault', () => {
+    for (const [line, text] of [
+      ['ERA 8f3c1d2e4b5a6978 6.a1b2c3d4', 'no later than'],
+      ['ERA 8f3c1d2e4b5a6978 7.ffffffff', 'no later than'],
+      ['ERA aaaaaaaaaaaaaaaa 9.a1b2c3d4', 'of no log'],
+    ] as const) {
+      const told = fault(asking('earliest'), line);
+      expect(told).toMatch(/^UNEXPECTED_COMMAND /);
+      expect(told).toContain(text);
+    }
   });
 
   test('a fault loses nothing: the next connection asks after the last whole batch', () => {

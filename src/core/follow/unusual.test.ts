@@ -21,6 +21,7 @@ function followingAll(options: ConstructorParameters<typeof FollowerEnd>[0] = {}
 }
 
 describe('a primary of another kind on the next connection', () => {
+  // SPEC P7
   test('a number that a primary without histories gave is not asked of a Rowcast primary: it is told as RESET', () => {
     const end = new FollowerEnd();
     end.subscribe('caches', 'now', 'now');

@@ -85,6 +85,7 @@ describe('paging', () => {
     expect(end.outputs.of('read')).toEqual([]);
   });
 
+  // SPEC D5
   test('hints that are lost cost nothing: the next one brings all', () => {
     const end = opened();
     end.hear('REPLICATE events NOW');

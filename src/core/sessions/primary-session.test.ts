@@ -107,6 +107,7 @@ describe('REPLICATE', () => {
     expect(end.session.subscriptions).toEqual([expect.objectContaining({ stream: 'events', sent: 2, state: 'live' })]);
   });
 
+  // SPEC D4
   test('from a token: rows after it in whole batches, POSITION once at the end, then live rows by the same path', () => {
     const end = opened();
     for (let i = 1; i <= 4; i++) end.streams.append('events', `${i}a`, `${i}b`);
@@ -197,6 +198,7 @@ describe('REPLICATE', () => {
 });
 
 describe('a worker whose token was never given here, which knows itself what it has', () => {
+  // SPEC P3
   test('gets POSITION at latest alone, no row twice, and live rows', () => {
     const end = opened();
     for (let i = 1; i <= 3; i++) end.streams.append('events', i);
@@ -223,6 +225,7 @@ describe('rows that are no longer kept', () => {
     return end;
   };
 
+  // SPEC P2
   test('are left out: what is kept comes, then POSITION, and the application is warned', () => {
     const end = trimmedTo(3);
     expect(end.hear('NAME old', 'REPLICATE events 2')).toEqual([
