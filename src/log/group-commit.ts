@@ -183,8 +183,9 @@ function resolveAll(group: readonly Waiting[], committed: readonly Committed[]):
   }
 }
 
-export interface EncodeOptions extends WaitingBatches {
+export interface EncodeOptions {
   readonly stream: StreamName;
+  readonly waiting: WaitingBatches;
   /** The last token, and the rows up to it, before these batches. */
   readonly latest: Token;
   readonly rowsUpTo: number;
@@ -198,7 +199,8 @@ const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_BYTES);
 
 /** Gives the batches the tokens after `latest` and writes their lines: the one place where a row becomes bytes. */
 export function encodeChunks(options: EncodeOptions): Chunk[] {
-  const { stream, latest, batches, history, atMs, logMs } = options;
+  const { stream, waiting, latest, history, atMs, logMs } = options;
+  const { batches } = waiting;
   const chunks: Chunk[] = [];
   let { rowsUpTo } = options;
   let after = latest;
@@ -208,7 +210,8 @@ export function encodeChunks(options: EncodeOptions): Chunk[] {
   let attributes: BatchAttributes[] | undefined;
   const finishChunk = (lines: Uint8Array): void => {
     rowsUpTo += rows;
-    chunks.push({ after, upTo, rows, rowsUpTo, history, atMs, logMs, lines, ...(attributes && { attributes }) });
+    const chunk = { after, upTo, rows, rowsUpTo, history, atMs, logMs, lines };
+    chunks.push(attributes === undefined ? chunk : { ...chunk, attributes });
     after = upTo;
     rows = 0;
     bytes = 0;
@@ -223,7 +226,7 @@ export function encodeChunks(options: EncodeOptions): Chunk[] {
     if (rows > 0 && bytes + textBytes > MAX_CHUNK_BYTES) finishChunk(Buffer.from(scratch.subarray(0, bytes)));
     upTo++;
     rows += batch.length;
-    const json = options.attributes?.get(i);
+    const json = waiting.attributes?.get(i);
     if (json !== undefined) (attributes ??= []).push({ token: upTo, at: bytes, json });
     if (textBytes > MAX_CHUNK_BYTES) finishChunk(Buffer.from(text));
     else bytes += scratch.write(text, bytes);

@@ -129,11 +129,11 @@ class MemoryLog implements Log {
     });
   }
 
-  #appendTo(stream: StreamName, batches: WaitingBatches): Committed {
+  #appendTo(stream: StreamName, waiting: WaitingBatches): Committed {
     const kept = this.#stream(stream);
     const chunks = encodeChunks({
-      ...batches,
       stream,
+      waiting,
       latest: kept.bounds.latest,
       rowsUpTo: kept.rowsUpTo,
       history: this.era,

@@ -225,7 +225,8 @@ export class CrashableLog implements Log {
     const attributes = new Map(
       waiting.flatMap((one, i) => (one.attributes === undefined ? [] : [[i, one.attributes]])),
     );
-    return encodeChunks({ ...this.#now(), stream, latest: latest + skipped, rowsUpTo, batches, attributes }).map(
+    const options = { ...this.#now(), stream, waiting: { batches, attributes }, latest: latest + skipped, rowsUpTo };
+    return encodeChunks(options).map(
       // Numbers that were skipped belong to nobody: chunks stay neighbours.
       (chunk, i) => (i === 0 ? { ...chunk, after: latest } : chunk),
     );
