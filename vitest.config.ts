@@ -30,7 +30,11 @@ const config: ViteUserConfig = defineConfig({
       project('property', ['test/property/**/*.test.ts'], slowMs),
       project('conformance', ['test/conformance/**/*.test.ts', 'test/docs.test.ts'], slowMs),
       project('simulation', ['test/simulation/**/*.test.ts'], slowMs),
-      project('e2e', ['test/e2e/**/*.test.ts', 'test/interop/**/*.test.ts', 'examples/**/*.test.ts'], slowMs),
+      project(
+        'e2e',
+        ['test/e2e/**/*.test.ts', 'test/interop/**/*.test.ts', 'test/trials/**/*.test.ts', 'examples/**/*.test.ts'],
+        slowMs,
+      ),
     ],
     // An error that nobody awaited fails the run, even when every test passed.
     dangerouslyIgnoreUnhandledErrors: false,

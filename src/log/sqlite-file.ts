@@ -12,6 +12,7 @@ import { damaged, fenced, isInputOutputError, outcomeUnknown } from './sqlite-er
 import { FileGuard } from './sqlite-guard.ts';
 import { type Lock, lockFile } from './sqlite-lock.ts';
 import { fileIdentity, makeFile, realPathOf } from './sqlite-place.ts';
+import { rewriteWal } from './sqlite-rewrite.ts';
 import { WalKeeper } from './sqlite-wal.ts';
 
 /** `Rowc`: how `file` and we recognise a Rowcast log among SQLite databases. */
@@ -60,6 +61,7 @@ export async function openLogFile(options: FileOptions): Promise<LogFile> {
   let database: Database.Database | undefined;
   try {
     const identity = fileIdentity(path);
+    rewriteWal(path);
     database = new Database(path, { timeout: BUSY_TIMEOUT_MS, fileMustExist: true });
     const id = prepareDatabase(database, options);
     if (fileIdentity(path) !== identity) throw fenced(options.path, 'it was replaced while it was opened');

@@ -37,6 +37,8 @@ export type SubscriptionState =
   /** Lines that come are of before. `next` undefined: nobody wants the stream any more. */
   | { readonly kind: 'releasing'; readonly pending: number; readonly next: Resume | undefined }
   | { readonly kind: 'ahead'; readonly next: Resume; readonly until: Millis }
+  /** The primary does not have the stream; only of one that is followed because every stream is. */
+  | { readonly kind: 'absent'; readonly next: Resume }
   | { readonly kind: 'ended' };
 
 type Kind = SubscriptionState['kind'];
@@ -49,6 +51,7 @@ export type SubscriptionInput =
   | 'rewound'
   | 'refused'
   | 'wait'
+  | 'not-there'
   | 'release'
   | 'ask-again'
   | 'released'
@@ -57,132 +60,73 @@ export type SubscriptionInput =
   | 'end';
 
 /** `fault`: the primary broke the protocol. `never`: we did. */
-export const subscriptionTransitions: Readonly<
-  Record<Kind, Readonly<Record<SubscriptionInput, Kind | 'fault' | 'never'>>>
-> = Object.freeze({
-  idle: {
-    ask: 'asked',
-    'ask-beside-all': 'beside-all',
-    rows: 'fault',
-    position: 'fault',
-    rewound: 'never',
-    refused: 'fault',
-    wait: 'fault',
-    release: 'ended',
-    'ask-again': 'releasing',
-    released: 'fault',
-    freed: 'fault',
-    cut: 'idle',
-    end: 'ended',
-  },
+type Row = Readonly<Record<SubscriptionInput, Kind | 'fault' | 'never'>>;
+
+/** Nothing was asked for that could be answered. */
+const unasked: Row = {
+  ask: 'never',
+  'ask-beside-all': 'never',
+  rows: 'fault',
+  position: 'fault',
+  rewound: 'never',
+  refused: 'fault',
+  wait: 'fault',
+  'not-there': 'fault',
+  release: 'ended',
+  'ask-again': 'never',
+  released: 'fault',
+  freed: 'fault',
+  cut: 'idle',
+  end: 'ended',
+};
+
+const replicated: Row = {
+  ...unasked,
+  rows: 'catching-up',
+  position: 'live',
+  rewound: 'catching-up',
+  refused: 'idle',
+  wait: 'ahead',
+  'not-there': 'absent',
+  release: 'releasing',
+  'ask-again': 'releasing',
+};
+
+export const subscriptionTransitions: Readonly<Record<Kind, Row>> = Object.freeze({
+  idle: { ...unasked, ask: 'asked', 'ask-beside-all': 'beside-all', 'ask-again': 'releasing' },
+  // Of a primary that sends none of what would be a fault here.
   'beside-all': {
+    ...unasked,
     ask: 'asked',
-    'ask-beside-all': 'never',
     rows: 'never',
     position: 'live',
-    rewound: 'never',
     refused: 'never',
     wait: 'never',
-    release: 'ended',
-    'ask-again': 'never',
+    'not-there': 'never',
     released: 'never',
     freed: 'never',
-    cut: 'idle',
-    end: 'ended',
   },
-  asked: {
-    ask: 'never',
-    'ask-beside-all': 'never',
-    rows: 'catching-up',
-    position: 'live',
-    rewound: 'catching-up',
-    refused: 'idle',
-    wait: 'ahead',
-    release: 'releasing',
-    'ask-again': 'releasing',
-    released: 'fault',
-    freed: 'fault',
-    cut: 'idle',
-    end: 'ended',
-  },
-  'catching-up': {
-    ask: 'never',
-    'ask-beside-all': 'never',
-    rows: 'catching-up',
-    position: 'live',
-    rewound: 'catching-up',
-    refused: 'idle',
-    wait: 'ahead',
-    release: 'releasing',
-    'ask-again': 'releasing',
-    released: 'fault',
-    freed: 'fault',
-    cut: 'idle',
-    end: 'ended',
-  },
-  live: {
-    ask: 'never',
-    'ask-beside-all': 'never',
-    rows: 'live',
-    position: 'live',
-    rewound: 'catching-up',
-    refused: 'idle',
-    wait: 'ahead',
-    release: 'releasing',
-    'ask-again': 'releasing',
-    released: 'fault',
-    freed: 'fault',
-    cut: 'idle',
-    end: 'ended',
-  },
+  asked: replicated,
+  'catching-up': replicated,
+  live: { ...replicated, rows: 'live' },
   releasing: {
-    ask: 'never',
-    'ask-beside-all': 'never',
+    ...unasked,
     rows: 'releasing',
     position: 'releasing',
-    rewound: 'never',
     refused: 'releasing',
     wait: 'releasing',
+    'not-there': 'releasing',
     release: 'releasing',
     'ask-again': 'releasing',
     released: 'asked',
     freed: 'ended',
-    cut: 'idle',
-    end: 'ended',
   },
-  ahead: {
-    ask: 'asked',
-    'ask-beside-all': 'never',
-    rows: 'fault',
-    position: 'fault',
-    rewound: 'never',
-    refused: 'fault',
-    wait: 'fault',
-    release: 'ended',
-    'ask-again': 'never',
-    released: 'fault',
-    freed: 'fault',
-    cut: 'idle',
-    end: 'ended',
-  },
-  ended: {
-    ask: 'never',
-    'ask-beside-all': 'never',
-    rows: 'fault',
-    position: 'fault',
-    rewound: 'never',
-    refused: 'fault',
-    wait: 'fault',
-    release: 'ended',
-    'ask-again': 'never',
-    released: 'fault',
-    freed: 'fault',
-    cut: 'ended',
-    end: 'ended',
-  },
+  ahead: { ...unasked, ask: 'asked' },
+  absent: { ...unasked, ask: 'asked' },
+  ended: { ...unasked, cut: 'ended' },
 });
 
-/** The subscription is followed, or will be. */
+/** The subscription is followed, and the primary has it as far as is known. */
 export function isWanted(state: SubscriptionState): boolean {
-  return state.kind !== 'ended' && (state.kind !== 'releasing' || state.next !== undefined);
+  return state.kind !== 'ended' && state.kind !== 'absent' && (state.kind !== 'releasing' || state.next !== undefined);
 }

@@ -1,0 +1,78 @@
+/** What the trials use of Rowcast in this process: reading a log whole. A change of the interface of logs changes this file. */
+
+import { defaultBatchLimits } from '../../../src/core/model/batch.ts';
+import { defineStream } from '../../../src/core/model/stream.ts';
+import type { Log } from '../../../src/log/log.ts';
+import { sqliteLog } from '../../../src/log/sqlite.ts';
+import { KEPT_ROWS, streamNames } from './facts.ts';
+
+const PAGE_BYTES = 256 * 1024;
+const CATALOG = '$streams';
+
+export interface StoredRow {
+  readonly batch: string;
+  readonly i: number;
+  readonly of: number;
+}
+
+export interface StoredStream {
+  readonly earliest: number;
+  readonly latest: number;
+  /** By token. */
+  readonly batches: ReadonlyMap<number, StoredBatch>;
+}
+
+export interface StoredBatch {
+  readonly history: string;
+  readonly rows: readonly StoredRow[];
+}
+
+const streams = streamNames.map((name) => defineStream(name, name === 'kept' ? { retain: { rows: KEPT_ROWS } } : {}));
+
+/** @throws what the log throws: LOG_DAMAGED, say */
+export async function openLog(path: string): Promise<Log> {
+  const log = sqliteLog({ path });
+  await log.open({ streams, limits: defaultBatchLimits, catalog: CATALOG });
+  return log;
+}
+
+export async function appendTo(log: Log, stream: string, rows: readonly StoredRow[]): Promise<number> {
+  const texts = rows.map((row) => JSON.stringify(row));
+  const { token } = await log.append(stream, texts);
+  return token;
+}
+
+/** The names in the log's catalog, as often as they are there. */
+export async function readCatalog(log: Log): Promise<string[]> {
+  const { lines } = await log.read(CATALOG, { after: 0, maxBytes: PAGE_BYTES });
+  return rowsOf(lines).map(([, row]) => (row as { readonly stream: string }).stream);
+}
+
+/** All that is kept of it, or what follows a token. */
+export async function readStream(log: Log, stream: string, from?: number): Promise<StoredStream> {
+  const { earliest, latest } = log.bounds(stream);
+  const batches = new Map<number, StoredBatch>();
+  let rows: StoredRow[] = [];
+  for (let after = from ?? earliest - 1; ; ) {
+    const page = await log.read(stream, { after, maxBytes: PAGE_BYTES });
+    for (const [token, row] of rowsOf(page.lines)) {
+      rows.push(row as StoredRow);
+      if (token === undefined) continue;
+      batches.set(token, { history: page.history, rows });
+      rows = [];
+    }
+    if (!page.hasMore) break;
+    after = page.upTo;
+  }
+  if (rows.length > 0) throw new Error(`the last batch of ${stream} has no end`);
+  return { earliest, latest, batches };
+}
+
+/** `RDATA <stream> <token|batch> <row>`: the last row of a batch has its token. */
+function rowsOf(lines: Uint8Array): (readonly [token: number | undefined, row: unknown])[] {
+  const texts = Buffer.from(lines).toString().split('\n').slice(0, -1);
+  return texts.map((text) => {
+    const [, token, row] = /^RDATA \S+ (\S+) (.*)$/.exec(text)!;
+    return [token === 'batch' ? undefined : Number(token), JSON.parse(row!) as unknown];
+  });
+}

@@ -1,0 +1,82 @@
+/**
+ * Power-cut trials by hand: `npm run trial:power -- --images 20000 --seed 7`. Without a seed it takes one and prints it.
+ * A round that fails is kept, and `npm run trial:power -- --kept FOLDER --image 17` builds that image again, checks it
+ * and leaves it in a folder to look at. Chance repeats with the seed, the timing of the processes does not: what they
+ * did is in the round that was kept.
+ */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { whyNoPreload } from '../support/preload.ts';
+import { checkKeptImage, type RoundResult, Trial } from './power/trial.ts';
+
+const IMAGES_PER_ROUND = 500;
+const APPENDS_PER_PROCESS = 400;
+/** Then a round begins with an empty disk again, and with the next of these. */
+const ROUNDS_IN_A_ROW = 5;
+const kinds = [{ synchronous: 'full' }, { synchronous: 'normal' }, { synchronous: 'full', failsSyncs: true }] as const;
+
+const { values } = parseArgs({
+  options: {
+    images: { type: 'string', default: '20000' },
+    seed: { type: 'string' },
+    kept: { type: 'string' },
+    image: { type: 'string' },
+  },
+});
+
+if (whyNoPreload !== undefined) throw new Error(whyNoPreload);
+if (values.kept === undefined) await runMany(Number(values.images), Number(values.seed ?? Date.now() % 1_000_000));
+else await runOne(values.kept, Number(values.image));
+
+async function runMany(images: number, seed: number): Promise<void> {
+  say(`${images} images from seed ${seed}`);
+  const startedAt = performance.now();
+  const trial = new Trial();
+  const all = { images: 0, rounds: 0, acknowledged: 0, changes: 0, unsynced: 0, withLoss: 0, failed: 0 };
+  try {
+    while (all.images < images) {
+      const { rounds } = all;
+      if (rounds % ROUNDS_IN_A_ROW === 0) trial.startAfresh();
+      const result = await trial.round({
+        seed: seed + rounds,
+        ...kinds[Math.floor(rounds / ROUNDS_IN_A_ROW) % kinds.length]!,
+        appends: APPENDS_PER_PROCESS,
+        images: Math.min(IMAGES_PER_ROUND, images - all.images),
+      });
+      tellFailures(result);
+      all.rounds++;
+      all.failed += result.failures.length;
+      for (const count of ['images', 'acknowledged', 'changes', 'unsynced', 'withLoss'] as const)
+        all[count] += result[count];
+    }
+  } finally {
+    trial.close();
+  }
+  const seconds = ((performance.now() - startedAt) / 1_000).toFixed(0);
+  say(
+    `${all.images} images of ${all.rounds} rounds in ${seconds} s, ${all.failed} failed: ${all.acknowledged} appends ` +
+      `acknowledged, ${all.changes} records of the disk, ${all.unsynced} images with changes that were not synced, ` +
+      `${all.withLoss} that lost rows under synchronous 'normal'`,
+  );
+  if (all.failed > 0) process.exitCode = 1;
+}
+
+async function runOne(kept: string, image: number): Promise<void> {
+  const into = join(kept, `image-${image}`);
+  if (existsSync(into)) throw new Error(`${into} is there already: remove it first`);
+  const result = await checkKeptImage(kept, image, into);
+  tellFailures(result);
+  say(`${into} is the disk as the cut left it`);
+  if (result.failures.length > 0) process.exitCode = 1;
+}
+
+function tellFailures({ failures, kept }: RoundResult): void {
+  for (const { image, text } of failures) say(`image ${image}: ${text}`);
+  if (kept !== undefined) say(`kept: npm run trial:power -- --kept ${kept} --image ${failures[0]!.image}`);
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
