@@ -18,7 +18,15 @@ export async function* measure() {
   const batches = Array.from({ length: ROWS / 100 }, (_, i) => differentRows.slice(i * 100, (i + 1) * 100));
   const singles = differentRows.slice(0, ROWS).map((row) => [row]);
   const encode = (given) =>
-    encodeChunks({ stream: 'events', latest: 0, batches: given.map((batch) => encodeRows('events', batch)), now: 0 });
+    encodeChunks({
+      stream: 'events',
+      latest: 0,
+      rowsUpTo: 0,
+      history: '8f3c1d2e4b5a6978.1764281400.a1b2c3d4',
+      atMs: 0,
+      logMs: 0,
+      batches: given.map((batch) => encodeRows('events', batch)),
+    });
   const subjects = {
     'JSON.parse of lines split before': () => {
       for (const text of texts) JSON.parse(text);

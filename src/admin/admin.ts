@@ -1,4 +1,7 @@
-/** The admin port's HTTP interface over a primary: append, status, health. Knows no socket: server.ts has that. */
+/**
+ * The admin port's HTTP interface over a primary: append, status, health. Knows no socket:
+ * server.ts has that.
+ */
 
 import { Hono } from 'hono';
 import { type Clock, systemClock } from '../base/clock.ts';

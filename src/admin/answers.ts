@@ -14,7 +14,10 @@ export interface Appended {
   readonly rows: number;
 }
 
-/** The process answers; whether its durable log takes appends stands beside that, so that a full disk restarts nobody. */
+/**
+ * The process answers; whether its durable log takes appends stands beside that, so that a full
+ * disk restarts nobody.
+ */
 export interface Health {
   readonly ok: true;
   readonly log: LogState;

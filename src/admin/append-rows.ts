@@ -1,4 +1,7 @@
-/** From the body of a request to batches of a stream. Holds a few batches in memory, however long the body. Knows no HTTP. */
+/**
+ * From the body of a request to batches of a stream. Holds a few batches in memory, however long
+ * the body. Knows no HTTP.
+ */
 
 import { ConnectionError, RowcastError, UsageError } from '../core/model/errors.ts';
 import type { Stream } from '../core/model/stream.ts';
@@ -43,7 +46,8 @@ export async function appendRows({
   const batches = new RowBatches({ stream: stream.name, limits, rowsPerBatch });
   const pending = new PendingAppends({
     append: async (rows) => primary.append(stream, rows),
-    // A validator refuses a batch late: only with one at a time is nothing appended behind a refused one.
+    // A validator refuses a batch late: only with one at a time is nothing appended behind a
+    // refused one.
     maxRows: stream.row === undefined ? MAX_PENDING_ROWS : 1,
     maxBytes: MAX_PENDING_BYTES,
   });
@@ -118,7 +122,10 @@ async function read(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Ui
   }
 }
 
-/** A server that closes on a client in the middle of its upload makes the system throw our answer away. */
+/**
+ * A server that closes on a client in the middle of its upload makes the system throw our answer
+ * away.
+ */
 async function discard(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
   try {
     for (let discarded = 0; discarded < MAX_DISCARDED_BYTES; ) {

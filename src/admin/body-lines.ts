@@ -1,4 +1,7 @@
-/** Lines cut from the bytes of a request's body, with their numbers. Knows no JSON. Holds one unfinished line at most, and that bounded. */
+/**
+ * Lines cut from the bytes of a request's body, with their numbers. Knows no JSON. Holds one
+ * unfinished line at most, and that bounded.
+ */
 
 import { isUtf8 } from 'node:buffer';
 import { PartialLine } from '../base/partial-line.ts';

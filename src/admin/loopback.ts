@@ -1,4 +1,7 @@
-/** Which names and addresses mean this machine and nobody else. Resolves nothing: a name other than localhost is a stranger. */
+/**
+ * Which names and addresses mean this machine and nobody else. Resolves nothing: a name other than
+ * localhost is a stranger.
+ */
 
 import { BlockList, isIP } from 'node:net';
 

@@ -1,6 +1,6 @@
 /**
- * Appends that are on their way: several at a time, so that they share commits, and a bounded number, so that whoever sends rows
- * faster than they become durable has to wait.
+ * Appends that are on their way: several at a time, so that they share commits, and a bounded
+ * number, so that whoever sends rows faster than they become durable has to wait.
  */
 
 import { formatPosition, type Position } from '../core/model/position.ts';

@@ -1,4 +1,7 @@
-/** Rows collected to batches of a given size. Everything that a row can be refused for, it is refused for here, before a later batch is on its way. */
+/**
+ * Rows collected to batches of a given size. Everything that a row can be refused for, it is
+ * refused for here, before a later batch is on its way.
+ */
 
 import { type BatchLimits, checkBatch } from '../core/model/batch.ts';
 import { messageOf, quote, RowcastError } from '../core/model/errors.ts';

@@ -1,7 +1,8 @@
 /**
- * Keeps out what a web page in a browser on this machine could send. A page reaches loopback through its visitor's browser, also under
- * a name of its own (DNS rebinding); what it cannot do is choose the Host, hide its Origin, or send a content type that is no form's
- * without asking first, and we never say yes to that question.
+ * Keeps out what a web page in a browser on this machine could send. A page reaches loopback
+ * through its visitor's browser, also under a name of its own (DNS rebinding); what it cannot do is
+ * choose the Host, hide its Origin, or send a content type that is no form's without asking first,
+ * and we never say yes to that question.
  */
 
 import type { MiddlewareHandler } from 'hono';

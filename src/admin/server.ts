@@ -45,7 +45,8 @@ export async function listenAdmin({
   // Rows may be piped in for days: a request as a whole has no time-out.
   const listener = getRequestListener(admin.fetch, { overrideGlobalObjects: false });
   const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, (request, response) => {
-    // A connection that was busy when the server stopped would stay open until its keep-alive time-out.
+    // A connection that was busy when the server stopped would stay open until its keep-alive
+    // time-out.
     response.once('close', () => {
       if (stopping.signal.aborted) setImmediate(() => server.closeIdleConnections());
     });

@@ -1,6 +1,7 @@
 /**
- * The entries of one cache and the loads that fill it. An invalidation drops what is kept *and* what is being loaded: a load that
- * began before it may have read the old value, so its result is given to those who wait for it and kept by nobody.
+ * The entries of one cache and the loads that fill it. An invalidation drops what is kept *and*
+ * what is being loaded: a load that began before it may have read the old value, so its result is
+ * given to those who wait for it and kept by nobody.
  *
  *   read ──▶ load begins ─────────────▶ old value arrives: to its callers, not into the cache
  *                  invalidated ▲   read ──▶ a load of its own ──▶ new value: kept
@@ -18,7 +19,10 @@ import { areKeys, type CacheKey, canBeInvalidated, joinKeys, SEPARATOR } from '.
 import { PrefixIndex } from './prefix-index.ts';
 import { type CacheStats, zeroCounts } from './stats.ts';
 
-/** What a read of a suspect entry does: load past the cache, answer with the entry, or answer with it for so long. */
+/**
+ * What a read of a suspect entry does: load past the cache, answer with the entry, or answer with
+ * it for so long.
+ */
 export type WhenSuspect = 'load' | 'serve' | { readonly maxStaleMs: Millis };
 
 export type Load<Args extends readonly CacheKey[], Value> = (...keys: Args) => Promise<Value> | Value;
@@ -67,7 +71,10 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     this.#index = depth > 0 ? new PrefixIndex(depth) : undefined;
   }
 
-  /** The entry's value, or what a load gives. Rejects as the load does, and with UsageError INVALID_KEY for another number of keys. */
+  /**
+   * The entry's value, or what a load gives. Rejects as the load does, and with UsageError
+   * INVALID_KEY for another number of keys.
+   */
   read(keys: Args): Promise<Value> {
     if (keys.length !== this.#settings.arity) return Promise.reject(this.#wrongArity(keys));
     if (!areKeys(keys)) return Promise.reject(this.#wrongKeys());
@@ -89,8 +96,8 @@ export class Cache<Args extends readonly CacheKey[], Value> {
   }
 
   /**
-   * Keeps many values that `load` reads in one go. A value whose keys are invalidated meanwhile is not kept; nothing is while
-   * the cache is suspect.
+   * Keeps many values that `load` reads in one go. A value whose keys are invalidated meanwhile is
+   * not kept; nothing is while the cache is suspect.
    * @returns how many were kept
    */
   async prefill(
@@ -120,8 +127,9 @@ export class Cache<Args extends readonly CacheKey[], Value> {
   }
 
   /**
-   * Drops the entry of these keys; with fewer keys than an entry has, every entry under them; with null, all.
-   * Keys beyond what an entry has come from code of another version: whatever is under those that count is dropped.
+   * Drops the entry of these keys; with fewer keys than an entry has, every entry under them; with
+   * null, all. Keys beyond what an entry has come from code of another version: whatever is under
+   * those that count is dropped.
    */
   drop(keys: readonly string[] | null): void {
     const { arity } = this.#settings;
@@ -183,7 +191,8 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     this.#counts.suspectReads++;
     const entry = this.#entries.get(key);
     const isServed = this.#isSuspectServed;
-    // What is loaded now is as good as what is served: an invalidation that is missed meanwhile comes again.
+    // What is loaded now is as good as what is served: an invalidation that is missed meanwhile
+    // comes again.
     if (!isServed || entry === undefined) return this.#miss(keys, key, isServed);
     this.#counts.suspectServed++;
     return entry.promise;

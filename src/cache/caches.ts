@@ -1,4 +1,7 @@
-/** Cached functions and methods, by name, on either side of the stream. Who tells whom of an invalidation: see primary-caches and worker-caches. */
+/**
+ * Cached functions and methods, by name, on either side of the stream. Who tells whom of an
+ * invalidation: see primary-caches and worker-caches.
+ */
 
 import { UsageError } from '../core/model/errors.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
@@ -22,13 +25,19 @@ export interface CacheOptions {
   /** The most entries; the least recently used one gives way. Default 10,000. */
   readonly max?: number;
   /**
-   * Entries are found by their first one, two, … so many keys, so that to drop them costs what is dropped. Default 0: to drop a prefix
-   * walks the whole cache.
+   * Entries are found by their first one, two, … so many keys, so that to drop them costs what is
+   * dropped. Default 0: to drop a prefix walks the whole cache.
    */
   readonly prefixes?: number;
-  /** What a read does while this worker is not live on the stream: `load` past the cache (default), `serve` what is kept, or serve it for `maxStaleMs`. */
+  /**
+   * What a read does while this worker is not live on the stream: `load` past the cache (default),
+   * `serve` what is kept, or serve it for `maxStaleMs`.
+   */
   readonly whenSuspect?: WhenSuspect;
-  /** How many keys an entry has. Default: the parameters that the function declares before any with a default value. */
+  /**
+   * How many keys an entry has. Default: the parameters that the function declares before any with
+   * a default value.
+   */
   readonly arity?: number;
 }
 
@@ -46,17 +55,22 @@ type Leading<Keys extends readonly unknown[]> = Keys extends readonly [unknown, 
       : Keys
   : Keys;
 
-/** A function whose results are kept until they are invalidated. `Receipt` is the position of the invalidation on the primary, nothing on a worker. */
+/**
+ * A function whose results are kept until they are invalidated. `Receipt` is the position of the
+ * invalidation on the primary, nothing on a worker.
+ */
 export interface CachedFunction<Keys extends readonly CacheKey[], Value, Receipt> {
   (...keys: Keys): Promise<Value>;
   readonly cacheName: string;
   /**
-   * Drops the entry here at once and everywhere by the stream; with fewer keys, every entry under them.
+   * Drops the entry here at once and everywhere by the stream; with fewer keys, every entry under
+   * them.
    * @throws UsageError INVALID_KEY, and as `Caches.invalidate`
    */
   invalidate(...keys: Leading<Keys>): Promise<Receipt>;
   /**
-   * Keeps many values that `load` reads in one go. A value whose keys are invalidated while it runs is not kept, nor is any while suspect.
+   * Keeps many values that `load` reads in one go. A value whose keys are invalidated while it runs
+   * is not kept, nor is any while suspect.
    * @returns how many were kept
    */
   prefill(load: () => Iterable<readonly [Keys, Value]> | Promise<Iterable<readonly [Keys, Value]>>): Promise<number>;
@@ -101,8 +115,9 @@ export abstract class Caches<Receipt> {
   }
 
   /**
-   * Keeps what a function returns, under a name that means the same in all processes. Concurrent calls with the same keys share one
-   * call; what rejects is not kept. What is kept is shared by all callers: do not change it.
+   * Keeps what a function returns, under a name that means the same in all processes. Concurrent
+   * calls with the same keys share one call; what rejects is not kept. What is kept is shared by
+   * all callers: do not change it.
    * @throws UsageError DUPLICATE_CACHE, INVALID_OPTION
    */
   cached<Keys extends readonly CacheKey[], Value>(
@@ -114,7 +129,10 @@ export abstract class Caches<Receipt> {
     options: CacheOptions,
     load: Load<Keys, Value>,
   ): CachedFunction<Keys, Value, Receipt>;
-  /** The same for a method of a class: `@caches.cached({ max: 500 })`. Each instance has entries of its own. */
+  /**
+   * The same for a method of a class: `@caches.cached({ max: 500 })`. Each instance has entries of
+   * its own.
+   */
   cached(options?: MethodCacheOptions): CachedMethodDecorator;
   cached<Keys extends readonly CacheKey[], Value>(
     first: string | MethodCacheOptions = {},
@@ -129,7 +147,8 @@ export abstract class Caches<Receipt> {
   }
 
   /**
-   * Lets one row of the stream stand for many invalidations. Every process defines the same: one that does not know the name ignores its rows.
+   * Lets one row of the stream stand for many invalidations. Every process defines the same: one
+   * that does not know the name ignores its rows.
    * @throws UsageError DUPLICATE_CACHE, INVALID_OPTION
    */
   group(name: string, expand: Expand, { chunk }: { readonly chunk?: Chunking } = {}): void {
@@ -137,7 +156,8 @@ export abstract class Caches<Receipt> {
   }
 
   /**
-   * Drops an entry here at once and everywhere by the stream; with fewer keys than the cache has, every entry under them.
+   * Drops an entry here at once and everywhere by the stream; with fewer keys than the cache has,
+   * every entry under them.
    * @throws UsageError INVALID_KEY, INVALID_OPTION, and what the subclass says
    */
   abstract invalidate(name: string, keys: readonly CacheKey[]): Promise<Receipt>;

@@ -3,11 +3,15 @@
 import type { Clock, Millis } from '../base/clock.ts';
 
 export interface Freshness {
-  /** Whatever is invalidated is heard of here: an entry is as fresh as the position. Else entries are suspect. */
+  /**
+   * Whatever is invalidated is heard of here: an entry is as fresh as the position. Else entries
+   * are suspect.
+   */
   readonly isLive: boolean;
   /**
-   * What is missed now comes again: the stream is followed from a known position, without a gap. While it is not, nothing can be kept,
-   * because an invalidation that would have dropped it may never come.
+   * What is missed now comes again: the stream is followed from a known position, without a gap.
+   * While it is not, nothing can be kept, because an invalidation that would have dropped it may
+   * never come.
    */
   readonly isAnchored: boolean;
   /** How long it has not been live. */

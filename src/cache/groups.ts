@@ -1,4 +1,7 @@
-/** Groups: one row that every process expands to many invalidations, by a function that all of them know. */
+/**
+ * Groups: one row that every process expands to many invalidations, by a function that all of them
+ * know.
+ */
 
 import { HandlerError, messageOf, quote, UsageError } from '../core/model/errors.ts';
 import type { Invalidation } from './invalidation.ts';
@@ -9,7 +12,10 @@ export type Expand = (
   keys: readonly [string, ...string[]],
 ) => Iterable<readonly [cacheName: string, keys: readonly CacheKey[] | null]>;
 
-/** A row with more keys is cut into several: each repeats the first `head` keys, and has at most `size` of the others. */
+/**
+ * A row with more keys is cut into several: each repeats the first `head` keys, and has at most
+ * `size` of the others.
+ */
 export interface Chunking {
   readonly head: number;
   /** Default: as many as fit a line. */
@@ -67,7 +73,8 @@ export function cutKeys(keys: readonly string[], { head, size = Infinity }: Chun
   for (const key of keys.slice(head)) {
     // With the comma before it.
     const keyBytes = jsonBytes(key) + 1;
-    // One key always goes in, even if it does not fit: then the append refuses the row and says why.
+    // One key always goes in, even if it does not fit: then the append refuses the row and says
+    // why.
     if (count > 0 && (count >= size || bytes + keyBytes > maxBytes)) {
       chunks.push([...start]);
       count = 0;

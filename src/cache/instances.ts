@@ -1,4 +1,7 @@
-/** The caches of a method: one for each instance, because what a method answers may depend on `this`. Kept as long as the instance is. */
+/**
+ * The caches of a method: one for each instance, because what a method answers may depend on
+ * `this`. Kept as long as the instance is.
+ */
 
 import type { Target } from './registry.ts';
 import { addStats, type CacheStats, zeroCounts } from './stats.ts';

@@ -6,8 +6,8 @@ import type { RowValidator } from '../core/model/row.ts';
 import { defineStream, type Stream, type StreamName, type StreamOptions } from '../core/model/stream.ts';
 
 /**
- * The keys of one entry; fewer than the cache has: every entry under them; null: the whole cache. The time, ms since 1970,
- * is for people: nothing depends on it.
+ * The keys of one entry; fewer than the cache has: every entry under them; null: the whole cache.
+ * The time, ms since 1970, is for people: nothing depends on it.
  */
 export type InvalidationRow = readonly [cacheName: string, keys: readonly string[] | null, invalidationTs: Millis];
 
@@ -21,8 +21,8 @@ const DEFAULT_RETAINED_ROWS = 1_000_000;
 export type CachesStreamOptions = Omit<StreamOptions, 'row'> & { readonly name?: StreamName };
 
 /**
- * Declares the stream that carries invalidations, for `createPrimary`. Rows of another form are refused at append.
- * Keeps the newest 1,000,000 rows unless told otherwise.
+ * Declares the stream that carries invalidations, for `createPrimary`. Rows of another form are
+ * refused at append. Keeps the newest 1,000,000 rows unless told otherwise.
  * @throws UsageError INVALID_STREAM_NAME, INVALID_OPTION
  */
 export function defineCachesStream({

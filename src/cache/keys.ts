@@ -1,4 +1,7 @@
-/** Keys: what an entry is looked up by. Everywhere they are compared as text, so 5 and '5' are the same key. */
+/**
+ * Keys: what an entry is looked up by. Everywhere they are compared as text, so 5 and '5' are the
+ * same key.
+ */
 
 import { quote, UsageError } from '../core/model/errors.ts';
 
@@ -12,7 +15,10 @@ export function joinKeys(keys: readonly CacheKey[]): string {
   return keys.length === 1 ? String(keys[0]) : keys.join(SEPARATOR);
 }
 
-/** Whether a row can say the keys, and joined they can be told from any others. What cannot be invalidated is not kept. */
+/**
+ * Whether a row can say the keys, and joined they can be told from any others. What cannot be
+ * invalidated is not kept.
+ */
 export function canBeInvalidated(keys: readonly CacheKey[]): boolean {
   return keys.every((key) => typeof key !== 'string' || faultOf(key) === undefined);
 }

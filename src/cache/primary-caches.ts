@@ -1,4 +1,7 @@
-/** Caches in the process that owns the writes: an invalidation drops what is here, then becomes a row that tells every worker. */
+/**
+ * Caches in the process that owns the writes: an invalidation drops what is here, then becomes a
+ * row that tells every worker.
+ */
 
 import { type Clock, systemClock } from '../base/clock.ts';
 import { resolvable } from '../base/resolvable.ts';
@@ -60,10 +63,11 @@ export class PrimaryCaches extends Caches<Position> {
   }
 
   /**
-   * Drops an entry here at once, and appends the row that drops it everywhere; call it when the write is committed. Resolves
-   * to the row's position when that is durable. When it rejects with a LogError, the workers have not heard: invalidate again.
-   * @throws UsageError INVALID_KEY, INVALID_OPTION, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError; HandlerError GROUP_FAILED
-   *   (all caches here are cleared, and the row was appended)
+   * Drops an entry here at once, and appends the row that drops it everywhere; call it when the
+   * write is committed. Resolves to the row's position when that is durable. When it rejects with a
+   * LogError, the workers have not heard: invalidate again.
+   * @throws UsageError INVALID_KEY, INVALID_OPTION, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED;
+   *   LogError; HandlerError GROUP_FAILED (all caches here are cleared, and the row was appended)
    */
   override invalidate(name: string, keys: readonly CacheKey[]): Promise<Position> {
     return this.#invalidate(name, keys);
@@ -74,9 +78,11 @@ export class PrimaryCaches extends Caches<Position> {
   }
 
   /**
-   * Makes one batch of all that is invalidated while `fill` runs: workers drop all of it or nothing. Resolves to its position;
-   * with nothing to drop, to the stream's. When `fill` throws, what it has invalidated is appended all the same: to drop too much does no harm.
-   * @throws what `fill` throws; UsageError INVALID_OPTION when it is asynchronous; what `invalidate` throws
+   * Makes one batch of all that is invalidated while `fill` runs: workers drop all of it or
+   * nothing. Resolves to its position; with nothing to drop, to the stream's. When `fill` throws,
+   * what it has invalidated is appended all the same: to drop too much does no harm.
+   * @throws what `fill` throws; UsageError INVALID_OPTION when it is asynchronous; what
+   *   `invalidate` throws
    */
   async batch(fill: () => void): Promise<Position> {
     // One inside another is part of it.
@@ -113,7 +119,8 @@ export class PrimaryCaches extends Caches<Position> {
       } catch (thrown) {
         // What a worker says must not clear the caches of all others.
         if (isOfWorker) throw thrown;
-        // The workers are told first: their group function may be a better one, and if not, they clear everything too.
+        // The workers are told first: their group function may be a better one, and if not, they
+        // clear everything too.
         failure = thrown;
       }
       if (batch !== undefined) {

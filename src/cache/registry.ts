@@ -1,4 +1,7 @@
-/** The caches and groups that a process knows by name, and what a row of the stream does to them. Knows no stream's source. */
+/**
+ * The caches and groups that a process knows by name, and what a row of the stream does to them.
+ * Knows no stream's source.
+ */
 
 import { HandlerError, PeerError, quote, quoteValue, UsageError } from '../core/model/errors.ts';
 import { type Chunking, checkChunking, cutKeys, type Expand, expandGroup, type Group } from './groups.ts';
@@ -34,8 +37,8 @@ export class Registry {
   }
 
   /**
-   * Drops what an invalidation names: one of this process, or a row that came from elsewhere. What cannot be understood drops
-   * everything, rather than guess.
+   * Drops what an invalidation names: one of this process, or a row that came from elsewhere. What
+   * cannot be understood drops everything, rather than guess.
    * @throws PeerError INVALID_ROW, HandlerError GROUP_FAILED; everything is dropped by then
    */
   apply(invalidation: Invalidation | { readonly stream: StreamName; readonly row: unknown }): void {

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { Gate } from '../../test/support/collector.ts';
-import { deploy, settle } from '../../test/support/deployment.ts';
+import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
 import { survivingLog } from '../../test/support/surviving-log.ts';
 import { defineStream } from '../core/model/stream.ts';
-import type { Primary, PrimaryOptions } from '../primary/primary.ts';
+import { memoryLog } from '../log/memory.ts';
+import { createPrimary, type Primary, type PrimaryOptions } from '../primary/primary.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { memoryCheckpoint } from '../worker/checkpoint.ts';
 import type { WorkerOptions } from '../worker/options.ts';
@@ -297,6 +298,30 @@ describe('when the history ends', () => {
     await expect(getUser('@bob')).resolves.toBe('second');
     expect(getUser.peek('@bob')).toBeUndefined();
   });
+});
+
+test('an old position does not satisfy a wait for a lower one of a new history: no read is older than the wait', async () => {
+  const setup = await Setup.live();
+  const getUser = setup.cached();
+  for (let i = 0; i < 3; i++) await setup.append('get_user', ['@somebody'], i);
+  await getUser('@bob');
+  await setup.primary.close();
+  const { transport } = setup.deployment;
+  const restarted = await createPrimary({
+    name: 'example.com',
+    log: memoryLog(),
+    streams: [defineStream('caches')],
+    transport,
+  });
+  onTestFinished(() => restarted.close());
+  setup.value = 'second';
+  const written = await restarted.append('caches', [['get_user', ['@bob'], 4]]);
+  expect([setup.worker.position('caches')!.token, written.token]).toEqual([3, 1]);
+  expect(setup.worker.hasReached(written)).toBe(false);
+  await restarted.listen(ADDRESS);
+  // It ends with RESET where the worker notices meanwhile; the next one is for the new history.
+  await setup.worker.waitFor(written).catch(() => setup.worker.waitFor(written));
+  await expect(getUser('@bob')).resolves.toBe('second');
 });
 
 test('slow handlers of other streams make entries suspect after idleTimeoutMs', async () => {

@@ -1,5 +1,6 @@
 /**
- * Caches in a process that follows: rows of the stream drop entries, and while it is not live on the stream entries are suspect.
+ * Caches in a process that follows: rows of the stream drop entries, and while it is not live on
+ * the stream entries are suspect.
  *
  *   start ──▶ suspect, nothing kept ──live──▶ fresh ──cut──▶ suspect, kept ──what was missed, live──▶ fresh
  *                    ▲                          └──reset, gap──▶ all dropped ─┐
@@ -26,7 +27,8 @@ export class WorkerCaches extends Caches<void> {
   constructor(worker: Worker, options: WorkerCachesOptions) {
     super(options);
     this.#worker = worker;
-    // From now on, whatever a checkpoint says: what is empty has nothing to drop. After a gap it is emptied, and that is true again.
+    // From now on, whatever a checkpoint says: what is empty has nothing to drop. After a gap it is
+    // emptied, and that is true again.
     const subscription = worker.subscribe(
       this.stream,
       { from: 'now', onReset: 'now', readWithinMs: worker.limits.idleTimeoutMs },
@@ -48,9 +50,11 @@ export class WorkerCaches extends Caches<void> {
   }
 
   /**
-   * Drops an entry here at once, and asks the primary to drop it everywhere (INVALIDATE_CACHE). Unreliable: resolves when it is sent or
-   * waits to be sent, and is lost with the connection, and when too many wait (the worker emits `command-dropped`).
-   * @throws UsageError INVALID_KEY, INVALID_OPTION, INVALID_COMMAND, CLOSED; HandlerError GROUP_FAILED (all caches here are cleared)
+   * Drops an entry here at once, and asks the primary to drop it everywhere (INVALIDATE_CACHE).
+   * Unreliable: resolves when it is sent or waits to be sent, and is lost with the connection, and
+   * when too many wait (the worker emits `command-dropped`).
+   * @throws UsageError INVALID_KEY, INVALID_OPTION, INVALID_COMMAND, CLOSED; HandlerError
+   *   GROUP_FAILED (all caches here are cleared)
    */
   override async invalidate(name: string, keys: readonly CacheKey[]): Promise<void> {
     this.#invalidate(name, keys);
@@ -75,14 +79,16 @@ export class WorkerCaches extends Caches<void> {
         this.registry.apply({ stream, row });
       } catch (thrown) {
         if (!(thrown instanceof RowcastError)) throw thrown;
-        // Later: a process without a listener ends by the error itself, not by a handler that failed.
+        // Later: a process without a listener ends by the error itself, not by a handler that
+        // failed.
         queueMicrotask(() => this.#worker.emit('error', thrown));
       }
     }
   }
 
   #handleLive(): void {
-    // What was loaded before there was a position is older than it: who waited for that position must not join the load.
+    // What was loaded before there was a position is older than it: who waited for that position
+    // must not join the load.
     if (!this.freshness.isAnchored) this.registry.dropLoads();
     this.freshness.handleLive();
   }

@@ -1,4 +1,7 @@
-/** Addresses as people write them: `127.0.0.1:9092`, `[::1]:9092`, `unix:/path`, `sqlite:path`, `memory:`. Opens nothing. */
+/**
+ * Addresses as people write them: `127.0.0.1:9092`, `[::1]:9092`, `unix:/path`, `sqlite:path`,
+ * `memory:`. Opens nothing.
+ */
 
 import { UsageError } from '../core/model/errors.ts';
 import type { Address } from '../transport/transport.ts';

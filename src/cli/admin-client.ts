@@ -21,11 +21,13 @@ export interface AdminAnswer {
 }
 
 /**
- * Resolves to the answer, which may come before all rows were sent: the rest of them is then left unread.
+ * Resolves to the answer, which may come before all rows were sent: the rest of them is then left
+ * unread.
  * @throws ConnectionError; what `rows` fails with
  */
 export async function askAdmin({ admin, path, signal, rows }: AdminRequest): Promise<AdminAnswer> {
-  // Not `Connection: close`: a server that may close at once makes the system throw its answer away when we still send.
+  // Not `Connection: close`: a server that may close at once makes the system throw its answer away
+  // when we still send.
   const agent = new Agent({ keepAlive: true });
   const headers = rows === undefined ? {} : { 'content-type': 'application/x-ndjson' };
   const asked = request({ ...admin, path, method: rows === undefined ? 'GET' : 'POST', headers, agent, signal });

@@ -1,4 +1,7 @@
-/** `rowcast append`: rows from stdin to a running primary. The server alone checks them, so that there is one opinion on what a row is. */
+/**
+ * `rowcast append`: rows from stdin to a running primary. The server alone checks them, so that
+ * there is one opinion on what a row is.
+ */
 
 import type { Millis } from '../base/clock.ts';
 import type { Appended } from '../admin/answers.ts';

@@ -1,4 +1,7 @@
-/** `rowcast doctor`: what listens at an address, and what to do when it is not what it should be. Says no more than an observer may. */
+/**
+ * `rowcast doctor`: what listens at an address, and what to do when it is not what it should be.
+ * Says no more than an observer may.
+ */
 
 import { resolvable } from '../base/resolvable.ts';
 import { messageOf, quote } from '../core/model/errors.ts';

@@ -1,4 +1,7 @@
-/** `rowcast follow`: rows of a primary to stdout, one line a row or a batch; where it stands, and what goes wrong, to stderr. */
+/**
+ * `rowcast follow`: rows of a primary to stdout, one line a row or a batch; where it stands, and
+ * what goes wrong, to stderr.
+ */
 
 import type { Millis } from '../base/clock.ts';
 import type { Batch } from '../core/model/batch.ts';
@@ -35,7 +38,8 @@ const FLUSH_TIMEOUT_MS: Millis = 1_000;
 
 /**
  * No streams: all of them.
- * @throws UsageError INVALID_OPTION; RowcastError when a subscription fails, or the checkpoint does; what stdout fails with
+ * @throws UsageError INVALID_OPTION; RowcastError when a subscription fails, or the checkpoint
+ *   does; what stdout fails with
  */
 export async function follow(
   streams: readonly StreamName[],
@@ -89,7 +93,10 @@ export async function follow(
   return exitCodes.fine;
 }
 
-/** A token and a position are of one stream, `start` and `now` of any. @throws UsageError INVALID_OPTION */
+/**
+ * A token and a position are of one stream, `start` and `now` of any. @throws UsageError
+ * INVALID_OPTION
+ */
 function checkFrom(from: FollowOptions['from'], streams: readonly StreamName[]): void {
   if (typeof from === 'string') return;
   if (streams.length === 0)
@@ -102,7 +109,9 @@ function checkFrom(from: FollowOptions['from'], streams: readonly StreamName[]):
   }
 }
 
-/** A checkpoint may name a row only when it has left this process: what waits here is lost with it. */
+/**
+ * A checkpoint may name a row only when it has left this process: what waits here is lost with it.
+ */
 function flushedCheckpoint(checkpoint: Checkpoint, output: RowOutput): Checkpoint {
   return {
     load: async () => checkpoint.load(),
@@ -157,7 +166,10 @@ function formatRows({ stream, token, rows }: Batch, describe: (stream: StreamNam
   return text;
 }
 
-/** Rows of Synapse's streams with named fields. What is not known is printed as it came, and told once. */
+/**
+ * Rows of Synapse's streams with named fields. What is not known is printed as it came, and told
+ * once.
+ */
 function namedRows(terminal: Terminal): (batch: Batch) => Batch {
   const told = new Set<string>();
   const tellOnce = (about: string, text: string): void => {

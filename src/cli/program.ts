@@ -1,4 +1,7 @@
-/** The words of the command line: commands, options, help. What a command does stands in a file of its own. */
+/**
+ * The words of the command line: commands, options, help. What a command does stands in a file of
+ * its own.
+ */
 
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
@@ -19,7 +22,10 @@ import { serve, type ServeOptions } from './serve.ts';
 import { status, type StatusOptions } from './status.ts';
 import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 
-/** Runs one command to its end. Failures that have a name are told in one line; a fault of our own is thrown. */
+/**
+ * Runs one command to its end. Failures that have a name are told in one line; a fault of our own
+ * is thrown.
+ */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let exitCode: ExitCode = exitCodes.fine;
   const program = createProgram(terminal, (code) => {

@@ -1,4 +1,7 @@
-/** Rows on their way to stdout: few writes for many rows, and a word on when they have left this process. */
+/**
+ * Rows on their way to stdout: few writes for many rows, and a word on when they have left this
+ * process.
+ */
 
 import type { Writable } from 'node:stream';
 
@@ -34,7 +37,8 @@ export class RowOutput {
   }
 
   /**
-   * Writes soon. Answers with a promise when whoever reads stdout is slower than we are: it resolves when there is room again.
+   * Writes soon. Answers with a promise when whoever reads stdout is slower than we are: it
+   * resolves when there is room again.
    * @throws the failure
    */
   write(text: string): void | Promise<void> {

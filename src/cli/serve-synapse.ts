@@ -1,4 +1,7 @@
-/** What `rowcast serve --synapse` adds to a primary: Synapse's own streams, and answers to what its workers say. */
+/**
+ * What `rowcast serve --synapse` adds to a primary: Synapse's own streams, and answers to what its
+ * workers say.
+ */
 
 import { createCaches } from '../cache/index.ts';
 import { defineStream, type Stream, type StreamName } from '../core/model/stream.ts';
@@ -10,14 +13,20 @@ import { caches, federation, synapseStream, synapseStreams } from '../synapse/st
 import { trackSyncingUsers } from '../synapse/syncing-users.ts';
 import { say, type Terminal } from './terminal.ts';
 
-/** Synapse's streams with their types where they are known; by default all but federation, which a deployment must ask for. */
+/**
+ * Synapse's streams with their types where they are known; by default all but federation, which a
+ * deployment must ask for.
+ */
 export function synapseStreamsOf(names: readonly StreamName[] | undefined): readonly Stream[] {
   return names === undefined
     ? synapseStreams()
     : names.map((name): Stream => synapseStream(name) ?? defineStream(name));
 }
 
-/** INVALIDATE_CACHE becomes a row for all, acknowledged rows of federation are dropped, and what workers say is told. */
+/**
+ * INVALIDATE_CACHE becomes a row for all, acknowledged rows of federation are dropped, and what
+ * workers say is told.
+ */
 export function beSynapse(primary: Primary, terminal: Terminal): void {
   if (primary.stream(caches.name) !== undefined) csCacheFake(createCaches(primary));
   if (primary.stream(federation.name) !== undefined) trackFederationAcks(primary);

@@ -1,4 +1,7 @@
-/** `rowcast serve`: a primary with its log, its listeners and its admin port, until a signal ends it. */
+/**
+ * `rowcast serve`: a primary with its log, its listeners and its admin port, until a signal ends
+ * it.
+ */
 
 import { type AdminServer, listenAdmin } from '../admin/server.ts';
 import type { Log } from '../log/log.ts';
@@ -38,7 +41,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     }
     if (options.admin !== 'none') admin = await listenAdmin({ primary, logger, ...options.admin });
     isServing = true;
-    // What nobody waits for: a row that caches here cannot understand, rows that cannot be trimmed. The primary goes on.
+    // What nobody waits for: a row that caches here cannot understand, rows that cannot be trimmed.
+    // The primary goes on.
     primary.on('error', (error) => say(terminal, error.message));
     if (options.synapse) beSynapse(primary, terminal);
     tellWhereAndWhatNext(terminal, { primary, options, addresses, admin: admin?.address });

@@ -1,4 +1,7 @@
-/** A logger for people: one short line an event, without what only someone who looks for a fault wants to know. */
+/**
+ * A logger for people: one short line an event, without what only someone who looks for a fault
+ * wants to know.
+ */
 
 import type { Logger } from '../core/model/logger.ts';
 import { say, type Terminal } from './terminal.ts';

@@ -1,4 +1,7 @@
-/** Counts of what happened to a primary since it started. Whoever wires it to the primary's events feeds it. */
+/**
+ * Counts of what happened to a primary since it started. Whoever wires it to the primary's events
+ * feeds it.
+ */
 
 import type { ErrorCode } from '../core/model/errors.ts';
 
@@ -9,11 +12,20 @@ export interface Counts {
   readonly connectionsMade: number;
   /** Workers that were disconnected because they did not keep up. */
   readonly slowConsumersCut: number;
-  /** Streams of which a peer that is not Rowcast asked for rows that are no longer kept, and was served what is kept. */
+  /**
+   * Streams of which a peer that is not Rowcast asked for rows that are no longer kept, and was
+   * served what is kept.
+   */
   readonly trimmedServed: number;
-  /** Streams that were refused, or are no longer replicated, by the reason. Toward Rowcast workers the connection goes on. */
+  /**
+   * Streams that were refused, or are no longer replicated, by the reason. Toward Rowcast workers
+   * the connection goes on.
+   */
   readonly refusals: CountsByCode;
-  /** Connections that the primary ended with ERROR for another reason, and commands that it could not carry out. */
+  /**
+   * Connections that the primary ended with ERROR for another reason, and commands that it could
+   * not carry out.
+   */
   readonly errors: CountsByCode;
 }
 

@@ -1,4 +1,7 @@
-/** From where a primary stands to numbers for people and programs: lag, age, queue. Reads no clock and asks nobody. */
+/**
+ * From where a primary stands to numbers for people and programs: lag, age, queue. Reads no clock
+ * and asks nobody.
+ */
 
 import type { Millis } from '../base/clock.ts';
 import type { History } from '../core/model/history.ts';
@@ -6,7 +9,9 @@ import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Counts } from './counters.ts';
 
-/** Of the durable log: `slow` where commits take long, `failed` where it takes no append any more. */
+/**
+ * Of the durable log: `slow` where commits take long, `failed` where it takes no append any more.
+ */
 export type LogState = 'ok' | 'slow' | 'failed';
 
 /** The part of a primary's status that is reported here. */
@@ -65,7 +70,10 @@ export interface ConnectionReport {
   readonly subscriptions: readonly SubscriptionReport[];
 }
 
-/** docs/protocol.md, "Words", says what sent, applied and saved mean. What is not known is null, so that JSON keeps the field. */
+/**
+ * docs/protocol.md, "Words", says what sent, applied and saved mean. What is not known is null, so
+ * that JSON keeps the field.
+ */
 export interface SubscriptionReport {
   readonly stream: StreamName;
   /** `judging`: it is being looked up whether the worker's position is on the stream's history. */
@@ -74,7 +82,10 @@ export interface SubscriptionReport {
   readonly sent: Token;
   /** Rows after `sent`. */
   readonly sentLagRows: number;
-  /** The worker's handlers have applied rows up to here. Only Rowcast workers tell, at most once a second. */
+  /**
+   * The worker's handlers have applied rows up to here. Only Rowcast workers tell, at most once a
+   * second.
+   */
   readonly applied: Token | null;
   /** Rows after `applied`. */
   readonly appliedLagRows: number | null;

@@ -2,7 +2,8 @@
 
 import { expect, test, vi } from 'vitest';
 import { Collector } from '../../test/support/collector.ts';
-import { deploy, settle } from '../../test/support/deployment.ts';
+import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
+import { Netcat } from '../../test/support/netcat.ts';
 import { type Clock, type Millis, systemClock, type Timer } from '../base/clock.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { createMemoryTransport, type MemoryTransport } from '../transport/memory.ts';
@@ -72,7 +73,7 @@ async function liveDeployment() {
   }
   await settle();
   for (const ofConnection of written) ofConnection.length = 0;
-  return { server, clocks, written, collectors };
+  return { transport, server, clocks, written, collectors };
 }
 
 test('a row is made JSON once and a commit made bytes once, however many workers follow: all get the same buffer', async () => {
@@ -95,6 +96,29 @@ test('a row is made JSON once and a commit made bytes once, however many workers
     expect(ofConnection.length).toBe(pages[0]!.length);
     for (const [i, page] of ofConnection.entries()) expect(page).toBe(pages[0]![i]);
   }
+});
+
+test('a peer that is not Rowcast gets that buffer, too; attributes are cut in only for those who ask for them', async () => {
+  const { transport, server, written } = await liveDeployment();
+  const [plain, asking] = [new Netcat(transport, ADDRESS), new Netcat(transport, ADDRESS)];
+  asking.send('PING 1 rowcast/2 attr');
+  for (const hand of [plain, asking]) {
+    hand.send('REPLICATE events NOW');
+    await hand.line('POSITION');
+  }
+  for (const ofConnection of written) ofConnection.length = 0;
+  await server.append(events, [{ id: 1 }, { id: 2 }], { attributes: { trace: 7 } });
+  await Promise.all([plain.line('RDATA events 1'), asking.line('RDATA events 1')]);
+  const pages = written.map((ofConnection) => ofConnection.filter((bytes) => Buffer.from(bytes).includes('RDATA')));
+  expect(pages).toHaveLength(WORKERS + 2);
+  for (const [first] of pages) expect(first!.buffer).toBe(pages[0]![0]!.buffer);
+  for (const [first] of pages.slice(0, -1)) expect(first).toBe(pages[0]![0]);
+  expect(asking.lines.slice(-4)).toEqual([
+    expect.stringMatching(/^HISTORY events 0 /),
+    'ATTR events 1 {"trace":7}',
+    'RDATA events batch {"id":1}',
+    'RDATA events 1 {"id":2}',
+  ]);
 });
 
 test('rows set no timer and do not ask for the time, at either end', async () => {

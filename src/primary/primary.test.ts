@@ -5,6 +5,7 @@ import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
 import { Netcat } from '../../test/support/netcat.ts';
 import { originOf } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
+import type { SourceListener } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { defineStream } from '../core/model/stream.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
@@ -344,6 +345,53 @@ test('a stream that a Rowcast worker may not have is refused with a warning, and
     ['hand', 'RESET'],
     ['hand', 'UNKNOWN_STREAM'],
   ]);
+});
+
+test('an era that its log begins while it is open is told to every Rowcast peer, and to no other', async () => {
+  const { primary, transport } = deploy();
+  const log = memoryLog();
+  const watch = log.watch.bind(log);
+  const listeners: SourceListener[] = [];
+  log.watch = (listener) => {
+    listeners.push(listener);
+    return watch(listener);
+  };
+  await primary({ streams, log });
+  const [plain, rowcast] = [new Netcat(transport, ADDRESS), rowcastHand(transport)];
+  for (const hand of [plain, rowcast]) {
+    hand.send('REPLICATE events NOW');
+    await hand.line('POSITION');
+  }
+  for (const listener of listeners) listener({ kind: 'era', era: `${log.id}.1764281499.a1b2c3d4` });
+  await rowcast.line('ERA');
+  expect(rowcast.lines.slice(3)).toEqual([
+    `ERA ${log.id} 1764281499.a1b2c3d4`,
+    `POSITION events 0 ${originOf(log.id)}`,
+  ]);
+  await settle();
+  expect(plain.lines).toHaveLength(3);
+});
+
+test('an ERROR of a worker is told, and ends nothing', async () => {
+  const { primary, transport } = deploy();
+  const server = await primary({ streams });
+  const told = once(server, 'peer-error');
+  const hand = new Netcat(transport, ADDRESS);
+  hand.send('NAME hand', 'ERROR out of sorts');
+  expect((await told)[0]).toMatchObject({ worker: { name: 'hand' }, text: 'out of sorts' });
+  expect(server.status().connections).toHaveLength(1);
+});
+
+test('where the volatile log does not open, the durable one is closed again', async () => {
+  const log = memoryLog();
+  // The volatile log asks for the time when it opens.
+  const clock = new VirtualClock();
+  clock.wallNow = () => {
+    throw new Error('no time');
+  };
+  await expect(createPrimary({ name: 'example.com', log, streams, clock })).rejects.toThrow('no time');
+  const primary = await createPrimary({ name: 'example.com', log, streams });
+  await primary.close();
 });
 
 test.each(['serve', 'refuse'] as const)('rows that are gone, to a peer that is not Rowcast: %s', async (trimmed) => {

@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
+import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
 import type { Log, LogHealth } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
@@ -46,6 +47,7 @@ export interface PrimaryOptions {
   readonly logger?: Logger;
   readonly transport?: Transport;
   readonly clock?: Clock;
+  readonly random?: Random;
 }
 
 const defaultLimits: PrimaryLimits & { readonly maxBatchBytes: number } = Object.freeze({
@@ -169,7 +171,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#catalog = new StreamCatalog({
       streams: options.streams,
       log: options.log,
-      volatileLog: memoryLog({ clock: this.#clock }),
+      volatileLog: memoryLog({ clock: this.#clock, random: options.random ?? systemRandom }),
       limits: this.#limits,
       tailBytes,
     });

@@ -235,7 +235,7 @@ test('another era is told to a Rowcast peer', async () => {
   expect(connection.text).toBe('ERA 8f3c1d2e4b5a6978 2.a1b2c3d4\n');
 });
 
-test('answers are taken from the session before more requests are answered, however fast the socket takes them', async () => {
+test('no more requests are answered than MAX_UNREAD_ANSWER_BYTES allow before the answers are written, on a fast socket too', async () => {
   const { connection, pump, send } = await setUp();
   let [most, written] = [0, 0];
   connection.onWrite = () => {

@@ -34,8 +34,6 @@ export class SessionPump implements ConnectionHandler {
   readonly #options: SessionPumpOptions;
   readonly #alarm: Alarm;
   #isDraining = false;
-  /** The socket took what was last written, and the session does not know it yet. */
-  #isTaken = false;
   /** Written since it last gave way to others. */
   #burstBytes = 0;
   #reason: RowcastError | undefined;
@@ -111,12 +109,12 @@ export class SessionPump implements ConnectionHandler {
   #drain(): void {
     // An event's listener may append, and so bring us here again: the loop that runs sends that too.
     if (this.#isDraining) return;
-    let output = this.#nextOutput();
+    let output = this.session.pollOutput();
     if (output !== undefined) {
       this.#isDraining = true;
       this.connection.cork();
       try {
-        for (; output !== undefined; output = this.#nextOutput()) this.#perform(output);
+        for (; output !== undefined; output = this.session.pollOutput()) this.#perform(output);
       } finally {
         // A listener of the application's that throws must not leave the connection mute.
         this.connection.uncork();
@@ -126,20 +124,11 @@ export class SessionPump implements ConnectionHandler {
     this.#alarm.setBy(this.session.nextTimeout());
   }
 
-  /** The session goes on when all that it had to say is written, not after each line: else it would say more meanwhile. */
-  #nextOutput(): PrimaryOutput | undefined {
-    const output = this.session.pollOutput();
-    if (output !== undefined || !this.#isTaken) return output;
-    this.#isTaken = false;
-    this.session.handleDrained(this.#now);
-    return this.session.pollOutput();
-  }
-
   #perform(output: PrimaryOutput): void {
     switch (output.kind) {
       case 'transmit':
         this.#burstBytes += output.bytes.length;
-        this.#isTaken = this.connection.write(output.bytes);
+        if (this.connection.write(output.bytes)) this.session.handleDrained(this.#now);
         return;
       case 'read':
         return this.#read(output);

@@ -1,4 +1,7 @@
-/** The streams `account_data` and `tag_account_data`: their data are JSON text inside a string, as it stands in Synapse's database. */
+/**
+ * The streams `account_data` and `tag_account_data`: their data are JSON text inside a string, as
+ * it stands in Synapse's database.
+ */
 
 import { messageOf, PeerError, quoteValue } from '../core/model/errors.ts';
 import { defineStream, type Stream, type StreamName } from '../core/model/stream.ts';
@@ -8,7 +11,8 @@ import { namedStream, type SynapseStream } from './named-stream.ts';
 /** What the JSON text says. */
 export interface Content {
   /**
-   * Decoded when it is first read. Not enumerable: it is not printed, copied or compared beside the text that says the same.
+   * Decoded when it is first read. Not enumerable: it is not printed, copied or compared beside the
+   * text that says the same.
    * @throws PeerError INVALID_ROW when the text is not JSON
    */
   readonly content?: unknown;

@@ -1,9 +1,15 @@
-/** The caches that a Synapse 1.4.0 invalidates by its stream `caches`: their names, their keys, and the one name that stands for several. */
+/**
+ * The caches that a Synapse 1.4.0 invalidates by its stream `caches`: their names, their keys, and
+ * the one name that stands for several.
+ */
 
 import { quote } from '../core/model/errors.ts';
 import type { Caches } from '../cache/index.ts';
 
-/** The keys of each cache that is streamed by its own name: `SynapseCacheKeys['did_forget']`. All of them are strings. */
+/**
+ * The keys of each cache that is streamed by its own name: `SynapseCacheKeys['did_forget']`. All of
+ * them are strings.
+ */
 export interface SynapseCacheKeys {
   readonly count_e2e_one_time_keys: readonly [userId: string, deviceId: string];
   readonly did_forget: readonly [userId: string, roomId: string];
@@ -44,8 +50,8 @@ export const synapseCacheNames: { readonly [Name in SynapseCacheName]: KeyNames<
 const MEMBERS_PER_ROW = 50;
 
 /**
- * Defines the group `cs_cache_fake`, on a primary and on its workers: the current state of a room changed, and with it these members.
- * `caches.invalidate('cs_cache_fake', [roomId, ...userIds])`.
+ * Defines the group `cs_cache_fake`, on a primary and on its workers: the current state of a room
+ * changed, and with it these members. `caches.invalidate('cs_cache_fake', [roomId, ...userIds])`.
  * @throws UsageError DUPLICATE_CACHE
  */
 export function csCacheFake(caches: Caches<unknown>): void {

@@ -1,4 +1,6 @@
-/** Commands with a function each: on the worker that sends them, and on the primary that is told. */
+/**
+ * Commands with a function each: on the worker that sends them, and on the primary that is told.
+ */
 
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';

@@ -1,8 +1,14 @@
-/** A row of one of Synapse's streams as a person reads it. Rows of a form that is not known are given as they came. */
+/**
+ * A row of one of Synapse's streams as a person reads it. Rows of a form that is not known are
+ * given as they came.
+ */
 
 import type { StreamName } from '../core/model/stream.ts';
 
-/** `events` `["ev",["$149…","!AFDC…","m.room.guest_access","",null,null]]` is `ev $149…: m.room.guest_access in !AFDC…`. */
+/**
+ * `events` `["ev",["$149…","!AFDC…","m.room.guest_access","",null,null]]` is `ev $149…:
+ * m.room.guest_access in !AFDC…`.
+ */
 export function describeRow(stream: StreamName, row: unknown): string {
   return (
     (Object.hasOwn(describers, stream) && Array.isArray(row) ? describers[stream]!(row as unknown[]) : undefined) ??

@@ -6,7 +6,10 @@ export interface Dialect {
   readonly isSupported: boolean;
 }
 
-/** By the number of arguments that POSITION has: stream and token; then with the instance; then with two tokens. */
+/**
+ * By the number of arguments that POSITION has: stream and token; then with the instance; then with
+ * two tokens.
+ */
 const byFields: Readonly<Record<number, Dialect>> = {
   2: { name: 'Synapse 1.3 to 1.12, or another primary that speaks like it', isSupported: true },
   3: { name: 'Synapse 1.13 to 1.21', isSupported: false },

@@ -1,4 +1,6 @@
-/** The stream `events`: what was persisted (`ev`), and how it changed the state of rooms (`state`). */
+/**
+ * The stream `events`: what was persisted (`ev`), and how it changed the state of rooms (`state`).
+ */
 
 import { UsageError } from '../core/model/errors.ts';
 import { defineStream } from '../core/model/stream.ts';
@@ -63,7 +65,9 @@ export interface StateChange {
   readonly eventId: string | null;
 }
 
-/** So much of a room's current state changed that it is not told singly (Synapse 1.96 and later). */
+/**
+ * So much of a room's current state changed that it is not told singly (Synapse 1.96 and later).
+ */
 export interface StateOverhaul {
   readonly kind: 'state-all';
   readonly roomId: string;

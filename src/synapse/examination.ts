@@ -1,7 +1,8 @@
 /**
- * Finds out what listens at an address, by saying no more than an observer may: NAME, PING and `REPLICATE ALL NOW`, which
- * primaries of every generation answer (docs/guides/synapse.md). Its PING does not say rowcast/2, so a Rowcast primary
- * answers as the others do. Knows no socket and no clock.
+ * Finds out what listens at an address, by saying no more than an observer may: NAME, PING and
+ * `REPLICATE ALL NOW`, which primaries of every generation answer (docs/guides/synapse.md). Its
+ * PING does not say rowcast/2, so a Rowcast primary answers as the others do. Knows no socket and
+ * no clock.
  *
  *   connecting ──handleOpen──▶ listening ──SERVER──▶ greeted ──PING, or a moment later──▶ asked ──POSITIONs, then a quiet moment──▶ over
  */
@@ -15,7 +16,10 @@ import { type Dialect, dialectOf } from './dialect.ts';
 import { recogniseService, type Service } from './services.ts';
 
 export interface Finding {
-  /** The replication protocol, something else that is known by its first words, or nothing that we know. */
+  /**
+   * The replication protocol, something else that is known by its first words, or nothing that we
+   * know.
+   */
   readonly kind: 'primary' | Service | 'silent' | 'closed' | 'unknown';
   /** What came first, where it is no primary. */
   readonly said: string;

@@ -12,8 +12,9 @@ export interface FederationAcksOptions {
 }
 
 /**
- * Trims the stream up to the lowest of the acks of the senders that are connected. A connection is a sender from its first ack on, and
- * holds back what it has not acked until it is gone: then it has no queue of ours any more, and when it comes back it resumes or hears a gap.
+ * Trims the stream up to the lowest of the acks of the senders that are connected. A connection is
+ * a sender from its first ack on, and holds back what it has not acked until it is gone: then it
+ * has no queue of ours any more, and when it comes back it resumes or hears a gap.
  * @returns what ends it
  * @throws UsageError NO_SUCH_STREAM
  */
@@ -44,7 +45,8 @@ export function trackFederationAcks(primary: Primary, { stream = federation }: F
   };
   const handleCommand = ({ command, worker }: PrimaryEvents['command'][0]): void => {
     if (command.name !== 'FEDERATION_ACK') return;
-    // Nobody has handled what was not sent: such an ack is of an earlier life of the stream, and says nothing of this one.
+    // Nobody has handled what was not sent: such an ack is of an earlier life of the stream, and
+    // says nothing of this one.
     if (command.token > primary.position(name).token) return;
     // A sender that starts over acks less than before: that moves nothing back.
     acks.set(worker.id, Math.max(command.token, acks.get(worker.id) ?? 0));

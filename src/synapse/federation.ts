@@ -1,4 +1,7 @@
-/** The stream `federation`: what a federation sender shall send to other servers. Exists only where the primary does not send itself. */
+/**
+ * The stream `federation`: what a federation sender shall send to other servers. Exists only where
+ * the primary does not send itself.
+ */
 
 import { defineStream } from '../core/model/stream.ts';
 import {

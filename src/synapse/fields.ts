@@ -1,8 +1,13 @@
-/** What a row is made of, as tables of fields: one table checks a row, names its fields, and puts them back in their places. Knows no stream. */
+/**
+ * What a row is made of, as tables of fields: one table checks a row, names its fields, and puts
+ * them back in their places. Knows no stream.
+ */
 
 import { quoteValue, UsageError } from '../core/model/errors.ts';
 
-/** Databases of SQLite give 0 and 1 where PostgreSQL gives false and true; each is kept as it came. */
+/**
+ * Databases of SQLite give 0 and 1 where PostgreSQL gives false and true; each is kept as it came.
+ */
 export type SynapseBoolean = boolean | 0 | 1;
 
 export function isTrue(value: SynapseBoolean): boolean {
@@ -110,7 +115,8 @@ export function objectOf<Wire extends object, Named extends object>(
   const expected = `an object of ${fields.map(([, key]) => key).join(', ')}`;
   return {
     faultOf: (value, at) => {
-      // A key that is not known cannot be kept by its name, and nothing is thrown away: so it is a fault.
+      // A key that is not known cannot be kept by its name, and nothing is thrown away: so it is a
+      // fault.
       if (!isObject(value) || Object.keys(value).some((key) => fields.every(([, known]) => known !== key)))
         return fault(value, at, expected);
       return firstFault(
@@ -144,8 +150,8 @@ export function only<Name extends string, Wire, Value>(
 declare const isUnknown: unique symbol;
 
 /**
- * A row of a type that nobody knows here. No literal is of the type of its first place, so that the compiler holds `['ev', …]` to what an
- * `ev` has; `format` makes one.
+ * A row of a type that nobody knows here. No literal is of the type of its first place, so that the
+ * compiler holds `['ev', …]` to what an `ev` has; `format` makes one.
  */
 export type UnknownRow = readonly [type: string & { readonly [isUnknown]: true }, data: unknown];
 

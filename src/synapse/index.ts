@@ -1,4 +1,7 @@
-/** The public door of `rowcast/synapse`: what is Synapse's own about the protocol, on top of the generic parts. */
+/**
+ * The public door of `rowcast/synapse`: what is Synapse's own about the protocol, on top of the
+ * generic parts.
+ */
 export { synapseLimits } from './profile.ts';
 export type { AccountData, AccountDataRow, Content, TagAccountData, TagAccountDataRow } from './account-data.ts';
 export { csCacheFake, type SynapseCacheKeys, type SynapseCacheName, synapseCacheNames } from './cache-names.ts';

@@ -4,7 +4,10 @@ import { PeerError, RowcastError, UsageError } from '../core/model/errors.ts';
 import type { Stream } from '../core/model/stream.ts';
 import type { Codec } from './fields.ts';
 
-/** A stream that knows what the places of its rows mean. Its validator refuses other rows, and changes none. */
+/**
+ * A stream that knows what the places of its rows mean. Its validator refuses other rows, and
+ * changes none.
+ */
 export interface SynapseStream<Row = unknown, Named = unknown> extends Stream<Row> {
   /**
    * Names the fields of a row. Fields that the row's version does not have are absent.

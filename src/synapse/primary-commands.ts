@@ -34,8 +34,9 @@ const callbackNames = {
 } as const satisfies Record<UpstreamCommand['name'], keyof CommandCallbacks>;
 
 /**
- * Calls back for each command of each worker. One that throws or rejects is an `error` of the primary (HandlerError HANDLER_FAILED, with the
- * command's name); the others, and the connection, go on.
+ * Calls back for each command of each worker. One that throws or rejects is an `error` of the
+ * primary (HandlerError HANDLER_FAILED, with the command's name); the others, and the connection,
+ * go on.
  * @returns what ends it
  */
 export function handleCommands(primary: Primary, callbacks: CommandCallbacks): () => void {

@@ -1,4 +1,7 @@
-/** Services that people connect to in place of a primary, by the first bytes that they say to our NAME and PING. */
+/**
+ * Services that people connect to in place of a primary, by the first bytes that they say to our
+ * NAME and PING.
+ */
 
 export type Service = 'http' | 'tls' | 'redis' | 'nats' | 'ssh' | 'mail';
 

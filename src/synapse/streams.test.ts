@@ -24,7 +24,8 @@ import { pushRules, synapseStream, synapseStreams, toDevice } from './streams.ts
 const namesOf = (list: readonly { readonly name: string }[]): string[] => list.map(({ name }) => name);
 
 describe('a primary offers', () => {
-  // The sentence of docs/protocol.md: "Streams that `rowcast serve` offers by default: …; federation only when asked for …"
+  // The sentence of docs/protocol.md: "Streams that `rowcast serve` offers by default: …;
+  // federation only when asked for …"
   const [, documented] =
     /by default: ([^;]+); federation only/.exec(
       readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8'),
@@ -49,7 +50,7 @@ describe('a primary offers', () => {
 
   test('rows that fit alone', async () => {
     const primary = await deploy().primary({ streams: synapseStreams() });
-    expect(await primary.append(toDevice, [['@a:b'], ['c']])).toBe(1);
+    expect(await primary.append(toDevice, [['@a:b'], ['c']])).toMatchObject({ stream: 'to_device', token: 1 });
     await expect(primary.append('to_device', [['@a:b'], [5]])).rejects.toThrow(
       'row 1 of the batch is not a row of stream to_device: entity is 5, expected a string',
     );

@@ -55,7 +55,10 @@ const always: readonly SynapseStream[] = [
 
 const byName = new Map([...always, federation as SynapseStream].map((stream) => [stream.name, stream]));
 
-/** What a primary offers, for `createPrimary`. `federation` exists only where it is asked for: where another process sends to other servers. */
+/**
+ * What a primary offers, for `createPrimary`. `federation` exists only where it is asked for: where
+ * another process sends to other servers.
+ */
 export function synapseStreams({
   federation: isOffered = false,
 }: {

@@ -1,4 +1,7 @@
-/** Who syncs: USER_SYNC of all workers put together, as presence needs it. A lost connection ends what its worker had said. */
+/**
+ * Who syncs: USER_SYNC of all workers put together, as presence needs it. A lost connection ends
+ * what its worker had said.
+ */
 
 import { EventEmitter } from 'node:events';
 import type { Millis } from '../base/clock.ts';
@@ -18,7 +21,8 @@ export interface SyncingUser {
 }
 
 /**
- * Follows USER_SYNC from now on. What it keeps of a worker is what that worker said, a user a line, and goes with its connection.
+ * Follows USER_SYNC from now on. What it keeps of a worker is what that worker said, a user a line,
+ * and goes with its connection.
  */
 export function trackSyncingUsers(primary: Primary): SyncingUsers {
   return new SyncingUsers(primary);
@@ -57,7 +61,9 @@ export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
     return this.#users.has(userId);
   }
 
-  /** The newest that was heard of a user who syncs on any worker; undefined for one who does not. */
+  /**
+   * The newest that was heard of a user who syncs on any worker; undefined for one who does not.
+   */
   lastSyncMs(userId: string): Millis | undefined {
     return this.#users.get(userId)?.lastSyncMs;
   }

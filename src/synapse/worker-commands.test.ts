@@ -1,4 +1,7 @@
-/** What must not befall a worker by what it is asked to send or to wait for; what it sends is in commands.test.ts. */
+/**
+ * What must not befall a worker by what it is asked to send or to wait for; what it sends is in
+ * commands.test.ts.
+ */
 
 import { expect, test } from 'vitest';
 import { deploy, settle } from '../../test/support/deployment.ts';

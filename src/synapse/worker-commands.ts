@@ -1,4 +1,7 @@
-/** What a worker tells a primary, each command with a function of its own. Unreliable, as commands are: lost with the connection. */
+/**
+ * What a worker tells a primary, each command with a function of its own. Unreliable, as commands
+ * are: lost with the connection.
+ */
 
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { UsageError } from '../core/model/errors.ts';
@@ -31,11 +34,17 @@ export function synapseCommands(
 export class SynapseCommands {
   readonly #worker: Worker;
   readonly #clock: Clock;
-  /** Who syncs here, since when as the primary was told last. A primary forgets them with the connection. */
+  /**
+   * Who syncs here, since when as the primary was told last. A primary forgets them with the
+   * connection.
+   */
   readonly #syncing = new Map<string, Millis>();
   /** Those who wait for a SYNC: they share one listener of the worker, however many they are. */
   readonly #waits = new Set<(text: string) => void>();
-  /** Users of whom a start was given to the worker, to be sent at once or after a reconnect: an end must follow it. */
+  /**
+   * Users of whom a start was given to the worker, to be sent at once or after a reconnect: an end
+   * must follow it.
+   */
   readonly #told = new Set<string>();
 
   /** @internal Use synapseCommands. */
@@ -50,7 +59,8 @@ export class SynapseCommands {
   /** A user began to sync here. Told again after every reconnect until `endSync`. */
   startSync(userId: string): void {
     const now = this.#now;
-    // Before it is remembered: what fits on no line would fail at every reconnect, where there is no caller to tell.
+    // Before it is remembered: what fits on no line would fail at every reconnect, where there is
+    // no caller to tell.
     encodeCommandWithin(this.#worker.limits.maxLineBytes, {
       name: 'USER_SYNC',
       userId,

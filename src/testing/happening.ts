@@ -15,6 +15,8 @@ export interface Reader {
   readonly stream: StreamName;
   /** Another one for each subscription. */
   readonly name: string;
+  /** By subscribeAll, not by name. */
+  readonly isOneOfAll: boolean;
 }
 
 /** From where a reader begins: what its checkpoint knew, all that is kept, or what comes. */

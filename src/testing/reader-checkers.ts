@@ -30,6 +30,8 @@ interface Standing {
 const LIVES_REMEMBERED = 4;
 
 export class ReaderCheckers implements Checker {
+  /** Two branches grow side by side: a wait cannot see the one that its worker does not follow. */
+  hasCopies = false;
   readonly #committed: CommittedBatches;
   readonly #now: () => Millis;
   readonly #standings = new Map<string, Standing>();
@@ -147,7 +149,8 @@ export class ReaderCheckers implements Checker {
 
   #checkFirst({ begin, sinceMs, reader }: Standing, node: HistoryNode, given: string): Finding | undefined {
     if (begin === 'now') {
-      if (node.committedAtMs >= sinceMs) return undefined;
+      // A stream that is new to a worker of all streams is followed from its first row, whatever was said.
+      if (node.committedAtMs >= sinceMs || node.parent?.parent === undefined) return undefined;
       return { checker: 'once and in order', saw: `${given}, which is older than the subscription from now on` };
     }
     const before = node.parent!;
@@ -208,7 +211,9 @@ export class ReaderCheckers implements Checker {
     const { known, reader, at } = standing;
     const mayHaveMore = next === 'ended' && code === 'RESET' && this.#hasForked(reader);
     const isTrue =
-      known === undefined ? standing.begin === 'now' || at !== undefined : this.#isGone(reader, known, code);
+      known === undefined
+        ? standing.begin === 'now' || at !== undefined || this.#isStartGone(reader, code)
+        : this.#isGone(reader, known, code);
     if (known !== undefined) this.#remember(reader.worker, reader.stream, known);
     if (next === 'ended') this.#end(standing);
     else {
@@ -230,7 +235,22 @@ export class ReaderCheckers implements Checker {
       const { head, earliest, latest } = life.stream(stream);
       if (code === 'GAP') return token < earliest - 1;
       const node = nodeAt(head, token);
-      return token > latest || claims.some((claim) => claim !== node);
+      // Numbers without rows follow: it may have stood behind some of them, and told nobody.
+      const isBeforeSkipped = latest > token && nodeAt(head, token + 1) === node;
+      return isBeforeSkipped || token > latest || claims.some((claim) => claim !== node);
+    });
+  }
+
+  /** It stood before the first row that a primary kept, and nobody was told. */
+  #isStartGone(reader: Reader, code: string): boolean {
+    const { worker, stream, isOneOfAll } = reader;
+    const lives = this.#livesOf(worker);
+    // A stream that is new to a worker of all streams is asked for from token 0, so that a cut is told.
+    if (code === 'GAP') return isOneOfAll && lives.some((life) => life.stream(stream).earliest > 1);
+    return lives.some((life) => {
+      const { head, earliest } = life.stream(stream);
+      const token = earliest - 1;
+      return this.#isGone(reader, { token, claims: [nodeAt(head, token)] }, code);
     });
   }
 
@@ -245,7 +265,7 @@ export class ReaderCheckers implements Checker {
   #handleWaited(worker: string, node: HistoryNode): Finding | undefined {
     const known = this.#current.get(`${worker} ${node.stream}`)?.known;
     const life = this.#livesOf(worker).at(-1);
-    if (known === undefined || life === undefined) return undefined;
+    if (known === undefined || life === undefined || this.hasCopies) return undefined;
     const isAhead = (claim: HistoryNode): boolean => claim !== node && isOn(claim, node);
     if (!known.claims.every(isAhead) || !isOn(node, life.head(node.stream))) return undefined;
     const saw = `${worker} waited for ${describeNode(node)}, and stands at ${known.claims.map(describeNode).join(' or ')}`;

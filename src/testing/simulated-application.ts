@@ -37,7 +37,7 @@ export interface SimulatedApplicationOptions {
   readonly slowUntil: () => Millis;
   /** Whether handlers and listeners may throw now. */
   readonly mayThrow: () => boolean;
-  readonly nextReader: (stream: StreamName) => Reader;
+  readonly nextReader: (stream: StreamName, isOneOfAll: boolean) => Reader;
   readonly tell: (happening: Happening) => void;
 }
 
@@ -84,7 +84,7 @@ export class SimulatedApplication {
   begin(loaded: ReadonlyMap<StreamName, Known>): void {
     const { plan, worker } = this.#options;
     for (const ofStream of plan.streams) {
-      const reading = this.#open(ofStream);
+      const reading = this.#open(ofStream, plan.followsAll);
       this.#tellBegin(reading, loaded.get(ofStream.stream) ?? ofStream.fallback);
       if (!plan.followsAll) this.#subscribe(reading, this.#beginOptions(ofStream));
     }
@@ -133,7 +133,7 @@ export class SimulatedApplication {
       const reading = this.#readings.get(stream);
       if (reading === undefined)
         return {
-          reader: { worker: workerName, stream, name: `${workerName} (away)` },
+          reader: { worker: workerName, stream, name: `${workerName} (away)`, isOneOfAll: false },
           token: undefined,
           isLive: false,
         };
@@ -149,9 +149,9 @@ export class SimulatedApplication {
     return { from: fallback, onReset };
   }
 
-  #open(plan: StreamPlan): Reading {
+  #open(plan: StreamPlan, isOneOfAll: boolean): Reading {
     const { nextReader, meter } = this.#options;
-    const reader = nextReader(plan.stream);
+    const reader = nextReader(plan.stream, isOneOfAll);
     const reading: Reading = { reader, plan, subscription: undefined, isLive: false, isBusy: false };
     this.#readings.set(plan.stream, reading);
     meter.mute(plan.stream);
@@ -173,7 +173,7 @@ export class SimulatedApplication {
     const { truth, worker, workerName, plan: all } = this.#options;
     const there = all.hasCheckpoint ? 'checkpoint' : subscription && resumeAfter(subscription);
     const resumes = from === 'there' ? (there ?? 'start') : from;
-    const reading = this.#open(plan);
+    const reading = this.#open(plan, false);
     this.#subscribe(reading, { from: resumes, ...(resumes === 'checkpoint' && { fallback }), onReset });
     if (resumes === 'start' || resumes === 'now') return this.#tellBegin(reading, resumes);
     const token = tokenOf(worker, stream);

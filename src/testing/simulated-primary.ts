@@ -166,7 +166,7 @@ export class SimulatedPrimary {
   }
 
   async #open(process: Process): Promise<void> {
-    const { shape, path, parts, tell, name } = this.#options;
+    const { shape, path, parts, tell, name, random } = this.#options;
     const transport = this.#transport(process);
     const primary = await parts.makePrimary({
       name: `${name}.example.com`,
@@ -177,6 +177,7 @@ export class SimulatedPrimary {
       tailBytes: shape.tailBytes,
       transport,
       clock: process.clock,
+      random,
     });
     if (this.#process !== process) return;
     process.life.begin(primary);

@@ -125,11 +125,10 @@ export class SimulatedWorker {
       isStopping: () => process.isStopping || process !== this.#process,
       slowUntil: () => this.slowUntil,
       mayThrow: () => this.hasFaults,
-      nextReader: (stream): Reader => ({
-        worker: this.name,
-        stream,
-        name: `${this.name}.${++this.#readers} ${stream}`,
-      }),
+      nextReader: (stream, isOneOfAll): Reader => {
+        const name = `${this.name}.${++this.#readers} ${stream}`;
+        return { worker: this.name, stream, name, isOneOfAll };
+      },
       tell: (happening) => {
         if (process === this.#process) tell(happening);
       },

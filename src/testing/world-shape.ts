@@ -88,11 +88,11 @@ export function drawShape(random: Random): WorldShape {
   return {
     streams: drawStreams(random),
     workers: pick(1, 2, 2, 3),
-    faultsForMs: pick(1_000, 2_000),
+    faultsForMs: pick(600, 1_200),
     calmMs: 8_000 + 2 * limits.maxBackoffMs,
-    meanFaultGapMs: pick(80, 200, 500),
-    meanAppendGapMs: pick(20, 60, 150),
-    batchesBefore: pick(0, 3, 15),
+    meanFaultGapMs: pick(50, 100, 250),
+    meanAppendGapMs: pick(20, 50, 100),
+    batchesBefore: pick(0, 3, 10),
     maxRowsOfBatch: pick(1, 3, 6),
     largePercent: pick(0, 3, 10),
     batchLimits,
@@ -128,7 +128,7 @@ export function drawShape(random: Random): WorldShape {
     handlersThrowPercent: pick(0, 0, 3),
     listenersThrowPercent: pick(0, 0, 10),
     waitsPercent: pick(0, 20, 60),
-    hasSilence: random.next() < 0.2,
+    hasSilence: random.next() < 0.1,
   };
 }
 

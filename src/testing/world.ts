@@ -56,6 +56,7 @@ class World {
     this.#random = seededRandom(options.seed);
     this.#shape = { ...drawShape(this.#random), ...options.shape };
     this.#checkers = makeCheckers(this.#committed, () => this.#clock.now());
+    this.#checkers.readers.hasCopies = this.#shape.history.copies;
     const parts: WorldParts = { ...realParts, ...options.parts };
     const [shape, clock, random] = [this.#shape, this.#clock, this.#random];
     this.#network = new FakeNetwork({
@@ -138,8 +139,8 @@ class World {
     this.#befall('faults stop');
     endFaults(this.#targets);
     for (const { name } of this.#shape.streams)
-      this.#targets.after(randomInteger(this.#random, 0, 1_000), () => this.#append(this.#primary, name));
-    await this.#pass(1_100);
+      this.#targets.after(randomInteger(this.#random, 0, 300), () => this.#append(this.#primary, name));
+    await this.#pass(350);
     await this.#settle();
     if (hasSilence) {
       await this.#pass(primaryLimits.idleTimeoutMs * 2.5);

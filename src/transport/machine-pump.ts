@@ -1,6 +1,6 @@
 /**
- * Joins a protocol machine to a connection and the clock: carries inputs in, has outputs performed, keeps one timer.
- * Decides nothing, and does not know what the machine speaks.
+ * Joins a protocol machine to a connection and the clock: carries inputs in, has outputs performed,
+ * keeps one timer. Decides nothing, and does not know what the machine speaks.
  *
  *   connection, clock ──handle*(now, …)──▶ machine ──pollOutput──▶ perform
  */
@@ -47,8 +47,8 @@ export class MachinePump<Output> implements ConnectionHandler {
   }
 
   /**
-   * While outputs are performed, the time when that began; else now. For an input that hardly ever looks at the time:
-   * the clock is not asked for each of many outputs.
+   * While outputs are performed, the time when that began; else now. For an input that hardly ever
+   * looks at the time: the clock is not asked for each of many outputs.
    */
   get roughlyNow(): Millis {
     return this.#drainingSince ?? this.now;
@@ -75,8 +75,8 @@ export class MachinePump<Output> implements ConnectionHandler {
   }
 
   /**
-   * Performs what the machine wants; call it after every input of your own. From within `perform` it leaves the work to
-   * the call that runs.
+   * Performs what the machine wants; call it after every input of your own. From within `perform`
+   * it leaves the work to the call that runs.
    */
   drain(): void {
     if (this.#drainingSince !== undefined) return;

@@ -6,6 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { Gate } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
 import type { RowcastError } from '../core/model/errors.ts';
+import type { Position } from '../core/model/position.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { fileCheckpoint, memoryCheckpoint } from './checkpoint.ts';
 import { CheckpointWriter, type CheckpointWriterOptions } from './checkpoint-writer.ts';
@@ -16,15 +17,24 @@ async function temporaryDirectory(): Promise<string> {
   return directory;
 }
 
-const positions = new Map([
-  ['events', { token: 54, logId: '8f3c' }],
-  ['__proto__', { token: 0 }],
-]);
+const HISTORY = '8f3c1d2e4b5a6978.7.a1b2c3d4';
+const positions = mapOf(
+  { stream: 'events', token: 54, history: HISTORY },
+  { stream: '__proto__', token: 0, history: '8f3c1d2e4b5a6978.0.00000000' },
+  { stream: 'a=b,é', token: 7, history: undefined },
+  { stream: '$streams', token: 3, history: HISTORY },
+);
+
+function mapOf(...all: readonly Position[]): ReadonlyMap<string, Position> {
+  return new Map(all.map((position) => [position.stream, position]));
+}
+
+const eventsAt = (token: number): ReadonlyMap<string, Position> => mapOf({ stream: 'events', token, history: HISTORY });
 
 test('a file checkpoint gives back what was saved last, and leaves no other file', async () => {
   const directory = await temporaryDirectory();
   const path = join(directory, 'reader-1.json');
-  await fileCheckpoint(path).save(new Map([['events', { token: 1 }]]));
+  await fileCheckpoint(path).save(eventsAt(1));
   await fileCheckpoint(path).save(positions);
   expect(await fileCheckpoint(path).load()).toEqual(positions);
   expect(await readdir(directory)).toEqual(['reader-1.json']);
@@ -37,22 +47,24 @@ test('a file that is not there yet is an empty checkpoint', async () => {
 test('what a crash left half written beside the file does no harm', async () => {
   const path = join(await temporaryDirectory(), 'reader-1.json');
   await fileCheckpoint(path).save(positions);
-  await writeFile(`${path}.new`, '{"version":1,"str');
+  await writeFile(`${path}.new`, '{"version":2,"pos');
   expect(await fileCheckpoint(path).load()).toEqual(positions);
-  await fileCheckpoint(path).save(new Map([['events', { token: 55 }]]));
-  expect(await fileCheckpoint(path).load()).toEqual(new Map([['events', { token: 55 }]]));
+  await fileCheckpoint(path).save(eventsAt(55));
+  expect(await fileCheckpoint(path).load()).toEqual(eventsAt(55));
 });
 
 test.each([
   ['', 'damaged'],
-  ['{"version":1,"streams"', 'damaged'],
-  ['null', 'version undefined, expected 1'],
-  ['{"version":2,"streams":{}}', 'version 2, expected 1'],
-  ['{"version":1}', 'no streams'],
-  ['{"version":1,"streams":[]}', 'no streams'],
-  ['{"version":1,"streams":{"events":{"token":-1}}}', 'the token of events is -1'],
-  ['{"version":1,"streams":{"events":null}}', 'the token of events is undefined'],
-  ['{"version":1,"streams":{"events":{"token":1,"logId":7}}}', 'the log id of events is 7'],
+  ['{"version":2,"positions"', 'damaged'],
+  ['null', 'version undefined, expected 2'],
+  ['{"version":1,"streams":{"events":{"token":1}}}', 'version 1, expected 2'],
+  ['{"version":3,"positions":[]}', 'version 3, expected 2'],
+  ['{"version":2}', 'no positions'],
+  ['{"version":2,"positions":{}}', 'no positions'],
+  ['{"version":2,"positions":["events=-1"]}', "a token is an integer from 0 to 2^53-1, not '-1'"],
+  ['{"version":2,"positions":[null]}', 'a position is null'],
+  ['{"version":2,"positions":["events=1@8f3c"]}', "'8f3c' is no history"],
+  ['{"version":2,"positions":["events"]}', 'it is not a stream name, = and a token'],
 ])('a damaged file is an error that names it, never a fresh start: %s', async (text, why) => {
   const path = join(await temporaryDirectory(), 'reader-1.json');
   await writeFile(path, text);
@@ -85,10 +97,10 @@ test('a file that cannot be read or written is an error that names it', async ()
 test('a memory checkpoint keeps a copy', async () => {
   const checkpoint = memoryCheckpoint();
   expect(await checkpoint.load()).toEqual(new Map());
-  const mine = new Map([['events', { token: 1 }]]);
+  const mine = new Map(eventsAt(1));
   await checkpoint.save(mine);
-  mine.set('events', { token: 2 });
-  expect(await checkpoint.load()).toEqual(new Map([['events', { token: 1 }]]));
+  mine.set('events', { stream: 'events', token: 2, history: HISTORY });
+  expect(await checkpoint.load()).toEqual(eventsAt(1));
 });
 
 function writer(save: () => Promise<void>): { clock: VirtualClock; written: CheckpointWriter; errors: RowcastError[] } {
@@ -97,7 +109,8 @@ function writer(save: () => Promise<void>): { clock: VirtualClock; written: Chec
   const options: CheckpointWriterOptions = {
     clock,
     checkpoint: { load: async () => new Map(), save },
-    positions: () => positions,
+    positions: () => ({ positions, own: [] }),
+    onSaved: () => {},
     onError: (error) => errors.push(error),
   };
   return { clock, written: new CheckpointWriter(options), errors };
@@ -167,7 +180,7 @@ test('a worker whose checkpoint cannot be written says so and goes on', async ()
   await reader.start();
   const failed = once(reader, 'error');
   const token = await server.append('events', [1]);
-  await reader.waitFor('events', token);
+  await reader.waitFor(token);
   const stopped = reader.stop();
   expect((await failed)[0]).toMatchObject({ name: 'HandlerError', code: 'CHECKPOINT_FAILED' });
   await stopped;

@@ -2,6 +2,7 @@
 
 import type { Batch } from '../core/model/batch.ts';
 import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../core/model/errors.ts';
+import type { History } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
 import { type RowValidator, validateRows } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
@@ -33,7 +34,8 @@ export interface RunnerHooks {
   readonly onLive: (runner: Runner) => void;
   /** It was live, and is not any more: the connection is lost, or it ended. */
   readonly onNotLive: (runner: Runner) => void;
-  readonly onReset: (runner: Runner, error: RowcastError) => void;
+  /** `ended`: the history of what was applied before. */
+  readonly onReset: (runner: Runner, error: RowcastError, ended: History | undefined) => void;
   /** Whether a wait is over may have changed. */
   readonly onMoved: (runner: Runner) => void;
   /** The handler failed: nothing more of the stream may come. */
@@ -84,6 +86,11 @@ export class Runner implements Subscription {
 
   get isLive(): boolean {
     return this.#end === undefined && this.#machine?.isLive === true;
+  }
+
+  /** Every stream is followed, and the primary does not have this one. */
+  get isAbsent(): boolean {
+    return this.#machine?.isWanted === false;
   }
 
   /** The handler has not finished what came: it is what a wait waits for. */
@@ -202,10 +209,11 @@ export class Runner implements Subscription {
   #finish(item: Item, isApplied: boolean): void {
     const { hooks } = this.#options;
     const { delivery } = this.#machine!;
+    const before = delivery.applied;
     delivery.finish(item, isApplied);
-    if (item.kind === 'batch') hooks.onApplied(this, item.cost);
+    hooks.onApplied(this, item.cost);
     if (!isApplied) return;
-    if (item.kind === 'reset') hooks.onReset(this, item.error);
+    if (item.kind === 'reset') hooks.onReset(this, item.error, before?.history);
     else if (item.position !== undefined) hooks.onPosition(this);
     hooks.onMoved(this);
     if (item.kind !== 'batch') this.#tellLive();

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
-import { deploy, settle } from '../../test/support/deployment.ts';
+import { deploy, placeOf, settle } from '../../test/support/deployment.ts';
+import type { Position } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { type Checkpoint, memoryCheckpoint } from './checkpoint.ts';
 import type { SubscribeOptions } from './options.ts';
@@ -15,9 +16,9 @@ const receipts = defineStream<Fact>('receipts');
 const typing = defineStream<Fact>('typing', { durable: false });
 const streams = [events, receipts, typing];
 
-async function checkpointAt(token: number): Promise<Checkpoint> {
+async function checkpointAt(position: Position): Promise<Checkpoint> {
   const checkpoint = memoryCheckpoint();
-  await checkpoint.save(new Map([['events', { token }]]));
+  await checkpoint.save(new Map([['events', position]]));
   return checkpoint;
 }
 
@@ -34,11 +35,13 @@ test.each<[SubscribeOptions, number | undefined, number[]]>([
   const { primary, worker } = deploy();
   const server = await primary({ streams });
   for (let id = 1; id <= 3; id++) await server.append(events, [{ id }]);
-  const reader = worker(stored === undefined ? {} : { checkpoint: await checkpointAt(stored) });
+  const reader = worker(
+    stored === undefined ? {} : { checkpoint: await checkpointAt(placeOf(server, events, stored)) },
+  );
   const seen = new Collector<Fact>();
   reader.subscribe(events, options, seen.handler);
   await reader.start();
-  await reader.waitFor(events, await server.append(events, [{ id: 4 }]));
+  await reader.waitFor(await server.append(events, [{ id: 4 }]));
   expect(seen.tokens).toEqual(tokens);
 });
 
@@ -188,7 +191,7 @@ test('unsubscribe resolves when the handler is through, also when called twice',
   await reader.start();
   await server.append(events, [{ id: 1 }]);
   await settle();
-  const waiting = expect(reader.waitFor(events, 1)).rejects.toMatchObject({ code: 'CLOSED' });
+  const waiting = expect(reader.waitFor(placeOf(server, events, 1))).rejects.toMatchObject({ code: 'CLOSED' });
   const both = Promise.all([reader.unsubscribe(events).then(() => order.push('ended')), reader.unsubscribe('events')]);
   await settle();
   gate.open();
@@ -212,7 +215,7 @@ test('all streams: every stream comes to one handler, those subscribed by name t
   await named.reached(1);
   await rest.reached(2);
   expect(rest.batches.map(({ stream }) => stream)).toEqual(['events', 'typing']);
-  await reader.waitFor('typing', 1);
+  await reader.waitFor(placeOf(server, 'typing', 1));
 });
 
 test('all streams with a checkpoint: known streams go on where they were, new ones by the fallback', async () => {
@@ -220,7 +223,7 @@ test('all streams with a checkpoint: known streams go on where they were, new on
   const server = await primary({ streams });
   for (let id = 1; id <= 3; id++) await server.append(events, [{ id }]);
   for (let id = 1; id <= 2; id++) await server.append(receipts, [{ id }]);
-  const checkpoint = await checkpointAt(2);
+  const checkpoint = await checkpointAt(placeOf(server, events, 2));
   const reader = worker({ checkpoint });
   const seen = new Collector();
   reader.subscribeAll({ fallback: 'start' }, seen.handler);
@@ -233,6 +236,8 @@ test('all streams with a checkpoint: known streams go on where they were, new on
   await reader.stop();
   const stored = await checkpoint.load();
   expect([...stored].map(([stream, { token }]) => `${stream} ${token}`).sort()).toEqual([
+    '$streams 2',
+    '$streams.volatile 1',
     'events 3',
     'receipts 2',
     'typing 0',
@@ -268,7 +273,7 @@ test('handlers may send, subscribe, unsubscribe, wait for another stream and sto
   reader.subscribe(events, { from: 'now' }, async ({ token, rows }) => {
     if (token === 1) reader.send({ name: 'FEDERATION_ACK', token });
     if (token === 2) reader.subscribe(typing, { from: 'start' }, () => {});
-    if (token === 3) await reader.waitFor(receipts, rows[0]!.id);
+    if (token === 3) await reader.waitFor(placeOf(server, receipts, rows[0]!.id));
     if (token === 4) await reader.unsubscribe(typing);
     if (token === 5) void reader.stop();
   });
@@ -277,17 +282,17 @@ test('handlers may send, subscribe, unsubscribe, wait for another stream and sto
   await server.append(events, [{ id: 2 }]);
   await server.append(events, [{ id: 1 }]);
   await settle();
-  expect(reader.position(events)).toBe(2);
+  expect(reader.position(events)?.token).toBe(2);
   await server.append(receipts, [{ id: 1 }]);
-  await reader.waitFor(events, 3);
-  expect(reader.position(typing)).toBe(0);
+  await reader.waitFor(placeOf(server, events, 3));
+  expect(reader.position(typing)?.token).toBe(0);
   await server.append(events, [{ id: 4 }]);
-  await reader.waitFor(events, 4);
+  await reader.waitFor(placeOf(server, events, 4));
   expect(reader.position(typing)).toBeUndefined();
   await server.append(events, [{ id: 5 }]);
   await once(server, 'disconnected');
   await reader.stop();
-  expect(reader.position(events)).toBe(5);
+  expect(reader.position(events)?.token).toBe(5);
   expect(commands).toEqual(['FEDERATION_ACK']);
 });
 
@@ -306,10 +311,10 @@ test('synchronous handlers may do the same', async () => {
   await server.append(events, [{ id: 1 }]);
   await seen.reached(1);
   await server.append(events, [{ id: 2 }]);
-  await reader.waitFor(events, 2);
+  await reader.waitFor(placeOf(server, events, 2));
   await server.append(events, [{ id: 3 }]);
   await server.append(events, [{ id: 4 }]);
   await once(server, 'disconnected');
   await reader.stop();
-  expect(reader.position(events)).toBe(3);
+  expect(reader.position(events)?.token).toBe(3);
 });

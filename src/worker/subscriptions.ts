@@ -2,8 +2,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import type { Follower, FollowerOutput } from '../core/follow/follower.ts';
-import type { Subscription as Machine } from '../core/follow/subscription.ts';
-import type { Resume } from '../core/follow/subscription-state.ts';
+import type { Subscription as Machine, SubscriptionSpec } from '../core/follow/subscription.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { history as checkHistory } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
@@ -42,6 +41,8 @@ export class Subscriptions {
   #all: { readonly options: SubscribeOptions; readonly handler: BatchHandler } | undefined;
   /** What the checkpoint held, and where subscriptions stood that have ended since; undefined before it was read. */
   #stored: Map<string, Position> | undefined;
+  /** What the checkpoint held when it was read: so much is saved for certain. */
+  #loaded: ReadonlyMap<string, Position> = new Map();
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
@@ -61,10 +62,10 @@ export class Subscriptions {
     const own: SavedPosition[] = [];
     for (const boundary of this.#options.follower.boundaries) positions.set(boundary.stream, boundary);
     for (const { stream, machine } of this.#runners.values()) {
-      const position = machine?.delivery.applied;
-      if (position === undefined) continue;
-      positions.set(stream, position);
-      own.push({ machine: machine!, position, lineage: machine!.delivery.lineage });
+      if (machine === undefined) continue;
+      const { toSave, applied, lineage } = machine.delivery;
+      if (toSave !== undefined) positions.set(stream, toSave);
+      if (applied !== undefined) own.push({ machine, position: applied, lineage });
     }
     return { positions, own };
   }
@@ -73,6 +74,10 @@ export class Subscriptions {
   add(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): Runner {
     this.#check(options);
     const definition: Stream = typeof stream === 'string' ? unknownStream(streamName(stream)) : stream;
+    if (definition.name.startsWith('$')) {
+      const text = `stream ${definition.name} is of the primary's log: subscribeAll reads it, an application does not`;
+      throw new UsageError('INVALID_STREAM_NAME', text);
+    }
     checkStream(definition.name, options);
     const existing = this.#runners.get(definition.name);
     if (existing !== undefined) {
@@ -127,6 +132,7 @@ export class Subscriptions {
 
   /** The checkpoint was read: everything that was asked for begins. */
   begin(stored: ReadonlyMap<string, Position>): void {
+    this.#loaded = stored;
     this.#stored = new Map(stored);
     for (const wish of this.#wishes) this.#follow(wish);
     this.#wishes = [];
@@ -145,10 +151,7 @@ export class Subscriptions {
     this.#byMachine.delete(machine);
     if (runner === undefined) return;
     runner.fail(output.error);
-    // Every stream is followed, and this one is not there any more, or not yet again.
-    const isQuiet = machine.spec.isDiscovered === true && output.error.code === 'UNKNOWN_STREAM';
-    if (isQuiet) this.remove(runner);
-    else this.#options.onEnded(runner, output.error);
+    this.#options.onEnded(runner, output.error);
   }
 
   #make({ name, row }: Stream, handler: BatchHandler): Runner {
@@ -162,16 +165,18 @@ export class Subscriptions {
     this.#byMachine.set(machine, runner);
   }
 
-  #keepPosition({ stream, position }: Runner): void {
+  #keepPosition({ stream, machine }: Runner): void {
+    const position = machine?.delivery.toSave;
     if (position !== undefined) this.#stored?.set(stream, position);
   }
 
   #follow({ runner, stream: { name, durable }, options }: Wish): void {
-    const { from, applied } = this.#resolve(name, options);
+    const { from, applied, saved } = this.#resolve(name, options);
     const machine = this.#options.follower.handleSubscribe(this.#options.now(), {
       stream: name,
       from,
       applied,
+      saved,
       onReset: options.onReset ?? (durable ? 'by-durability' : 'earliest'),
       readWithinMs: options.readWithinMs,
     });
@@ -196,15 +201,19 @@ export class Subscriptions {
     return options.from ?? (this.#options.hasCheckpoint ? 'checkpoint' : 'now');
   }
 
-  #resolve(stream: StreamName, options: SubscribeOptions): { from: Resume; applied: Position | undefined } {
+  #resolve(stream: StreamName, options: SubscribeOptions): Pick<SubscriptionSpec, 'from' | 'applied' | 'saved'> {
     const from = this.#from(options);
     const stored = from === 'checkpoint' ? this.#stored!.get(stream) : undefined;
-    if (stored !== undefined) return { from: stored, applied: stored };
+    if (stored !== undefined) {
+      // A place of this process may not be written yet: the end of the next write tells.
+      const saved = this.#loaded.get(stream) === stored ? stored : undefined;
+      return { from: stored, applied: stored, saved };
+    }
     const begin = from === 'checkpoint' ? (options.fallback ?? 'now') : from;
     // A bare number proves nothing until a primary has answered; a position says what was applied.
-    if (typeof begin === 'number') return { from: { stream, token: begin, history: undefined }, applied: undefined };
+    if (typeof begin === 'number') return { from: { stream, token: begin, history: undefined } };
     if (typeof begin === 'object') return { from: begin, applied: begin };
-    return { from: begin, applied: undefined };
+    return { from: begin };
   }
 
   #check({ from, fallback, onReset, readWithinMs }: SubscribeOptions): void {

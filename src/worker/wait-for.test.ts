@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { Gate } from '../../test/support/collector.ts';
-import { deploy, settle } from '../../test/support/deployment.ts';
+import { deploy, placeOf, settle } from '../../test/support/deployment.ts';
+import { formatPosition } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 
@@ -22,7 +23,7 @@ test('a wait is over only when the handler has applied the batch', async () => {
   await reader.start();
   const token = await server.append(events, [1]);
   let isOver = false;
-  const over = reader.waitFor(events, token).then(() => {
+  const over = reader.waitFor(token).then(() => {
     isOver = true;
     expect(isApplied).toBe(true);
   });
@@ -30,7 +31,7 @@ test('a wait is over only when the handler has applied the batch', async () => {
   expect(isOver).toBe(false);
   gate.open();
   await over;
-  await reader.waitFor(events, token);
+  await reader.waitFor(token);
 });
 
 test('a wait that takes too long says what holds it up', async () => {
@@ -41,7 +42,7 @@ test('a wait that takes too long says what holds it up', async () => {
   const gate = new Gate();
   reader.subscribe(events, { from: 'now' }, () => gate.opened);
   const refused = async (token: number): Promise<string> => {
-    const wait = reader.waitFor(events, token, { timeoutMs: 50 }).then(
+    const wait = reader.waitFor(placeOf(server, events, token), { timeoutMs: 50 }).then(
       () => 'over',
       (error: Error & { code: string }) => `${error.code} ${error.message}`,
     );
@@ -50,27 +51,29 @@ test('a wait that takes too long says what holds it up', async () => {
     return wait;
   };
   const late = 'stream events is at';
+  const at0 = formatPosition(server.position(events));
+  const [at1, at2, at7] = [1, 2, 7].map((token) => formatPosition(placeOf(server, events, token)));
   expect(await refused(1)).toBe(
-    `WAIT_TIMEOUT ${late} no position, 1 was not reached within 50 ms: the worker was not started`,
+    `WAIT_TIMEOUT ${late} no position, ${at1} was not reached within 50 ms: the worker was not started`,
   );
   await reader.start();
   expect(await refused(7)).toBe(
-    `WAIT_TIMEOUT ${late} 0, 7 was not reached within 50 ms: the primary has not sent it; is the token of this stream?`,
+    `WAIT_TIMEOUT ${late} ${at0}, ${at7} was not reached within 50 ms: the primary has not sent it`,
   );
   await server.append(events, ['x']);
   await settle();
   expect(await refused(1)).toBe(
-    `WAIT_TIMEOUT ${late} 0, 1 was not reached within 50 ms: the handler is busy with an earlier batch`,
+    `WAIT_TIMEOUT ${late} ${at0}, ${at1} was not reached within 50 ms: the handler is busy with an earlier batch`,
   );
   gate.open();
   await settle();
   const left = once(reader, 'disconnected');
   transport.cutAll();
   const [{ error }] = await left;
-  const away = reader.waitFor(events, 2, { timeoutMs: 0 });
+  const away = reader.waitFor(placeOf(server, events, 2), { timeoutMs: 0 });
   clock.step(clock.now());
   await expect(away).rejects.toThrow(
-    `${late} 1, 2 was not reached within 0 ms: the worker is not connected: ${error.message}`,
+    `${late} ${at1}, ${at2} was not reached within 0 ms: the worker is not connected: ${error.message}`,
   );
 });
 
@@ -86,7 +89,7 @@ test('a wait for rows that cannot come because other handlers hold back the conn
   await server.append(events, ['x'.repeat(200)]);
   await settle();
   await server.append(receipts, ['y']);
-  const wait = reader.waitFor(receipts, 1, { timeoutMs: 10 });
+  const wait = reader.waitFor(placeOf(server, receipts, 1), { timeoutMs: 10 });
   const refused = expect(wait).rejects.toThrow(
     'handlers of other streams (events) are busy, and too many rows wait for them to read on',
   );
@@ -95,30 +98,40 @@ test('a wait for rows that cannot come because other handlers hold back the conn
   await refused;
   gate.open();
   await settle();
-  expect(reader.position(receipts)).toBe(1);
+  expect(reader.position(receipts)?.token).toBe(1);
 });
 
 test('a wait can be aborted, before and after it began', async () => {
   const { primary, worker } = deploy();
-  await primary({ streams });
+  const server = await primary({ streams });
   const reader = worker();
   reader.subscribe(events, { from: 'now' }, () => {});
   await reader.start();
   const reason = new Error('the request was cancelled');
   const controller = new AbortController();
-  const wait = expect(reader.waitFor(events, 1, { signal: controller.signal })).rejects.toBe(reason);
+  const wait = expect(reader.waitFor(placeOf(server, events, 1), { signal: controller.signal })).rejects.toBe(reason);
   controller.abort(reason);
   await wait;
-  await expect(reader.waitFor(events, 1, { signal: controller.signal })).rejects.toBe(reason);
+  await expect(reader.waitFor(placeOf(server, events, 1), { signal: controller.signal })).rejects.toBe(reason);
 });
 
 test('a wait is refused for a stream that is not subscribed and for what is no token', async () => {
   const { primary, worker } = deploy();
-  await primary({ streams });
+  const server = await primary({ streams });
   const reader = worker();
-  await expect(reader.waitFor(events, 1)).rejects.toMatchObject({ name: 'UsageError', code: 'NOT_SUBSCRIBED' });
+  await expect(reader.waitFor(placeOf(server, events, 1))).rejects.toMatchObject({
+    name: 'UsageError',
+    code: 'NOT_SUBSCRIBED',
+  });
   reader.subscribe(events, { from: 'now' }, () => {});
-  await expect(reader.waitFor(events, 0.5)).rejects.toMatchObject({ name: 'UsageError', code: 'INVALID_TOKEN' });
+  await expect(reader.waitFor(placeOf(server, events, 0.5))).rejects.toMatchObject({
+    name: 'UsageError',
+    code: 'INVALID_TOKEN',
+  });
+  await expect(reader.waitFor({ stream: 'events', token: 1, history: '8f3c' })).rejects.toMatchObject({
+    name: 'UsageError',
+    code: 'INVALID_POSITION',
+  });
 });
 
 test('waits end when the worker stops, and later ones are refused', async () => {
@@ -127,13 +140,19 @@ test('waits end when the worker stops, and later ones are refused', async () => 
   const reader = worker();
   reader.subscribe(events, { from: 'now' }, () => {});
   await reader.start();
-  await reader.waitFor(events, await server.append(events, ['x']));
-  const wait = expect(reader.waitFor(events, 9)).rejects.toMatchObject({
+  await reader.waitFor(await server.append(events, ['x']));
+  const wait = expect(reader.waitFor(placeOf(server, events, 9))).rejects.toMatchObject({
     code: 'CLOSED',
     message: 'worker reader-1 was stopped',
   });
   await reader.stop();
   await wait;
-  await expect(reader.waitFor(events, 9)).rejects.toMatchObject({ name: 'UsageError', code: 'CLOSED' });
-  await expect(reader.waitFor(events, 1)).rejects.toMatchObject({ name: 'UsageError', code: 'CLOSED' });
+  await expect(reader.waitFor(placeOf(server, events, 9))).rejects.toMatchObject({
+    name: 'UsageError',
+    code: 'CLOSED',
+  });
+  await expect(reader.waitFor(placeOf(server, events, 1))).rejects.toMatchObject({
+    name: 'UsageError',
+    code: 'CLOSED',
+  });
 });

@@ -2,6 +2,7 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
+import { eraNumberOf, type History, logIdOf } from '../core/model/history.ts';
 import { formatPosition, type Position } from '../core/model/position.ts';
 import type { Runner } from './subscription.ts';
 
@@ -12,6 +13,8 @@ export interface WaitsOptions {
   readonly judge: (runner: Runner, position: Position) => WaitVerdict;
   /** What holds the subscription up, asked for when it was too long. */
   readonly why: (runner: Runner) => string;
+  /** The error where the subscription was ended from outside. */
+  readonly closed: (runner: Runner) => Error;
 }
 
 interface Wait {
@@ -78,7 +81,7 @@ export class Waits {
     const waits = this.#waits.get(runner);
     if (waits === undefined) return;
     for (const wait of waits) {
-      if (runner.isEnded) wait.reject(runner.error ?? closed(runner));
+      if (runner.isEnded) wait.reject(runner.error ?? this.#options.closed(runner));
       else {
         const verdict = this.#options.judge(runner, wait.position);
         if (verdict === 'reached') wait.resolve();
@@ -94,11 +97,15 @@ export class Waits {
     for (const runner of this.#waits.keys()) this.check(runner);
   }
 
-  /** The history ended under those who wait. */
-  reject(runner: Runner, error: RowcastError): void {
+  /** A history ended. Waits for its rows end with it; those for rows of a later one, or of another log, go on. */
+  handleReset(runner: Runner, error: RowcastError, ended: History | undefined): void {
     const waits = this.#waits.get(runner);
-    this.#waits.delete(runner);
-    for (const wait of waits ?? []) wait.reject(error);
+    for (const wait of waits ?? []) {
+      if (isAfter(wait.position.history, ended)) continue;
+      wait.reject(error);
+      waits!.delete(wait);
+    }
+    if (waits?.size === 0) this.#waits.delete(runner);
   }
 
   #add(wait: Wait): void {
@@ -114,8 +121,9 @@ export class Waits {
   }
 }
 
-function closed({ stream }: Runner): UsageError {
-  return new UsageError('CLOSED', `the subscription of ${stream} was ended`);
+function isAfter(history: History | undefined, ended: History | undefined): boolean {
+  if (history === undefined || ended === undefined) return false;
+  return logIdOf(history) !== logIdOf(ended) || eraNumberOf(history) > eraNumberOf(ended);
 }
 
 function refusalOf(verdict: 'other-log' | 'no-history', { stream }: Runner, position: Position): UsageError {

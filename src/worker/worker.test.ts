@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
-import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
+import { ADDRESS, deploy, placeOf, settle } from '../../test/support/deployment.ts';
 import { Netcat } from '../../test/support/netcat.ts';
 import { HandlerError, UsageError } from '../core/model/errors.ts';
 import { defineStream } from '../core/model/stream.ts';
@@ -106,7 +106,7 @@ test('a worker that was stopped refuses what is asked of it', async () => {
   await reader.stop();
   const closed = { name: 'UsageError', code: 'CLOSED' };
   await expect(reader.start()).rejects.toMatchObject(closed);
-  await expect(reader.waitFor(events, 0)).rejects.toMatchObject(closed);
+  await expect(reader.waitFor({ stream: 'events', token: 0, history: undefined })).rejects.toMatchObject(closed);
   await expect(reader.follow(events).next()).rejects.toMatchObject(closed);
   expect(() => reader.send({ name: 'FEDERATION_ACK', token: 1 })).toThrow(expect.objectContaining(closed));
   expect(() => reader.subscribe(receipts, {}, () => {})).toThrow(expect.objectContaining(closed));
@@ -180,8 +180,8 @@ test('a handler that cannot go on because the worker stops is no failure, and ha
   const outcome = new Collector<unknown>();
   reader.subscribe(receipts, { from: 'now' }, () => {});
   const subscription = reader.subscribe(events, { from: 'now' }, async () => {
-    await reader.waitFor(receipts, 9).catch((error: unknown) => {
-      outcome.handler({ stream: 'receipts', token: 9, rows: [error] });
+    await reader.waitFor(placeOf(server, receipts, 9)).catch((error: unknown) => {
+      outcome.handler({ stream: 'receipts', token: 9, position: placeOf(server, receipts, 9), rows: [error] });
       throw error;
     });
   });
@@ -193,7 +193,7 @@ test('a handler that cannot go on because the worker stops is no failure, and ha
   expect(outcome.rows[0]).toMatchObject({ code: 'CLOSED' });
   await settle();
   expect(errors).toEqual([]);
-  expect(subscription.position).toBe(0);
+  expect(subscription.position?.token).toBe(0);
 });
 
 test('more commands than maxQueuedCommands lose the oldest, and say so', async () => {
@@ -229,7 +229,7 @@ test('a position that the primary never reached is a reset, after which the stre
   reader.subscribe(events, { from: 100, onReset: 'earliest' }, seen.handler);
   await reader.start();
   expect((await reset)[0]).toMatchObject({ stream: 'events', error: { code: 'RESET' } });
-  await reader.waitFor(events, await server.append(events, [1]));
+  await reader.waitFor(await server.append(events, [1]));
   expect(seen.tokens).toEqual([1]);
 });
 
@@ -242,7 +242,7 @@ test('a worker and a hand at a terminal share a primary', async () => {
   const reader = worker();
   reader.subscribe(events, { from: 'start' }, () => {});
   await reader.start();
-  await reader.waitFor(events, await server.append(events, ['a', 'b']));
+  await reader.waitFor(await server.append(events, ['a', 'b']));
   await hand.line('RDATA events 1');
   expect(hand.lines.slice(-3)).toEqual(['POSITION events 0', 'RDATA events batch "a"', 'RDATA events 1 "b"']);
   hand.connection.close();

@@ -62,6 +62,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   /** What `start` waits for. */
   readonly #live: Promise<void>;
   #settleLive!: { readonly resolve: () => void; readonly reject: (error: Error) => void };
+  #isStopping = false;
   #stopping: Promise<void> | undefined;
   #handleStopped: (() => void) | undefined;
   /** Why there is no connection, for those who wait. */
@@ -105,6 +106,10 @@ export class Worker extends EventEmitter<WorkerEvents> {
       clock: this.#clock,
       judge: (subscription, position) => this.#judgeWait(subscription, position),
       why: (subscription) => this.#whyBehind(subscription),
+      closed: ({ stream }) =>
+        this.#isStopping
+          ? this.#stoppedError()
+          : new UsageError('CLOSED', `the subscription of ${stream} was ended: unsubscribe was called`),
     });
     this.#pump = new FollowerPump({
       follower: this.#follower,
@@ -225,7 +230,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
 
   /** Every subscription has reached the primary's position since the last connect. */
   get isLive(): boolean {
-    return this.#follower.isLive && [...this.#subscriptions].every(({ isLive }) => isLive);
+    return this.#follower.isLive && [...this.#subscriptions].every(({ isLive, isAbsent }) => isLive || isAbsent);
   }
 
   /**
@@ -258,6 +263,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   async #stop(): Promise<void> {
+    this.#isStopping = true;
     this.#settleLive.reject(this.#stoppedError());
     const stopped = new Promise<void>((resolve) => {
       this.#handleStopped = resolve;
@@ -310,10 +316,10 @@ export class Worker extends EventEmitter<WorkerEvents> {
         this.#settleIfLive();
       },
       onNotLive: ({ stream }) => this.#call(() => this.emit('not-live', { stream })),
-      onReset: (subscription, error) => {
+      onReset: (subscription, error, ended) => {
         const { stream } = subscription;
         this.#logger.warn({ stream, code: error.code }, error.message);
-        this.#waits.reject(subscription, error);
+        this.#waits.handleReset(subscription, error, ended);
         this.#call(() => this.emit('reset', { stream, error }));
       },
       onFailing: (subscription) => this.#subscriptions.release(subscription),

@@ -9,7 +9,7 @@ import type { Command, Side } from '../../src/core/wire/command.ts';
 import { type Capture, captureNames, type Expected, readCapture } from '../support/captures.ts';
 import { MemoryStreams } from '../support/memory-streams.ts';
 import { bytesOf, PrimaryEnd, T0 } from '../support/primary-end.ts';
-import { FollowerEnd, WorkerEnd } from '../support/session-ends.ts';
+import { FollowerEnd, type FollowerEndOptions, SYNAPSE, WorkerEnd } from '../support/worker-ends.ts';
 
 const SYNAPSE_LINE_BYTES = 16_384;
 const captures = captureNames.map((name) => readCapture(name));
@@ -94,13 +94,13 @@ describe('what these processes are known for', () => {
   });
 });
 
-/** Asks for what the recorded worker asked for. */
-function ask(end: WorkerEnd, { requests }: Capture): string[] {
-  for (const { stream, from } of requests) {
-    if (stream === 'ALL') end.session.handleSubscribeAll(end.now, from);
-    else end.session.handleSubscribe(end.now, stream, from);
-  }
-  return end.drain();
+/** A follower of what the recorded worker asked for, connected. */
+function following({ requests }: Capture, options: FollowerEndOptions = {}): FollowerEnd {
+  const end = new FollowerEnd(options);
+  if (requests[0]!.stream === 'ALL') end.subscribeAll('now');
+  else for (const { stream, from } of requests) end.subscribe(stream, from === 'NOW' ? 'now' : from);
+  end.start().open();
+  return end;
 }
 
 /** SERVER and PING come first; the rest was sent after the requests. */
@@ -109,19 +109,24 @@ function divide({ lines, bytes }: Capture): { greeting: Buffer; rest: Buffer } {
   return { greeting, rest: bytes.primary.subarray(greeting.length) };
 }
 
-/** What was delivered, in the form of the list beside the recording. */
-function delivered(end: WorkerEnd): {
+/** What was applied, in the form of the list beside the recording. */
+function delivered(end: FollowerEnd): {
   listed: Expected[];
   runs: { readonly stream: StreamName; readonly token: Token }[];
 } {
   const listed: Expected[] = [];
   const runs: { stream: StreamName; token: Token }[] = [];
-  for (const output of end.outputs.all) {
-    if (output.kind === 'batch') listed.push({ stream: output.stream, token: output.token, rows: output.rows });
-    // The list has the POSITION lines, of which each stream has one: the one that makes it live. Those that move at the end of a
-    // live run of rows are not listed.
-    if (output.kind === 'position' && output.isLive) listed.push({ position: output.stream, token: output.token });
-    if (output.kind === 'position' && !output.isLive) runs.push(output);
+  let batches = 0;
+  for (const row of end.takeRows()) {
+    const [, stream, position, live] = /^(\S+) @(\d+)( live)?$/.exec(row) ?? [];
+    if (stream === undefined) {
+      const { stream: of, token, rows } = end.batches[batches++]!;
+      listed.push({ stream: of, token, rows });
+    } else if (live !== undefined) {
+      // The list has the POSITION lines, of which each stream has one: the one that makes it live. Those that move at the
+      // end of a live run of rows are not listed.
+      listed.push({ position: stream, token: Number(position) });
+    } else runs.push({ stream, token: Number(position) });
   }
   return { listed, runs };
 }
@@ -130,18 +135,16 @@ describe.each(titled)('%s: a worker of ours in the place of the recorded one', (
   const { greeting, rest } = divide(capture);
 
   test.each(deliveries)('delivers what the real primary sent, in order, no more and no less: %s', (_how, cut) => {
-    const end = new WorkerEnd({ serverName: 'localhost:8823', limits: { maxLineBytes: SYNAPSE_LINE_BYTES } });
-    end.open();
-    end.hearBytes(greeting);
-    expect(end.outputs.of('greeted')).toEqual([{ kind: 'greeted', greeting: undefined }]);
-    expect(ask(end, capture)).toEqual(capture.lines.worker.filter((line) => line.startsWith('REPLICATE ')));
+    const end = following(capture, { serverName: 'localhost:8823', limits: { maxLineBytes: SYNAPSE_LINE_BYTES } });
+    const asked = end.hearBytes(greeting);
+    expect(end.follower.isRowcast).toBe(false);
+    expect(asked).toEqual(capture.lines.worker.filter((line) => line.startsWith('REPLICATE ')));
     for (const piece of cut(rest)) end.hearBytes(piece);
     end.hear('PING 1');
 
     const { listed, runs } = delivered(end);
     expect(listed).toEqual(capture.expected);
-    expect(end.outputs.of('reset')).toEqual([]);
-    expect(end.outputs.of('peer-error')).toEqual([]);
+    expect(end.events.filter((kind) => kind === 'peer-error')).toEqual([]);
     expect(end.outputs.of('close')).toEqual([]);
 
     // Live positions only rise, and end at the highest token of the stream.
@@ -159,11 +162,8 @@ describe.each(titled)('%s: a worker of ours in the place of the recorded one', (
   });
 
   test('the follower asks as the recorded worker did, is live, and would resume where the primary stands', () => {
-    const end = new FollowerEnd({ serverName: 'localhost:8823' });
     const { requests } = capture;
-    if (requests[0]!.stream === 'ALL') end.subscribeAll('now');
-    else for (const { stream, from } of requests) end.subscribe(stream, from === 'NOW' ? 'now' : from);
-    end.start().open();
+    const end = following(capture, { serverName: 'localhost:8823' });
     end.hearBytes(greeting);
     expect(end.outputs.story.filter((line) => line.startsWith('REPLICATE '))).toEqual(
       capture.lines.worker.filter((line) => line.startsWith('REPLICATE ')),
@@ -201,9 +201,7 @@ describe.each(titled.filter(([, { requests }]) => requests[0]!.stream !== 'ALL')
 
     test('loses no row: what was not complete is asked for from the same place', () => {
       for (const share of [0.1, 0.3, 0.5, 0.7, 0.9]) {
-        const end = new FollowerEnd();
-        for (const { stream, from } of capture.requests) end.subscribe(stream, from === 'NOW' ? 'now' : from);
-        end.start().open();
+        const end = following(capture);
         end.hearBytes(greeting);
         const heard = rest.subarray(0, Math.floor(rest.length * share));
         end.hearBytes(heard);
@@ -238,7 +236,7 @@ describe.each(titled)('%s: a worker of ours that is cut off', (_name, capture) =
       seen.set(key, (seen.get(key) ?? 0) + by);
       return seen.get(key)!;
     };
-    for (const { stream, token, rows } of end.outputs.of('batch'))
+    for (const { stream, token, rows } of end.batches)
       for (const row of rows) count(`${stream} ${token} ${JSON.stringify(row)}`, 1);
     return capture.expected.flatMap((output) => {
       if (!('stream' in output)) return [];
@@ -254,10 +252,7 @@ describe.each(titled)('%s: a worker of ours that is cut off', (_name, capture) =
     const ends = [...rest.entries()].flatMap(([at, byte]) => (byte === 0x0a ? [at + 1, Math.max(at - 5, 0)] : []));
     expect(ends.length).toBeGreaterThan(200);
     for (const at of ends) {
-      const end = new FollowerEnd();
-      if (isAll) end.subscribeAll('now');
-      else for (const { stream, from } of capture.requests) end.subscribe(stream, from === 'NOW' ? 'now' : from);
-      end.start().open();
+      const end = following(capture);
       end.hearBytes(greeting);
       end.hearBytes(rest.subarray(0, at));
       const missing = unseen(end);
@@ -425,18 +420,20 @@ describe('what a real primary does with bad input, and ours, which is at least a
     const end = new WorkerEnd({ serverName: 'localhost:8823' });
     end.open();
     end.passTime(1_000);
-    expect(end.outputs.of('greeted')).toEqual([{ kind: 'greeted', greeting: undefined }]);
+    expect(end.outputs.of('greeted')).toEqual([{ kind: 'greeted', eras: undefined }]);
   });
 
   test('the real worker goes on at a stream and a row that it does not know; ours too', () => {
-    const end = WorkerEnd.following({ events: 'NOW' }, {}, '1');
+    const end = new FollowerEnd();
+    end.subscribe('events', 'now');
+    end.greetedBy(SYNAPSE);
     end.hear('POSITION events 5', 'RDATA nosuch 1 ["x"]', 'RDATA events 6 []', 'POSITION nosuch 7');
     expect(end.takeRows()).toEqual(['events @5 live', 'events 6 [[]]', 'events @6']);
     expect(end.outputs.of('close')).toEqual([]);
   });
 
   test('the real worker answers an unknown command by ERROR, and closes; ours too', () => {
-    const end = WorkerEnd.following({ events: 'NOW' }, {}, '1');
+    const end = WorkerEnd.greeted({}, SYNAPSE);
     expect(end.hear('FOO bar')).toEqual(['ERROR invalid command: FOO']);
     expect(end.outputs.of('close')).toHaveLength(1);
   });

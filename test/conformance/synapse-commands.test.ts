@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { randomInteger, seededRandom } from '../../src/base/random.ts';
+import { formatPosition } from '../../src/core/model/position.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
 import type { Token } from '../../src/core/model/token.ts';
 import { synapseStream } from '../../src/synapse/streams.ts';
@@ -20,6 +21,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 interface Printed {
   readonly stream: StreamName;
   readonly token: Token;
+  /** Without a history: a real Synapse has none. */
+  readonly position: string;
   readonly rows: readonly unknown[];
 }
 
@@ -30,7 +33,8 @@ function namedBatches({ expected }: Capture): Printed[] {
     const rows = output.rows.map(
       (row) => JSON.parse(JSON.stringify(synapseStream(output.stream)!.parse(row))) as unknown,
     );
-    return [{ stream: output.stream, token: output.token, rows }];
+    const { stream, token } = output;
+    return [{ stream, token, position: formatPosition({ stream, token, history: undefined }), rows }];
   });
 }
 
@@ -42,7 +46,9 @@ async function follow(capture: Capture, synapse: ReplayedSynapse): Promise<{ pri
   if (capture.requests[0]!.stream !== 'ALL') {
     const path = join(folder, `${capture.name}-${randomInteger({ next: Math.random }, 0, 1e9)}.json`);
     await fileCheckpoint(path).save(
-      new Map(capture.requests.map(({ stream, from }) => [stream, { stream, token: from as Token, history: undefined }])),
+      new Map(
+        capture.requests.map(({ stream, from }) => [stream, { stream, token: from as Token, history: undefined }]),
+      ),
     );
     args.push('--checkpoint', path, ...capture.requests.map(({ stream }) => stream));
   }

@@ -1,6 +1,7 @@
 /**
- * Caches that cannot lie, with real processes: a primary that is killed in the middle of invalidations, and two workers whose reads are
- * checked against the positions they have waited for (test/fixtures/caches-kill).
+ * Caches that cannot lie, with real processes: a primary that is killed in the middle of
+ * invalidations, and two workers whose reads are checked against the positions they have waited for
+ * (test/fixtures/caches-kill).
  */
 
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -15,7 +16,9 @@ import { freePorts, type RunningProcess, runNode } from '../support/processes.ts
 const WRITES = 2_500;
 const KILLS = 5;
 
-/** It repeats the keys and when the kills are due; what is under way by then is up to the machine. */
+/**
+ * It repeats the keys and when the kills are due; what is under way by then is up to the machine.
+ */
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000_000));
 
 interface Write {

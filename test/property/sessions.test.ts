@@ -3,8 +3,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { anyBytes, anyPieces, cutAt } from '../support/any-bytes.ts';
-import { MemoryStreams } from '../support/memory-streams.ts';
-import { FollowerEnd, PrimaryEnd, WorkerEnd } from '../support/session-ends.ts';
+import { FollowerEnd, WorkerEnd } from '../support/session-ends.ts';
 
 const RUNS = { numRuns: 1_000 };
 const limits = { maxLineBytes: 64, maxBatchBytes: 200, maxQueuedBytes: 100 };
@@ -38,63 +37,6 @@ function expectGoodEnd(story: readonly string[], closes: number): void {
   expect(story[errorAt + 1]).toBe('close');
   expect(story.slice(errorAt + 2).filter((kind) => kind !== 'abort')).toEqual([]);
 }
-
-const table = (): MemoryStreams => {
-  const streams = new MemoryStreams('events', 'typing');
-  for (let i = 1; i <= 5; i++) streams.append('events', i, 'x');
-  streams.trim('events', 1);
-  return streams;
-};
-
-describe('a primary', () => {
-  test('outlives whatever a worker sends', () => {
-    fc.assert(
-      fc.property(
-        anyBytes,
-        anyPieces,
-        steps(['append', 'drained']),
-        fc.boolean(),
-        (bytes, lengths, happenings, isWriting) => {
-          const end = PrimaryEnd.opened({ streams: table(), limits: { ...limits, pageBytes: 1, maxLagRows: 10 } });
-          end.isWriting = isWriting;
-          const pieces = cutAt(bytes, lengths);
-          for (const step of happenings) {
-            if (step.kind === 'append') end.append('events', 1);
-            else if (step.kind === 'drained') end.drained();
-            else if (step.kind === 'time') end.passTime(step.ms);
-            else end.hearBytes(pieces.shift() ?? new Uint8Array());
-          }
-          for (const piece of pieces) end.hearBytes(piece);
-          expectGoodEnd(end.outputs.story, end.outputs.of('close').length);
-          end.session.handleClosed();
-          end.hearBytes(bytes);
-          end.passTime(100_000);
-          expect(end.session.nextTimeout()).toBeUndefined();
-        },
-      ),
-      RUNS,
-    );
-  });
-
-  test('says the same wherever the bytes are cut', () => {
-    fc.assert(
-      fc.property(anyBytes, anyPieces, (bytes, lengths) => {
-        const [whole, cut] = [PrimaryEnd.opened({ streams: table() }), PrimaryEnd.opened({ streams: table() })];
-        // Answers to several requests are read one after the other, so only their order within a stream is the same.
-        const linesOf = (lines: readonly string[], stream: string): string[] =>
-          lines.filter((line) => line.includes(` ${stream} `));
-        const said = [whole.hearBytes(bytes), cutAt(bytes, lengths).flatMap((piece) => cut.hearBytes(piece))] as const;
-        expect(cut.isClosing).toBe(whole.isClosing);
-        expect(cut.session.workerName).toBe(whole.session.workerName);
-        if (!whole.isClosing) expect(linesOf(said[1], 'typing')).toEqual(linesOf(said[0], 'typing'));
-        expect(said[1].filter((line) => line.startsWith('ERROR'))).toHaveLength(
-          said[0].filter((line) => line.startsWith('ERROR')).length,
-        );
-      }),
-      RUNS,
-    );
-  });
-});
 
 describe.each([
   ['Rowcast', '1 rowcast/1 log=abc'],

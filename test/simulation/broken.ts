@@ -2,12 +2,15 @@
 
 import { FakeLog } from '../../src/testing/fake-log.ts';
 import type { WorldParts } from '../../src/testing/world-result.ts';
+import { PeerError } from '../../src/core/model/errors.ts';
+import type { Verdict } from '../../src/core/model/page.ts';
+import type { Position } from '../../src/core/model/position.ts';
 import type { RowText } from '../../src/core/model/row.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
 import { createPrimary, type PrimaryOptions } from '../../src/primary/primary.ts';
 import type { Connection } from '../../src/transport/transport.ts';
 import type { BatchHandler } from '../../src/worker/subscription.ts';
-import { Worker } from '../../src/worker/worker.ts';
+import { createWorker, Worker } from '../../src/worker/worker.ts';
 
 type Broken = Partial<WorldParts>;
 type Lines = string[];
@@ -132,26 +135,16 @@ export const savesEarly: Broken = {
   }),
 };
 
-export const letsPositionFall: Broken = {
-  checkpoint: (checkpoint) => ({
-    load: () => checkpoint.load(),
-    save: (positions) =>
-      checkpoint.save(new Map([...positions].map(([key, at]) => [key, { ...at, token: Math.max(0, at.token - 2) }]))),
-  }),
-};
-
-export const tellsFalseReset: Broken = worker(
-  class extends Worker {
-    override emit(...[event, ...rest]: Parameters<Worker['emit']>): boolean {
-      const isHeard = super.emit(event, ...rest);
-      if (event === 'live') {
-        const [{ stream }] = rest as unknown as [{ stream: StreamName }];
-        super.emit('reset', { stream, error: { code: 'RESET' } as never });
-      }
-      return isHeard;
-    }
+export const tellsFalseReset: Broken = {
+  makeWorker: (options) => {
+    const made = createWorker(options);
+    made.on('live', ({ stream }) => {
+      // Once everyone has heard where the stream stands.
+      queueMicrotask(() => made.emit('reset', { stream, error: new PeerError('RESET', 'for no reason') }));
+    });
+    return made;
   },
-);
+};
 
 export const waitsTooShort: Broken = worker(
   class extends Worker {
@@ -204,7 +197,21 @@ export const throwsOnOutput: Broken = connection('primary', (real) => ({
   },
 }));
 
-export const sendsNoPosition: Broken = swallows((line) => line.startsWith('POSITION '));
+/** Whoever asked for new rows is told where they begin; whoever catches up is never told that it has. */
+export const sendsNoPosition: Broken = connection('primary', (real) => {
+  const begun = new Set<string>();
+  return {
+    write: (bytes) => {
+      const lines = Buffer.from(bytes).toString('utf8').split('\n').slice(0, -1);
+      const said = lines.filter((line) => {
+        const [name, stream] = line.split(' ', 2);
+        if (name === 'HISTORY' || name === 'RDATA') begun.add(stream!);
+        return name !== 'POSITION' || !begun.has(stream!);
+      });
+      return real.write(Buffer.from(said.map((line) => `${line}\n`).join('')));
+    },
+  };
+});
 
 /** The first PING, with the greeting, still goes out. */
 export const sendsNoKeepAlive: Broken = swallows((line) => line.startsWith('PING ') && !line.includes('rowcast/'));
@@ -233,5 +240,18 @@ export const acknowledgesEarly: Broken = {
       }
     }
     return new HastyLog(options);
+  },
+};
+
+/** Numbers are all that it compares. */
+export const knowsNoHistories: Broken = {
+  makeLog: (options) => {
+    class TrustingLog extends FakeLog {
+      override judge(position: Position): Verdict {
+        const verdict = super.judge(position);
+        return verdict === 'reset' && position.token <= this.bounds(position.stream).latest ? 'on' : verdict;
+      }
+    }
+    return new TrustingLog(options);
   },
 };

@@ -22,6 +22,16 @@ const cases: readonly Case[] = [
   { name: 'a primary that drops a batch', parts: broken.dropsABatch, checker: 'nothing missing' },
   { name: 'a primary that swaps rows', parts: broken.swapsRows, checker: 'once and in order' },
   { name: 'a worker that repeats a batch', parts: broken.repeatsABatch, checker: 'once and in order' },
+  {
+    name: 'a log that compares numbers alone',
+    parts: broken.knowsNoHistories,
+    checker: 'one history',
+    shape: {
+      history: { losesTails: true, restores: true, copies: false },
+      log: { maxCommitMs: 0, maxHintMs: 0, maxReadMs: 0, chunksPercent: 100, syncedPercent: 0 },
+      meanFaultGapMs: 60,
+    },
+  },
   { name: 'a worker that saves positions too early', parts: broken.savesEarly, checker: 'honest positions' },
   { name: 'a worker that tells a reset where there is none', parts: broken.tellsFalseReset, checker: 'true resets' },
   {

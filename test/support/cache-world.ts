@@ -1,9 +1,10 @@
 /**
- * A worker with caches, a database and a primary in the test's hands: rows are committed to the database, then invalidated, then sent;
- * connections are cut, histories end, loads take their time. After every read it holds what came to what had been waited for.
+ * A worker with caches, a database and a primary in the test's hands: rows are committed to the
+ * database, then invalidated, then sent; connections are cut, histories end, loads take their time.
+ * After every read it holds what came to what had been waited for.
  *
- * The model: `floors` has, for each entry, the version that every read from now on must at least return, because a token that
- * stands for it was reached.
+ * The model: `floors` has, for each entry, the version that every read from now on must at least
+ * return, because a token that stands for it was reached.
  */
 
 import { setMaxListeners } from 'node:events';
@@ -78,7 +79,10 @@ export class CacheWorld {
   #log: Row[] = [];
   #latest = 0;
   #earliest = 1;
-  /** On this connection: the token of what was sent last; undefined while the stream is not replicated. */
+  /**
+   * On this connection: the token of what was sent last; undefined while the stream is not
+   * replicated.
+   */
   #sentUpTo: Token | undefined;
   /** Lines that are due on this connection. */
   #wire: string[] = [];
@@ -118,7 +122,8 @@ export class CacheWorld {
     for (const step of steps) {
       this.#take(step);
       this.#notePosition();
-      // Not after each: what comes in one turn of the event loop meets promises that have not settled.
+      // Not after each: what comes in one turn of the event loop meets promises that have not
+      // settled.
       if (step.kind === 'turn' || step.kind === 'connect') await turn();
       this.#notePosition();
     }
@@ -281,7 +286,10 @@ export class CacheWorld {
     this.#primary.cut();
   }
 
-  /** Another history, as after the loss of the log: what was committed is in the database all the same. */
+  /**
+   * Another history, as after the loss of the log: what was committed is in the database all the
+   * same.
+   */
   #reset(): void {
     this.#cut();
     this.#logNumber++;

@@ -1,6 +1,10 @@
 /** Primaries and workers joined in memory, for tests: everything that was started is ended with the test. */
 
 import { onTestFinished } from 'vitest';
+import type { Position } from '../../src/core/model/position.ts';
+import type { Stream, StreamName } from '../../src/core/model/stream.ts';
+import type { Token } from '../../src/core/model/token.ts';
+import type { Log } from '../../src/log/log.ts';
 import { memoryLog } from '../../src/log/memory.ts';
 import { createPrimary, type Primary, type PrimaryOptions } from '../../src/primary/primary.ts';
 import { createMemoryTransport, type MemoryTransport } from '../../src/transport/memory.ts';
@@ -21,9 +25,12 @@ export function deploy(transport: MemoryTransport = createMemoryTransport()): De
   return {
     transport,
     async primary(options) {
-      const primary = await createPrimary({ name: 'example.com', log: memoryLog(), transport, ...options });
+      const log = options.log ?? memoryLog();
+      const primary = await createPrimary({ name: 'example.com', transport, ...options, log });
+      logs.set(primary, log);
       onTestFinished(() => primary.close());
-      await primary.listen(ADDRESS);
+      // Of real sockets a test says the address: this one is a path of the machine, which tests would share.
+      if (options.transport === undefined) await primary.listen(ADDRESS);
       return primary;
     },
     worker({ limits, ...options } = {}) {
@@ -48,3 +55,11 @@ export async function settle(turns = 25): Promise<void> {
     });
   }
 }
+
+/** The position of a token in the history of the stream's newest row, or in the one that the primary writes now. */
+export function placeOf(primary: Primary, stream: Stream | StreamName, token: Token): Position {
+  const latest = primary.position(stream);
+  return { ...latest, token, history: latest.token > 0 ? latest.history : logs.get(primary)!.era };
+}
+
+const logs = new WeakMap<Primary, Log>();

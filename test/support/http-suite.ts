@@ -1,4 +1,7 @@
-/** What the middlewares of every framework promise (src/cache/http), as tests over real HTTP on loopback. */
+/**
+ * What the middlewares of every framework promise (src/cache/http), as tests over real HTTP on
+ * loopback.
+ */
 
 import { once } from 'node:events';
 import { type IncomingMessage, request, type Server } from 'node:http';
@@ -19,7 +22,10 @@ export interface HttpFramework<Middleware> {
   readonly name: string;
   readonly sendTokens: (primary: Primary, options: SendTokensOptions) => Middleware;
   readonly awaitTokens: (worker: Worker, options?: AwaitTokensOptions) => Middleware;
-  /** Serves the handler at `/` behind the middleware, and nothing else, until the test ends; resolves to its URL. */
+  /**
+   * Serves the handler at `/` behind the middleware, and nothing else, until the test ends;
+   * resolves to its URL.
+   */
   readonly serve: (middleware: Middleware, handler: Handler) => Promise<string>;
 }
 

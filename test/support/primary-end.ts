@@ -155,16 +155,12 @@ export class PrimaryEnd {
   }
 
   poll(): void {
-    for (let isTaken = true; isTaken; ) {
-      isTaken = false;
-      for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput()) {
-        this.outputs.keep(output);
-        if (output.kind === 'transmit') isTaken = this.isWriting;
-        else if (output.kind === 'read' && this.isReading) this.#read(output);
-        else if (output.kind === 'judge' && this.isJudging) this.#judge(output);
-        else if (output.kind === 'pause' || output.kind === 'resume') this.isPaused = output.kind === 'pause';
-      }
-      if (isTaken) this.session.handleDrained(this.now);
+    for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput()) {
+      this.outputs.keep(output);
+      if (output.kind === 'transmit' && this.isWriting) this.session.handleDrained(this.now);
+      else if (output.kind === 'read' && this.isReading) this.#read(output);
+      else if (output.kind === 'judge' && this.isJudging) this.#judge(output);
+      else if (output.kind === 'pause' || output.kind === 'resume') this.isPaused = output.kind === 'pause';
     }
   }
 

@@ -1,7 +1,7 @@
 /**
- * The recorded real primary, once more: sends what it sent, byte for byte, and hangs up where it is told to. To a worker that comes back
- * it behaves as the real one does: what is above the token that is asked for, each row with its own token, then POSITION, then what had
- * not been sent.
+ * The recorded real primary, once more: sends what it sent, byte for byte, and hangs up where it is
+ * told to. To a worker that comes back it behaves as the real one does: what is above the token
+ * that is asked for, each row with its own token, then POSITION, then what had not been sent.
  */
 
 import { once } from 'node:events';

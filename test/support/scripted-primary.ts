@@ -1,4 +1,7 @@
-/** A primary whose every line is the test's: a transport for one worker, with the other end in the test's hands. Synchronous. */
+/**
+ * A primary whose every line is the test's: a transport for one worker, with the other end in the
+ * test's hands. Synchronous.
+ */
 
 import type { Connection, ConnectionHandler, Transport } from '../../src/transport/transport.ts';
 
@@ -34,7 +37,9 @@ export class ScriptedPrimary {
     this.#handler!.handleOpen();
   }
 
-  /** @param held how many bytes of the end stay behind until more is sent: a line may come in pieces */
+  /**
+   * @param held how many bytes of the end stay behind until more is sent: a line may come in pieces
+   */
   send(lines: readonly string[], held = 0): void {
     const bytes = Buffer.concat([this.#unsent, ...lines.map((line) => Buffer.from(`${line}\n`))]);
     const at = Math.max(bytes.length - held, 0);

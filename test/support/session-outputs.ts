@@ -20,8 +20,9 @@ export class SessionOutputs<Kept extends { readonly kind: string }> {
       this.story.push(output.kind);
       return;
     }
-    this.#bytes.push(Buffer.from(output.bytes));
-    this.story.push(...splitLines(Buffer.from(output.bytes)));
+    const bytes = Buffer.from(output.bytes);
+    this.#bytes.push(bytes);
+    this.story.push(...splitLines(bytes));
   }
 
   of<Kind extends Kept['kind']>(kind: Kind): Extract<Kept, { kind: Kind }>[] {

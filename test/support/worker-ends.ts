@@ -363,7 +363,7 @@ export class FollowerEnd {
     if (item === undefined) return false;
     delivery.finish(item, true);
     if (item.kind === 'batch') this.batches.push(item.batch);
-    this.follower.handleApplied(this.now, subscription, item.kind === 'batch' ? item.cost : 0);
+    this.follower.handleApplied(this.now, subscription, item.cost);
     const becameLive = subscription.isLive && !this.#live.has(subscription);
     if (becameLive) this.#live.add(subscription);
     this.#told.push(`${describeItem(stream, item)}${becameLive ? ' live' : ''}`);

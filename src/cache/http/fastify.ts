@@ -1,4 +1,7 @@
-/** Read your writes over HTTP with Fastify, as plugins for the whole instance that they are registered on: `rowcast/cache/fastify`. */
+/**
+ * Read your writes over HTTP with Fastify, as plugins for the whole instance that they are
+ * registered on: `rowcast/cache/fastify`.
+ */
 
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply } from 'fastify';
 import type { Primary } from '../../primary/primary.ts';
@@ -17,8 +20,8 @@ import {
 export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
 
 /**
- * Tells the client with every answer, errors too, how far the streams were when its headers were sent: `Rowcast-Token`.
- * Register it first: instances that plugins have made before do not have it.
+ * Tells the client with every answer, errors too, how far the streams were when its headers were
+ * sent: `Rowcast-Token`. Register it first: instances that plugins have made before do not have it.
  * @throws UsageError INVALID_OPTION, NO_SUCH_STREAM, CLOSED
  */
 export function sendTokens(primary: Primary, options: SendTokensOptions): FastifyPluginCallback {
@@ -33,9 +36,10 @@ export function sendTokens(primary: Primary, options: SendTokensOptions): Fastif
 }
 
 /**
- * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its tokens; register it first.
- * One that takes longer than `timeoutMs` is answered 503, or served with `Rowcast-Stale`; a header that does not parse, 400.
- * Streams that the worker does not follow are passed over: what it serves cannot depend on them.
+ * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its
+ * positions; register it first. One that takes longer than `timeoutMs` is answered 503, or served
+ * with `Rowcast-Stale`; a header that does not parse, 400. Streams that the worker does not follow
+ * are passed over: what it serves cannot depend on them.
  * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
  */
 export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): FastifyPluginCallback {

@@ -18,8 +18,8 @@ export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
 const CLIENT_CLOSED_REQUEST = 499;
 
 /**
- * Tells the client with every answer, errors too, how far the streams were when its headers were sent: `Rowcast-Token`.
- * Use it before all else.
+ * Tells the client with every answer, errors too, how far the streams were when its headers were
+ * sent: `Rowcast-Token`. Use it before all else.
  * @throws UsageError INVALID_OPTION, NO_SUCH_STREAM, CLOSED
  */
 export function sendTokens(primary: Primary, options: SendTokensOptions): MiddlewareHandler {
@@ -32,9 +32,10 @@ export function sendTokens(primary: Primary, options: SendTokensOptions): Middle
 }
 
 /**
- * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its tokens; use it before the routes.
- * One that takes longer than `timeoutMs` is answered 503, or served with `Rowcast-Stale`; a header that does not parse, 400.
- * Streams that the worker does not follow are passed over: what it serves cannot depend on them.
+ * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its
+ * positions; use it before the routes. One that takes longer than `timeoutMs` is answered 503, or
+ * served with `Rowcast-Stale`; a header that does not parse, 400. Streams that the worker does not
+ * follow are passed over: what it serves cannot depend on them.
  * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
  */
 export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): MiddlewareHandler {

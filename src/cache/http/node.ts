@@ -7,7 +7,10 @@ export function tokenHeaderOf(headers: IncomingHttpHeaders): string | undefined 
   return headers['rowcast-token']?.toString();
 }
 
-/** Aborted when the client goes away. That it is aborted after the answer too concerns nobody who still waits. */
+/**
+ * Aborted when the client goes away. That it is aborted after the answer too concerns nobody who
+ * still waits.
+ */
 export function goneSignal(response: ServerResponse): AbortSignal {
   const gone = new AbortController();
   // It may have left while another middleware was at it.

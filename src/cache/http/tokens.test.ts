@@ -289,7 +289,10 @@ interface HeldBack {
   readonly judge: ReturnType<typeof judgeRequests>;
 }
 
-/** A worker that is live at token 0, whose handler of `events` has token 1 and does not finish until the gate opens. */
+/**
+ * A worker that is live at token 0, whose handler of `events` has token 1 and does not finish until
+ * the gate opens.
+ */
 async function heldBack(options: AwaitTokensOptions): Promise<HeldBack> {
   const { primary, worker } = deploy();
   const server = await primary({ streams: [events, others] });

@@ -1,6 +1,7 @@
 /**
- * Read your writes over HTTP: the headers `Rowcast-Token` and `Rowcast-Stale`, and what becomes of a request that carries a token.
- * Knows no framework and no socket: express.ts, fastify.ts and hono.ts carry what is decided here.
+ * Read your writes over HTTP: the headers `Rowcast-Token` and `Rowcast-Stale`, and what becomes of
+ * a request that carries a token. Knows no framework and no socket: express.ts, fastify.ts and
+ * hono.ts carry what is decided here.
  */
 
 import type { Millis } from '../../base/clock.ts';
@@ -13,8 +14,8 @@ import type { Primary } from '../../primary/primary.ts';
 import type { Worker } from '../../worker/worker.ts';
 
 /**
- * How far the primary was when it answered, and how far a worker must be to answer: positions, as in
- * `caches=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4,events=77@` (core/model/position.ts).
+ * How far the primary was when it answered, and how far a worker must be to answer: positions, as
+ * in `caches=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4,events=77@` (core/model/position.ts).
  */
 export const TOKEN_HEADER = 'Rowcast-Token';
 /** The streams that a worker has not brought far enough, and where it stands: positions too. */
@@ -52,7 +53,8 @@ export function currentTokens(primary: Primary, options: SendTokensOptions): Cur
     try {
       return formatPositions(names.map((name) => primary.position(name)));
     } catch (error) {
-      // A primary that is closed takes no more writes; the answers that are still under way go out without a token.
+      // A primary that is closed takes no more writes; the answers that are still under way go out
+      // without a token.
       if (error instanceof RowcastError) return undefined;
       throw error;
     }
@@ -70,11 +72,14 @@ export interface AwaitTokensOptions {
   /** The longest that a request waits, for all its streams together. Default 1,000. */
   readonly timeoutMs?: Millis;
   /**
-   * What to do with a request whose positions were not reached, or cannot be: answer 503, or serve what is there and say so
-   * in `Rowcast-Stale`. Default `refuse`.
+   * What to do with a request whose positions were not reached, or cannot be: answer 503, or serve
+   * what is there and say so in `Rowcast-Stale`. Default `refuse`.
    */
   readonly onTimeout?: 'refuse' | 'serve';
-  /** Wait for these only, whatever else the header names. At least one; left out: for every stream that the worker follows. */
+  /**
+   * Wait for these only, whatever else the header names. At least one; left out: for every stream
+   * that the worker follows.
+   */
   readonly streams?: readonly (Stream | StreamName)[];
 }
 
@@ -96,7 +101,10 @@ export type Verdict =
   /** The client went away: nobody reads an answer. */
   | { readonly kind: 'gone' };
 
-/** A promise only where the request must wait; the signal, aborted when the client goes away, is asked for only then. */
+/**
+ * A promise only where the request must wait; the signal, aborted when the client goes away, is
+ * asked for only then.
+ */
 export type Judge = (header: string | undefined, signal: () => AbortSignal) => Verdict | Promise<Verdict>;
 
 const goOn: Verdict = Object.freeze({ kind: 'go-on' });
@@ -168,7 +176,8 @@ function whyMissed(thrown: unknown): Why | undefined {
   if (!(thrown instanceof RowcastError)) throw thrown;
   switch (thrown.code) {
     case 'NOT_SUBSCRIBED':
-      // What this worker serves cannot depend on a stream that it does not follow, so there is nothing to wait for.
+      // What this worker serves cannot depend on a stream that it does not follow, so there is
+      // nothing to wait for.
       return undefined;
     case 'OTHER_LOG':
     case 'INVALID_POSITION':
@@ -204,7 +213,8 @@ function answerMissed(worker: Worker, missed: readonly Missed[], { timeoutMs, on
     const streams = new Set(missed.map(({ position }) => position.stream));
     return { kind: 'go-on', stale: formatPositions(Array.from(streams, (stream) => positionOf(worker, stream))) };
   }
-  // Only what the client may know: why a worker is behind names addresses and may repeat the text of the application's errors.
+  // Only what the client may know: why a worker is behind names addresses and may repeat the text
+  // of the application's errors.
   const hopeless = missed.find(({ why }) => isHopeless(why));
   if (hopeless === undefined) {
     const where = missed.map(({ position }) => `${formatPosition(position)} (here: ${hereOf(worker, position)})`);
@@ -245,9 +255,9 @@ function refuse(status: 400 | 503, code: 'INVALID_HEADER' | Why, message: string
 }
 
 /**
- * Reads a `Rowcast-Token`. Of a stream that is named twice, as when a header is repeated, both positions must be reached: a
- * client that wrote twice wants to read both, and nothing here tells which of two histories is the later one. Within one
- * history the higher token says it for both.
+ * Reads a `Rowcast-Token`. Of a stream that is named twice, as when a header is repeated, both
+ * positions must be reached: a client that wrote twice wants to read both, and nothing here tells
+ * which of two histories is the later one. Within one history the higher token says it for both.
  * @throws UsageError INVALID_POSITION
  */
 export function parseTokens(header: string): readonly Position[] {

@@ -20,7 +20,7 @@ const containers = (bytes: number): string => `[${'[],'.repeat(bytes / 3 - 1)}[]
 
 function asking(count: number, options: FollowerEndOptions = {}, greeting: string = ROWCAST): FollowerEnd {
   const end = new FollowerEnd(options);
-  for (const name of names(count)) end.subscribe(name, at(name, 5));
+  for (const name of names(count)) end.subscribe(name, greeting === ROWCAST ? at(name, 5) : 'start');
   end.greetedBy(greeting);
   return end;
 }

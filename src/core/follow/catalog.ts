@@ -51,16 +51,16 @@ export class Catalog {
 
   /**
    * Something came.
-   * @param onApplied is told what each batch counted for
+   * @param onApplied is told what each item counted for
    * @throws PeerError INVALID_ROW, TOO_MANY_STREAMS
    */
   handleItems(onApplied: (cost: number) => void): void {
     const { delivery } = this.subscription;
     for (let item = delivery.take(); item !== undefined; item = delivery.take()) {
       delivery.finish(item, true);
+      onApplied(item.cost);
       switch (item.kind) {
         case 'batch':
-          onApplied(item.cost);
           this.#checkLog(item.batch.position);
           for (const row of item.batch.rows) this.#handleRow(row, item.batch.token);
           break;

@@ -3,7 +3,7 @@ import { at, ERA, era, FollowerEnd, MEMORY, memoryEra, ORIGIN, rowcast } from '.
 import { PeerError } from '../model/errors.ts';
 import type { History } from '../model/history.ts';
 import type { Position } from '../model/position.ts';
-import { Delivery, type Item } from './delivery.ts';
+import { Delivery, type Item, MARK_COST } from './delivery.ts';
 
 const bare = (token: number): Position => ({ stream: 'events', token, history: undefined });
 const waitOf = (token: number, history: History = ERA): Position => at('events', token, history);
@@ -15,8 +15,13 @@ const batch = (position: Position, cost = 10): Item => ({
   cost,
   position,
 });
-const moved = (position: Position, of: History | undefined = ERA): Item => ({ kind: 'position', position, era: of });
-const reset: Item = { kind: 'reset', error: new PeerError('RESET', 'started afresh') };
+const moved = (position: Position, of: History | undefined = ERA): Item => ({
+  kind: 'position',
+  position,
+  era: of,
+  cost: MARK_COST,
+});
+const reset: Item = { kind: 'reset', error: new PeerError('RESET', 'started afresh'), cost: MARK_COST };
 
 function delivered(...items: readonly Item[]): Delivery {
   const delivery = new Delivery({});
@@ -138,7 +143,7 @@ describe('a follower', () => {
     end.hear(`POSITION events 3 ${era(5)}`);
     expect(judge(end, waitOf(9, era(8)))).toBe('reached');
     expect(judge(end, waitOf(9, era(9)))).toBe('not-yet');
-    end.hear('ERA 8f3c1d2e4b5a6978 9.ffffffff', 'ERA 8f3c1d2e4b5a6978 10.a1b2c3d4', `POSITION events 3 ${era(5)}`);
+    end.hear('ERA 8f3c1d2e4b5a6978 10.a1b2c3d4', `POSITION events 3 ${era(5)}`);
     expect(judge(end, waitOf(9, era(9)))).toBe('reached');
   });
 
@@ -212,7 +217,7 @@ describe('items', () => {
   test('what is given up is told by what it counts for', () => {
     const delivery = new Delivery({});
     for (const item of [batch(at('events', 7), 30), reset, batch(at('events', 1), 12)]) delivery.push(item);
-    expect(delivery.clear()).toBe(42);
+    expect(delivery.clear()).toBe(42 + MARK_COST);
     expect(delivery.take()).toBeUndefined();
   });
 

@@ -10,19 +10,27 @@ import { eraNumberOf, type History, logIdOf } from '../model/history.ts';
 import type { Position } from '../model/position.ts';
 import type { Token } from '../model/token.ts';
 
+/** `cost`: what it counts for while it waits. */
 export type Item =
   | {
       readonly kind: 'batch';
       readonly batch: Batch;
-      /** What its rows count for while they wait. */
       readonly cost: number;
       /** Where the subscription stands once it is applied; undefined where the batch does not tell. */
       readonly position: Position | undefined;
     }
   /** `era`: everything of the eras before this one was sent. Undefined toward a primary that is not Rowcast. */
-  | { readonly kind: 'position'; readonly position: Position; readonly era: History | undefined }
+  | {
+      readonly kind: 'position';
+      readonly position: Position;
+      readonly era: History | undefined;
+      readonly cost: number;
+    }
   /** The position before it is void. */
-  | { readonly kind: 'reset'; readonly error: PeerError };
+  | { readonly kind: 'reset'; readonly error: PeerError; readonly cost: number };
+
+/** What a move or a reset counts for while it waits: a primary may send them without end. In bytes of memory, about. */
+export const MARK_COST = 200;
 
 export class Delivery {
   #items = new Queue<Item>();
@@ -30,6 +38,8 @@ export class Delivery {
   #done = 0;
   #applied: Position | undefined;
   #saved: Position | undefined;
+  /** What a checkpoint is to hold: after a reset still the position that is void, so that a new process hears of the reset too. */
+  #toSave: Position | undefined;
   /** The number of an era before which nothing is left to come on this connection. */
   #settledEra: number | undefined;
   /** Items up to here came on connections that are gone, or before a reset. */
@@ -40,6 +50,7 @@ export class Delivery {
   constructor({ applied, saved }: { readonly applied?: Position | undefined; readonly saved?: Position | undefined }) {
     this.#applied = applied;
     this.#saved = saved;
+    this.#toSave = applied;
   }
 
   /** How many items there were. */
@@ -54,6 +65,10 @@ export class Delivery {
 
   get applied(): Position | undefined {
     return this.#applied;
+  }
+
+  get toSave(): Position | undefined {
+    return this.#toSave;
   }
 
   get saved(): Position | undefined {
@@ -85,7 +100,10 @@ export class Delivery {
       this.#lineage++;
       return;
     }
-    if (item.position !== undefined) this.#applied = item.position;
+    if (item.position !== undefined) {
+      this.#applied = item.position;
+      this.#toSave = item.position;
+    }
     if (item.kind === 'position' && item.era !== undefined && this.#done > this.#cutAt) {
       this.#settledEra = eraNumberOf(item.era);
     }
@@ -105,7 +123,7 @@ export class Delivery {
   /** Gives up what was not begun. @returns what it counted for */
   clear(): number {
     let cost = 0;
-    for (const item of this.#items) if (item.kind === 'batch') cost += item.cost;
+    for (const item of this.#items) cost += item.cost;
     this.#items = new Queue();
     return cost;
   }

@@ -587,9 +587,9 @@ describe('stopping', () => {
   });
 
   test('while it is paused, too', () => {
-    const end = following({ limits: { maxQueuedBytes: 10 } });
+    const end = following({ limits: { maxQueuedBytes: 300 } });
     end.isApplying = false;
-    end.hear('RDATA events 6 "a long row"', 'RDATA events 7 1');
+    end.hear(`RDATA events 6 "${'x'.repeat(400)}"`, 'RDATA events 7 1');
     end.follower.handleStop(end.now);
     end.drain();
     expect(end.outputs.story.filter((kind) => kind !== 'ready').slice(-3)).toEqual([

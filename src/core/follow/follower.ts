@@ -99,8 +99,6 @@ export class Follower implements SubscriptionHost, StreamLines {
   readonly tally = { wanted: 0, live: 0 };
   /** Streams that were given up: following all does not bring them back. */
   readonly #givenUp = new Set<StreamName>();
-  /** Discovered streams that the primary did not have: the next connection asks for them again. */
-  readonly #absent = new Map<StreamName, SubscriptionSpec>();
   #all: AllSpec | undefined;
   /** Where `$streams` of each log stood when every stream began to be followed; they outlive the catalogs. */
   readonly #boundaries = new Map<StreamName, Position>();
@@ -169,7 +167,6 @@ export class Follower implements SubscriptionHost, StreamLines {
   handleSubscribe(now: Millis, spec: SubscriptionSpec): Subscription {
     this.#now = now;
     this.#givenUp.delete(spec.stream);
-    this.#absent.delete(spec.stream);
     return this.#add(spec);
   }
 
@@ -190,7 +187,6 @@ export class Follower implements SubscriptionHost, StreamLines {
   /** Following all streams is not to bring this one, which is not followed yet. */
   handleGivenUp(stream: StreamName): void {
     this.#givenUp.add(stream);
-    this.#absent.delete(stream);
   }
 
   /** Stops following a stream. */
@@ -207,6 +203,7 @@ export class Follower implements SubscriptionHost, StreamLines {
       subscription.end();
     }
     if (subscription.state.kind === 'ended') this.#subscriptions.delete(stream);
+    this.#handleLiveChanged();
   }
 
   /**
@@ -423,17 +420,14 @@ export class Follower implements SubscriptionHost, StreamLines {
 
   /** @throws PeerError where the primary has no stream of its streams */
   handleEnded(subscription: Subscription, error: PeerError): void {
-    const { stream, spec } = subscription;
+    const { stream } = subscription;
     this.#subscriptions.delete(stream);
     if (this.#catalogs.some((catalog) => catalog.subscription === subscription)) {
       // Every Rowcast primary has it: without it nobody would know what is missed.
       this.#dropCatalogs();
       throw error;
     }
-    if (spec.isDiscovered === true && error.code === 'UNKNOWN_STREAM') {
-      const { applied, saved } = subscription.delivery;
-      this.#absent.set(stream, { ...spec, from: applied ?? spec.from, applied, saved });
-    } else this.#givenUp.add(stream);
+    this.#givenUp.add(stream);
     this.#outputs.push({ kind: 'ended', subscription, error });
   }
 
@@ -496,8 +490,8 @@ export class Follower implements SubscriptionHost, StreamLines {
   #handleEra(era: History): void {
     const eras = this.#eras!;
     const name = (['durable', 'volatile'] as const).find((of) => logIdOf(eras[of]) === logIdOf(era));
-    if (name === undefined || eraNumberOf(era) < eraNumberOf(eras[name])) {
-      const text = `ERA ${era} came: it is of no log that the primary has named, or lower than before`;
+    if (name === undefined || eraNumberOf(era) <= eraNumberOf(eras[name])) {
+      const text = `ERA ${era} came: it is of no log that the primary has named, or no later than the one before`;
       throw new PeerError('UNEXPECTED_COMMAND', text, { facts: { era } });
     }
     this.#eras = { ...eras, [name]: era };
@@ -544,6 +538,9 @@ export class Follower implements SubscriptionHost, StreamLines {
         return output;
       case 'close':
         this.#endReason ??= output.reason;
+        // From here on nothing is heard, so nothing is live, although the connection is there for a while.
+        if (this.#state.kind === 'following') this.#state.isGreeted = false;
+        this.#cutAll();
         return { kind: 'close' };
       case 'greeted':
         this.#handleGreeted(now, output.eras);
@@ -585,8 +582,6 @@ export class Follower implements SubscriptionHost, StreamLines {
 
   /** Asks for everything that is followed, on a connection that is new. */
   #askAll(): void {
-    for (const spec of this.#absent.values()) this.#insert(spec);
-    this.#absent.clear();
     if (this.#eras === undefined) {
       // A primary that is not Rowcast tells its streams by what it answers to ALL. What is asked of each stands in its own line.
       if (this.#all !== undefined) {
@@ -654,24 +649,31 @@ export class Follower implements SubscriptionHost, StreamLines {
    */
   #discover(stream: StreamName, origin: History | undefined): Subscription | undefined {
     const all = this.#all;
-    if (all === undefined || this.#subscriptions.has(stream) || this.#givenUp.has(stream)) return undefined;
+    const known = this.#subscriptions.get(stream);
+    // It is back, or was listed before the primary had it again.
+    if (known?.state.kind === 'absent' && this.isConnected) known.ask();
+    if (all === undefined || known !== undefined || this.#givenUp.has(stream)) return undefined;
     // Names of the logs' own streams. A primary that is not Rowcast has none.
     if (stream.startsWith('$')) return undefined;
     const { maxStreams } = this.#options.limits;
-    if (this.#subscriptions.size + this.#absent.size >= maxStreams) {
+    if (this.#subscriptions.size >= maxStreams) {
       throw new PeerError('TOO_MANY_STREAMS', `the primary has more streams than maxStreams ${maxStreams}`, {
         facts: { maxStreams },
       });
     }
-    const absent = this.#absent.get(stream);
-    this.#absent.delete(stream);
     const applied = all.positions.get(stream);
     const first: Position | undefined = origin === undefined ? undefined : { stream, token: 0, history: origin };
     const { onReset, readWithinMs } = all;
     const from = applied ?? first ?? all.from;
-    const subscription = this.#add(
-      absent ?? { stream, from, applied, saved: applied, onReset, readWithinMs, isDiscovered: true },
-    );
+    const subscription = this.#add({
+      stream,
+      from,
+      applied,
+      saved: applied,
+      onReset,
+      readWithinMs,
+      isDiscovered: true,
+    });
     this.#outputs.push({ kind: 'discovered', subscription });
     return subscription;
   }
@@ -688,12 +690,6 @@ export class Follower implements SubscriptionHost, StreamLines {
     else subscription.ask();
     this.#handleLiveChanged();
     return subscription;
-  }
-
-  #insert(spec: SubscriptionSpec): void {
-    const subscription = new Subscription(spec, this);
-    this.#subscriptions.set(spec.stream, subscription);
-    this.#outputs.push({ kind: 'discovered', subscription });
   }
 
   /** Beside ALL a stream is asked for once ALL has said where it stands. */

@@ -81,6 +81,11 @@ const reach: Readonly<Record<Kind, (spec?: Partial<SubscriptionSpec>) => Machine
     machine.subscription.handleRefused(0, 'AHEAD', {});
     return machine;
   },
+  absent: (spec) => {
+    const machine = reach.asked({ ...spec, isDiscovered: true });
+    machine.subscription.handleRefused(0, 'UNKNOWN_STREAM', {});
+    return machine;
+  },
   ended: (spec) => {
     const machine = make(spec);
     machine.subscription.end();
@@ -118,6 +123,10 @@ const inputs: Readonly<
   },
   refused: { happen: ({ subscription }) => subscription.handleRefused(0, 'RESET', {}), after: ['ask'] },
   wait: { happen: ({ subscription }) => subscription.handleRefused(0, 'UNAVAILABLE', {}) },
+  'not-there': {
+    happen: ({ subscription }) => subscription.handleRefused(0, 'UNKNOWN_STREAM', {}),
+    spec: { isDiscovered: true },
+  },
   release: { happen: ({ subscription }) => subscription.release() },
   'ask-again': { happen: ({ subscription }) => subscription.askAgain('start') },
   released: { happen: ({ subscription }) => subscription.handleReleased() },

@@ -37,6 +37,8 @@ export type SubscriptionState =
   /** Lines that come are of before. `next` undefined: nobody wants the stream any more. */
   | { readonly kind: 'releasing'; readonly pending: number; readonly next: Resume | undefined }
   | { readonly kind: 'ahead'; readonly next: Resume; readonly until: Millis }
+  /** The primary does not have the stream; only of one that is followed because every stream is. */
+  | { readonly kind: 'absent'; readonly next: Resume }
   | { readonly kind: 'ended' };
 
 type Kind = SubscriptionState['kind'];
@@ -49,6 +51,7 @@ export type SubscriptionInput =
   | 'rewound'
   | 'refused'
   | 'wait'
+  | 'not-there'
   | 'release'
   | 'ask-again'
   | 'released'
@@ -68,6 +71,7 @@ export const subscriptionTransitions: Readonly<
     rewound: 'never',
     refused: 'fault',
     wait: 'fault',
+    'not-there': 'fault',
     release: 'ended',
     'ask-again': 'releasing',
     released: 'fault',
@@ -83,6 +87,7 @@ export const subscriptionTransitions: Readonly<
     rewound: 'never',
     refused: 'never',
     wait: 'never',
+    'not-there': 'never',
     release: 'ended',
     'ask-again': 'never',
     released: 'never',
@@ -98,6 +103,7 @@ export const subscriptionTransitions: Readonly<
     rewound: 'catching-up',
     refused: 'idle',
     wait: 'ahead',
+    'not-there': 'absent',
     release: 'releasing',
     'ask-again': 'releasing',
     released: 'fault',
@@ -113,6 +119,7 @@ export const subscriptionTransitions: Readonly<
     rewound: 'catching-up',
     refused: 'idle',
     wait: 'ahead',
+    'not-there': 'absent',
     release: 'releasing',
     'ask-again': 'releasing',
     released: 'fault',
@@ -128,6 +135,7 @@ export const subscriptionTransitions: Readonly<
     rewound: 'catching-up',
     refused: 'idle',
     wait: 'ahead',
+    'not-there': 'absent',
     release: 'releasing',
     'ask-again': 'releasing',
     released: 'fault',
@@ -143,6 +151,7 @@ export const subscriptionTransitions: Readonly<
     rewound: 'never',
     refused: 'releasing',
     wait: 'releasing',
+    'not-there': 'releasing',
     release: 'releasing',
     'ask-again': 'releasing',
     released: 'asked',
@@ -158,6 +167,23 @@ export const subscriptionTransitions: Readonly<
     rewound: 'never',
     refused: 'fault',
     wait: 'fault',
+    'not-there': 'fault',
+    release: 'ended',
+    'ask-again': 'never',
+    released: 'fault',
+    freed: 'fault',
+    cut: 'idle',
+    end: 'ended',
+  },
+  absent: {
+    ask: 'asked',
+    'ask-beside-all': 'never',
+    rows: 'fault',
+    position: 'fault',
+    rewound: 'never',
+    refused: 'fault',
+    wait: 'fault',
+    'not-there': 'fault',
     release: 'ended',
     'ask-again': 'never',
     released: 'fault',
@@ -173,6 +199,7 @@ export const subscriptionTransitions: Readonly<
     rewound: 'never',
     refused: 'fault',
     wait: 'fault',
+    'not-there': 'fault',
     release: 'ended',
     'ask-again': 'never',
     released: 'fault',
@@ -182,7 +209,7 @@ export const subscriptionTransitions: Readonly<
   },
 });
 
-/** The subscription is followed, or will be. */
+/** The subscription is followed, and the primary has it as far as is known. */
 export function isWanted(state: SubscriptionState): boolean {
-  return state.kind !== 'ended' && (state.kind !== 'releasing' || state.next !== undefined);
+  return state.kind !== 'ended' && state.kind !== 'absent' && (state.kind !== 'releasing' || state.next !== undefined);
 }

@@ -484,9 +484,10 @@ describe('what a primary may not say', () => {
     ['a row after REFUSED', ['REFUSED events AHEAD {}', 'RDATA events 6 1'], 'UNEXPECTED_COMMAND', 'not replicated'],
     ['a refusal of no code', ['REFUSED events WRONG {}'], 'INVALID_ARGUMENTS', 'expected GAP, RESET'],
     ['facts of the wrong kind', ['REFUSED events GAP {"earliest":"1"}'], 'INVALID_ARGUMENTS', 'facts'],
-    ['an era that falls', [`ERA 8f3c1d2e4b5a6978 6.a1b2c3d4`], 'UNEXPECTED_COMMAND', 'lower than before'],
+    ['an era that falls', [`ERA 8f3c1d2e4b5a6978 6.a1b2c3d4`], 'UNEXPECTED_COMMAND', 'no later than'],
+    ['an era of the same number', [`ERA 8f3c1d2e4b5a6978 7.ffffffff`], 'UNEXPECTED_COMMAND', 'no later than'],
     ['an era of a third log', ['ERA aaaaaaaaaaaaaaaa 9.a1b2c3d4'], 'UNEXPECTED_COMMAND', 'of no log'],
-    ['an era that is none', ['ERA 8f3c1d2e4b5a6978 9'], 'INVALID_ARGUMENTS', 'expected a log id and an era'],
+    ['an era that is none', ['ERA 8f3c1d2e4b5a6978 9'], 'INVALID_ARGUMENTS', 'expected a history'],
     ['what a worker says', ['RELEASE events'], 'UNKNOWN_COMMAND', 'invalid command: RELEASE'],
     ['an acknowledgement', ['APPLIED events 5 5'], 'UNKNOWN_COMMAND', 'invalid command: APPLIED'],
   ])('%s', (_what, lines, code, text) => {

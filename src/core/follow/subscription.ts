@@ -19,7 +19,7 @@ import type { RefusalCode, RefusalFacts, SubscribeCommand } from '../wire/comman
 import type { PrimaryEras } from '../wire/greeting.ts';
 import type { Backoff } from './backoff.ts';
 import { CollectedRows } from './collected-rows.ts';
-import { Delivery } from './delivery.ts';
+import { Delivery, type Item, MARK_COST } from './delivery.ts';
 import type { UnfinishedRows } from './row-cost.ts';
 import {
   isWanted,
@@ -58,7 +58,7 @@ export interface SubscriptionHost {
   send(command: SubscribeCommand): void;
   /** Something waits for the application, or it is not live any more, or it waits to ask again. */
   notify(subscription: Subscription): void;
-  /** Rows that count for so much wait for the application. */
+  /** Something that counts for so much waits for the application. */
   handleQueued(cost: number): void;
   /** It has something to acknowledge. */
   noteMoved(subscription: Subscription): void;
@@ -89,6 +89,8 @@ export class Subscription {
   #began: Token | undefined;
   /** Items up to here are of before the last reset. */
   #resetMark = 0;
+  /** So many items must be through before what is applied is of the present replication. */
+  #ownFrom = 0;
   /** What APPLIED told last of the present replication. */
   #told: Acknowledgement | undefined;
 
@@ -121,6 +123,11 @@ export class Subscription {
     return state.kind === 'ended' || (state.kind === 'releasing' && state.next === undefined);
   }
 
+  /** It is followed, and the primary has it. */
+  get isWanted(): boolean {
+    return isWanted(this.#state);
+  }
+
   /** Where the next connection would ask. */
   get next(): Resume | undefined {
     const state = this.#state;
@@ -141,8 +148,10 @@ export class Subscription {
   ask(): void {
     const { next } = this;
     assert(next !== undefined, 'a subscription that is asked for to be wanted');
-    this.#send(next);
-    this.#move('ask', this.#asked(next));
+    const from = this.#isForeign(next) ? this.#resetForeign() : next;
+    if (from === undefined) return;
+    this.#send(from);
+    this.#move('ask', this.#asked(from));
   }
 
   /** ALL was asked for: the stream is asked for by its own line once ALL has said where it stands. */
@@ -243,6 +252,8 @@ export class Subscription {
     this.#rows.drop();
     switch (code) {
       case 'UNKNOWN_STREAM':
+        // Declared no more, or not yet again: the next connection asks anew.
+        if (this.spec.isDiscovered === true) return this.#move('not-there', { kind: 'absent', next: wasAt });
         this.end();
         return this.#host.handleEnded(
           this,
@@ -310,20 +321,24 @@ export class Subscription {
       this.#host.handleEnded(this, error);
       return undefined;
     }
-    this.delivery.push({ kind: 'reset', error });
+    this.#deliver({ kind: 'reset', error, cost: MARK_COST });
     this.#resetMark = this.delivery.pushed;
-    this.#host.notify(this);
     return onReset === 'now' ? 'now' : 'start';
   }
 
   /** The stream is live at this position; what follows has higher tokens. */
   goLive(position: Position, history: History | undefined, era: History | undefined): void {
-    this.delivery.push({ kind: 'position', position, era });
-    const { pushed } = this.delivery;
-    const mark = this.#state.kind === 'live' ? this.#state.mark : pushed;
+    const mark = this.#state.kind === 'live' ? this.#state.mark : this.delivery.pushed + 1;
     this.#move('position', { kind: 'live', received: position, history, mark });
     this.#backoff?.reset();
     this.#host.noteMoved(this);
+    this.#deliver({ kind: 'position', position, era, cost: MARK_COST });
+  }
+
+  /** One more thing waits for the application. */
+  #deliver(item: Item): void {
+    this.delivery.push(item);
+    this.#host.handleQueued(item.cost);
     this.#host.notify(this);
   }
 
@@ -343,9 +358,7 @@ export class Subscription {
             rows,
             attributes: attributes.attributes as NonNullable<Batch['attributes']>,
           };
-    this.delivery.push({ kind: 'batch', batch, cost, position });
-    this.#host.handleQueued(cost);
-    this.#host.notify(this);
+    this.#deliver({ kind: 'batch', batch, cost, position });
   }
 
   /**
@@ -361,6 +374,7 @@ export class Subscription {
   ): 'live' | 'reconnect' | undefined {
     const state = this.#state;
     if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') return undefined;
+    if (hasHistory(this.next)) return this.#leaveHistory();
     this.#rows.add(row, line);
     if (token === undefined) return undefined;
     if (state.kind !== 'live') {
@@ -386,6 +400,7 @@ export class Subscription {
       return undefined;
     }
     if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') return undefined;
+    if (hasHistory(this.next)) return this.#leaveHistory();
     const before = state.kind === 'live' ? state.received.token : askedAfter(state.next);
     if (before !== undefined && token < before) {
       // What is unfinished belongs to the history that ended.
@@ -401,8 +416,7 @@ export class Subscription {
     const state = this.#state;
     if (state.kind !== 'live' || token <= state.received.token) return;
     state.received = { stream: this.stream, token, history: undefined };
-    this.delivery.push({ kind: 'position', position: state.received, era: undefined });
-    this.#host.notify(this);
+    this.#deliver({ kind: 'position', position: state.received, era: undefined, cost: MARK_COST });
   }
 
   /** The primary refuses for ever what is asked for. @returns whether it can go on with new rows, on another connection */
@@ -414,6 +428,14 @@ export class Subscription {
     }
     this.reset(error, undefined);
     this.#rewindTo('now');
+  }
+
+  /** The primary that answers has no histories, and our position has one. */
+  #leaveHistory(): 'reconnect' | undefined {
+    const next = this.#resetForeign();
+    if (next === undefined) return undefined;
+    this.#rewindTo(next);
+    return 'reconnect';
   }
 
   /** The history ended below our position. What is unfinished belongs to the old one. */
@@ -473,12 +495,30 @@ export class Subscription {
     const { applied, saved, done } = this.delivery;
     const { kind } = this.#state;
     if (kind !== 'catching-up' && kind !== 'live') return undefined;
-    if (this.#began === undefined || applied === undefined || done < this.#resetMark) return undefined;
+    if (this.#began === undefined || applied === undefined || done < this.#ownFrom) return undefined;
     if (applied.token < this.#began) return undefined;
     const told = this.#told;
     if (told?.applied === applied.token && told.saved === saved?.token) return undefined;
     this.#told = { applied: applied.token, saved: saved?.token };
     return this.#told;
+  }
+
+  /**
+   * A number that a primary without histories gave says nothing to one that has them, and a position with a history nothing
+   * to one without. A number that a person gave is the person's word. That a primary has no histories is certain only once
+   * it has answered: until then it may be a Rowcast primary that is late to say so.
+   */
+  #isForeign(next: Resume): next is Position {
+    if (typeof next !== 'object' || next.token === 0) return false;
+    const isVouched = next === this.spec.from && this.spec.applied === undefined;
+    return this.#host.eras !== undefined && next.history === undefined && !isVouched;
+  }
+
+  /** @returns where to go on; undefined: it has ended */
+  #resetForeign(): 'start' | 'now' | undefined {
+    const { stream } = this;
+    const text = `Stream ${stream} is followed at a primary of another kind now: position ${describe(this.next!)} says nothing there.`;
+    return this.reset(new PeerError('RESET', text, { facts: { stream, position: this.next } }), undefined);
   }
 
   /** Sends the line that asks for the stream. */
@@ -488,10 +528,12 @@ export class Subscription {
     this.#told = undefined;
     if (typeof next === 'object') {
       this.#began = next.token;
+      this.#ownFrom = this.#resetMark;
       const history = isSeed ? undefined : next.history;
       return this.#host.send({ name: 'REPLICATE', stream, from: next.token, history });
     }
     this.#began = undefined;
+    this.#ownFrom = this.delivery.pushed + 1;
     // The seed has no START: everything after token 0 is the same.
     const start = isSeed ? 0 : 'START';
     this.#host.send({ name: 'REPLICATE', stream, from: next === 'now' ? 'NOW' : start, history: undefined });
@@ -537,6 +579,10 @@ export class Subscription {
 function askedAfter(next: Resume): Token | undefined {
   if (next === 'now') return undefined;
   return next === 'start' ? 0 : next.token;
+}
+
+function hasHistory(next: Resume | undefined): boolean {
+  return typeof next === 'object' && next.history !== undefined && next.token > 0;
 }
 
 function describe(next: Resume): string {

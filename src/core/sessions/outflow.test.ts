@@ -40,3 +40,14 @@ test('answers that nobody reads are bounded, pages are not counted', () => {
   outflow.handleDrained(0);
   expect(outflow.isFlooded).toBe(false);
 });
+
+test('a request that waits for the log counts until something was taken', () => {
+  const outflow = new Outflow();
+  let requests = 0;
+  for (; !outflow.isFlooded; requests++) outflow.handleRequest();
+  expect(requests).toBeGreaterThan(1_000);
+  expect(requests).toBeLessThan(2_000);
+  expect(outflow.blockedSince, 'there is nothing to take').toBe(Infinity);
+  outflow.handleDrained(0);
+  expect(outflow.isFlooded).toBe(false);
+});

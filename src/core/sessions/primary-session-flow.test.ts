@@ -245,25 +245,26 @@ describe('slow consumers', () => {
 });
 
 describe('requests by the ten thousand in one chunk', () => {
-  const COUNT = 15_000;
-  const LONG_NAME = 'x'.repeat(20);
+  const COUNT = 10_000;
+  const LONG = 'x'.repeat(40);
+  const withLongName = (): PrimaryEndOptions => ({ streams: new MemoryStreams('events', LONG) });
   const times = (...lines: string[]): Buffer => bytesOf(...Array.from({ length: COUNT }, () => lines).flat());
   const answersOf = (end: PrimaryEnd): number =>
     end.outputs.of('transmit').reduce((bytes, output) => bytes + output.bytes.length, 0);
 
   test.each([
     ['seed', ['REPLICATE ALL NOW']],
-    ['seed', ['REPLICATE events NOW']],
-    ['rowcast/2', [`RELEASE ${LONG_NAME}`]],
-    ['rowcast/2', ['REPLICATE nosuch START']],
-    ['rowcast/2', ['REPLICATE events NOW', 'RELEASE events']],
-    ['rowcast/2', ['REPLICATE events 0', 'RELEASE events']],
-    ['rowcast/2', ['REPLICATE events START', 'RELEASE events']],
-    ['rowcast/2', ['REPLICATE events 77', 'RELEASE events']],
+    ['seed', [`REPLICATE ${LONG} NOW`]],
+    ['rowcast/2', [`RELEASE ${LONG}`]],
+    ['rowcast/2', ['REPLICATE nosuch-and-never-made START']],
+    ['rowcast/2', [`REPLICATE ${LONG} NOW`, `RELEASE ${LONG}`]],
+    ['rowcast/2', [`REPLICATE ${LONG} 0`, `RELEASE ${LONG}`]],
+    ['rowcast/2', [`REPLICATE ${LONG} START`, `RELEASE ${LONG}`]],
+    ['rowcast/2', [`REPLICATE ${LONG} 77`, `RELEASE ${LONG}`]],
   ] as const)(
     '%s: %s, answers unread: it stops reading, goes on when they are taken, and answers each',
     (dialect, lines) => {
-      const end = dialect === 'seed' ? opened() : PrimaryEnd.rowcast();
+      const end = dialect === 'seed' ? opened(withLongName()) : PrimaryEnd.rowcast(withLongName());
       end.isWriting = false;
       const before = answersOf(end);
       end.hearBytes(times(...lines));
