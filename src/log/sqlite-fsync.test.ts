@@ -7,24 +7,18 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { expect, onTestFinished, test } from 'vitest';
+import { compilePreload, whyNoPreload } from '../../test/support/preload.ts';
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixtures/${name}`, import.meta.url));
 
-function hasCompiler(): boolean {
-  try {
-    execFileSync('gcc', ['--version'], { stdio: 'ignore' });
-    return process.platform === 'linux';
-  } catch {
-    return false;
-  }
-}
+const where = whyNoPreload === undefined ? '' : ` (not here: ${whyNoPreload})`;
 
-if (hasCompiler()) {
-  test('after an fsync that failed the outcome is unknown until the log is opened again; of a directory, EINVAL is no failure', () => {
+test.skipIf(whyNoPreload !== undefined)(
+  `after an fsync that failed the outcome is unknown until the log is opened again; of a directory, EINVAL is no failure${where}`,
+  () => {
     const directory = mkdtempSync(join(tmpdir(), 'rowcast-fsync-'));
     onTestFinished(() => rmSync(directory, { recursive: true }));
-    const shim = join(directory, 'shim.so');
-    execFileSync('gcc', ['-shared', '-fPIC', '-o', shim, fixture('fsync-shim.c'), '-ldl']);
+    const shim = compilePreload(fixture('fsync-shim.c'), directory);
     const args = [
       '--import',
       fixture('typescript-hooks.js'),
@@ -39,7 +33,6 @@ if (hasCompiler()) {
       'LOG_OUTCOME_UNKNOWN, failed',
       'token 2, ok',
     ]);
-  }, 60_000);
-} else {
-  test('an fsync that fails is not tried here: there is no gcc, or this is not Linux', () => {});
-}
+  },
+  60_000,
+);

@@ -29,7 +29,7 @@ async function greet(primary: ScriptedPrimary): Promise<string[]> {
   while (!primary.isAwaited) await settle(1);
   primary.open();
   primary.send(greeting);
-  return primary.takeLines().filter((line) => /^RE/.test(line));
+  return primary.takeLines().filter((line) => line.startsWith('RE'));
 }
 
 /** Holds positions, and tells of the next save. */

@@ -1,13 +1,13 @@
 /** What survives a power cut: many images of the disk as a cut may leave it (test/trials/power says how they are made). */
 
 import { afterAll, describe, expect, test } from 'vitest';
-import { whyNoRecorder } from '../trials/power/recorder.ts';
+import { whyNoPreload } from '../support/preload.ts';
 import { type RoundOptions, type RoundResult, Trial } from '../trials/power/trial.ts';
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
-const where = whyNoRecorder === undefined ? '' : `, not here: ${whyNoRecorder}`;
+const where = whyNoPreload === undefined ? '' : `, not here: ${whyNoPreload}`;
 
-describe.skipIf(whyNoRecorder !== undefined)(`with seed ${seed}${where}`, () => {
+describe.skipIf(whyNoPreload !== undefined)(`with seed ${seed}${where}`, () => {
   let trial: Trial | undefined;
   afterAll(() => trial?.close());
   const round = async (options: Omit<RoundOptions, 'appends'>): Promise<RoundResult> =>

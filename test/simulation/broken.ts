@@ -21,7 +21,7 @@ function connection(side: 'worker' | 'primary', change: (real: Connection) => Pa
     connection: (end, of) => {
       if (of !== side) return end;
       const changed = change(end);
-      return new Proxy(end as Connection, {
+      return new Proxy<Connection>(end, {
         get(target, name: keyof Connection) {
           const own = changed[name];
           if (own !== undefined) return own;

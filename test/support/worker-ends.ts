@@ -285,7 +285,7 @@ export class FollowerEnd {
   }
 
   /** What waits is applied, as many items as there are or as many as are said. */
-  apply(most = Infinity): string[] {
+  apply(most: number = Infinity): string[] {
     let left = most;
     while (left > 0 && this.#waiting.length > 0) {
       const subscription = this.#waiting[0]!;

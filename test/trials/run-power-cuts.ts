@@ -8,7 +8,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { whyNoRecorder } from './power/recorder.ts';
+import { whyNoPreload } from '../support/preload.ts';
 import { checkKeptImage, type RoundResult, Trial } from './power/trial.ts';
 
 const IMAGES_PER_ROUND = 250;
@@ -26,7 +26,7 @@ const { values } = parseArgs({
   },
 });
 
-if (whyNoRecorder !== undefined) throw new Error(whyNoRecorder);
+if (whyNoPreload !== undefined) throw new Error(whyNoPreload);
 if (values.kept === undefined) await runMany(Number(values.images), Number(values.seed ?? Date.now() % 1_000_000));
 else await runOne(values.kept, Number(values.image));
 

@@ -1,18 +1,7 @@
 /** What happens seldom, or only to a worker whose primary is not well: each of these went wrong once. */
 
 import { describe, expect, test } from 'vitest';
-import {
-  at,
-  ERA,
-  era,
-  FollowerEnd,
-  memoryEra,
-  MEMORY,
-  ORIGIN,
-  ROWCAST,
-  rowcast,
-  SYNAPSE,
-} from '../../../test/support/worker-ends.ts';
+import { at, ERA, era, FollowerEnd, memoryEra, ROWCAST, SYNAPSE } from '../../../test/support/worker-ends.ts';
 import { PrimaryEnd } from '../../../test/support/primary-end.ts';
 
 const made = (token: number, stream: string, catalog = '$streams'): string =>

@@ -1,31 +1,14 @@
 /** Builds recorder.c and runs processes under it. Linux only: it needs LD_PRELOAD. */
 
 import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compilePreload } from '../../support/preload.ts';
 
 const SOURCE = fileURLToPath(new URL('recorder.c', import.meta.url));
 
-/** Why power-cut trials cannot run on this system; undefined where they can. */
-export const whyNoRecorder: string | undefined =
-  process.platform === 'linux' ? undefined : 'power-cut trials need LD_PRELOAD, which only Linux has';
-
 /** Compiles the recorder into the folder. @throws Error that says what to install */
 export function buildRecorder(folder: string): string {
-  const library = join(folder, 'recorder.so');
-  const { status, error, stderr } = spawnSync(
-    'gcc',
-    ['-shared', '-fPIC', '-O2', '-Wall', '-Wextra', '-Werror', '-o', library, SOURCE, '-ldl', '-pthread'],
-    { encoding: 'utf8' },
-  );
-  if (error !== undefined) {
-    throw new Error(
-      `gcc could not be started (${error.message}): the power-cut trials compile a small library. Install a C compiler, ` +
-        'for example with `apt-get install gcc libc6-dev` or `dnf install gcc`.',
-    );
-  }
-  if (status !== 0) throw new Error(`gcc could not compile ${SOURCE}:\n${stderr}`);
-  return library;
+  return compilePreload(SOURCE, folder);
 }
 
 export interface RecordedRun {
