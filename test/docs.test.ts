@@ -1,11 +1,14 @@
 /** What the docs list is what the code has. */
 
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { defaultBatchLimits } from '../src/core/model/batch.ts';
+import { subscriptionTransitions } from '../src/core/follow/subscription-state.ts';
 import { errorCodes } from '../src/core/model/errors.ts';
+import { replicationTransitions } from '../src/core/sessions/replication.ts';
 import { type CommandName, senders } from '../src/core/wire/command.ts';
 import { defaultPrimaryLimits, defaultWorkerLimits } from '../src/core/wire/limits.ts';
+import { drawTransitions } from './support/transition-table.ts';
 
 const read = async (path: string): Promise<string> => readFile(new URL(`../${path}`, import.meta.url), 'utf8');
 
@@ -17,14 +20,16 @@ function tableOf(text: string, head: string): string[][] {
   const rows: string[][] = [];
   for (const line of lines.slice(start + 2)) {
     if (!line.startsWith('|')) break;
-    rows.push(
-      line
-        .split(/(?<!\\)\|/)
-        .slice(1, -1)
-        .map((cell) => cell.trim().replaceAll('`', '')),
-    );
+    rows.push(cellsOf(line));
   }
   return rows;
+}
+
+function cellsOf(row: string): string[] {
+  return row
+    .split(/(?<!\\)\|/)
+    .slice(1, -1)
+    .map((cell) => cell.trim().replaceAll('`', ''));
 }
 
 test('docs/errors.md lists every error code with its meaning, and no other', async () => {
@@ -44,11 +49,54 @@ test('docs/protocol.md lists every limit with its default, and no other', async 
   expect(documented).toEqual({ ...defaultBatchLimits, ...defaultPrimaryLimits, ...defaultWorkerLimits });
 });
 
-test('ARCHITECTURE.md names a test that exists for each invariant', async () => {
-  const rows = tableOf(await read('ARCHITECTURE.md'), '| invariant');
-  expect(rows.length).toBeGreaterThan(0);
-  for (const [invariant, enforcedBy] of rows) {
+test.each([
+  ['src/core/sessions/replication.ts', replicationTransitions],
+  ['src/core/follow/subscription-state.ts', subscriptionTransitions],
+])('ARCHITECTURE.md draws the machine of %s as its table says', async (_file, table) => {
+  expect(await read('ARCHITECTURE.md')).toContain(`\n${drawTransitions(table)}\n`);
+});
+
+/** `H1` → the test that enforces it: its file and its name. */
+async function invariantsOf(text: string): Promise<Map<string, string>> {
+  const rows = text.split('\n').filter((line) => /^\| [A-Z]\d+ \|/.test(line));
+  return new Map(
+    rows.map((row) => {
+      const [id, , enforcedBy] = cellsOf(row);
+      return [id!, enforcedBy!];
+    }),
+  );
+}
+
+test('docs/SPEC.md names, for each invariant, a test that exists and says so; and no test says so of another', async () => {
+  const listed = await invariantsOf(await read('docs/SPEC.md'));
+  expect(listed.size).toBeGreaterThan(40);
+  const said = new Map<string, string>();
+  for (const file of await testFiles()) {
+    const text = await read(file);
+    // The comment stands right above its test: `// SPEC H1`.
+    for (const [, id, name] of text.matchAll(/\/\/ SPEC ([A-Z]\d+)\n\s*test(?:\.\w+)?\(\s*['"`](.+?)['"`],?\n?/g)) {
+      expect(said.has(id!), `one test alone says SPEC ${id}`).toBe(false);
+      said.set(id!, `${file}: ${name}`);
+    }
+  }
+  expect(Object.fromEntries(said)).toEqual(Object.fromEntries(listed));
+});
+
+test('docs/SPEC.md lists every limit, with a test that hits it', async () => {
+  const rows = tableOf(await read('docs/SPEC.md'), '| limit');
+  const names = Object.keys({ ...defaultBatchLimits, ...defaultPrimaryLimits, ...defaultWorkerLimits });
+  expect(rows.map(([name]) => name).toSorted()).toEqual(names.toSorted());
+  for (const [limit, enforcedBy] of rows) {
     const [, file, name] = /^(\S+\.test\.ts): (.+)$/.exec(enforcedBy!) ?? [];
-    expect(await read(file!), `the test of: ${invariant}`).toContain(`test('${name}'`);
+    expect(await read(file!), `the test of ${limit}`).toContain(`'${name}'`);
   }
 });
+
+async function testFiles(): Promise<string[]> {
+  const root = new URL('..', import.meta.url);
+  const folders = ['src', 'test', 'examples'];
+  const found = await Promise.all(folders.map(async (folder) => readdir(new URL(folder, root), { recursive: true })));
+  return folders
+    .flatMap((folder, i) => found[i]!.map((file) => `${folder}/${file}`))
+    .filter((file) => file.endsWith('.test.ts'));
+}

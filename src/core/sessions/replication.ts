@@ -34,9 +34,21 @@ type Kind = ReplicationState['kind'];
 export type ReplicationInput = 'replicate' | 'start' | 'now' | 'on' | 'page' | 'caught-up' | 'refused' | 'release';
 
 /** `fault`: the peer broke the protocol. `never`: we did. */
-export const replicationTransitions: Readonly<
-  Record<Kind, Readonly<Record<ReplicationInput, Kind | 'fault' | 'never'>>>
-> = Object.freeze({
+type Row = Readonly<Record<ReplicationInput, Kind | 'fault' | 'never'>>;
+
+/** A running replication is not asked for again. */
+const running: Row = {
+  replicate: 'fault',
+  start: 'fault',
+  now: 'fault',
+  on: 'never',
+  page: 'catching-up',
+  'caught-up': 'live',
+  refused: 'idle',
+  release: 'idle',
+};
+
+export const replicationTransitions: Readonly<Record<Kind, Row>> = Object.freeze({
   idle: {
     replicate: 'judging',
     start: 'starting',
@@ -47,46 +59,10 @@ export const replicationTransitions: Readonly<
     refused: 'idle',
     release: 'idle',
   },
-  judging: {
-    replicate: 'fault',
-    start: 'fault',
-    now: 'fault',
-    on: 'catching-up',
-    page: 'never',
-    'caught-up': 'never',
-    refused: 'idle',
-    release: 'idle',
-  },
-  starting: {
-    replicate: 'fault',
-    start: 'fault',
-    now: 'fault',
-    on: 'never',
-    page: 'catching-up',
-    'caught-up': 'live',
-    refused: 'idle',
-    release: 'idle',
-  },
-  'catching-up': {
-    replicate: 'fault',
-    start: 'fault',
-    now: 'fault',
-    on: 'never',
-    page: 'catching-up',
-    'caught-up': 'live',
-    refused: 'idle',
-    release: 'idle',
-  },
-  live: {
-    replicate: 'fault',
-    start: 'fault',
-    now: 'fault',
-    on: 'never',
-    page: 'live',
-    'caught-up': 'live',
-    refused: 'idle',
-    release: 'idle',
-  },
+  judging: { ...running, on: 'catching-up', page: 'never', 'caught-up': 'never' },
+  starting: running,
+  'catching-up': running,
+  live: { ...running, page: 'live' },
 });
 
 export class Replication {
