@@ -3,7 +3,7 @@
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import { messageOf, type RowcastError } from '../core/model/errors.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import type { Stream, StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Primary } from '../primary/primary.ts';
 import type { Transport } from '../transport/transport.ts';
