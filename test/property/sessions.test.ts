@@ -229,6 +229,8 @@ describe.each(['fail', 'earliest', 'now', 'by-durability'] as const)('a follower
             expect(end.outputs.of('connect')).toHaveLength(opened + 1);
           }
           for (const { token } of end.positions) expect(Number.isSafeInteger(token) && token >= 0).toBe(true);
+          // What was held back comes in once there is room, and must be applied in its turn.
+          for (let turn = 0; turn < 100 && end.follower.isPaused; turn++) end.apply();
           expect(end.follower.isPaused, 'everything was applied').toBe(false);
         },
       ),
