@@ -6,9 +6,10 @@
  *   append ─┘
  */
 
+import { LONGEST_UTF8_BYTES_PER_UNIT } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import { Queue } from '../base/queue.ts';
-import { encodeBatch, LONGEST_UTF8_BYTES_PER_UNIT } from '../core/model/batch.ts';
+import { encodeBatch } from '../core/model/batch.ts';
 import type { AttributesText } from '../core/model/attributes.ts';
 import type { History } from '../core/model/history.ts';
 import type { BatchAttributes } from '../core/model/page.ts';

@@ -274,7 +274,8 @@ export class FakeLog implements Log {
     batches: readonly (readonly RowText[])[],
   ): Chunk[] {
     const now = this.#now;
-    const chunks = encodeChunks({ stream, latest, rowsUpTo, batches, history: this.era, atMs: now, logMs: now });
+    const waiting = { batches, attributes: undefined };
+    const chunks = encodeChunks({ stream, waiting, latest, rowsUpTo, history: this.era, atMs: now, logMs: now });
     return chunks.map((chunk, i) => (i === 0 ? { ...chunk, after } : chunk));
   }
 
