@@ -49,7 +49,10 @@ function checkAddress(address: Address, lowestPort: number): void {
   }
 }
 
-/** Whether nobody on the network can reach the address. TLS will be the third way. */
+/**
+ * Whether the address needs no allowPlaintext: a socket file, or loopback. TLS will be the third
+ * way.
+ */
 function isProtected(address: ListenAddress): boolean {
   return 'path' in address || isLoopback(address.host);
 }

@@ -13,7 +13,7 @@ export class MemoryConnection implements Connection {
   #handler: ConnectionHandler | undefined;
   #other: MemoryConnection | undefined;
 
-  /** Bytes written here that the other end has not taken yet. They are all there is of a wire. */
+  /** Bytes written here that the other end has not taken yet. This array is the whole wire. */
   readonly #outgoing: Uint8Array[] = [];
   #unsentBytes = 0;
   #corks = 0;

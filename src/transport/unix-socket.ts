@@ -5,7 +5,8 @@
  * The socket is made in a private directory beside its path, gets its mode there, and is then
  * hard-linked to its path:
  *
- *     mkdtemp .r?????? (0700) ─▶ listen at .r??????/s ─▶ chmod ─▶ link to the path ─▶ remove .r??????
+ *     mkdtemp .r?????? (0700) ─▶ listen at .r??????/s ─▶ chmod
+ *       ─▶ link to the path ─▶ remove .r??????
  *
  * So the file is never open to more users than requested. (A umask would do for that, but it
  * belongs to the whole process and cannot be set in a worker thread.) A link never replaces an

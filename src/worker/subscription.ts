@@ -102,7 +102,7 @@ export class Runner implements Subscription {
     return this.#machine?.isWanted === false;
   }
 
-  /** The handler has not finished what came: it is what a wait waits for. */
+  /** The handler has not finished its batch, which may hold a wait up. */
   get isBusy(): boolean {
     return this.#busy !== undefined;
   }
@@ -217,7 +217,7 @@ export class Runner implements Subscription {
       this.fail(error);
       hooks.onFailed(this, error);
     } else if (!isClosed(error.cause)) {
-      // A handler that fails with CLOSED because of the stop has no failure of its own.
+      // A handler that failed with CLOSED only met the stop, so its error is not reported.
       hooks.onFailedLate(this, error);
     }
     return false;

@@ -179,7 +179,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   async unsubscribe(stream: Stream | StreamName): Promise<void> {
     const subscription = this.#subscriptions.get(nameOf(stream));
     if (subscription !== undefined) await this.#end(subscription);
-    // Every stream may be followed, and the worker may not have heard of this one yet.
+    // The worker may follow every stream and not have heard of this one yet.
     else this.#follower.handleGivenUp(nameOf(stream));
   }
 

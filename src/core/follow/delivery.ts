@@ -53,7 +53,7 @@ export class Delivery {
    * learns of the reset too.
    */
   #toSave: Position | undefined;
-  /** On this connection, nothing of the eras before this number is left to come. */
+  /** Everything of the eras before this number has come on this connection. */
   #settledEra: number | undefined;
   /** The first items, up to this count, came on earlier connections. */
   #cutAt = 0;

@@ -709,7 +709,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     else subscription.askBesideAll();
   }
 
-  /** By ERROR, a primary that is not Rowcast may have refused a stream. */
+  /** A primary that is not Rowcast refuses a stream by ERROR. */
   #handlePeerError(text: string): void {
     if (this.#eras !== undefined) return;
     const refusal = parseRefusal(text);

@@ -16,7 +16,7 @@ import type { Subscription } from './subscription.ts';
 
 export interface SeedRulesOptions {
   readonly find: (stream: StreamName) => Subscription | undefined;
-  /** Called for a stream that nobody follows by name, when every stream is followed. */
+  /** Called for a stream that is not followed by name, when every stream is followed. */
   readonly discover: (stream: StreamName) => Subscription | undefined;
   readonly reconnect: (stream: StreamName) => void;
 }

@@ -96,7 +96,7 @@ export function checkBatch(stream: StreamName, rows: readonly RowText[], limits:
 }
 
 /**
- * Spares the count of bytes, the most expensive step here, when the batch would fit even with the
+ * Skips the count of bytes, the most expensive step here, when the batch would fit even with the
  * longest characters.
  */
 function isSurelyWithin(

@@ -6,7 +6,7 @@
 /** An empty array takes 40 bytes including its place in a list, an empty object 64. */
 const BYTES_PER_CONTAINER = 56;
 const BYTES_PER_ELEMENT = 8;
-/** The most that memoryOf counts for one character. `{},` is the worst text and has three. */
+/** The most that memoryOf counts for one character. The worst text is `{},`, three characters. */
 export const MAX_BYTES_PER_CHARACTER = 24;
 
 const COMMA = 0x2c;

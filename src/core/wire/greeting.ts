@@ -1,6 +1,6 @@
 /**
- * How Rowcast introduces itself in the data of its first PING (docs/protocol.md, "Greeting"): `<ms>
- * rowcast/2 log=<era> mem=<era>` from a primary, `<ms> rowcast/2 attr` from a worker. Any other
+ * How Rowcast introduces itself in the data of its first PING (docs/protocol.md, "Greeting"). A
+ * worker sends `<ms> rowcast/2 attr`, a primary `<ms> rowcast/2 log=<era> mem=<era>`. Any other
  * peer takes it as free text.
  */
 
