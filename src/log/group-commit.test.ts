@@ -21,7 +21,15 @@ function setUp(): { appends: GroupCommit; commits: number[] } {
     commit: (batches) =>
       Array.from(batches, ([stream, ofStream]) => {
         const history = '0123456789abcdef.1764281400.a1b2c3d4';
-        const chunks = encodeChunks({ ...ofStream, stream, latest, rowsUpTo: latest, history, atMs: 0, logMs: 0 });
+        const chunks = encodeChunks({
+          waiting: ofStream,
+          stream,
+          latest,
+          rowsUpTo: latest,
+          history,
+          atMs: 0,
+          logMs: 0,
+        });
         latest += ofStream.batches.length;
         commits.push(ofStream.batches.length);
         return { kind: 'rows', stream, latest, chunks };

@@ -6,9 +6,9 @@
  *   append ─┘
  */
 
+import { LONGEST_UTF8_BYTES_PER_UNIT } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import { Queue } from '../base/queue.ts';
-import { LONGEST_UTF8_BYTES_PER_UNIT } from '../base/bytes.ts';
 import { encodeBatch } from '../core/model/batch.ts';
 import type { AttributesText } from '../core/model/attributes.ts';
 import type { History } from '../core/model/history.ts';
@@ -36,7 +36,7 @@ export interface WaitingBatches {
   /** The rows of each batch, in order. */
   readonly batches: readonly (readonly RowText[])[];
   /** By the place of their batch in `batches`; left out where none has some. */
-  readonly attributes?: ReadonlyMap<number, AttributesText> | undefined;
+  readonly attributes?: ReadonlyMap<number, AttributesText>;
 }
 
 export type WaitingStreams = ReadonlyMap<StreamName, WaitingBatches>;
@@ -161,14 +161,11 @@ export class GroupCommit {
 }
 
 function byStream(group: readonly Waiting[]): WaitingStreams {
-  const streams = new Map<
-    StreamName,
-    { batches: (readonly RowText[])[]; attributes: Map<number, AttributesText> | undefined }
-  >();
+  const streams = new Map<StreamName, { batches: (readonly RowText[])[]; attributes?: Map<number, AttributesText> }>();
   for (const { stream, rows, attributes } of group) {
     let waiting = streams.get(stream);
     if (waiting === undefined) {
-      waiting = { batches: [], attributes: undefined };
+      waiting = { batches: [] };
       streams.set(stream, waiting);
     }
     if (attributes !== undefined) (waiting.attributes ??= new Map()).set(waiting.batches.length, attributes);
@@ -187,8 +184,9 @@ function resolveAll(group: readonly Waiting[], committed: readonly Committed[]):
   }
 }
 
-export interface EncodeOptions extends WaitingBatches {
+export interface EncodeOptions {
   readonly stream: StreamName;
+  readonly waiting: WaitingBatches;
   /** The last token, and the rows up to it, before these batches. */
   readonly latest: Token;
   readonly rowsUpTo: number;
@@ -202,7 +200,8 @@ const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_BYTES);
 
 /** Gives the batches the tokens after `latest` and writes their lines: the one place where a row becomes bytes. */
 export function encodeChunks(options: EncodeOptions): Chunk[] {
-  const { stream, latest, batches, history, atMs, logMs } = options;
+  const { stream, waiting, latest, history, atMs, logMs } = options;
+  const { batches } = waiting;
   const chunks: Chunk[] = [];
   let { rowsUpTo } = options;
   let after = latest;
@@ -227,7 +226,7 @@ export function encodeChunks(options: EncodeOptions): Chunk[] {
     if (rows > 0 && bytes + textBytes > MAX_CHUNK_BYTES) finishChunk(Buffer.from(scratch.subarray(0, bytes)));
     upTo++;
     rows += batch.length;
-    const json = options.attributes?.get(i);
+    const json = waiting.attributes?.get(i);
     if (json !== undefined) (attributes ??= []).push({ token: upTo, at: bytes, json });
     if (textBytes > MAX_CHUNK_BYTES) finishChunk(Buffer.from(text));
     else bytes += scratch.write(text, bytes);

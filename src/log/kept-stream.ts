@@ -37,7 +37,8 @@ export class KeptStream {
     for (const chunk of chunks) this.#chunks.append(chunk);
     const { upTo: latest, rowsUpTo, history } = chunks[chunks.length - 1]!;
     this.#rowsUpTo = rowsUpTo;
-    this.#bounds = { ...this.#bounds, latest, history };
+    const { earliest, base } = this.#bounds;
+    this.#bounds = { earliest, latest, history, base };
   }
 
   trim(upTo: Token): void {

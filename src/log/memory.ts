@@ -72,7 +72,7 @@ class MemoryLog implements Log {
       kept: new Map(names.map((name) => [name, new KeptStream(id)])),
     };
     const made = options.streams.map(({ name }) => [madeRow(name, wallMs)]);
-    if (made.length > 0) this.#appendTo(options.catalog, { batches: made, attributes: undefined });
+    if (made.length > 0) this.#appendTo(options.catalog, { batches: made });
   }
 
   append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position> {
@@ -129,12 +129,11 @@ class MemoryLog implements Log {
     });
   }
 
-  #appendTo(stream: StreamName, batches: WaitingBatches): Committed {
+  #appendTo(stream: StreamName, waiting: WaitingBatches): Committed {
     const kept = this.#stream(stream);
     const chunks = encodeChunks({
-      batches: batches.batches,
-      attributes: batches.attributes,
       stream,
+      waiting,
       latest: kept.bounds.latest,
       rowsUpTo: kept.rowsUpTo,
       history: this.era,

@@ -119,18 +119,18 @@ export class SqliteStream {
   }
 
   append(chunks: readonly Chunk[], now: Millis): Extent {
-    let { bounds, rowsUpTo } = this.extent;
+    const { earliest, base } = this.extent.bounds;
+    let { rowsUpTo } = this.extent;
     for (const chunk of chunks) {
       const { after, upTo, rows, atMs, logMs, lines } = chunk;
       const era = eraTextOf(chunk.history);
       const attributes = attributesText(chunk.attributes);
       ({ rowsUpTo } = chunk);
-      const crc = checksum(lines, [after, upTo, rows, rowsUpTo, era, logMs, attributes]);
+      const crc = checksum(lines, `${after} ${upTo} ${rows} ${rowsUpTo} ${era} ${logMs} ${attributes}`);
       this.#statements.insert.run(upTo, after, rows, rowsUpTo, era, atMs, logMs, crc, attributes, lines);
     }
     const { upTo: latest, history } = chunks[chunks.length - 1]!;
-    bounds = { ...bounds, latest, history };
-    return this.#dropOldest({ bounds, rowsUpTo }, now);
+    return this.#dropOldest({ bounds: { earliest, latest, history, base }, rowsUpTo }, now);
   }
 
   #dropOldest(extent: Extent, now: Millis): Extent {
@@ -242,7 +242,7 @@ export class SqliteStream {
       typeof logMs === 'number' &&
       (attributes === null || typeof attributes === 'string') &&
       lines instanceof Uint8Array &&
-      checksum(lines, [after, upTo, rows, rowsUpTo, era, logMs, attributes]) === crc;
+      checksum(lines, `${after} ${upTo} ${rows} ${rowsUpTo} ${era} ${logMs} ${attributes}`) === crc;
     if (!isChunk) throw this.#damaged(`the chunk up to ${String(upTo)} is not what was written`);
     const history = this.#historyOf(era);
     const chunk = { after, upTo, rows, rowsUpTo, history, atMs, logMs, lines };
@@ -278,8 +278,8 @@ function eraTextOf(history: History): string {
   return history.slice(LOG_ID_DIGITS + 1);
 }
 
-function checksum(lines: Uint8Array, head: readonly (number | string | null)[]): number {
-  return crc32(head.join(' '), crc32(lines));
+function checksum(lines: Uint8Array, head: string): number {
+  return crc32(head, crc32(lines));
 }
 
 /** The tokens, places and texts of a chunk's attributes, as one JSON text: a person at the shell can read it. */

@@ -314,21 +314,12 @@ class SqliteLog implements Log {
     }
   }
 
-  #appendTo({ era, time, kept: all }: Opened, stream: StreamName, batches: WaitingBatches): Appended {
+  #appendTo({ era, time, kept: all }: Opened, stream: StreamName, waiting: WaitingBatches): Appended {
     const kept = all.get(stream)!;
     const { bounds, rowsUpTo } = kept.extent;
     const logMs = time.now();
     const atMs = Math.floor(this.#clock.wallNow());
-    const chunks = encodeChunks({
-      batches: batches.batches,
-      attributes: batches.attributes,
-      stream,
-      latest: bounds.latest,
-      rowsUpTo,
-      history: era,
-      atMs,
-      logMs,
-    });
+    const chunks = encodeChunks({ stream, waiting, latest: bounds.latest, rowsUpTo, history: era, atMs, logMs });
     const extent = this.#watchDamage(kept, 'append to', () => kept.append(chunks, logMs));
     return { kept, extent, committed: { kind: 'rows', stream, latest: extent.bounds.latest, chunks } };
   }

@@ -10,7 +10,7 @@ import type { Bounds } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Chunk } from '../log/chunk.ts';
-import { type HistoryNode, rootNode } from './history-tree.ts';
+import type { HistoryNode } from './history-tree.ts';
 
 export interface DiskStream extends Bounds {
   readonly chunks: readonly Chunk[];
@@ -66,7 +66,7 @@ export class FakeDisk {
   }
 }
 
-export function emptyStream(stream: StreamName, logId: string): DiskStream {
+export function emptyStream(logId: string, head: HistoryNode): DiskStream {
   const origin = originOf(logId);
   return {
     chunks: [],
@@ -75,7 +75,7 @@ export function emptyStream(stream: StreamName, logId: string): DiskStream {
     rowsUpTo: 0,
     history: origin,
     base: origin,
-    head: rootNode(stream),
+    head,
   };
 }
 

@@ -89,11 +89,11 @@ export class FakeLog implements Log {
 
   /** What this process has of the stream: the truth of one branch of history. */
   truth(stream: StreamName): DiskStream {
-    return this.#state.streams.get(stream)!;
+    return this.#state.streams.get(stream) ?? emptyStream(this.id, this.#options.committed.root(stream));
   }
 
   async open({ streams, limits, catalog }: LogOptions): Promise<void> {
-    const { clock, random } = this.#options;
+    const { clock, random, committed } = this.#options;
     const { logId, era } = this.#state;
     this.#limits = limits;
     const begun = nextEra(era, clock.wallNow() * WALL_PACE, random);
@@ -103,10 +103,10 @@ export class FakeLog implements Log {
     for (const stream of streams) {
       this.#streams.set(stream.name, stream);
       if (kept.has(stream.name)) continue;
-      kept.set(stream.name, emptyStream(stream.name, logId));
+      kept.set(stream.name, emptyStream(logId, committed.root(stream.name)));
       made.push([madeRow(stream.name, clock.wallNow())]);
     }
-    const listed = kept.get(catalog) ?? emptyStream(catalog, logId);
+    const listed = kept.get(catalog) ?? emptyStream(logId, committed.root(catalog));
     kept.set(catalog, withChunks(listed, this.#encode(catalog, listed, listed.latest, made)));
     // The era's record need not be on the disk for good: its random part tells it from another of the same number.
     this.#write({ logId, era: begun.number, streams: kept }, made.length > 0);
@@ -274,7 +274,8 @@ export class FakeLog implements Log {
     batches: readonly (readonly RowText[])[],
   ): Chunk[] {
     const now = this.#now;
-    const chunks = encodeChunks({ stream, latest, rowsUpTo, batches, history: this.era, atMs: now, logMs: now });
+    const waiting = { batches };
+    const chunks = encodeChunks({ stream, waiting, latest, rowsUpTo, history: this.era, atMs: now, logMs: now });
     return chunks.map((chunk, i) => (i === 0 ? { ...chunk, after } : chunk));
   }
 

@@ -39,6 +39,10 @@ export function strike(targets: FaultTargets): string | undefined {
 export function endFaults({ network, primary, workers, copy, now }: FaultTargets): void {
   network.isSilent = false;
   copy.kill({ isSilent: false });
+  if (!primary.declaresAll) {
+    primary.declaresAll = true;
+    primary.kill({ isSilent: false });
+  }
   if (!primary.isUp) primary.start();
   for (const worker of workers) {
     worker.slowUntil = now();
@@ -159,8 +163,8 @@ const slowWorker: Fault = ({ workers, random, now }) => {
 
 const trim: Fault = ({ primary, shape, random }) => {
   const { life } = primary;
-  if (life === undefined) return undefined;
   const { name } = pick(random, shape.streams);
+  if (life === undefined || !life.has(name)) return undefined;
   const { earliest, latest } = life.stream(name);
   // All of it, sometimes; else mostly the older half.
   const upTo =
@@ -174,7 +178,7 @@ const trim: Fault = ({ primary, shape, random }) => {
 const skipTokens: Fault = ({ primary, shape, random }) => {
   const { life } = primary;
   const { name, durable } = pick(random, shape.streams);
-  if (life === undefined || !durable) return undefined;
+  if (life === undefined || !durable || !life.has(name)) return undefined;
   const tokens = randomInteger(random, 1, 4);
   life.log.skip(name, tokens);
   return `${tokens} tokens of ${name} are skipped`;

@@ -24,6 +24,7 @@ export class PrimaryLife {
   #earliest = new Map<StreamName, Token>();
   #primary: Primary | undefined;
 
+  /** @param streams those that this process declares */
   constructor(machine: string, number: number, log: FakeLog, streams: readonly Stream[]) {
     this.machine = machine;
     this.name = `${machine}.${number}`;
@@ -53,12 +54,17 @@ export class PrimaryLife {
     this.log.crash();
   }
 
+  /** The process declares the stream. */
+  has(stream: StreamName): boolean {
+    return this.#durable.has(stream) || this.#heads.has(stream);
+  }
+
   isDurable(stream: StreamName): boolean {
     return this.#durable.has(stream);
   }
 
   stream(stream: StreamName): TrueStream {
-    if (this.#durable.has(stream)) return this.log.truth(stream);
+    if (!this.#heads.has(stream)) return this.log.truth(stream);
     const head = this.#heads.get(stream)!;
     if (this.#primary !== undefined) this.#earliest = this.#readEarliest(this.#primary);
     return { head, latest: head.token, earliest: this.#earliest.get(stream) ?? 1 };

@@ -38,6 +38,8 @@ export class ReaderCheckers implements Checker {
   readonly #current = new Map<string, Standing>();
   /** The primaries that each worker's process was linked to, the newest last. */
   readonly #lives = new Map<string, PrimaryLife[]>();
+  /** Those of them that told it where some stream stands. */
+  readonly #heard = new Map<string, Set<PrimaryLife>>();
   /** Where readers of a worker's stream stood once: a save may still say so. */
   readonly #once = new Map<string, Known[]>();
 
@@ -55,6 +57,7 @@ export class ReaderCheckers implements Checker {
     switch (happening.kind) {
       case 'worker-started':
         this.#lives.set(happening.worker, []);
+        this.#heard.set(happening.worker, new Set());
         for (const [stream, known] of happening.loaded) this.#remember(happening.worker, stream, known);
         return undefined;
       case 'linked': {
@@ -148,7 +151,7 @@ export class ReaderCheckers implements Checker {
   }
 
   #checkFirst({ begin, sinceMs, reader }: Standing, node: HistoryNode, given: string): Finding | undefined {
-    if (begin === 'now') {
+    if (begin === 'now' && !this.#isLate(reader)) {
       // A stream that is new to a worker of all streams is followed from its first row, whatever was said.
       if (node.committedAtMs >= sinceMs || node.parent?.parent === undefined) return undefined;
       return { checker: 'once and in order', saw: `${given}, which is older than the subscription from now on` };
@@ -177,6 +180,8 @@ export class ReaderCheckers implements Checker {
 
   #move(standing: Standing, { token, isLive }: Extract<Happening, { kind: 'positioned' }>): Finding | undefined {
     const { known } = standing;
+    const newest = this.#livesOf(standing.reader.worker).at(-1);
+    if (isLive && newest !== undefined) this.#heard.get(standing.reader.worker)?.add(newest);
     if (known?.token === token && (!isLive || known.claims.length === 1)) return undefined;
     const lives = this.#livesOf(standing.reader.worker);
     const moved = this.#resolve(standing, token, isLive ? lives.slice(-1) : lives);
@@ -201,7 +206,7 @@ export class ReaderCheckers implements Checker {
       if (still.length > 0) return { token, claims: still };
       return dishonest(`and has applied what is up to ${known.claims.map(describeNode).join(' or ')}`);
     }
-    if (begin === 'now') return { token, claims: [...claims] };
+    if (begin === 'now' && !this.#isLate(reader)) return { token, claims: [...claims] };
     const starts = [...claims].filter((claim) => this.#isStart(reader, claim));
     if (starts.length > 0) return { token, claims: starts };
     return { checker: 'nothing missing', saw: `${says}, from the start, and rows before it are kept` };
@@ -209,6 +214,7 @@ export class ReaderCheckers implements Checker {
 
   #reset(standing: Standing, { code, next }: Extract<Happening, { kind: 'reset' }>): Finding | undefined {
     const { known, reader, at } = standing;
+    const isAbsent = code === 'UNKNOWN_STREAM' && this.#livesOf(reader.worker).some((life) => !life.has(reader.stream));
     const mayHaveMore = next === 'ended' && code === 'RESET' && this.#hasForked(reader);
     const isTrue =
       known === undefined
@@ -222,12 +228,17 @@ export class ReaderCheckers implements Checker {
       // New rows are those after the reset was judged, which may be long ago when it is told.
       standing.sinceMs = 0;
     }
-    if (isTrue || mayHaveMore) return undefined;
+    if (isTrue || mayHaveMore || isAbsent) return undefined;
     const stands = known === undefined ? 'nothing' : `position ${known.token}`;
     return {
       checker: 'true resets',
       saw: `${reader.name} was told ${code} at ${stands}, and all that follows is kept`,
     };
+  }
+
+  /** Not the primary's when the worker began to follow all streams, but later: nothing of it may be left out. */
+  #isLate({ worker, stream, isOneOfAll }: Reader): boolean {
+    return isOneOfAll && [...(this.#heard.get(worker) ?? [])].some((life) => !life.has(stream));
   }
 
   #isGone({ worker, stream }: Reader, { token, claims }: Known, code: string): boolean {

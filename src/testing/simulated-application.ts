@@ -64,6 +64,7 @@ const DUE_REFUSALS: ReadonlySet<string> = new Set([
   'GAP',
   'RESET',
   'HANDLER_FAILED',
+  'UNKNOWN_STREAM',
 ]);
 
 export class SimulatedApplication {
@@ -181,7 +182,7 @@ export class SimulatedApplication {
   }
 
   #listen(worker: Worker): void {
-    const { tell, workerName } = this.#options;
+    const { tell } = this.#options;
     worker.on('live', ({ stream }) => {
       const reading = this.#readings.get(stream);
       if (reading !== undefined) {
@@ -201,11 +202,7 @@ export class SimulatedApplication {
       this.#throwSometimes();
     });
     worker.on('error', (error) => this.#handleError(error));
-    worker.on('connected', ({ isRowcast }) => {
-      if (!isRowcast)
-        tell({ kind: 'cut-off', who: workerName, why: 'it took its primary for another one than Rowcast' });
-      this.#throwSometimes();
-    });
+    worker.on('connected', () => this.#throwSometimes());
     worker.on('disconnected', () => this.#throwSometimes());
   }
 
@@ -232,7 +229,7 @@ export class SimulatedApplication {
       return this.#comeBack(ended, 'there');
     }
     tell({ kind: 'reset', reader: ended.reader, code: error.code, next: 'ended' });
-    this.#comeBack(ended, 'start');
+    this.#comeBack(ended, error.code === 'UNKNOWN_STREAM' ? 'there' : 'start');
   }
 
   /** It ends where it stands. */

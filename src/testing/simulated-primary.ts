@@ -3,7 +3,7 @@
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import { messageOf, type RowcastError } from '../core/model/errors.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import type { Stream, StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Primary } from '../primary/primary.ts';
 import type { Transport } from '../transport/transport.ts';
@@ -39,11 +39,12 @@ interface Process {
   readonly clock: OutcryClock;
   readonly outcry: Outcry;
   readonly life: PrimaryLife;
+  readonly declared: readonly Stream[];
   readonly ends: Map<string, LinkEnd>;
 }
 
 /** What a primary warns of, and the connection goes on. */
-const REFUSALS: ReadonlySet<string> = new Set(['GAP', 'RESET']);
+const REFUSALS: ReadonlySet<string> = new Set(['GAP', 'RESET', 'UNKNOWN_STREAM']);
 /** What a clean end may take beyond the time that its sessions have. */
 const CLOSE_SLACK_MS: Millis = 200;
 
@@ -51,6 +52,8 @@ export class SimulatedPrimary {
   readonly disk: FakeDisk;
   readonly #options: SimulatedPrimaryOptions;
   #process: Process | undefined;
+  /** A process that is started from now on has the late streams too. */
+  declaresAll: boolean;
   #isClosing = false;
   #lives = 0;
   #bursts = { atMs: 0, bytes: new Map<StreamName, number>() };
@@ -59,6 +62,7 @@ export class SimulatedPrimary {
   constructor(options: SimulatedPrimaryOptions) {
     this.#options = options;
     this.disk = options.disk;
+    this.declaresAll = options.shape.lateStreams === 0;
   }
 
   get isUp(): boolean {
@@ -73,6 +77,8 @@ export class SimulatedPrimary {
   start(): void {
     if (this.isUp) return;
     const { name, shape, clock, random, committed, parts, tell } = this.#options;
+    if (random.next() < 0.5) this.declaresAll ||= this.#lives > 0;
+    const declared = this.declaresAll ? shape.streams : shape.streams.slice(0, -shape.lateStreams);
     const outcry = new Outcry((thrown) => tell({ kind: 'threw', thrown: describeThrown(thrown) }));
     const processClock = new OutcryClock(clock, outcry);
     const log = parts.makeLog({
@@ -84,8 +90,8 @@ export class SimulatedPrimary {
       ...shape.log,
       onThrown: (thrown) => outcry.hear(() => raise(thrown)),
     });
-    const life = new PrimaryLife(name, ++this.#lives, log, shape.streams);
-    const process: Process = { clock: processClock, outcry, life, ends: new Map() };
+    const life = new PrimaryLife(name, ++this.#lives, log, declared);
+    const process: Process = { clock: processClock, outcry, life, declared, ends: new Map() };
     this.#process = process;
     this.#isClosing = false;
     this.#open(process).catch((thrown: unknown) => tell({ kind: 'threw', thrown: describeThrown(thrown) }));
@@ -93,7 +99,7 @@ export class SimulatedPrimary {
 
   append(stream: StreamName, rows: readonly WorldRow[]): void {
     const { life } = this;
-    if (life?.primary === undefined || this.#isClosing) return;
+    if (life?.primary === undefined || this.#isClosing || !life.has(stream)) return;
     const { tell, clock, committed, onAppended } = this.#options;
     const { batch } = rows[0]!;
     if (!life.isDurable(stream)) this.#measureBurst(stream, rows);
@@ -171,7 +177,7 @@ export class SimulatedPrimary {
     const primary = await parts.makePrimary({
       name: `${name}.example.com`,
       log: process.life.log,
-      streams: shape.streams,
+      streams: process.declared,
       limits: { ...shape.primaryLimits, maxBatchBytes: shape.batchLimits.maxBatchBytes },
       slowConsumer: shape.slowConsumer,
       tailBytes: shape.tailBytes,

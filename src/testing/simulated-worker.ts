@@ -113,6 +113,10 @@ export class SimulatedWorker {
     worker.on('disconnected', ({ error }) => {
       if (this.#process === process) this.#handleDisconnected(error);
     });
+    worker.on('connected', ({ isRowcast }) => {
+      // A greeting that is late makes the primary another one until it comes; then the worker connects again.
+      if (process === this.#process && !isRowcast && this.#end !== undefined) this.#end.link.excuse ??= 'greeted late';
+    });
     const application = new SimulatedApplication({
       worker,
       workerName: this.name,

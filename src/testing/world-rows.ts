@@ -1,6 +1,7 @@
 /** The rows that a world appends. Each says which batch it is of, so a row that was delivered leads to its node. */
 
-import type { HistoryNode } from './history-tree.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import { type HistoryNode, rootNode } from './history-tree.ts';
 
 /** Which row, of how many, of which batch. Batches of all streams are numbered together. */
 export interface WorldRow {
@@ -13,9 +14,17 @@ export interface WorldRow {
 /** Every batch that was committed, by its number: each was appended once. */
 export class CommittedBatches {
   readonly #nodes = new Map<number, HistoryNode>();
+  readonly #roots = new Map<StreamName, HistoryNode>();
 
   add(node: HistoryNode): void {
     this.#nodes.set(node.batch, node);
+  }
+
+  /** Before the first batch of a durable stream: whoever has nothing of it is there, in every branch of its history. */
+  root(stream: StreamName): HistoryNode {
+    const root = this.#roots.get(stream) ?? rootNode(stream);
+    this.#roots.set(stream, root);
+    return root;
   }
 
   get(batch: number): HistoryNode | undefined {

@@ -16,6 +16,8 @@ import {
 export interface WorldShape {
   readonly streams: readonly Stream[];
   readonly workers: number;
+  /** So many of the streams, the last ones, are declared by a later process of the primary. */
+  readonly lateStreams: number;
   /** Faults and appends come for this long; then everyone has calmMs to reach `latest`. */
   readonly faultsForMs: Millis;
   readonly calmMs: Millis;
@@ -85,8 +87,10 @@ export function drawShape(random: Random): WorldShape {
   // Now and then the back-off of a real deployment, which is given the time that it takes.
   const backoff = pick({ minBackoffMs: 10, maxBackoffMs: 300 }, { minBackoffMs: 10, maxBackoffMs: 300 }, {});
   const limits = { ...defaultWorkerLimits, ...backoff };
+  const streams = drawStreams(random);
   return {
-    streams: drawStreams(random),
+    streams,
+    lateStreams: Math.min(pick(0, 0, 0, 1, 3), streams.length - 1),
     workers: pick(1, 2, 2, 3),
     faultsForMs: pick(600, 1_200),
     calmMs: 8_000 + 2 * limits.maxBackoffMs,
@@ -110,7 +114,7 @@ export function drawShape(random: Random): WorldShape {
       maxQueuedBytes: pick(1, 200, 1_500, 20_000),
       maxQueuedCommands: 5,
       connectTimeoutMs: 300,
-      greetingTimeoutMs: 3_000,
+      greetingTimeoutMs: pick(60, 300, 1_000),
     },
     slowConsumer: pick('disconnect', 'disconnect', 'catch-up'),
     tailBytes: pick(0, 600, 5_000, 1_000_000),
