@@ -274,7 +274,7 @@ export class FakeLog implements Log {
     batches: readonly (readonly RowText[])[],
   ): Chunk[] {
     const now = this.#now;
-    const waiting = { batches, attributes: undefined };
+    const waiting = { batches };
     const chunks = encodeChunks({ stream, waiting, latest, rowsUpTo, history: this.era, atMs: now, logMs: now });
     return chunks.map((chunk, i) => (i === 0 ? { ...chunk, after } : chunk));
   }
