@@ -1,4 +1,7 @@
-/** The public door of `rowcast`. Loads no native module: logs on disk have doors of their own (`rowcast/log/sqlite`). */
+/**
+ * The public door of `rowcast`. Loads no native module: logs on disk have entry points of their own
+ * (`rowcast/log/sqlite`).
+ */
 
 export { type Clock, type Millis, systemClock, type Timer } from './base/clock.ts';
 export { type Random, seededRandom, systemRandom } from './base/random.ts';

@@ -1,4 +1,4 @@
-/** One timer at most, for a machine that says when it wants to be woken. */
+/** At most one timer, for a machine that says when it wants to be woken. */
 
 import type { Clock, Millis, Timer } from './clock.ts';
 
@@ -13,7 +13,11 @@ export class Alarm {
     this.#wake = wake;
   }
 
-  /** Wakes at `at`, later only by the slack of the clock; undefined wants nothing. A timer that is set is left to run early rather than set anew at every row: waking early is harmless. */
+  /**
+   * Wakes at `at`, or later by at most the clock's slack. Undefined asks for nothing. A later `at`
+   * does not move a timer that is already set: waking early is harmless, and a new timer for every
+   * row is not free.
+   */
   setBy(at: Millis = Infinity): void {
     if (at >= this.#wakesAt) return;
     this.#timer?.cancel();

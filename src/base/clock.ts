@@ -1,4 +1,4 @@
-/** Time. With random.ts, the only file that reads the outside world for the code that is otherwise pure. */
+/** Time. Only this file and random.ts read the outside world for code that is otherwise pure. */
 
 /** Milliseconds: a length of time, or an instant as ms since 1970. */
 export type Millis = number;
@@ -8,20 +8,29 @@ export interface Timer {
 }
 
 export interface Clock {
-  /** Ms since 1970. Never runs backwards within a process, even when the system's clock is set. */
+  /** Ms since 1970. Never runs backwards within a process, even when the system clock is set. */
   now(): Millis;
-  /** Ms since 1970 as the system's clock says now: for people to read. It jumps when the clock is set: measure nothing by it. */
+  /**
+   * Ms since 1970 by the system clock, for people to read. It jumps when the clock is set, so do
+   * not measure with it.
+   */
   wallNow(): Millis;
-  /** Calls `wake` once, after `delayMs` and at most about a thirtieth of it later; with 0, when everyone else has had a turn. It keeps the process alive: a worker that waits to connect again has not ended. */
+  /**
+   * Calls `wake` once, after `delayMs` or up to about a thirtieth of it later. With 0 it waits
+   * until everything else that is ready has run. The timer keeps the process alive, so a worker
+   * that waits to reconnect does not end.
+   */
   wakeIn(delayMs: Millis, wake: () => void): Timer;
 }
 
-// setTimeout turns longer delays into 1 ms; waking early is harmless to everything that waits on a clock.
+// setTimeout turns longer delays into 1 ms. Waking early is harmless to every user of a clock.
 const LONGEST_DELAY_MS: Millis = 2 ** 31 - 1;
 
-// Timers of many connections are due at about the same time: the process wakes once for all of them, which costs less than they do.
+// The timers of many connections are due at about the same time. With slack, the process wakes once
+// for all of them.
 const DELAY_PER_SLACK = 32;
 
+/** The clock and the timers of this process. */
 export const systemClock: Clock = {
   now: () => performance.timeOrigin + performance.now(),
   wallNow: () => Date.now(),
@@ -36,7 +45,7 @@ export const systemClock: Clock = {
   },
 };
 
-/** The delay until the next instant of a grid, which is the finer the shorter the delay. */
+/** The delay until the next instant of a grid. A shorter delay has a finer grid. */
 function withSlack(delayMs: Millis, now: Millis): Millis {
   if (delayMs < DELAY_PER_SLACK * 2) return delayMs;
   const slack = 2 ** Math.floor(Math.log2(delayMs / DELAY_PER_SLACK));

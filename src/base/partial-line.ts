@@ -1,9 +1,9 @@
 /**
- * The beginning of a line whose end has not come. It is copied, so that the socket's large chunk is not kept
- * for it, and bounded.
+ * The beginning of a line whose end has not come. It is a bounded copy, so that the socket's large
+ * chunk is not kept in memory for it.
  */
 
-// A buffer that one long line has grown is not kept for the next, short one.
+// A buffer grown by one long line is not kept for shorter lines.
 const KEPT_BYTES = 4 * 1024;
 const SMALLEST_BYTES = 256;
 
@@ -22,7 +22,7 @@ export class PartialLine {
     return this.#bytes === 0;
   }
 
-  /** False when it would be over the bound: then nothing is kept any more. */
+  /** Returns false, and forgets the line, when it would be over the bound. */
   append(piece: Uint8Array): boolean {
     if (this.#bytes + piece.length > this.#maxBytes) {
       this.#buffer = NOTHING;
@@ -34,8 +34,8 @@ export class PartialLine {
   }
 
   /**
-   * What was kept, with `rest` behind it; nothing is kept then. `rest` itself where nothing was.
-   * The next `append` may write over it.
+   * Returns the kept bytes followed by `rest`, and forgets them. Returns `rest` itself when nothing
+   * was kept. The next `append` may overwrite the result.
    */
   takeWith(rest: Uint8Array): Uint8Array {
     if (this.#bytes === 0) return rest;

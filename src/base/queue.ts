@@ -1,6 +1,9 @@
-/** First in, first out. Moves nothing and makes nothing for an entry: what goes through it on the hot path costs two writes. */
+/** First in, first out. An entry needs no allocation: on the hot path it costs two writes. */
 
-/** Given back once they are this many and half of all; so many may stay when all is taken. */
+/**
+ * Free slots at the front are given back once they number this many and half of all slots. An empty
+ * queue keeps at most this many.
+ */
 const SLOTS_WORTH_MOVING = 1_024;
 
 export class Queue<T> {
@@ -16,7 +19,7 @@ export class Queue<T> {
     this.#slots[this.#end++] = entry;
   }
 
-  /** What is taken is let go of: a queue that never empties must not keep all that went through it. */
+  /** Clears the slot: a queue that never empties must not keep every entry that went through it. */
   shift(): T | undefined {
     if (this.#start === this.#end) return undefined;
     const entry = this.#slots[this.#start];

@@ -1,13 +1,17 @@
-/** Chance. Code that needs it takes a Random, so that a seed repeats what it did. */
+/** Chance. Code that needs it takes a Random, so that a seed repeats its behaviour. */
 
 export interface Random {
   /** A number from 0 (inclusive) to 1 (exclusive). */
   next(): number;
 }
 
+/** Math.random: not for secrets. */
 export const systemRandom: Random = { next: () => Math.random() };
 
-/** The same numbers for the same seed, on every machine (the xorshift32 generator, seeded through a mixing step). */
+/**
+ * Returns the same numbers for the same seed, on every machine (xorshift32, seeded through a mixing
+ * step).
+ */
 export function seededRandom(seed: number): Random {
   // Neighbouring seeds must not give neighbouring numbers, and xorshift must not start at zero.
   let state = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ (seed >>> 13) || 0x6d2b79f5;
@@ -26,7 +30,7 @@ export function randomInteger(random: Random, low: number, high: number): number
   return low + Math.floor(random.next() * (high - low + 1));
 }
 
-/** `digits` hexadecimal digits: an identity that need not be secret. */
+/** `digits` random hexadecimal digits, for an identity that need not be secret. */
 export function randomHex(random: Random, digits: number): string {
   let text = '';
   while (text.length < digits) text += Math.floor(random.next() * 16).toString(16);

@@ -1,4 +1,4 @@
-/** A promise that whoever made it resolves. */
+/** A promise, and the function that resolves it. */
 
 export interface Resolvable<Value> {
   readonly promise: Promise<Value>;

@@ -1,10 +1,10 @@
-/** The line between our work and the application's listeners. */
+/** Keeps errors of the application's listeners out of our own work. */
 
 import type { Clock } from './clock.ts';
 
 /**
- * Calls listeners. What one of them throws is uncaught, as with every emitter, but in a turn of its own: it must not cut
- * our work short.
+ * Calls listeners. An error that one of them throws stays uncaught, as with every emitter. It is
+ * thrown in a turn of its own, so that it does not cut our work short.
  */
 export function callListeners(clock: Clock, call: () => void): void {
   try {

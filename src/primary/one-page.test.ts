@@ -1,4 +1,7 @@
-/** A socket that does not take a page gets no other one meanwhile: that bounds what a slow worker costs. */
+/**
+ * A session sends no other page while its socket has not taken the last one. That bounds the cost
+ * of a slow worker.
+ */
 
 import { expect, test } from 'vitest';
 import { memoryLog } from '../log/memory.ts';

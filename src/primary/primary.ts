@@ -1,4 +1,7 @@
-/** The public class of the process that owns the writes: streams, listeners, connections. Knows nothing of lines. */
+/**
+ * The public class of the process that appends: streams, listeners, connections. Knows nothing of
+ * lines.
+ */
 
 import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
@@ -29,20 +32,26 @@ import { SessionPump } from './session-pump.ts';
 import { StreamCatalog } from './stream-catalog.ts';
 
 export interface PrimaryOptions {
-  /** The server's name: workers may check it. */
+  /** The server's name, which workers may check. One line that is not empty. */
   readonly name: string;
-  /** Where durable streams live: sqliteLog, memoryLog. The primary opens and closes it. */
+  /** Keeps the durable streams: sqliteLog, memoryLog. The primary opens and closes it. */
   readonly log: Log;
+  /** The streams of this primary, each declared once (defineStream). */
   readonly streams: readonly Stream[];
+  /** Limits in place of the defaults (docs/protocol.md, "Limits"). */
   readonly limits?: Partial<PrimaryLimits & { maxBatchBytes: number }>;
-  /** What befalls a live worker that is over maxLagRows behind: cut (default), or left to catch up. */
+  /**
+   * What happens to a live worker that is over maxLagRows behind. `disconnect` (default): its
+   * connection is cut. `catch-up`: it is left to catch up.
+   */
   readonly slowConsumer?: 'disconnect' | 'catch-up';
   /**
-   * What a peer that is not Rowcast gets when it asks for rows that are no longer kept: what is kept, with a warning
-   * (default), or ERROR and the end of its connection. Rowcast workers are told of a gap.
+   * What a peer that is not Rowcast gets when it asks for rows that are no longer kept. `serve`
+   * (default): the rows that are kept, with a warning. `refuse`: ERROR and the end of its
+   * connection. Rowcast workers always get GAP.
    */
   readonly trimmed?: 'serve' | 'refuse';
-  /** The most bytes of the newest rows kept ready in memory. Default 64 MiB. */
+  /** The most bytes of the newest rows that each log keeps ready in memory. Default 64 MiB. */
   readonly tailBytes?: number;
   readonly logger?: Logger;
   readonly transport?: Transport;
@@ -60,34 +69,43 @@ const DEFAULT_TAIL_BYTES = 64 * 1024 * 1024;
 export interface ConnectedWorker {
   /** Counts up from 1 within this process. */
   readonly id: number;
-  /** What NAME gave; undefined before it came. */
+  /** The name that NAME gave. Undefined before it came. */
   readonly name: string | undefined;
   readonly peer: string;
 }
 
 export interface PrimaryEvents {
+  /** A worker sent a command of docs/protocol.md, "Commands". Commands may be lost. */
   command: [{ readonly command: UpstreamCommand; readonly worker: ConnectedWorker }];
+  /** A connection was accepted. The worker has no name yet. */
   connected: [{ readonly worker: ConnectedWorker }];
   /** NAME came: the worker has a name now, or another one. */
   named: [{ readonly worker: ConnectedWorker; readonly name: string }];
-  /** The worker sent ERROR. Most close the connection then. */
+  /** The worker sent ERROR. Most workers then close the connection. */
   'peer-error': [{ readonly worker: ConnectedWorker; readonly text: string }];
   /** `error` says why, unless the worker left in good order or the primary stops. */
   disconnected: [{ readonly worker: ConnectedWorker; readonly error: Error | undefined }];
-  /** A batch became durable, whoever appended it through this primary. */
+  /** A batch that was appended through this primary became durable. */
   appended: [Batch];
   /**
-   * A connection was ended by us (a broken line, a slow consumer), a stream was refused (a gap, a reset), a peer was served
-   * less than it asked for (TRIMMED), or a command could not be carried out. Others notice nothing.
+   * A connection was ended by us (a broken line, a slow consumer), a stream was refused (a gap, a
+   * reset), a peer was served less than it asked for (TRIMMED), or a command could not be carried
+   * out. Other workers notice nothing.
    */
   warning: [{ readonly worker: ConnectedWorker; readonly error: RowcastError }];
-  /** The application's own code failed where no caller waits for it. As with every emitter: without a listener it is thrown. */
+  /**
+   * The application's own code failed where no caller waits for it. Without a listener the error is
+   * thrown, as with every emitter.
+   */
   error: [RowcastError];
 }
 
 export interface PrimaryStatus {
   readonly name: string;
-  /** Of the durable log: `slow` where commits take long, `failed` where it takes no append any more. */
+  /**
+   * Health of the durable log: `slow` when commits take long, `failed` when it takes no more
+   * appends.
+   */
   readonly log: LogHealth;
   readonly streams: readonly StreamStatus[];
   readonly connections: readonly ConnectionStatus[];
@@ -98,20 +116,23 @@ export interface StreamStatus {
   readonly durable: boolean;
   readonly earliest: Token;
   readonly latest: Token;
-  /** Of the row at `latest`. */
+  /** The history of the row at `latest`. */
   readonly history: History;
 }
 
 export interface ConnectionStatus extends ConnectedWorker {
   readonly connectedAtMs: Millis;
-  /** Bytes given to the socket that the system has not taken. */
+  /** Bytes given to the socket that the system has not taken yet. */
   readonly queueBytes: number;
   readonly subscriptions: readonly SubscriptionStatus[];
 }
 
 /**
- * Opens the log and makes a primary; `listen` lets workers in.
+ * Opens the log and makes a primary. `listen` lets workers in.
  * @throws UsageError DUPLICATE_STREAM, INVALID_OPTION; LogError
+ * @example
+ * const primary = await createPrimary({ name: 'main', log: memoryLog(), streams: [orders] });
+ * await primary.listen({ host: '127.0.0.1', port: 9092 });
  */
 export async function createPrimary(options: PrimaryOptions): Promise<Primary> {
   const primary = new Primary(options);
@@ -139,6 +160,7 @@ class OpenConnection implements ConnectedWorker {
   }
 }
 
+/** The process that appends rows and serves workers. Made by createPrimary. */
 export class Primary extends EventEmitter<PrimaryEvents> {
   readonly name: string;
   readonly #options: PrimaryOptions;
@@ -159,7 +181,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     if (options.name === '' || /[\r\n]/.test(options.name))
       throw new UsageError('INVALID_OPTION', 'the name of a primary is one line that is not empty');
     const { tailBytes = DEFAULT_TAIL_BYTES } = options;
-    // Here, not when it is first used: the log is not open yet, so nothing stays open.
+    // Checked here, before the log is open, so that nothing stays open after a bad option.
     if (!Number.isSafeInteger(tailBytes) || tailBytes < 0)
       throw new UsageError('INVALID_OPTION', `tailBytes is an integer from 0, not ${tailBytes}`);
     this.name = options.name;
@@ -190,19 +212,21 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     await this.#catalog.open();
   }
 
-  /** The bounds of rows and batches: what is over them is refused. */
+  /** The limits of rows and batches. Anything over them is refused. */
   get limits(): BatchLimits {
     return this.#limits;
   }
 
-  /** A stream as it was declared; undefined when it was not. */
+  /** The declaration of a stream. Undefined when it was not declared. */
   stream(name: StreamName): Stream | undefined {
     return this.#catalog.declared(name);
   }
 
   /**
-   * Lets workers in at one more address; resolves to where it listens, port 0 resolved.
-   * @throws UsageError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE, PLAINTEXT_REFUSED, INVALID_OPTION, CLOSED
+   * Lets workers in at one more address. Resolves to that address, with the real port in place of
+   * port 0.
+   * @throws UsageError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE, PLAINTEXT_REFUSED, INVALID_OPTION,
+   *   CLOSED
    */
   async listen(address: ListenAddress): Promise<Address> {
     this.#checkOpen();
@@ -239,9 +263,14 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /**
-   * Appends rows as one batch; resolves to its position when it is durable. Workers get all of it or nothing.
-   * @param options attributes: what is to be said beside the rows (a trace context, say), for workers that ask for it
-   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, INVALID_ATTRIBUTES, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
+   * Appends rows as one batch. Resolves to its position when it is durable. A worker gets the whole
+   * batch or nothing.
+   * @param options attributes: a JSON object beside the rows (a trace context, say), for workers
+   *   that ask for it
+   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, INVALID_ATTRIBUTES, ROW_TOO_LARGE,
+   *   BATCH_TOO_LARGE, CLOSED; LogError
+   * @example
+   * const position = await primary.append('orders', [{ id: 7, state: 'paid' }]);
    */
   append<Row>(
     stream: Stream<Row> | StreamName,
@@ -253,11 +282,11 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       const name = nameOf(stream);
       const { attributes } = options;
       const encoded = attributes === undefined ? undefined : { attributes: encodeAttributes(name, attributes) };
-      // The caller may use its list again at once.
+      // A copy, because the caller may change its array at once.
       const asGiven = this.listenerCount('appended') > 0 ? [...rows] : undefined;
       const appended = this.#catalog.append(name, rows, encoded);
       if (asGiven === undefined) return appended;
-      // The caller hears of a failure; a listener that throws is no failure of the append.
+      // The caller handles a failure. A listener that throws does not make the append fail.
       void appended.then(
         (position) => {
           const batch = { stream: name, token: position.token, position, rows: asGiven };
@@ -272,7 +301,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /**
-   * Drops the rows with token <= upTo. A worker that still needs them gets a GAP.
+   * Drops the rows with token <= upTo. A worker that still needs them gets GAP.
    * @throws UsageError NO_SUCH_STREAM, INVALID_TOKEN, CLOSED; LogError
    */
   async trim(stream: Stream | StreamName, upTo: Token): Promise<void> {
@@ -281,7 +310,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /**
-   * Sends SYNC to every connected worker: each emits `sync`. A test aid: it says that what was sent before has come.
+   * Sends SYNC to every connected worker, and each emits `sync`. A test aid: what was sent before
+   * has come by then.
    * @throws UsageError INVALID_COMMAND (an empty text, a line end), CLOSED
    */
   sync(text: string): void {
@@ -290,7 +320,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /**
-   * The position of the newest settled row of a stream: a worker that has reached it has seen everything appended so far.
+   * The position of the newest settled row of a stream. A worker that has reached it has seen
+   * everything appended so far.
    * @throws UsageError NO_SUCH_STREAM
    */
   position(stream: Stream | StreamName): Position {
@@ -299,6 +330,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     return { stream: name, token: latest, history };
   }
 
+  /** The present state of the log, the streams and the connections. */
   status(): PrimaryStatus {
     const streams: StreamStatus[] = [];
     for (const name of this.#catalog.names()) {
@@ -317,7 +349,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     return { name: this.name, log: this.#options.log.health, streams, connections };
   }
 
-  /** Lets nobody in any more, tells the workers, finishes what was appended, closes the log. */
+  /** Stops listening, ends all connections, finishes pending appends and closes the log. */
   async close(): Promise<void> {
     this.#closing ??= this.#close();
     await this.#closing;
@@ -326,7 +358,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   async #close(): Promise<void> {
     await Promise.all([...this.#listeners].map(async (listener) => listener.close()));
     try {
-      // Before the log closes: a session that reads from a closed log would blame it.
+      // Sessions end before the log closes: a session that reads from a closed log would blame the
+      // log.
       await this.#stopSessions();
     } finally {
       await this.#catalog.close();

@@ -21,11 +21,14 @@ export interface SessionPumpOptions {
   readonly catalog: StreamCatalog;
   readonly clock: Clock;
   readonly onEvent: (event: PrimarySessionEvent) => void;
-  /** The last call. `reason` when we ended the connection, `error` when the network did. */
+  /** The last call. `reason` is set when we ended the connection, `error` when the network did. */
   readonly onClosed: (end: { reason: RowcastError | undefined; error: Error | undefined }) => void;
 }
 
-/** What a live peer may be given before everyone else has had a turn: enough that workers do not wait while the next commit is made. */
+/**
+ * The most bytes that a live peer gets before everyone else has a turn. Enough that workers do not
+ * wait while the next commit is made.
+ */
 const MAX_BURST_BYTES = 2 * 1024 * 1024;
 
 export class SessionPump implements ConnectionHandler {
@@ -34,7 +37,7 @@ export class SessionPump implements ConnectionHandler {
   readonly #options: SessionPumpOptions;
   readonly #alarm: Alarm;
   #isDraining = false;
-  /** Written since it last gave way to others. */
+  /** Bytes written since the pump last gave way to others. */
   #burstBytes = 0;
   #reason: RowcastError | undefined;
 
@@ -57,8 +60,8 @@ export class SessionPump implements ConnectionHandler {
 
   handleDrained(): void {
     if (!this.session.isCatchingUp && this.#burstBytes < MAX_BURST_BYTES) return this.#goOn();
-    // A peer that reads as fast as we write would be served without end, and nobody else in the process meanwhile. What a catch-up reads comes
-    // from the disk, too: there one page is a turn.
+    // A peer that reads as fast as we write would be served without end, and nothing else in the
+    // process would run. Catch-up also reads from the disk, so there one page is a turn.
     this.#options.clock.wakeIn(0, () => {
       this.#burstBytes = 0;
       this.#goOn();
@@ -107,7 +110,7 @@ export class SessionPump implements ConnectionHandler {
   }
 
   #drain(): void {
-    // An event's listener may append, and so bring us here again: the loop that runs sends that too.
+    // A listener may append and so call this again. The loop that is running sends that too.
     if (this.#isDraining) return;
     let output = this.session.pollOutput();
     if (output !== undefined) {
@@ -116,7 +119,7 @@ export class SessionPump implements ConnectionHandler {
       try {
         for (; output !== undefined; output = this.session.pollOutput()) this.#perform(output);
       } finally {
-        // A listener of the application's that throws must not leave the connection mute.
+        // A listener that throws must not leave the connection mute.
         this.connection.uncork();
         this.#isDraining = false;
       }
@@ -166,7 +169,7 @@ export class SessionPump implements ConnectionHandler {
     );
   }
 
-  /** Asks the log, which answers at once where it can. */
+  /** Asks the log. It answers without a promise when it can. */
   #ask<Answer>(
     ask: () => Answer | Promise<Answer>,
     handle: (answer: Answer) => void,

@@ -1,6 +1,6 @@
 /**
- * The primary's streams over the two logs that hold them, durable and volatile, each behind its tail. Knows no session and
- * no connection; listeners of `watch` hear of every append.
+ * The primary's streams in its two logs, durable and volatile, each log behind its tail. Knows no
+ * session and no connection. Listeners of `watch` are told of every append.
  */
 
 import type { AppendOptions, Log, ReadOptions, SourceEvent } from '../log/log.ts';
@@ -18,9 +18,9 @@ import type { PrimaryEras } from '../core/wire/greeting.ts';
 
 export interface StreamCatalogOptions {
   readonly streams: readonly Stream[];
-  /** Holds the streams that are durable. */
+  /** Holds the durable streams. */
   readonly log: Log;
-  /** Holds those that are worth nothing after a restart. */
+  /** Holds the streams that are worth nothing after a restart. */
   readonly volatileLog: Log;
   readonly limits: BatchLimits;
   /** The most bytes of rows that each tail keeps in memory. */
@@ -28,18 +28,18 @@ export interface StreamCatalogOptions {
 }
 
 export interface CatalogListener {
-  /** A stream's latest moved; its rows can be read by then. */
+  /** A stream's `latest` moved, and its rows can be read. */
   handleRows(stream: StreamName): void;
   /** A log has begun another era. */
   handleEra(era: History): void;
 }
 
-/** One stream: what it is, where it lives, how far it is. */
+/** One stream: its declaration, its log, how far it is. */
 class ServedStream implements StreamState {
   readonly definition: Stream;
   readonly log: Log;
   readonly tail: Tail;
-  /** The highest token that a hint told of. */
+  /** The highest token that a hint has told. */
   announced: Token;
   appendedRows = 0;
 
@@ -50,7 +50,10 @@ class ServedStream implements StreamState {
     this.announced = this.bounds.latest;
   }
 
-  /** The log's own: rows may be read before their hint has come, and a session that has read them is not ahead of the stream. */
+  /**
+   * The log's own bounds, not those of the last hint: rows may be read before their hint has come,
+   * and a session that has read them is not ahead of the stream.
+   */
   get bounds(): Bounds {
     return this.log.bounds(this.definition.name);
   }
@@ -63,7 +66,7 @@ class ServedStream implements StreamState {
 export class StreamCatalog implements StreamTable {
   readonly #options: StreamCatalogOptions;
   readonly #served = new Map<StreamName, ServedStream>();
-  /** `$streams` of each log: sessions may ask for them, the application may not. */
+  /** `$streams` of each log. Sessions may ask for them, the application may not. */
   readonly #catalogs = new Map<StreamName, ServedStream>();
   readonly #listeners: CatalogListener[] = [];
 
@@ -97,7 +100,7 @@ export class StreamCatalog implements StreamTable {
     return this.#served.keys();
   }
 
-  /** A stream as it was declared; undefined when it was not. */
+  /** The declaration of a stream. Undefined when it was not declared. */
   declared(stream: StreamName): Stream | undefined {
     return this.#served.get(stream)?.definition;
   }
@@ -120,19 +123,21 @@ export class StreamCatalog implements StreamTable {
   }
 
   /**
-   * Resolves to the batch's position when it is durable. Batches of one stream keep the order of the calls, unless the
-   * stream's validator is asynchronous.
-   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, INVALID_ATTRIBUTES, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
+   * Appends a batch. Resolves to its position when it is durable. Batches of one stream keep the
+   * order of the calls, unless the stream's validator is asynchronous.
+   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, INVALID_ATTRIBUTES, ROW_TOO_LARGE,
+   *   BATCH_TOO_LARGE, CLOSED; LogError
    */
   append(stream: StreamName, rows: readonly unknown[], options?: AppendOptions): Promise<Position> {
     try {
       const { definition, log } = this.find(stream);
-      // Before anything is awaited: what the caller does to the rows afterwards is none of the batch's.
+      // Encoded before anything is awaited, so that later changes to the rows do not reach the
+      // batch.
       const texts = encodeRows(stream, rows);
       const verdict = definition.row === undefined ? undefined : validateRows(stream, definition.row, rows);
-      // Waited for only where it must be: later calls overtake this one meanwhile.
+      // Awaited only when it must be: later calls overtake this one meanwhile.
       if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
-      // As it is: a promise around it would cost as much as the append itself.
+      // Returned as it is: a promise around it would cost as much as the append itself.
       return log.append(stream, texts, options);
     } catch (error) {
       return Promise.reject(error);
@@ -156,7 +161,7 @@ export class StreamCatalog implements StreamTable {
     this.#listeners.push(listener);
   }
 
-  /** Finishes what was appended. */
+  /** Finishes pending appends and closes both logs. */
   async close(): Promise<void> {
     await Promise.all([this.#options.log.close(), this.#options.volatileLog.close()]);
   }
@@ -164,7 +169,7 @@ export class StreamCatalog implements StreamTable {
   async #openLog(log: Log, catalog: StreamName, durable: boolean): Promise<void> {
     const streams = this.#options.streams.filter((stream) => stream.durable === durable);
     await log.open({ streams, limits: this.#options.limits, catalog });
-    // The tail watches before we do: when a hint reaches a session, the tail has the rows.
+    // The tail watches first, so it has the rows when a hint reaches a session.
     const tail = new Tail(log, { maxBytes: this.#options.tailBytes });
     for (const stream of streams) this.#served.set(stream.name, new ServedStream(stream, log, tail));
     const definition: Stream = { name: catalog, durable, retain: {} };

@@ -187,13 +187,14 @@ function registerReads(testAt: TestAt): void {
     const second = await place.append('events', numberedRows(2));
     const page = await log.read('events', { after: 0, maxBytes: 1 });
     assert.deepEqual(
-      { ...page, lines: parseBatches(page) },
+      { ...page, lines: parseBatches(page), attributes: page.attributes },
       {
         stream: 'events',
         rows: 3,
         upTo: first,
         hasMore: true,
         history: log.era,
+        attributes: undefined,
         lines: [{ token: first, rows: numberedRows(3) }],
       },
     );
@@ -206,6 +207,7 @@ function registerReads(testAt: TestAt): void {
         upTo: second,
         hasMore: false,
         history: log.era,
+        attributes: undefined,
         lines: [{ token: second, rows: numberedRows(2) }],
       },
     );
@@ -223,7 +225,7 @@ function registerReads(testAt: TestAt): void {
 
   testAt('a read at or beyond latest gives an empty page that reaches latest', async (place) => {
     const log = await place.open([events]);
-    const empty = { stream: 'events', lines: 0, rows: 0, hasMore: false };
+    const empty = { stream: 'events', lines: 0, rows: 0, hasMore: false, attributes: undefined };
     const read = async (after: number): Promise<unknown> => {
       const page = await log.read('events', { after, maxBytes: 1_000 });
       return { ...page, lines: page.lines.length };

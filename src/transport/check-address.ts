@@ -1,4 +1,4 @@
-/** Which addresses may be listened at and connected to. Opens nothing. */
+/** Checks which addresses Rowcast may listen at and connect to. Opens nothing. */
 
 import { BlockList, isIP } from 'node:net';
 import { UsageError } from '../core/model/errors.ts';
@@ -30,7 +30,8 @@ export function checkConnectAddress(address: Address): void {
 
 function checkAddress(address: Address, lowestPort: number): void {
   if ('path' in address) {
-    // A leading NUL is Linux's abstract name, which has no permissions; one further in would cut the path short.
+    // A leading NUL is Linux's abstract name, which has no permissions. A later NUL would cut the
+    // path short.
     if (address.path === '' || address.path.includes('\0')) {
       throw new UsageError(
         'INVALID_OPTION',
@@ -48,7 +49,10 @@ function checkAddress(address: Address, lowestPort: number): void {
   }
 }
 
-/** Whether strangers cannot listen in. TLS will be the third way. */
+/**
+ * Whether the address needs no allowPlaintext: a socket file, or loopback. TLS will be the third
+ * way.
+ */
 function isProtected(address: ListenAddress): boolean {
   return 'path' in address || isLoopback(address.host);
 }
@@ -57,7 +61,7 @@ const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
-/** A name other than localhost counts as off loopback, whatever it resolves to today. */
+/** Any name other than localhost counts as off loopback, whatever it resolves to today. */
 function isLoopback(host: string): boolean {
   const version = isIP(host);
   if (version === 0) return host.toLowerCase() === 'localhost';

@@ -1,5 +1,5 @@
 /**
- * Joins a protocol machine to a connection and the clock: carries inputs in, has outputs performed,
+ * Joins a protocol machine to a connection and the clock: carries inputs in, performs outputs,
  * keeps one timer. Decides nothing, and does not know what the machine speaks.
  *
  *   connection, clock ──handle*(now, …)──▶ machine ──pollOutput──▶ perform
@@ -9,7 +9,10 @@ import { Alarm } from '../base/alarm.ts';
 import type { Clock, Millis } from '../base/clock.ts';
 import type { ConnectionHandler } from './transport.ts';
 
-/** A machine without I/O: time comes in, outputs are polled after every input. */
+/**
+ * A machine without I/O. Time is an argument of its inputs, and outputs are polled after every
+ * input.
+ */
 export interface Machine<Output> {
   handleOpen(now: Millis): void;
   handleBytes(now: Millis, chunk: Uint8Array): void;
@@ -17,7 +20,7 @@ export interface Machine<Output> {
   handleClosed(now: Millis, error?: Error): void;
   handleTimeout(now: Millis): void;
   pollOutput(now: Millis): Output | undefined;
-  /** When it wants handleTimeout; undefined: never. */
+  /** When it wants handleTimeout. Undefined means never. */
   nextTimeout(): Millis | undefined;
 }
 
@@ -27,11 +30,11 @@ export interface MachinePumpOptions<Output> {
   readonly perform: (output: Output) => void;
 }
 
-/** Is itself what the transport tells of the connection. */
+/** The pump is the handler that the transport calls. */
 export class MachinePump<Output> implements ConnectionHandler {
   readonly #options: MachinePumpOptions<Output>;
   readonly #alarm: Alarm;
-  /** While outputs are performed: when that began. */
+  /** When the present round of outputs began, while it is performed. */
   #drainingSince: Millis | undefined;
 
   constructor(options: MachinePumpOptions<Output>) {
@@ -47,8 +50,8 @@ export class MachinePump<Output> implements ConnectionHandler {
   }
 
   /**
-   * While outputs are performed, the time when that began; else now. For an input that hardly ever
-   * looks at the time: the clock is not asked for each of many outputs.
+   * While outputs are performed, the time when that began; otherwise now. For inputs that hardly
+   * ever look at the time, so that the clock is not read for each of many outputs.
    */
   get roughlyNow(): Millis {
     return this.#drainingSince ?? this.now;
@@ -75,8 +78,8 @@ export class MachinePump<Output> implements ConnectionHandler {
   }
 
   /**
-   * Performs what the machine wants; call it after every input of your own. From within `perform`
-   * it leaves the work to the call that runs.
+   * Performs the machine's outputs. Call it after every input of your own. From within `perform` it
+   * leaves the work to the call that is running.
    */
   drain(): void {
     if (this.#drainingSince !== undefined) return;
@@ -92,7 +95,7 @@ export class MachinePump<Output> implements ConnectionHandler {
     this.#alarm.setBy(machine.nextTimeout());
   }
 
-  /** The machine is over: nothing wakes it any more. */
+  /** The machine is finished, and nothing wakes it any more. */
   close(): void {
     this.#alarm.cancel();
   }

@@ -1,4 +1,7 @@
-/** One end of a connection within the process. Behaves as a socket does: bytes arrive later, in order, and a reader that pauses is felt. */
+/**
+ * One end of a connection within the process. Behaves like a socket: bytes arrive later and in
+ * order, and a paused reader causes back-pressure.
+ */
 
 import { ConnectionError } from '../core/model/errors.ts';
 import type { Connection, ConnectionHandler } from './transport.ts';
@@ -10,16 +13,16 @@ export class MemoryConnection implements Connection {
   #handler: ConnectionHandler | undefined;
   #other: MemoryConnection | undefined;
 
-  /** Written here, not yet taken by the other end. The wire is nothing but this. */
+  /** Bytes written here that the other end has not taken yet. This array is the whole wire. */
   readonly #outgoing: Uint8Array[] = [];
   #unsentBytes = 0;
   #corks = 0;
   #owesDrained = false;
   #isPaused = false;
-  /** Nothing will be written any more: the other end finds the end of its input after #outgoing. */
+  /** Nothing more will be written. The other end finds the end of its input after #outgoing. */
   #isEnded = false;
   #isInputOver = false;
-  /** The caller has closed or aborted: it hears of nothing any more but the end. */
+  /** The caller has closed or aborted, and is told of nothing but the end. */
   #isLeaving = false;
   #isOver = false;
   #error: Error | undefined;
@@ -45,7 +48,7 @@ export class MemoryConnection implements Connection {
     this.takeTurn();
   }
 
-  /** Nothing will be sent or received any more; handleClosed comes, or has come. */
+  /** Nothing more is sent or received. handleClosed comes, or has come. */
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -105,11 +108,14 @@ export class MemoryConnection implements Connection {
     if (!this.#isOver) this.#finish(error);
   }
 
-  /** Every call of the handler but handleOpen is made in a turn, so never from within a call of the caller's. */
+  /**
+   * The handler is called in a turn, except for handleOpen, so never from within a call of the
+   * caller's.
+   */
   takeTurn(): void {
     if (this.#hasTurn) return;
     this.#hasTurn = true;
-    // Not a microtask: two ends that answer each other would keep the event loop from everything else.
+    // Not a microtask: two ends that answer each other would starve the event loop.
     setImmediate(() => {
       this.#hasTurn = false;
       this.#turn();
@@ -136,7 +142,8 @@ export class MemoryConnection implements Connection {
   #receive(handler: ConnectionHandler, other: MemoryConnection): void {
     if (other.#corks > 0) return;
     const chunks = other.#outgoing;
-    // What arrives meanwhile waits for the next turn: a handler that makes the other end write must not hold this loop for ever.
+    // Chunks that arrive meanwhile wait for the next turn: a handler that makes the other end write
+    // must not keep this loop busy for ever.
     for (let left = chunks.length; left > 0 && this.#isReading; left--) {
       const chunk = chunks.shift();
       if (chunk === undefined) break;
@@ -152,7 +159,10 @@ export class MemoryConnection implements Connection {
     }
   }
 
-  /** An end that is leaving reads on and drops what it reads, whether paused or not, until the other end has closed too. */
+  /**
+   * An end that is leaving reads on, even when paused, and drops what it reads until the other end
+   * has closed too.
+   */
   get #isReading(): boolean {
     return !this.#isOver && (!this.#isPaused || this.#isLeaving);
   }

@@ -1,6 +1,7 @@
 /**
- * The transport within one process, for tests and for a primary and its workers in one program. Knows no network: an address is a key in a
- * table of its own, so nothing is refused for being off loopback.
+ * The transport within one process, for tests and for a primary and its workers in one program.
+ * Knows no network: an address is a key in its own table, so none is refused for being off
+ * loopback.
  */
 
 import { ConnectionError, UsageError } from '../core/model/errors.ts';
@@ -16,12 +17,16 @@ import {
 } from './transport.ts';
 
 export interface MemoryTransportOptions {
-  /** Bytes on their way to the other end from which on `write` returns false; default 64 KiB. */
+  /**
+   * `write` returns false once this many bytes are on their way to the other end. Default 64 KiB.
+   */
   readonly highWaterBytes?: number;
 }
 
 export interface MemoryTransport extends Transport {
-  /** Cuts a connection as a broken cable would: what is on its way is lost, and both ends hear of an error. */
+  /**
+   * Cuts a connection like a broken cable: bytes on their way are lost, and both ends get an error.
+   */
   cut(connection: Connection): void;
   /** Cuts every connection. */
   cutAll(): void;
@@ -29,10 +34,13 @@ export interface MemoryTransport extends Transport {
 
 const defaultHighWaterBytes = 65_536;
 
-// Where systems begin to give out free ports too.
+// Systems begin to give out free ports here too.
 const lowestFreePort = 49_152;
 
-/** @throws UsageError INVALID_OPTION */
+/**
+ * Makes a transport with its own addresses: a primary and its workers must share one.
+ * @throws UsageError INVALID_OPTION
+ */
 export function createMemoryTransport(options: MemoryTransportOptions = {}): MemoryTransport {
   const { highWaterBytes = defaultHighWaterBytes } = options;
   if (!(highWaterBytes > 0))
@@ -46,7 +54,7 @@ export function createMemoryTransport(options: MemoryTransportOptions = {}): Mem
     return connection;
   }
 
-  /** Joins a connection to whoever listens by the time that it arrives. */
+  /** Joins a connection to the listener that is there when the connection arrives. */
   function arrive(near: MemoryConnection, name: string): void {
     if (near.isOver) return;
     const listener = listeners.get(name);

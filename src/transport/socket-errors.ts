@@ -1,9 +1,12 @@
-/** What the system says about sockets, in words for people: which address, what happened, what to check. Touches no socket. */
+/**
+ * Explains the system's socket errors to people: which address, what happened, what to check.
+ * Touches no socket.
+ */
 
 import { ConnectionError, messageOf, UsageError } from '../core/model/errors.ts';
 import { type Address, formatAddress } from './transport.ts';
 
-/** A connection that was not made, or that was lost once it was open. */
+/** The error of a connection that was not made, or was lost once it was open. */
 export function connectionError(address: string, wasOpen: boolean, cause: unknown): ConnectionError {
   const text = wasOpen
     ? `the connection to ${address} was lost: ${explain(lost, cause)}`
@@ -17,7 +20,7 @@ export function listenError(address: Address, cause: unknown): UsageError {
   return new UsageError(inUse ? 'ADDRESS_IN_USE' : 'ADDRESS_UNAVAILABLE', text, { cause });
 }
 
-/** `ECONNREFUSED` and the like, of an error of the system. */
+/** The code of a system error, such as `ECONNREFUSED`. */
 export function systemCode(thrown: unknown): string | undefined {
   const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
   return typeof code === 'string' ? code : undefined;

@@ -1,4 +1,7 @@
-/** The transport over the system's sockets: TCP and Unix-domain. Knows nothing of lines, and no time-outs: who waits too long aborts. */
+/**
+ * The transport over the system's sockets: TCP and Unix-domain. Knows nothing of lines and sets no
+ * time-out: a caller that waits too long aborts.
+ */
 
 import { once } from 'node:events';
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
@@ -16,6 +19,7 @@ import {
 } from './transport.ts';
 import { defaultSocketMode, listenAtPath, type SocketFile } from './unix-socket.ts';
 
+/** TCP and Unix-domain sockets, the transport where options name no other. */
 export const tcpTransport: Transport = {
   connect(address, handler) {
     checkConnectAddress(address);
@@ -39,13 +43,15 @@ export const tcpTransport: Transport = {
   },
 };
 
-// Replication sends small lines that somebody waits for. Keep-alive finds peers that vanished while nothing was to be sent.
+// Replication sends small lines that a peer waits for. Keep-alive finds peers that vanished while
+// nothing was to be sent.
 const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
 
-// With a name that has several addresses Node gives all but the last 250 ms each, which a far host does not always make.
+// For a name with several addresses, Node gives each but the last 250 ms. A far host may need more.
 const autoSelectFamilyAttemptTimeout = 2_000;
 
-// Connections that wait to be accepted: a primary that restarts meets all its workers at once. The system has its own, lower bound.
+// Connections that wait to be accepted: a primary that restarts meets all its workers at once. The
+// system has its own, lower bound.
 const backlog = 4_096;
 
 function where(address: Address): { path: string } | { host: string; port: number } {
@@ -55,7 +61,7 @@ function where(address: Address): { path: string } | { host: string; port: numbe
 function nameOfPeer(socket: Socket, listening: ListenAddress): string {
   if ('path' in listening) return formatAddress(listening);
   const { remoteAddress, remotePort } = socket;
-  // A peer that has already gone has no address any more.
+  // A peer that has already gone has no address.
   if (remoteAddress === undefined || remotePort === undefined) return 'unknown';
   return formatAddress({ host: remoteAddress.replace(/^::ffff:(?=\d+\.)/, ''), port: remotePort });
 }
@@ -77,7 +83,8 @@ async function listenByFile(server: Server, path: string, mode: number = default
 
 async function startListening(server: Server, at: ListenOptions, address: Address): Promise<void> {
   try {
-    // Exclusive: under node:cluster two processes would otherwise share the address and each have half of the workers.
+    // Exclusive: under node:cluster two processes would otherwise share the address, and each would
+    // have half of the workers.
     server.listen({ ...at, backlog, exclusive: true });
     await once(server, 'listening');
   } catch (error) {
@@ -86,7 +93,10 @@ async function startListening(server: Server, at: ListenOptions, address: Addres
   warnOfRefusals(server, address);
 }
 
-/** Does not wait for the server's `close` event, which comes only when the last open connection has ended. */
+/**
+ * Does not wait for the server's `close` event, which comes only when the last open connection has
+ * ended.
+ */
 async function stopListening(server: Server, file?: SocketFile): Promise<void> {
   if (!server.listening) return;
   try {
@@ -96,7 +106,10 @@ async function stopListening(server: Server, file?: SocketFile): Promise<void> {
   }
 }
 
-/** A connection that could not be accepted (no file descriptor left, say) must not end the process; each kind is told once. */
+/**
+ * A connection that cannot be accepted (no file descriptor left, say) must not end the process.
+ * Warns once of each error code.
+ */
 function warnOfRefusals(server: Server, address: Address): void {
   const told = new Set<string | undefined>();
   server.on('error', (error) => {
@@ -109,7 +122,10 @@ function warnOfRefusals(server: Server, address: Address): void {
   });
 }
 
-/** The part of a socket's handle that says how much of what was handed to it the system has not taken. Not documented by Node. */
+/**
+ * The part of a socket's handle that says how many written bytes the system has not taken. Node
+ * does not document it.
+ */
 interface SocketHandle {
   readonly bytesWritten?: number;
   readonly writeQueueSize?: number;
@@ -120,7 +136,7 @@ class SocketConnection implements Connection {
   readonly #socket: Socket;
   #handler: ConnectionHandler | undefined;
   #wasOpen = false;
-  /** The caller has closed or aborted: it hears of nothing any more but the end. */
+  /** The caller has closed or aborted, and is told of nothing but the end. */
   #isLeaving = false;
   #isAborted = false;
   #writtenBytes = 0;
@@ -143,7 +159,8 @@ class SocketConnection implements Connection {
       .on('error', (error) => {
         this.#error ??= connectionError(this.peer, this.#wasOpen, error);
       })
-      // Node emits `close` once, last, and never from within a call; the end of the input, or an error, leads to it.
+      // Node emits `close` once, last, and never from within a call. The end of the input, or an
+      // error, leads to it.
       .once('close', () => handler.handleClosed(this.#isAborted ? undefined : this.#error));
   }
 
@@ -155,15 +172,16 @@ class SocketConnection implements Connection {
   get unsentBytes(): number {
     if (this.#socket.destroyed) return 0;
     const { _handle: handle } = this.#socket as { readonly _handle?: SocketHandle | null };
-    // Node counts one write as a whole until the system has taken all of it. The handle tells how far it is, so that a slow peer can
-    // be told from one that takes nothing. The system itself takes in steps: on Linux when a third of its send buffer is free again,
-    // which on loopback is about 1.4 MB.
+    // Node counts a write as a whole until the system has taken all of it. The handle tells how far
+    // the write is, so a slow peer can be told from one that takes nothing. The system itself takes
+    // bytes in steps: on Linux when a third of its send buffer is free again, which on loopback is
+    // about 1.4 MB.
     if (handle?.bytesWritten === undefined || handle.writeQueueSize === undefined) return this.#socket.writableLength;
     return this.#writtenBytes - handle.bytesWritten + handle.writeQueueSize;
   }
 
   write(bytes: Uint8Array): boolean {
-    // Also ended by the other side's FIN.
+    // The other side's FIN ends the socket too.
     if (this.#socket.destroyed || this.#socket.writableEnded) return false;
     this.#writtenBytes += bytes.byteLength;
     return this.#socket.write(bytes);
@@ -187,12 +205,12 @@ class SocketConnection implements Connection {
 
   close(): void {
     if (this.#isLeaving) return;
-    // Nothing to send, and nobody to send it to yet.
+    // The socket is not open yet, and nothing is to be sent.
     if (!this.#wasOpen && this.#writtenBytes === 0) return this.abort();
     this.#isLeaving = true;
     this.#socket.end();
-    // Input is read and dropped until the other side has closed too: closing a socket with unread input makes the system send a
-    // reset, which can overtake our last line.
+    // Input is read and dropped until the other side has closed too. Closing a socket with unread
+    // input makes the system send a reset, which can overtake our last line.
     this.#socket.resume();
   }
 

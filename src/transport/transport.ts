@@ -1,37 +1,48 @@
-/** The interface of a transport: bytes between two ends. Knows nothing of lines. One exported suite holds each to it. */
+/**
+ * The interface of a transport: bytes between two ends. Knows nothing of lines. One exported suite
+ * tests every implementation.
+ */
 
 /** Where to listen or connect: TCP, or a Unix-domain socket. */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
 export type ListenAddress = Address & {
-  /** Lets anyone on the network read and write without TLS. Needed off loopback. */
+  /** Lets anyone on the network read and write without TLS. Required off loopback. */
   readonly allowPlaintext?: boolean;
-  /** The mode of a Unix socket's file; default 0o600. */
+  /** The file mode of a Unix socket. Default 0o600. */
   readonly mode?: number;
 };
 
-/** What happens to a connection. Every method is called from the event loop, never from within a call of ours. */
+/**
+ * Receives what happens to a connection. Every method is called from the event loop, never from
+ * within a call of ours.
+ */
 export interface ConnectionHandler {
-  /** Bytes may be sent. On an accepted connection this is called too, first of all. */
+  /** Bytes may be sent. The first call, also on an accepted connection. */
   handleOpen(): void;
   handleBytes(chunk: Uint8Array): void;
-  /** After a `write` that returned false: everything was handed to the system. */
+  /** The system has taken everything, after a `write` that returned false. */
   handleDrained(): void;
-  /** The last call, exactly once. `error` when it was not an orderly end: a ConnectionError. */
+  /**
+   * The last call, exactly once. `error` is a ConnectionError, or undefined after an orderly end.
+   */
   handleClosed(error?: Error): void;
 }
 
 export interface Connection {
-  /** Who is on the other side, for people: `127.0.0.1:53412`, `unix:/run/rowcast.sock`. */
+  /** The other side, for people to read: `127.0.0.1:53412`, `unix:/run/rowcast.sock`. */
   readonly peer: string;
   /** Bytes written that the system has not taken yet. */
   readonly unsentBytes: number;
-  /** Never blocks and never throws, also on a closed connection. False: wait for handleDrained before writing much more. */
+  /**
+   * Never blocks and never throws, also on a closed connection. Returns false when the caller must
+   * wait for handleDrained before it writes much more.
+   */
   write(bytes: Uint8Array): boolean;
-  /** Collects what is written until `uncork` into few system calls. */
+  /** Collects writes until `uncork`, so that they take few system calls. */
   cork(): void;
   uncork(): void;
-  /** Stops and resumes handleBytes; the other side feels it as back-pressure. */
+  /** Stops and resumes handleBytes. The other side feels it as back-pressure. */
   pause(): void;
   resume(): void;
   /** Sends what was written, then ends the connection. handleClosed follows. */
@@ -41,20 +52,21 @@ export interface Connection {
 }
 
 export interface Listener {
-  /** Where it listens: port 0 has become a real port. */
+  /** Where it listens, with the real port in place of port 0. */
   readonly address: Address;
-  /** Stops accepting; open connections live on. */
+  /** Stops accepting. Open connections stay open. */
   close(): Promise<void>;
 }
 
 export interface Transport {
   /**
-   * Never throws for what the network does: then handleClosed follows.
+   * Opens a connection. A failure of the network is not thrown: handleClosed reports it.
    * @throws UsageError INVALID_OPTION
    */
   connect(address: Address, handler: ConnectionHandler): Connection;
   /**
-   * Calls `accept` for each connection; what it returns hears of the connection.
+   * Calls `accept` for each connection. The handler that it returns receives the connection's
+   * events.
    * @throws UsageError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE, PLAINTEXT_REFUSED, INVALID_OPTION
    */
   listen(address: ListenAddress, accept: (connection: Connection) => ConnectionHandler): Promise<Listener>;

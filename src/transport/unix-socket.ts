@@ -1,12 +1,16 @@
 /**
- * The file of a Unix-domain socket: made with the right mode, taken over when stale, removed at the end. Knows no connection.
+ * The file of a Unix-domain socket: made with the right mode, taken over when stale, removed at the
+ * end. Knows no connection.
  *
- * The socket is made in a private directory beside its path, gets its mode there, and is then hard-linked to its path:
+ * The socket is made in a private directory beside its path, gets its mode there, and is then
+ * hard-linked to its path:
  *
- *     mkdtemp .r?????? (0700) ─▶ listen at .r??????/s ─▶ chmod ─▶ link to the path ─▶ remove .r??????
+ *     mkdtemp .r?????? (0700) ─▶ listen at .r??????/s ─▶ chmod
+ *       ─▶ link to the path ─▶ remove .r??????
  *
- * So there is no instant at which the file is wider than asked. (A umask would do for that, but it belongs to the whole process and
- * cannot be set in a worker thread.) And since a link never replaces what exists, of two who start at once only one gets the path.
+ * So the file is never open to more users than requested. (A umask would do for that, but it
+ * belongs to the whole process and cannot be set in a worker thread.) A link never replaces an
+ * existing file, so of two processes that start at once only one gets the path.
  */
 
 import type { BigIntStats } from 'node:fs';
@@ -18,7 +22,7 @@ import { listenError, systemCode } from './socket-errors.ts';
 
 export const defaultSocketMode = 0o600;
 
-/** Bytes that a socket's path may have, without its NUL. The system refuses or cuts longer ones. */
+/** The most bytes of a socket's path, without its NUL. The system refuses or cuts longer ones. */
 export const maxSocketPathBytes: number = process.platform === 'linux' ? 107 : 103;
 
 const privateDirectoryPrefix = '.r';
@@ -26,7 +30,10 @@ const privateNameBytes = '/.r??????/s'.length;
 
 /** A socket's file that is ours. */
 export interface SocketFile {
-  /** Removes the file, but not one that a successor has put in its place. Call it while the server still listens. */
+  /**
+   * Removes the file, but not one that a successor put in its place. Call it while the server still
+   * listens.
+   */
   remove(): Promise<void>;
 }
 
@@ -47,7 +54,8 @@ export async function listenAtPath(
     await startListening(made);
     try {
       await attempt(path, chmod(made, mode));
-      // While the server listens the system keeps the inode, so its number cannot come to name another file.
+      // While the server listens the system keeps the inode, so its number cannot come to name
+      // another file.
       const ours = await attempt(path, lstat(made, { bigint: true }));
       await takePath(path, made, join(directory, 'o'));
       return { remove: () => removeOurs(path, ours) };
@@ -73,10 +81,11 @@ function checkPathLength(path: string): void {
   );
 }
 
-// Each round means that another process changed the file in between; a path that never rests is not ours to have.
+// Each further round means that another process changed the file meanwhile. After so many the path
+// counts as in use.
 const maxRounds = 20;
 
-/** Links `made` to `path`, out of whose way a stale file is moved first. */
+/** Links `made` to `path`, and first moves a stale file out of the way. */
 async function takePath(path: string, made: string, aside: string): Promise<void> {
   for (let round = 0; round < maxRounds; round++) {
     if (await succeeds(path, link(made, path), 'EEXIST')) return;
@@ -88,8 +97,9 @@ async function takePath(path: string, made: string, aside: string): Promise<void
 }
 
 /**
- * Between the look at the stale file and its removal another process may have put a live socket in its place. So the file is moved to where
- * nobody else can reach it, looked at again there, and put back when it is alive.
+ * Between the check of the stale file and its removal, another process may put a live socket in its
+ * place. So the file is moved to where no other process reaches it, checked again there, and put
+ * back when it is live.
  */
 async function removeStale(path: string, aside: string): Promise<void> {
   if (!(await succeeds(path, rename(path, aside), 'ENOENT'))) return;
@@ -102,7 +112,7 @@ async function removeStale(path: string, aside: string): Promise<void> {
   }
 }
 
-/** Who is behind the socket file `at`; errors name `path`. */
+/** Whether a process listens behind the socket file `at`. Errors name `path`. */
 async function stateOf(path: string, at: string): Promise<'live' | 'stale' | 'gone'> {
   const stats = await attempt(path, lstatIfThere(at));
   if (stats === undefined) return 'gone';
@@ -130,7 +140,7 @@ async function stateOf(path: string, at: string): Promise<'live' | 'stale' | 'go
   }
 }
 
-/** The error, or nothing when somebody listens. */
+/** Resolves to the error, or to undefined when a process listens. */
 function tryToConnect(path: string): Promise<Error | undefined> {
   return new Promise((resolve) => {
     const socket = connect({ path });
@@ -160,7 +170,7 @@ async function lstatIfThere(path: string): Promise<BigIntStats | undefined> {
   }
 }
 
-/** False when it failed with `expected`. */
+/** Returns false when the operation failed with `expected`. */
 async function succeeds(path: string, operation: Promise<void>, expected: string): Promise<boolean> {
   try {
     await operation;

@@ -1,4 +1,6 @@
-/** When a checkpoint is written: soon after positions moved, one write at a time, and once more at the end. */
+/**
+ * Writes a checkpoint soon after positions moved, one write at a time, and once more at the end.
+ */
 
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import { HandlerError, messageOf, RowcastError } from '../core/model/errors.ts';
@@ -14,13 +16,13 @@ export interface CheckpointWriterOptions {
     readonly positions: ReadonlyMap<string, Position>;
     readonly own: readonly SavedPosition[];
   };
-  /** They are stored. */
+  /** These positions are stored. */
   readonly onSaved: (own: readonly SavedPosition[]) => void;
-  /** A write failed; the next move of a position tries again, and so does the end. */
+  /** A write failed. The next move of a position tries again, and so does the end. */
   readonly onError: (error: RowcastError) => void;
 }
 
-// A write is an fsync: many batches share one. A crash repeats at most what came within this time.
+// A write is an fsync, so many batches share one. A crash repeats at most the batches of this time.
 const INTERVAL_MS: Millis = 100;
 
 export class CheckpointWriter {
@@ -65,7 +67,7 @@ export class CheckpointWriter {
     this.#writing = this.#save();
     await this.#writing;
     this.#writing = undefined;
-    // Positions moved while it was being written.
+    // Positions moved during the write.
     if (this.#isDirty) this.handlePosition();
   }
 

@@ -1,4 +1,4 @@
-/** Where a worker keeps how far it got, so that it resumes there after a crash. */
+/** Where a worker keeps its positions, so that it resumes there after a crash. */
 
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -6,18 +6,21 @@ import { HandlerError, messageOf } from '../core/model/errors.ts';
 import { formatPosition, parsePosition, type Position } from '../core/model/position.ts';
 
 /**
- * Implement it over your own database to store positions in the transaction that applies the rows. The key of a position
- * is its stream's name; keys that begin with `$` are the worker's own, and are stored like the others. As text a position is
- * one word: formatPosition and parsePosition write and read it.
+ * Implement it over your own database to store positions in the transaction that applies the rows.
+ * The key of a position is its stream's name. Keys that begin with `$` are the worker's own; store
+ * them like the others. formatPosition and parsePosition write and read a position as one word.
  */
 export interface Checkpoint {
-  /** What was stored last; empty when nothing was. Called once, when the worker starts. */
+  /** Returns what was stored last; empty when nothing was. Called once, when the worker starts. */
   load(): Promise<ReadonlyMap<string, Position>>;
   /** Stores every position, all or none. Called after batches were applied, one call at a time. */
   save(positions: ReadonlyMap<string, Position>): Promise<void>;
 }
 
-/** Keeps positions within this process: for tests, and for workers that a new process does not continue. */
+/**
+ * Keeps positions within this process: for tests, and for workers that need not resume in another
+ * process.
+ */
 export function memoryCheckpoint(): Checkpoint {
   let stored: ReadonlyMap<string, Position> = new Map();
   return {
@@ -31,8 +34,9 @@ export function memoryCheckpoint(): Checkpoint {
 const VERSION = 2;
 
 /**
- * Keeps positions in a JSON file, replaced as a whole: after a crash at any instant it holds the old or the new ones.
- * A file that is damaged is an error (HandlerError CHECKPOINT_FAILED), never a fresh start.
+ * Keeps positions in a JSON file that is replaced as a whole: after a crash at any instant it holds
+ * the old or the new positions. A damaged file is an error, never a fresh start. Its methods reject
+ * with HandlerError CHECKPOINT_FAILED.
  */
 export function fileCheckpoint(path: string): Checkpoint {
   return {
@@ -68,7 +72,8 @@ async function replaceFile(path: string, text: string): Promise<void> {
     await file.close();
   }
   await rename(temporary, path);
-  // The rename itself must survive a crash of the machine: it is a change of the directory.
+  // The rename changes the directory, so only a sync of the directory makes it survive a crash of
+  // the machine.
   const directory = await open(dirname(path), 'r');
   try {
     await directory.sync();

@@ -1,4 +1,7 @@
-/** Joins a follower to its connections, one after the other. Decides nothing, knows no subscriber. */
+/**
+ * Joins a follower to its connections, one after the other. Decides nothing, and knows no
+ * subscription.
+ */
 
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Follower, FollowerOutput } from '../core/follow/follower.ts';
@@ -10,7 +13,7 @@ export interface FollowerPumpOptions {
   readonly transport: Transport;
   readonly address: Address;
   readonly clock: Clock;
-  /** Everything that is not about the connection itself. */
+  /** Gets every output that is not about the connection itself. */
   readonly onOutput: (output: OutputForWorker) => void;
 }
 
@@ -41,12 +44,12 @@ export class FollowerPump {
     return this.#pump.roughlyNow;
   }
 
-  /** Performs what the follower wants, after every input to it. */
+  /** Performs the follower's outputs. Call it after every input. */
   drain(): void {
     this.#pump.drain();
   }
 
-  /** The follower is stopped: nothing wakes any more. */
+  /** The follower is stopped, and nothing wakes it any more. */
   close(): void {
     this.#pump.close();
   }

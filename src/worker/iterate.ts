@@ -1,24 +1,29 @@
-/** A subscription as an async iterator: a batch counts as applied when the next one is asked for. */
+/**
+ * A subscription as an async iterator. A batch counts as applied when the next one is requested.
+ */
 
 import { UsageError } from '../core/model/errors.ts';
 import type { Batch } from '../core/model/batch.ts';
 import type { BatchHandler } from './subscription.ts';
 
 export interface IterateOptions<Row> {
-  /** Begins to deliver; returns what ends the subscription. `onEnd` is told once when it ends by itself: no error is an orderly end. */
+  /**
+   * Begins to deliver, and returns the function that ends the subscription. Calls `onEnd` once when
+   * the subscription ends by itself; without an error the end is in good order.
+   */
   readonly begin: (handler: BatchHandler<Row>, onEnd: (error: Error | undefined) => void) => () => void;
   readonly signal: AbortSignal | undefined;
 }
 
 /**
- * Begins when the first batch is asked for. Ends when the loop is left, when the worker stops, or by throwing: the
- * signal's reason, or why the subscription failed.
+ * Begins when the first batch is requested. Ends when the loop is left, when the worker stops, or
+ * by throwing the signal's reason or the subscription's error.
  */
 export function iterate<Row>(options: IterateOptions<Row>): AsyncGenerator<Batch<Row>, void, void> {
   const loop = new Loop(options);
   const batches = loop.run();
   const finish = batches.return.bind(batches);
-  // A generator's own return waits for the `next` that is pending, and so for a batch that may never come.
+  // A generator's own return waits for the pending `next`, and so for a batch that may never come.
   batches.return = async (value) => {
     loop.leave(undefined);
     return finish(value);
@@ -28,7 +33,7 @@ export function iterate<Row>(options: IterateOptions<Row>): AsyncGenerator<Batch
 
 class Loop<Row> {
   readonly #options: IterateOptions<Row>;
-  /** One batch at a time is here: the handler's promise holds the next one back. */
+  /** At most one batch is here: the handler's promise holds the next one back. */
   #arrived: Batch<Row> | undefined;
   #held: { readonly release: () => void; readonly giveUp: (error: Error) => void } | undefined;
   #end: { readonly error: unknown } | undefined;
@@ -66,11 +71,12 @@ class Loop<Row> {
     }
   }
 
-  /** Ends the subscription from this side; with an error, the loop throws it. */
+  /** Ends the subscription from this side. With an error, the loop throws it. */
   leave(error: unknown): void {
-    // First why it ends: that the subscription then says so too tells nothing new.
+    // Set first, because the subscription will report its end too and must not replace the reason.
     this.#end ??= { error };
-    // Then the subscription: a batch that is given up by one that goes on would be a failure.
+    // The subscription ends before its batch is given up: otherwise that would count as a failed
+    // handler.
     this.#stop?.();
     this.#finish(error);
   }
@@ -86,7 +92,7 @@ class Loop<Row> {
   #finish(error: unknown): void {
     this.#end ??= { error };
     this.#wake?.();
-    // Whoever left in the middle of a batch has not applied it.
+    // A batch is not applied when the loop was left in the middle of it.
     this.#held?.giveUp(new UsageError('CLOSED', 'the loop over the batches ended'));
   }
 

@@ -1,4 +1,4 @@
-/** What an application may choose of a worker, and what it hears of it. */
+/** The options of a worker and of its subscriptions, and the events that it emits. */
 
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
@@ -12,20 +12,23 @@ import type { Address, Transport } from '../transport/transport.ts';
 import type { Checkpoint } from './checkpoint.ts';
 
 export interface WorkerOptions {
-  /** What the primary calls this worker. One line. */
+  /** The name that the primary sees. One line that is not empty. */
   readonly name: string;
-  /** The name that the primary must have; any where it is left out. */
+  /** The name that the primary must have. Any name will do when it is left out. */
   readonly server?: string;
+  /** Where the primary listens. */
   readonly connect: Address;
   /**
-   * True: the worker provably sends nothing but NAME, PING and REPLICATE, not even an ERROR to a primary that breaks the protocol.
-   * For those who watch a homeserver in production.
+   * True: the worker sends nothing but NAME, PING and REPLICATE, not even an ERROR to a primary
+   * that breaks the protocol. For watching a homeserver in production (docs/protocol.md,
+   * "Observers").
    */
   readonly observer?: boolean;
-  /** True: batches have the attributes that were appended with them. */
+  /** True: batches come with the attributes that they were appended with. */
   readonly attributes?: boolean;
-  /** Where positions are kept across restarts. */
+  /** Keeps positions across restarts: fileCheckpoint, or one over your own database. */
   readonly checkpoint?: Checkpoint;
+  /** Limits in place of the defaults (docs/protocol.md, "Limits"). */
   readonly limits?: Partial<WorkerLimits>;
   readonly logger?: Logger;
   readonly transport?: Transport;
@@ -35,21 +38,25 @@ export interface WorkerOptions {
 
 export interface SubscribeOptions {
   /**
-   * A position or a token (exclusive), everything that is kept, only what comes, or where the checkpoint left off. A bare
-   * token is a person's word: nothing tells whether it is of the primary's history.
-   * Default: `checkpoint` when the worker has one, else `now`.
+   * Where to begin: after a position or a token, with everything that is kept (`start`), with new
+   * rows only (`now`), or where the checkpoint left off. A bare token is a person's word: nothing
+   * tells whether it is of the primary's history. Default: `checkpoint` when the worker has one,
+   * else `now`.
    */
   readonly from?: Position | Token | 'start' | 'now' | 'checkpoint';
-  /** Where to begin when the checkpoint knows nothing of the stream. Default `now`. */
+  /** Where to begin when the checkpoint does not know the stream. Default `now`. */
   readonly fallback?: Position | Token | 'start' | 'now';
   /**
-   * What to do when rows at the position are no longer kept, or the stream started afresh: end with the error, go on
-   * with the earliest row kept, or with new rows. Default `fail`; `earliest` for a stream that is not durable here or, as a Rowcast primary tells, there.
+   * What to do when rows after the position are no longer kept (GAP), or the stream started afresh
+   * (RESET): end with the error, go on at the earliest row kept, or go on with new rows. Default
+   * `fail`, but `earliest` for a stream that is not durable here or, as a Rowcast primary tells,
+   * there.
    */
   readonly onReset?: 'fail' | 'earliest' | 'now';
   /**
-   * For a subscriber that must know when it is late: handlers of other streams that are slow may hold the connection up no longer than
-   * this, alone or in turn; then it is given up, the stream is not live, and everything resumes once they are through. Default: as long as they take.
+   * For a subscriber that must know when it is late. Slow handlers of other streams may hold the
+   * connection up for at most this long, alone or in turn. Then the connection is given up, the
+   * stream is not live, and everything resumes once they are finished. Default: no limit.
    */
   readonly readWithinMs?: Millis;
 }
@@ -59,25 +66,40 @@ export interface FollowOptions extends SubscribeOptions {
 }
 
 export interface WaitOptions {
-  /** Default 5,000. */
+  /** Rejects with WAIT_TIMEOUT after this long. Default 5,000. */
   readonly timeoutMs?: Millis;
   readonly signal?: AbortSignal;
 }
 
 export interface WorkerEvents {
-  /** The primary said who it is; `isRowcast` tells whether it promises what Rowcast does. */
+  /**
+   * The primary has greeted. `isRowcast`: it keeps the promises of docs/protocol.md, "Between
+   * Rowcast peers".
+   */
   connected: [{ readonly isRowcast: boolean }];
+  /** The connection was lost or could not be made. The worker tries again after `retryInMs`. */
   disconnected: [{ readonly error: RowcastError; readonly retryInMs: Millis }];
+  /** The stream has reached the primary's position since the last connect. */
   live: [{ readonly stream: StreamName }];
-  /** A stream that was live is not any more: the connection is lost, or its subscription ended. `live` follows when it is again. */
+  /**
+   * A live stream is not live any more: the connection is lost, or its subscription ended. `live`
+   * follows when it is again.
+   */
   'not-live': [{ readonly stream: StreamName }];
-  /** The history under the position ended and the subscription went on, as its onReset says. In order with its batches. */
+  /**
+   * The history under the position ended, and the subscription went on as its onReset says. Comes
+   * in order with the batches of the stream.
+   */
   reset: [{ readonly stream: StreamName; readonly error: RowcastError }];
-  /** A subscription ended by itself, or the checkpoint cannot be written. As with every emitter: without a listener it is thrown. */
+  /**
+   * A subscription ended by itself, or the checkpoint cannot be written (CHECKPOINT_FAILED).
+   * Without a listener the error is thrown, as with every emitter.
+   */
   error: [RowcastError];
   /** The primary sent ERROR. */
   'peer-error': [{ readonly text: string }];
+  /** SYNC came with this text (Primary.sync). */
   sync: [{ readonly text: string }];
-  /** Too many commands waited: this line will not be sent. */
+  /** Too many commands waited, so this line will not be sent. */
   'command-dropped': [{ readonly line: string }];
 }

@@ -1,4 +1,7 @@
-/** Runs the application's handler over what a subscription has for it, one batch at a time. Knows no connection. */
+/**
+ * Runs the application's handler over the items of a subscription, one batch at a time. Knows no
+ * connection.
+ */
 
 import type { Batch } from '../core/model/batch.ts';
 import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../core/model/errors.ts';
@@ -9,36 +12,42 @@ import type { StreamName } from '../core/model/stream.ts';
 import type { Item } from '../core/follow/delivery.ts';
 import type { Subscription as Machine } from '../core/follow/subscription.ts';
 
-/** The next batch comes after the promise is resolved. One that throws ends the subscription. */
+/**
+ * Handles one batch. The next one comes after the promise is resolved. A handler that throws ends
+ * the subscription with HANDLER_FAILED.
+ */
 export type BatchHandler<Row = unknown> = (batch: Batch<Row>) => void | Promise<void>;
 
-/** What the application may ask of a subscription. */
+/** A subscription as the application sees it. */
 export interface Subscription {
   readonly stream: StreamName;
-  /** Up to where rows were applied; undefined before a primary has told anything. */
+  /** The position up to which rows were applied. Undefined before a primary has told any. */
   readonly position: Position | undefined;
-  /** It has reached the primary's position since the last connect. */
+  /** The primary's position was reached since the last connect. */
   readonly isLive: boolean;
-  /** It ended, by itself or from outside. */
+  /** The subscription ended, by itself or from outside. */
   readonly isEnded: boolean;
-  /** Why it ended by itself; undefined while it goes on. */
+  /**
+   * Why the subscription ended by itself. Undefined while it goes on, and when it ended from
+   * outside.
+   */
   readonly error: RowcastError | undefined;
 }
 
-/** What a worker hears of its subscriptions: the same object for all of them. */
+/** What subscriptions tell their worker. All of them share one object. */
 export interface RunnerHooks {
-  /** Rows that counted for so much are through the handler, or given up. */
+  /** Rows of this cost are finished or dropped. */
   readonly onApplied: (runner: Runner, cost: number) => void;
   /** The position moved. */
   readonly onPosition: (runner: Runner) => void;
   readonly onLive: (runner: Runner) => void;
-  /** It was live, and is not any more: the connection is lost, or it ended. */
+  /** The subscription is not live any more: the connection is lost, or the subscription ended. */
   readonly onNotLive: (runner: Runner) => void;
-  /** `ended`: the history of what was applied before. */
+  /** `ended` is the history of the rows applied before the reset. */
   readonly onReset: (runner: Runner, error: RowcastError, ended: History | undefined) => void;
-  /** Whether a wait is over may have changed. */
+  /** A wait may be over. */
   readonly onMoved: (runner: Runner) => void;
-  /** The handler failed: nothing more of the stream may come. */
+  /** The handler failed, so no more of the stream may come. */
   readonly onFailing: (runner: Runner) => void;
   /** The handler failed, and the subscription has ended. */
   readonly onFailed: (runner: Runner, error: RowcastError) => void;
@@ -60,7 +69,7 @@ export class Runner implements Subscription {
   readonly #options: RunnerOptions;
   /** Undefined before the checkpoint was read. */
   #machine: Machine | undefined;
-  /** Settles when the batch that the handler is at is through. */
+  /** Settles when the handler is finished with its present batch. */
   #busy: Promise<void> | undefined;
   #isRunning = false;
   #wasLive = false;
@@ -93,7 +102,7 @@ export class Runner implements Subscription {
     return this.#machine?.isWanted === false;
   }
 
-  /** The handler has not finished what came: it is what a wait waits for. */
+  /** The handler has not finished its batch, which may hold a wait up. */
   get isBusy(): boolean {
     return this.#busy !== undefined;
   }
@@ -106,10 +115,13 @@ export class Runner implements Subscription {
     return this.#end?.error;
   }
 
-  /** Something waits, or whether it is live has changed. */
+  /**
+   * Runs the handler over the items that wait, and tells when the subscription became live or
+   * stopped being so.
+   */
   run(): void {
     this.#tellLive();
-    // A handler may send, subscribe, stop: whatever comes in by that waits its turn.
+    // A handler may send, subscribe or stop. Items that come in meanwhile wait for their turn.
     if (this.#busy !== undefined || this.#isRunning || this.#machine === undefined || this.isEnded) return;
     const { delivery } = this.#machine;
     this.#isRunning = true;
@@ -133,13 +145,16 @@ export class Runner implements Subscription {
     }
   }
 
-  /** Ends it from outside. What was not begun is given up; what the handler is at, it finishes. */
+  /**
+   * Ends the subscription from outside. Drops the items that were not begun, and waits for the
+   * handler to finish its batch.
+   */
   async stop(): Promise<void> {
     this.#leave(undefined);
     await this.#busy;
   }
 
-  /** The primary, the handler or the policy ended it. */
+  /** The primary, the handler or onReset ended the subscription. */
   fail(error: RowcastError): void {
     this.#leave(error);
   }
@@ -161,7 +176,9 @@ export class Runner implements Subscription {
     else this.#options.hooks.onNotLive(this);
   }
 
-  /** Whether the batch was applied; a promise only where the validator or the handler gives one. */
+  /**
+   * Whether the batch was applied. A promise only when the validator or the handler returns one.
+   */
   #apply({ batch }: BatchItem): boolean | Promise<boolean> {
     const { validator } = this.#options;
     if (validator === undefined) return this.#handOver(batch);
@@ -178,7 +195,7 @@ export class Runner implements Subscription {
   }
 
   #handOver(batch: Batch): boolean | Promise<boolean> {
-    // Ended while the validator was at it.
+    // The subscription ended while the validator ran.
     if (this.isEnded) return false;
     try {
       const pending = this.#options.handler(batch);
@@ -195,12 +212,12 @@ export class Runner implements Subscription {
   #handleFailure(error: RowcastError): false {
     const { hooks } = this.#options;
     if (!this.isEnded) {
-      // First of all: what would still come in would count as waiting for ever.
+      // Comes first, because rows that come in later would count as waiting for ever.
       hooks.onFailing(this);
       this.fail(error);
       hooks.onFailed(this, error);
     } else if (!isClosed(error.cause)) {
-      // What a handler cannot do any more because of the stop is no failure of its own.
+      // A handler that failed with CLOSED only met the stop, so its error is not reported.
       hooks.onFailedLate(this, error);
     }
     return false;
@@ -228,7 +245,7 @@ function isClosed(thrown: unknown): boolean {
   return thrown instanceof UsageError && thrown.code === 'CLOSED';
 }
 
-/** The validator said no: the row came from the primary, so the error is the peer's. */
+/** The validator refused a row. The row came from the primary, so the fault is the peer's. */
 function refusal({ stream, token }: Batch, thrown: unknown): PeerError {
   const text = `token ${token}: ${messageOf(thrown)}`;
   return new PeerError('INVALID_ROW', text, { cause: thrown, facts: { stream, token } });

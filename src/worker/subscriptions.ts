@@ -1,4 +1,7 @@
-/** All subscriptions of a worker: what was asked for, from where each begins, who gets what comes. Knows no connection. */
+/**
+ * All subscriptions of a worker: what was requested, from where each begins, which handler gets
+ * what comes. Knows no connection.
+ */
 
 import type { Millis } from '../base/clock.ts';
 import type { Follower, FollowerOutput } from '../core/follow/follower.ts';
@@ -19,14 +22,17 @@ export interface SubscriptionsOptions {
   readonly onEnded: (runner: Runner, error: RowcastError) => void;
 }
 
-/** What was asked for a stream before the checkpoint was read. */
+/** A subscription that was requested before the checkpoint was read. */
 interface Wish {
   readonly runner: Runner;
   readonly stream: Stream;
   readonly options: SubscribeOptions;
 }
 
-/** A position as it was when a checkpoint was written, so that the end of the write can be told to the subscription. */
+/**
+ * A position at the time when a checkpoint was written, so that the subscription can be told once
+ * it is saved.
+ */
 export interface SavedPosition {
   readonly machine: Machine;
   readonly position: Position;
@@ -39,9 +45,12 @@ export class Subscriptions {
   readonly #byMachine = new Map<Machine, Runner>();
   #wishes: Wish[] = [];
   #all: { readonly options: SubscribeOptions; readonly handler: BatchHandler } | undefined;
-  /** What the checkpoint held, and where subscriptions stood that have ended since; undefined before it was read. */
+  /**
+   * What the checkpoint held, and the last positions of subscriptions that have ended since.
+   * Undefined before it was read.
+   */
   #stored: Map<string, Position> | undefined;
-  /** What the checkpoint held when it was read: so much is saved for certain. */
+  /** What the checkpoint held when it was read. These positions are certainly saved. */
   #loaded: ReadonlyMap<string, Position> = new Map();
 
   constructor(options: SubscriptionsOptions) {
@@ -56,7 +65,10 @@ export class Subscriptions {
     return this.#runners.get(stream);
   }
 
-  /** What a checkpoint is to hold: of this process, and of streams that only earlier ones followed. */
+  /**
+   * The positions for a checkpoint: of this process, and of streams that only earlier processes
+   * followed.
+   */
   get positions(): { readonly positions: Map<string, Position>; readonly own: readonly SavedPosition[] } {
     const positions = new Map(this.#stored);
     const own: SavedPosition[] = [];
@@ -70,7 +82,10 @@ export class Subscriptions {
     return { positions, own };
   }
 
-  /** @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_POSITION, INVALID_OPTION */
+  /**
+   * @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_POSITION,
+   *   INVALID_OPTION
+   */
   add(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): Runner {
     this.#check(options);
     const definition: Stream = typeof stream === 'string' ? unknownStream(streamName(stream)) : stream;
@@ -109,7 +124,7 @@ export class Subscriptions {
     if (this.#stored !== undefined) this.#followAll();
   }
 
-  /** Forgets a subscription that ended, but not where it stood. */
+  /** Forgets a subscription that ended, but keeps its position. */
   remove(runner: Runner): void {
     if (this.#runners.get(runner.stream) !== runner) return;
     this.#runners.delete(runner.stream);
@@ -118,19 +133,19 @@ export class Subscriptions {
     this.release(runner);
   }
 
-  /** Nothing more of the stream is wanted. What is known of it is kept. */
+  /** Stops following the stream, and keeps what is known of it. */
   release(runner: Runner): void {
     const { machine } = runner;
     if (machine === undefined || !this.#byMachine.delete(machine)) return;
     this.#options.follower.handleUnsubscribe(this.#options.now(), machine);
   }
 
-  /** The last batch of one that was removed is through. */
+  /** A removed subscription may still finish its last batch, and its position is kept too. */
   handlePosition(runner: Runner): void {
     if (this.#runners.get(runner.stream) !== runner) this.#keepPosition(runner);
   }
 
-  /** The checkpoint was read: everything that was asked for begins. */
+  /** The checkpoint was read, so everything that was requested begins. */
   begin(stored: ReadonlyMap<string, Position>): void {
     this.#loaded = stored;
     this.#stored = new Map(stored);
@@ -189,7 +204,7 @@ export class Subscriptions {
     const from = this.#from(options);
     const begin = from === 'checkpoint' ? (options.fallback ?? 'now') : from;
     this.#options.follower.handleSubscribeAll(this.#options.now(), {
-      // Tokens were refused above.
+      // addAll has refused tokens.
       from: begin as 'start' | 'now',
       onReset: options.onReset ?? 'by-durability',
       readWithinMs: options.readWithinMs,
@@ -205,12 +220,12 @@ export class Subscriptions {
     const from = this.#from(options);
     const stored = from === 'checkpoint' ? this.#stored!.get(stream) : undefined;
     if (stored !== undefined) {
-      // A place of this process may not be written yet: the end of the next write tells.
+      // A position of this process may not be written yet. The end of the next write tells.
       const saved = this.#loaded.get(stream) === stored ? stored : undefined;
       return { from: stored, applied: stored, saved };
     }
     const begin = from === 'checkpoint' ? (options.fallback ?? 'now') : from;
-    // A bare number proves nothing until a primary has answered; a position says what was applied.
+    // A bare token proves nothing until a primary has answered. A position says what was applied.
     if (typeof begin === 'number') return { from: { stream, token: begin, history: undefined } };
     if (typeof begin === 'object') return { from: begin, applied: begin };
     return { from: begin };
@@ -238,7 +253,7 @@ function checkPlace(option: string, place: Token | Position | string | undefined
   } else checkChoice(option, place, choices);
 }
 
-/** A position that is of another stream was mixed up. */
+/** Refuses a position of another stream, which is a mix-up. */
 function checkStream(stream: StreamName, options: SubscribeOptions): void {
   for (const option of ['from', 'fallback'] as const) {
     const place = options[option];
@@ -253,7 +268,7 @@ function checkChoice(option: string, value: string | undefined, choices: readonl
   throw new UsageError('INVALID_OPTION', text);
 }
 
-/** A stream of which only the name is known. */
+/** The definition of a stream that is known only by name. */
 function unknownStream(name: StreamName): Stream {
   return { name, durable: true, retain: {} };
 }

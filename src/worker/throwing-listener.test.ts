@@ -1,4 +1,4 @@
-/** A listener of the application's that throws is heard as uncaught, and cuts nothing of ours short. */
+/** A listener that throws ends up as an uncaught error, and cuts nothing of ours short. */
 
 import { expect, test } from 'vitest';
 import { Collector } from '../../test/support/collector.ts';

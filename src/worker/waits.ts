@@ -1,4 +1,7 @@
-/** Waits for positions: each ends when it is reached, when it never will be, or when it was too long. */
+/**
+ * Waits for positions. Each ends when its position is reached, when it never will be, or after too
+ * long.
+ */
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
@@ -11,9 +14,9 @@ export type WaitVerdict = 'reached' | 'not-yet' | 'other-log' | 'no-history';
 export interface WaitsOptions {
   readonly clock: Clock;
   readonly judge: (runner: Runner, position: Position) => WaitVerdict;
-  /** What holds the subscription up, asked for when it was too long. */
+  /** What holds the subscription up, for the text of WAIT_TIMEOUT. */
   readonly why: (runner: Runner) => string;
-  /** The error where the subscription was ended from outside. */
+  /** The error when the subscription was ended from outside. */
   readonly closed: (runner: Runner) => Error;
 }
 
@@ -33,9 +36,9 @@ export class Waits {
   }
 
   /**
-   * Resolves when the position was reached.
-   * @throws UsageError WAIT_TIMEOUT, OTHER_LOG, INVALID_POSITION; the signal's reason; the error of a subscription that
-   *   ends or is reset meanwhile
+   * Resolves when the position is reached.
+   * @throws UsageError WAIT_TIMEOUT, OTHER_LOG, INVALID_POSITION; the signal's reason; the error of
+   *   a subscription that ends or is reset meanwhile
    */
   async wait(runner: Runner, position: Position, timeoutMs: Millis, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
@@ -76,7 +79,7 @@ export class Waits {
     throw refusalOf(verdict, runner, position);
   }
 
-  /** A subscription moved, ended, or its primary said who it is. */
+  /** The subscription moved or ended, or its primary has greeted. */
   check(runner: Runner): void {
     const waits = this.#waits.get(runner);
     if (waits === undefined) return;
@@ -97,7 +100,10 @@ export class Waits {
     for (const runner of this.#waits.keys()) this.check(runner);
   }
 
-  /** A history ended. Waits for its rows end with it; those for rows of a later one, or of another log, go on. */
+  /**
+   * A history ended, and waits for its rows end with it. Waits for rows of a later history, or of
+   * another log, go on.
+   */
   handleReset(runner: Runner, error: RowcastError, ended: History | undefined): void {
     const waits = this.#waits.get(runner);
     for (const wait of waits ?? []) {

@@ -1,4 +1,7 @@
-/** The public class of a process that follows: subscriptions over one connection that comes back. Decides nothing about the protocol. */
+/**
+ * The public class of a process that follows: subscriptions over one connection that is renewed
+ * when it is lost. Decides nothing about the protocol.
+ */
 
 import { EventEmitter } from 'node:events';
 import { assertNever } from '../base/assert.ts';
@@ -29,8 +32,12 @@ import { Waits, type WaitVerdict } from './waits.ts';
 const DEFAULT_WAIT_TIMEOUT_MS = 5_000;
 
 /**
- * Makes a worker; `start` connects it.
+ * Makes a worker. `start` connects it.
  * @throws UsageError INVALID_OPTION
+ * @example
+ * const worker = createWorker({ name: 'worker-1', connect: { host: '127.0.0.1', port: 9092 } });
+ * worker.subscribe('orders', { from: 'start' }, ({ rows }) => console.log(rows));
+ * await worker.start();
  */
 export function createWorker(options: WorkerOptions & { readonly observer: true }): ObserverWorker;
 export function createWorker(options: WorkerOptions): Worker;
@@ -38,13 +45,14 @@ export function createWorker(options: WorkerOptions): Worker {
   return new Worker(options);
 }
 
-/** A worker that has nothing to send. */
+/** A worker without `send`: an observer has nothing to send. */
 export type ObserverWorker = Omit<Worker, 'send'>;
 
+/** Follows the streams of one primary and reconnects by itself. Made by createWorker. */
 export class Worker extends EventEmitter<WorkerEvents> {
   readonly name: string;
   readonly #options: WorkerOptions;
-  /** With the defaults where nothing was said. */
+  /** The limits of this worker: its options over the defaults. */
   readonly limits: WorkerLimits;
   readonly #follower: Follower;
   readonly #pump: FollowerPump;
@@ -53,11 +61,11 @@ export class Worker extends EventEmitter<WorkerEvents> {
   readonly #checkpoint: CheckpointWriter | undefined;
   readonly #subscriptions: Subscriptions;
   readonly #waits: Waits;
-  /** Told when their subscription ends: by an error of its own, or in good order. */
+  /** Called when the subscription ends: with its own error, or with undefined in good order. */
   readonly #endings = new Map<Runner, (error: Error | undefined) => void>();
-  /** Handlers of subscriptions that were ended: a stop waits for them too. */
+  /** Handlers of ended subscriptions that still run. A stop waits for them too. */
   readonly #leaving = new Set<Promise<void>>();
-  /** The checkpoint was read, and the worker follows. */
+  /** Resolves when the checkpoint is read and the worker follows. */
   #begun: Promise<void> | undefined;
   /** What `start` waits for. */
   readonly #live: Promise<void>;
@@ -65,7 +73,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   #isStopping = false;
   #stopping: Promise<void> | undefined;
   #handleStopped: (() => void) | undefined;
-  /** Why there is no connection, for those who wait. */
+  /** Why there is no connection, for the text of a wait that times out. */
   #lastEnd: RowcastError | undefined;
 
   /** @internal Use createWorker. */
@@ -82,7 +90,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#live = new Promise((resolve, reject) => {
       this.#settleLive = { resolve, reject };
     });
-    // Whoever calls start hears of it; a worker that loops start has no such caller.
+    // A caller of start gets the rejection. A worker that only a loop starts has no such caller.
     this.#live.catch(() => {});
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
@@ -136,9 +144,13 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   /**
-   * Gives a stream's batches to the handler, in order, one at a time; before or after `start`.
-   * A handler that throws ends the subscription with HANDLER_FAILED, its position unmoved, and the worker emits `error`.
-   * @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_OPTION, CLOSED
+   * Calls the handler with a stream's batches, in order, one at a time. May be called before or
+   * after `start`. A handler that throws ends the subscription with HANDLER_FAILED. Its position
+   * does not move, and the worker emits `error`.
+   * @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_POSITION,
+   *   INVALID_OPTION, CLOSED
+   * @example
+   * worker.subscribe('orders', { from: 'start' }, async ({ rows }) => await store(rows));
    */
   subscribe<Row>(
     stream: Stream<Row> | StreamName,
@@ -149,8 +161,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   /**
-   * Gives the batches of every stream that is not subscribed by name to the handler. Streams wait for each other's handlers only
-   * when very many rows wait.
+   * Calls the handler with the batches of every stream that is not subscribed by name. A stream
+   * waits for the handlers of other streams only when very many rows wait (maxQueuedBytes).
    * @throws UsageError DUPLICATE_STREAM, INVALID_TOKEN, INVALID_OPTION, CLOSED
    */
   subscribeAll(options: SubscribeOptions, handler: BatchHandler): void {
@@ -160,20 +172,24 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   /**
-   * Ends a subscription in good order; resolves when its handler is through. That handler itself may call it, but not
-   * await it. The stream may then be subscribed again, with `from: 'checkpoint'` where it was left.
+   * Ends a subscription in good order. Resolves when its handler is finished. That handler may call
+   * it, but not await it. The stream may then be subscribed again, with `from: 'checkpoint'` from
+   * where it was left.
    */
   async unsubscribe(stream: Stream | StreamName): Promise<void> {
     const subscription = this.#subscriptions.get(nameOf(stream));
     if (subscription !== undefined) await this.#end(subscription);
-    // All streams are followed, maybe, and the worker has yet to hear of this one.
+    // The worker may follow every stream and not have heard of this one yet.
     else this.#follower.handleGivenUp(nameOf(stream));
   }
 
   /**
-   * A stream's batches as an async iterator; subscribes when the first is asked for, and starts the worker when nobody did.
-   * A batch counts as applied when the next one is asked for; leaving the loop ends the subscription.
-   * It throws the signal's reason when aborted, and the error when the subscription fails.
+   * A stream's batches as an async iterator. Subscribes when the first batch is requested, and
+   * starts the worker if it was not started. A batch counts as applied when the next one is
+   * requested. Leaving the loop ends the subscription.
+   * @throws the signal's reason when aborted; the error of the subscription when it fails
+   * @example
+   * for await (const { rows } of worker.follow('orders', { from: 'start' })) await store(rows);
    */
   follow<Row>(stream: Stream<Row> | StreamName, options: FollowOptions = {}): AsyncGenerator<Batch<Row>, void, void> {
     return iterate<Row>({
@@ -181,7 +197,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       begin: (handler, onEnd) => {
         const subscription = this.#subscribe(stream, options, handler as BatchHandler);
         this.#endings.set(subscription, onEnd);
-        // A failure of the start reaches the loop as the end of its subscription.
+        // A failed start reaches the loop as the end of its subscription.
         this.#begin().catch(onEnd);
         return () => void this.#end(subscription);
       },
@@ -189,9 +205,9 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   /**
-   * Connects, and goes on connecting whatever happens, until `stop`. Resolves when every subscription is live.
-   * Rejects when the checkpoint cannot be read, when a subscription fails before that, and when the worker is stopped.
-   * Listen to `disconnected` to hear of connections that fail meanwhile.
+   * Connects, and reconnects until `stop`. Resolves when every subscription is live. Rejects when
+   * the checkpoint cannot be read (CHECKPOINT_FAILED), when a subscription fails before that, and
+   * when the worker is stopped (CLOSED). A connection that fails meanwhile emits `disconnected`.
    */
   async start(): Promise<void> {
     this.#checkOpen();
@@ -200,10 +216,15 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   /**
-   * Resolves when everything up to the position was applied here, or is void in the history that is followed: read your
-   * own writes. The position is what `append` resolved to; of a primary that is not Rowcast, one without a history.
-   * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, INVALID_POSITION, OTHER_LOG, CLOSED, WAIT_TIMEOUT (the text says what
-   *   held it up); the signal's reason; the error of a subscription that ends or is reset meanwhile
+   * Reads your own writes: resolves when everything up to the position is applied here, or is void
+   * in the history that is followed (docs/protocol.md, "Waits"). The position is what `append`
+   * resolved to. A primary that is not Rowcast has positions without a history.
+   * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, INVALID_POSITION, OTHER_LOG, CLOSED,
+   *   WAIT_TIMEOUT (the text says what held it up); the signal's reason; the error of a
+   *   subscription that ends or is reset meanwhile
+   * @example
+   * const position = await primary.append('orders', [{ id: 7, state: 'paid' }]);
+   * await worker.waitFor(position, { timeoutMs: 1_000 });
    */
   async waitFor(position: Position, { timeoutMs = DEFAULT_WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
     this.#checkOpen();
@@ -218,12 +239,12 @@ export class Worker extends EventEmitter<WorkerEvents> {
     return this.#waits.judge(this.#awaited(position), position);
   }
 
-  /** Up to where rows of the stream were applied; undefined when nothing is known. */
+  /** The position up to which rows of the stream were applied. Undefined when none is known. */
   position(stream: Stream | StreamName): Position | undefined {
     return this.#subscriptions.get(nameOf(stream))?.position;
   }
 
-  /** The primary has said who it is: commands are sent, and not kept until then. */
+  /** The primary has greeted. Commands are sent now; before that they are kept. */
   get isConnected(): boolean {
     return this.#follower.isConnected;
   }
@@ -234,7 +255,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   /**
-   * Sends a command to the primary, or keeps it until connected. Unreliable: lost with the connection, and when too many wait.
+   * Sends a command to the primary, or keeps it until connected. A command may be lost: with the
+   * connection, or when more than maxQueuedCommands wait.
    * @throws UsageError INVALID_COMMAND, OBSERVER, CLOSED
    */
   send(command: UpstreamCommand): void {
@@ -243,7 +265,10 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#pump.drain();
   }
 
-  /** Lets running handlers finish, stores the positions, ends the connection. A handler may call it, but not await it. */
+  /**
+   * Ends the connection, lets running handlers finish and stores the positions. A handler may call
+   * it, but not await it.
+   */
   async stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
@@ -300,7 +325,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
   #hooks(): RunnerHooks {
     return {
       onApplied: ({ machine }, cost) => {
-        // The time counts only where reading goes on: how long the handler took must not be taken for the primary's silence.
+        // The exact time matters only when reading resumes: the time that the handler took must not
+        // count as silence of the primary.
         const now = this.#follower.isPaused ? this.#pump.now : this.#pump.roughlyNow;
         this.#follower.handleApplied(now, machine!, cost);
         this.#pump.drain();
@@ -339,7 +365,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
         this.#waits.checkAll();
         return;
       case 'live':
-        // Handlers may be behind, and a worker that subscribes to nothing is live by this alone.
+        // Handlers may be behind. A worker without subscriptions is live by this event alone.
         return queueMicrotask(() => this.#settleIfLive());
       case 'boundary':
         return this.#checkpoint?.handlePosition();
@@ -388,7 +414,10 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#report(error);
   }
 
-  /** Later, so that a process without a listener ends by the error itself and not within our own work. */
+  /**
+   * Emits later, so that a process without a listener ends by the error itself and not within our
+   * own work.
+   */
   #report(error: RowcastError): void {
     queueMicrotask(() => this.emit('error', error));
   }
@@ -419,7 +448,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
 
   #judgeWait({ machine }: Runner, position: Position): WaitVerdict {
     if (machine === undefined) return 'not-yet';
-    // A bare number may be of any history. Token 0 is before every row of all of them.
+    // A bare token may be of any history. Token 0 is before every row of all of them.
     const isBare = position.history === undefined && position.token > 0;
     if (isBare && this.#follower.isRowcast === true) return 'no-history';
     return this.#follower.judgeWait(machine, position);

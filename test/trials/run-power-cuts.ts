@@ -11,10 +11,10 @@ import { parseArgs } from 'node:util';
 import { whyNoPreload } from '../support/preload.ts';
 import { checkKeptImage, type RoundResult, Trial } from './power/trial.ts';
 
-const IMAGES_PER_ROUND = 500;
-const APPENDS_PER_PROCESS = 400;
+const IMAGES_PER_ROUND = 250;
+const APPENDS_PER_PROCESS = 200;
 /** Then a round begins with an empty disk again, and with the next of these. */
-const ROUNDS_IN_A_ROW = 5;
+const ROUNDS_IN_A_ROW = 4;
 const kinds = [{ synchronous: 'full' }, { synchronous: 'normal' }, { synchronous: 'full', failsSyncs: true }] as const;
 
 const { values } = parseArgs({
@@ -50,17 +50,32 @@ async function runMany(images: number, seed: number): Promise<void> {
       all.failed += result.failures.length;
       for (const count of ['images', 'acknowledged', 'changes', 'unsynced', 'withLoss'] as const)
         all[count] += result[count];
+      tellCounts(all, startedAt);
     }
   } finally {
     trial.close();
   }
+  if (all.failed > 0) process.exitCode = 1;
+}
+
+interface Counts {
+  readonly images: number;
+  readonly rounds: number;
+  readonly acknowledged: number;
+  readonly changes: number;
+  readonly unsynced: number;
+  readonly withLoss: number;
+  readonly failed: number;
+}
+
+function tellCounts(counts: Counts, startedAt: number): void {
+  const { images, rounds, acknowledged, changes, unsynced, withLoss, failed } = counts;
   const seconds = ((performance.now() - startedAt) / 1_000).toFixed(0);
   say(
-    `${all.images} images of ${all.rounds} rounds in ${seconds} s, ${all.failed} failed: ${all.acknowledged} appends ` +
-      `acknowledged, ${all.changes} records of the disk, ${all.unsynced} images with changes that were not synced, ` +
-      `${all.withLoss} that lost rows under synchronous 'normal'`,
+    `${seconds} s, ${rounds} rounds, ${images} images, ${failed} failed: ${acknowledged} appends acknowledged, ` +
+      `${changes} records of the disk, ${unsynced} images with changes that were not synced, ` +
+      `${withLoss} that lost rows under synchronous 'normal'`,
   );
-  if (all.failed > 0) process.exitCode = 1;
 }
 
 async function runOne(kept: string, image: number): Promise<void> {

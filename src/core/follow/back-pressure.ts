@@ -1,32 +1,38 @@
-/** Rows that wait for the application: when to stop reading, when to go on, and since when more may be left unread. Knows no session. */
+/**
+ * Counts the rows that wait for the application: when to stop reading, when to resume, and since
+ * when input may be unread. Knows no session.
+ */
 
 import type { Millis } from '../../base/clock.ts';
 
-/** What one read of a socket brings when there is at least that much. */
+/** A read of a socket returns this much when at least this much is there. */
 const FULL_READ_BYTES = 64 * 1024;
 
 export class BackPressure {
   readonly #maxQueuedBytes: number;
   #queuedBytes = 0;
   #isPaused = false;
-  /** Since when more may wait in the socket than was read: a pause between two reads does not tell that all of it came. */
+  /**
+   * Since when the socket may hold more than was read. A pause between two reads does not tell that
+   * everything has come.
+   */
   #unreadSince: Millis | undefined;
 
   constructor(maxQueuedBytes: number) {
     this.#maxQueuedBytes = maxQueuedBytes;
   }
 
-  /** Nothing is read, because too many rows wait for their handlers. */
+  /** Reading is paused, because too many rows wait for their handlers. */
   get isPaused(): boolean {
     return this.#isPaused;
   }
 
-  /** While it is paused, and something of this connection may be left unread: since when. */
+  /** Since when input of this connection may be unread, while reading is paused. */
   get heldUpSince(): Millis | undefined {
     return this.#isPaused ? this.#unreadSince : undefined;
   }
 
-  /** Rows wait for the application. True: stop reading now. */
+  /** Rows of this size wait for the application. Returns true when reading must stop now. */
   handleQueued(now: Millis, bytes: number): boolean {
     this.#queuedBytes += bytes;
     if (this.#isPaused || this.#queuedBytes <= this.#maxQueuedBytes) return false;
@@ -35,7 +41,7 @@ export class BackPressure {
     return true;
   }
 
-  /** The application is through with rows of this size. True: go on reading. */
+  /** The application has finished rows of this size. Returns true when reading can resume. */
   handleApplied(bytes: number): boolean {
     this.#queuedBytes -= bytes;
     if (!this.#isPaused || this.#queuedBytes > this.#maxQueuedBytes / 2) return false;
@@ -43,12 +49,12 @@ export class BackPressure {
     return true;
   }
 
-  /** A short read has emptied the socket. What it brings may still be too much: then a pause begins anew. */
+  /** A short read has emptied the socket. If its rows are too many again, a new pause begins. */
   handleRead(bytes: number): void {
     if (!this.#isPaused && bytes < FULL_READ_BYTES) this.#unreadSince = undefined;
   }
 
-  /** What was unread is gone with the connection; what waits for the application is not. */
+  /** Unread input is gone with the connection. Rows that wait for the application stay. */
   handleClosed(): void {
     this.#unreadSince = undefined;
   }

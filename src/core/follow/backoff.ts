@@ -1,4 +1,7 @@
-/** How long to wait before connecting again: exponential, with jitter, so that workers do not come back all at once. */
+/**
+ * How long to wait before reconnecting: exponential, with jitter, so that workers do not come back
+ * all at once.
+ */
 
 import type { Millis } from '../../base/clock.ts';
 import type { Random } from '../../base/random.ts';
@@ -15,7 +18,9 @@ export class Backoff {
     this.#random = random;
   }
 
-  /** Proven progress, not a mere connection: the next wait is short again. */
+  /**
+   * Makes the next wait short again. Call it after proven progress, not after a mere connection.
+   */
   reset(): void {
     this.#attempts = 0;
   }

@@ -1,11 +1,12 @@
 /**
- * Follows the stream of streams of one of the primary's logs, for a worker that follows every stream (docs/protocol.md,
- * "Every stream").
+ * Follows the stream of streams of one of the primary's logs, for a worker that follows every
+ * stream (docs/protocol.md, "Every stream").
  *
  *   boundary ──POSITION──▶ listing ──▶ live
  *
- * First the boundary: where `$streams` stood when the worker began, or what a checkpoint holds of that. A stream made at or
- * below it is followed from where the application said; one that was made above it from its first row, whatever was said.
+ * The boundary is where `$streams` stood when the worker began; a checkpoint keeps it. A stream
+ * made at or below the boundary is followed from where the application said. A stream made above it
+ * is always followed from its first row.
  */
 
 import { PeerError, quoteValue } from '../model/errors.ts';
@@ -17,14 +18,17 @@ import { Subscription, type SubscriptionHost } from './subscription.ts';
 
 export interface CatalogOptions {
   readonly name: StreamName;
-  /** As a checkpoint holds it. */
+  /** The boundary that a checkpoint holds. */
   readonly boundary: Position | undefined;
-  /** False for an observer, which may send no RELEASE: its boundary is where the first listing ends. */
+  /**
+   * False for an observer, which may not send RELEASE. Its boundary is where the first listing
+   * ends.
+   */
   readonly canRelease: boolean;
   readonly host: SubscriptionHost;
-  /** The boundary is known: to be stored in a checkpoint. */
+  /** Called with the boundary once it is known, to store it in a checkpoint. */
   readonly keep: (boundary: Position) => void;
-  /** There is a stream. `isNew`: it was made above the boundary. */
+  /** Called for each stream that is listed. `isNew`: it was made above the boundary. */
   readonly discover: (stream: StreamName, isNew: boolean) => void;
 }
 
@@ -35,7 +39,9 @@ export class Catalog {
   readonly subscription: Subscription;
   #boundary: Position | undefined;
   #phase: 'boundary' | 'listing';
-  /** Streams made above it are new. Before the boundary is known nothing is. */
+  /**
+   * Streams made above this token are new. Infinity before the boundary is known: nothing is new.
+   */
   #newAbove: Token;
 
   constructor({ name, boundary, canRelease, host, keep, discover }: CatalogOptions) {
@@ -50,8 +56,8 @@ export class Catalog {
   }
 
   /**
-   * Something came.
-   * @param onApplied is told what each item counted for
+   * Takes what has come.
+   * @param onApplied called with the cost of each item
    * @throws PeerError INVALID_ROW, TOO_MANY_STREAMS
    */
   handleItems(onApplied: (cost: number) => void): void {
@@ -74,14 +80,20 @@ export class Catalog {
     }
   }
 
-  /** What is not followed yet is new, whatever its token: tokens of another history say nothing. */
+  /**
+   * A stream that is not followed yet is new, whatever its token: tokens of another history say
+   * nothing.
+   */
   #handleReset(): void {
     this.#newAbove = 0;
     this.#boundary = undefined;
     this.#phase = 'listing';
   }
 
-  /** An observer does not ask for its boundary, so nobody says that it is of another log. */
+  /**
+   * An observer does not ask for its boundary, so no RESET tells that the boundary is of another
+   * log.
+   */
   #checkLog({ history }: Position): void {
     const before = this.#boundary?.history;
     if (before !== undefined && history !== undefined && logIdOf(before) !== logIdOf(history)) this.#handleReset();
@@ -104,7 +116,7 @@ export class Catalog {
     if (typeof stream !== 'string' || streamNameFault(stream) !== undefined || stream.startsWith('$')) {
       throw new PeerError('INVALID_ROW', `stream ${this.#name} has a row that names no stream: ${quoteValue(row)}`);
     }
-    // Rows of other kinds are of later versions.
+    // Rows of other kinds belong to later versions.
     if (made === undefined) return;
     this.#discover(stream, token > this.#newAbove);
   }

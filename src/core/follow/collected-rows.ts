@@ -1,11 +1,11 @@
-/** The rows of one stream on their way to a whole batch, and the attributes that came before them. */
+/** The rows of one stream until their batch is whole, and the attributes that came before them. */
 
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import type { LineInText } from '../sessions/worker-session.ts';
 import type { UnfinishedRows } from './row-cost.ts';
 
-/** What ATTR said. */
+/** The content of an ATTR line. */
 export interface Attributes {
   readonly token: Token;
   readonly attributes: object;
@@ -36,20 +36,20 @@ export class CollectedRows {
 
   /** @throws PeerError BATCH_TOO_LARGE */
   add(row: unknown, line: LineInText): void {
-    // Most batches are one row: no room is made for more.
+    // Most batches have one row, so no room is made for more.
     if (this.#rows.length === 0) this.#rows = [row];
     else this.#rows.push(row);
     this.#count(line);
   }
 
-  /** All of them: the batch is whole. */
+  /** Takes the rows: the batch is whole. */
   take(): { readonly rows: unknown[]; readonly attributes: Attributes | undefined; readonly cost: number } {
     const taken = { rows: this.#rows, attributes: this.#attributes, cost: this.#cost };
     this.drop();
     return taken;
   }
 
-  /** The batch will not be whole on this connection. */
+  /** Drops the rows, because the batch is whole or will not be whole on this connection. */
   drop(): void {
     this.#host.unfinished.remove(this.#characters, this.#cost);
     this.#rows = [];

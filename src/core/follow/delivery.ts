@@ -1,6 +1,7 @@
 /**
- * What one subscription has for the application, in order: batches, moves without rows, resets. And what came of it: how
- * far the handlers have applied, how far that is saved, which waits are over.
+ * The items that one subscription has for the application, in order: batches, moves without rows,
+ * resets. Also what came of them: the applied position, the saved position, and which waits are
+ * over.
  */
 
 import { Queue } from '../../base/queue.ts';
@@ -10,16 +11,22 @@ import { eraNumberOf, type History, logIdOf } from '../model/history.ts';
 import type { Position } from '../model/position.ts';
 import type { Token } from '../model/token.ts';
 
-/** `cost`: what it counts for while it waits. */
+/** `cost`: the bytes of memory that the item counts for while it waits. */
 export type Item =
   | {
       readonly kind: 'batch';
       readonly batch: Batch;
       readonly cost: number;
-      /** Where the subscription stands once it is applied; undefined where the batch does not tell. */
+      /**
+       * The subscription's position once the batch is applied. Undefined when the batch does not
+       * tell.
+       */
       readonly position: Position | undefined;
     }
-  /** `era`: everything of the eras before this one was sent. Undefined toward a primary that is not Rowcast. */
+  /**
+   * `era`: everything of the eras before this one was sent. Undefined with a primary that is not
+   * Rowcast.
+   */
   | {
       readonly kind: 'position';
       readonly position: Position;
@@ -29,7 +36,10 @@ export type Item =
   /** The position before it is void. */
   | { readonly kind: 'reset'; readonly error: PeerError; readonly cost: number };
 
-/** What a move or a reset counts for while it waits: a primary may send them without end. In bytes of memory, about. */
+/**
+ * About the bytes of memory of a waiting move or reset. Both count, because a primary may send them
+ * without end.
+ */
 export const MARK_COST = 200;
 
 export class Delivery {
@@ -38,27 +48,32 @@ export class Delivery {
   #done = 0;
   #applied: Position | undefined;
   #saved: Position | undefined;
-  /** What a checkpoint is to hold: after a reset still the position that is void, so that a new process hears of the reset too. */
+  /**
+   * The position for a checkpoint. After a reset it stays the void position, so that a new process
+   * learns of the reset too.
+   */
   #toSave: Position | undefined;
-  /** The number of an era before which nothing is left to come on this connection. */
+  /** Everything of the eras before this number has come on this connection. */
   #settledEra: number | undefined;
-  /** Items up to here came on connections that are gone, or before a reset. */
+  /** The first items, up to this count, came on earlier connections. */
   #cutAt = 0;
   #lineage = 0;
 
-  /** Where it begins: what was applied before, and what of that a checkpoint holds. */
+  /**
+   * Begins with the position that was applied before, and the part of it that a checkpoint holds.
+   */
   constructor({ applied, saved }: { readonly applied?: Position | undefined; readonly saved?: Position | undefined }) {
     this.#applied = applied;
     this.#saved = saved;
     this.#toSave = applied;
   }
 
-  /** How many items there were. */
+  /** How many items were pushed. */
   get pushed(): number {
     return this.#pushed;
   }
 
-  /** How many of them are through. */
+  /** How many items are finished. */
   get done(): number {
     return this.#done;
   }
@@ -75,7 +90,7 @@ export class Delivery {
     return this.#saved;
   }
 
-  /** Another one after each reset: positions of different lineages are not to be compared by their tokens. */
+  /** Changes at each reset. Tokens of positions with different lineages cannot be compared. */
   get lineage(): number {
     return this.#lineage;
   }
@@ -89,7 +104,7 @@ export class Delivery {
     return this.#items.shift();
   }
 
-  /** The item that was taken last is through. */
+  /** The item that was taken last is finished. */
   finish(item: Item, isApplied: boolean): void {
     this.#done++;
     if (!isApplied) return;
@@ -109,18 +124,23 @@ export class Delivery {
     }
   }
 
-  /** A checkpoint holds this position now; `lineage` as it was when the position was read here. */
+  /**
+   * A checkpoint holds this position now. `lineage` is its value when the position was read here.
+   */
   handleSaved(position: Position, lineage: number): void {
     if (lineage === this.#lineage) this.#saved = position;
   }
 
-  /** The connection is gone: what it told of eras counts no more. */
+  /** The connection is gone, and with it what it told of eras. */
   handleCut(): void {
     this.#settledEra = undefined;
     this.#cutAt = this.#pushed;
   }
 
-  /** Gives up what was not begun. @returns what it counted for */
+  /**
+   * Drops the items that were not taken.
+   * @returns their cost
+   */
   clear(): number {
     let cost = 0;
     for (const item of this.#items) cost += item.cost;
@@ -129,8 +149,8 @@ export class Delivery {
   }
 
   /**
-   * Whether everything up to a position was applied here, or is void in the history that is followed (docs/protocol.md,
-   * "Waits"). `other-log`: nothing here will ever tell.
+   * Whether everything up to a position was applied here, or is void in the history that is
+   * followed (docs/protocol.md, "Waits"). `other-log`: this worker can never tell.
    */
   judgeWait({ token, history }: Position): 'reached' | 'not-yet' | 'other-log' {
     const applied = this.#applied;
@@ -150,7 +170,7 @@ export class Delivery {
 /** Older than every era. */
 const BEFORE_ALL = -1;
 
-/** The number of the era that a position is of. Token 0 is before the rows of all of them. */
+/** The era number of a position. Token 0 is before the rows of every era. */
 function eraOf(token: Token, history: History): number {
   return token === 0 ? BEFORE_ALL : eraNumberOf(history);
 }

@@ -1,8 +1,10 @@
 /**
- * The worker's machine that outlives connections: when to connect, which streams to ask for, when to tell what was
- * applied. Knows no socket, clock or application; it runs one worker-session at a time.
+ * The worker's machine that outlives connections: when to connect, which streams to request, when
+ * to tell what was applied. Knows no socket, clock or application. Runs one worker session at a
+ * time.
  *
- *   waiting ──time──▶ connecting ──handleOpen──▶ following ──handleClosed──▶ waiting …      handleStop ──▶ stopped
+ *   waiting ──time──▶ connecting ──handleOpen──▶ following ──handleClosed──▶ waiting …
+ *   any of them ──handleStop──▶ stopped
  */
 
 import { assertNever } from '../../base/assert.ts';
@@ -43,15 +45,15 @@ export interface FollowerOptions {
   readonly random: Random;
 }
 
-/** What is asked of every stream that is not followed by name. */
+/** How to follow every stream that is not followed by name. */
 export interface AllSpec extends Pick<SubscriptionSpec, 'onReset' | 'readWithinMs'> {
   readonly from: 'start' | 'now';
-  /** What a checkpoint holds: where streams were left, and the boundaries of the catalogs. */
+  /** The positions of a checkpoint: where streams were left, and the boundaries of the catalogs. */
   readonly positions: ReadonlyMap<string, Position>;
 }
 
 export type FollowerOutput =
-  /** Open a connection; handleOpen or handleClosed follows. */
+  /** Open a connection. handleOpen or handleClosed follows. */
   | { readonly kind: 'connect' }
   | { readonly kind: 'transmit'; readonly bytes: Uint8Array }
   | { readonly kind: 'close' }
@@ -59,9 +61,9 @@ export type FollowerOutput =
   /** Stop and resume reading from the connection. */
   | { readonly kind: 'pause' }
   | { readonly kind: 'resume' }
-  /** Something waits in its delivery, or whether it is live has changed. */
+  /** An item waits in its delivery, or the subscription became live or stopped being so. */
   | { readonly kind: 'ready'; readonly subscription: Subscription }
-  /** Every stream is followed, and this is one more. */
+  /** One more stream was found, because every stream is followed. */
   | { readonly kind: 'discovered'; readonly subscription: Subscription }
   | { readonly kind: 'ended'; readonly subscription: Subscription; readonly error: PeerError }
   | { readonly kind: 'event'; readonly event: FollowerEvent };
@@ -71,9 +73,9 @@ export type FollowerEvent =
   /** Every subscription has reached the primary's position on this connection. */
   | { readonly kind: 'live' }
   | { readonly kind: 'disconnected'; readonly error: RowcastError; readonly retryInMs: Millis }
-  /** After handleStop: the connection is gone, nothing follows. */
+  /** After handleStop: the connection is gone, and nothing follows. */
   | { readonly kind: 'stopped' }
-  /** What `boundaries` says has changed. */
+  /** `boundaries` has changed. */
   | { readonly kind: 'boundary' }
   | { readonly kind: 'peer-error'; readonly text: string }
   | { readonly kind: 'sync'; readonly text: string }
@@ -94,34 +96,39 @@ export class Follower implements SubscriptionHost, StreamLines {
   readonly #backPressure: BackPressure;
   readonly #outputs = new Queue<FollowerOutput>();
   readonly #subscriptions = new Map<StreamName, Subscription>();
-  /** Lines that wait for a connection that takes them. */
+  /** Lines that wait for an established connection. */
   readonly #unsent = new Queue<string>();
   readonly tally = { wanted: 0, live: 0 };
-  /** Streams that were given up: following all does not bring them back. */
+  /** Streams that were given up. Following all streams does not bring them back. */
   readonly #givenUp = new Set<StreamName>();
   #all: AllSpec | undefined;
-  /** Where `$streams` of each log stood when every stream began to be followed; they outlive the catalogs. */
+  /**
+   * Where `$streams` of each log stood when every stream began to be followed. Outlives the
+   * catalogs.
+   */
   readonly #boundaries = new Map<StreamName, Position>();
   #catalogs: Catalog[] = [];
   #state: State = { kind: 'idle' };
-  /** The socket is full: commands wait here, where they are counted. */
+  /** The socket is full, so commands wait here, where they are counted. */
   #isBlocked = false;
   /** Why the present connection ends, when we know better than the socket. */
   #endReason: RowcastError | undefined;
   #lastPeerError: string | undefined;
   #greetingTimeoutMs: Millis;
-  /** Of the present connection. */
+  /** The eras of the present connection. */
   #eras: PrimaryEras | undefined;
   #seedRules: SeedRules | undefined;
   #unfinished: UnfinishedRows;
-  /** Streams that were asked for on this connection, and cannot be released: their lines are dropped. */
+  /**
+   * Streams that were requested on this connection and cannot be released. Their lines are dropped.
+   */
   #dropped = new Set<StreamName>();
   #now: Millis = 0;
-  /** Subscriptions that ask again by themselves, in a while. */
+  /** Subscriptions that will ask again by themselves. */
   readonly #waitingAhead = new Set<Subscription>();
-  /** When the first of them does. */
+  /** When the first of them asks. */
   #askAt: Millis = Infinity;
-  /** Subscriptions of which APPLIED has something to tell, and when it may. */
+  /** Subscriptions that may have an APPLIED to send, and when it is due. */
   readonly #toAcknowledge = new Set<Subscription>();
   #acknowledgeAt: Millis | undefined;
   #wasLive = false;
@@ -143,7 +150,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     return this.#state.kind === 'following' && this.#state.isGreeted;
   }
 
-  /** What the primary is: undefined while there is no connection. */
+  /** Whether the primary is Rowcast. Undefined while there is no connection. */
   get isRowcast(): boolean | undefined {
     return this.isConnected ? this.#eras !== undefined : undefined;
   }
@@ -184,7 +191,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     else this.#askCatalogs();
   }
 
-  /** Following all streams is not to bring this one, which is not followed yet. */
+  /** Keeps a stream that is not followed yet from being followed with all others. */
   handleGivenUp(stream: StreamName): void {
     this.#givenUp.add(stream);
   }
@@ -198,7 +205,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     const wasAsked = subscription.state.kind !== 'idle' && subscription.state.kind !== 'ahead';
     if (this.#eras !== undefined && !this.#isObserver) subscription.release();
     else {
-      // The seed has no line that says so.
+      // The seed has no command that ends a stream.
       if (wasAsked) this.#dropped.add(stream);
       subscription.end();
     }
@@ -207,7 +214,7 @@ export class Follower implements SubscriptionHost, StreamLines {
   }
 
   /**
-   * Sends a command, or keeps it until there is a connection that takes it.
+   * Sends a command, or keeps it until a connection takes it.
    * @throws UsageError INVALID_COMMAND, OBSERVER
    */
   handleSend(now: Millis, command: UpstreamCommand): void {
@@ -239,7 +246,8 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#state = { kind: 'following', session, isGreeted: false };
     this.#isBlocked = false;
     session.handleOpen(now);
-    // What came before the cut still waits for the application: the new connection is held back just the same.
+    // Rows from before the cut still wait for the application, so the new connection is held back
+    // too.
     if (this.#backPressure.isPaused) {
       session.handlePaused();
       this.#outputs.push({ kind: 'pause' });
@@ -251,7 +259,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#session?.handleBytes(now, chunk);
   }
 
-  /** A write was not taken at once. */
+  /** The socket did not take a write at once. */
   handleBlocked(): void {
     this.#isBlocked = true;
   }
@@ -279,14 +287,14 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#lastPeerError = undefined;
   }
 
-  /** Nothing is read: too many rows wait for their handlers. */
+  /** Reading is paused, because too many rows wait for their handlers. */
   get isPaused(): boolean {
     return this.#backPressure.isPaused;
   }
 
   /**
-   * The application is through with rows that counted for so much. `now` counts only where that ends a pause, and for when
-   * the primary is told.
+   * The application has finished rows of this cost. `now` matters only when that ends a pause, and
+   * for when the primary is told.
    */
   handleApplied(now: Millis, subscription: Subscription, cost: number): void {
     this.#now = now;
@@ -296,7 +304,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#outputs.push({ kind: 'resume' });
   }
 
-  /** A checkpoint holds this position; `lineage` is that of the delivery when the position was read. */
+  /** A checkpoint holds this position. `lineage` is the delivery's when the position was read. */
   handleSaved(now: Millis, subscription: Subscription, position: Position, lineage: number): void {
     this.#now = now;
     subscription.delivery.handleSaved(position, lineage);
@@ -369,13 +377,13 @@ export class Follower implements SubscriptionHost, StreamLines {
     return at === Infinity ? undefined : at;
   }
 
-  /** Whether a position of a stream that is followed was reached; see Delivery.judgeWait. */
+  /** Whether a position of a followed stream was reached (Delivery.judgeWait). */
   judgeWait(subscription: Subscription, position: Position): 'reached' | 'not-yet' | 'other-log' {
     const verdict = subscription.delivery.judgeWait(position);
     if (verdict !== 'other-log') return verdict;
     const { history } = position;
     if (!this.isConnected || this.#eras === undefined || history === undefined) return 'not-yet';
-    // The log may be the primary's new one, of which the stream has yet to hear.
+    // The log may be a new one of the primary, and the stream has not heard of it yet.
     const isServed = Object.values(this.#eras).some((era) => logIdOf(era) === logIdOf(history));
     return isServed && subscription.state.kind !== 'live' ? 'not-yet' : 'other-log';
   }
@@ -418,12 +426,12 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#acknowledgeAt ??= this.#now + this.#options.limits.appliedIntervalMs;
   }
 
-  /** @throws PeerError where the primary has no stream of its streams */
+  /** @throws PeerError when the primary has no stream of its streams */
   handleEnded(subscription: Subscription, error: PeerError): void {
     const { stream } = subscription;
     this.#subscriptions.delete(stream);
     if (this.#catalogs.some((catalog) => catalog.subscription === subscription)) {
-      // Every Rowcast primary has it: without it nobody would know what is missed.
+      // Every Rowcast primary has it. Without it nobody would know which streams are missed.
       this.#dropCatalogs();
       throw error;
     }
@@ -438,7 +446,7 @@ export class Follower implements SubscriptionHost, StreamLines {
   // --- lines about streams ---
 
   takeRow(stream: StreamName, token: Token | undefined, row: unknown, line: LineInText): void {
-    // Nothing was asked for yet.
+    // Nothing was requested yet.
     if (!this.isConnected) return;
     if (this.#seedRules !== undefined) return this.#seedRules.takeRow(stream, token, row, line);
     const subscription = this.#subscriptions.get(stream);
@@ -514,7 +522,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#outputs.push({ kind: 'connect' });
   }
 
-  /** Nothing that this connection told of itself holds any more. */
+  /** Forgets everything that this connection told. */
   #cutAll(): void {
     for (const [stream, subscription] of this.#subscriptions) {
       subscription.handleCut();
@@ -538,7 +546,8 @@ export class Follower implements SubscriptionHost, StreamLines {
         return output;
       case 'close':
         this.#endReason ??= output.reason;
-        // From here on nothing is heard, so nothing is live, although the connection is there for a while.
+        // Nothing is read from here on, so nothing is live, although the connection still exists
+        // for a while.
         if (this.#state.kind === 'following') this.#state.isGreeted = false;
         this.#cutAll();
         return { kind: 'close' };
@@ -546,7 +555,7 @@ export class Follower implements SubscriptionHost, StreamLines {
         this.#handleGreeted(now, output.eras);
         return undefined;
       case 'greeted-late':
-        // Asked again as early, it would be as late again.
+        // With the same time-out the greeting would come too late again.
         this.#greetingTimeoutMs = Math.min(this.#greetingTimeoutMs * 2, this.#options.limits.idleTimeoutMs);
         this.#reconnect(now, ': the primary said late who it is');
         return undefined;
@@ -580,10 +589,11 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#handleLiveChanged();
   }
 
-  /** Asks for everything that is followed, on a connection that is new. */
+  /** Requests everything that is followed, on a new connection. */
   #askAll(): void {
     if (this.#eras === undefined) {
-      // A primary that is not Rowcast tells its streams by what it answers to ALL. What is asked of each stands in its own line.
+      // A primary that is not Rowcast names its streams in its answer to ALL. Each is then
+      // requested by a line of its own.
       if (this.#all !== undefined) {
         this.send({ name: 'REPLICATE', stream: 'ALL', from: 'NOW', history: undefined });
         this.#seedRules!.handleAllAsked();
@@ -622,7 +632,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     try {
       catalog.handleItems((cost) => this.handleApplied(this.#now, catalog.subscription, cost));
     } catch (thrown) {
-      // The row that could not be taken must come again: the next connection reads the whole list.
+      // The row that was refused must come again, so the next connection reads the whole list.
       this.#dropCatalogs();
       throw thrown;
     }
@@ -632,7 +642,7 @@ export class Follower implements SubscriptionHost, StreamLines {
     return originOf(logIdOf(catalog === DURABLE_CATALOG ? this.#eras!.durable : this.#eras!.volatile));
   }
 
-  /** A primary that is not Rowcast has none. */
+  /** Stops following the stream of streams of each log. */
   #dropCatalogs(): void {
     const catalogs = this.#catalogs;
     this.#catalogs = [];
@@ -643,17 +653,17 @@ export class Follower implements SubscriptionHost, StreamLines {
   }
 
   /**
-   * One more stream, because every stream is followed.
-   * @param origin of a stream that is new: it is followed from its first row
+   * Follows one more stream, because every stream is followed.
+   * @param origin set for a new stream: it is followed from its first row
    * @throws PeerError TOO_MANY_STREAMS
    */
   #discover(stream: StreamName, origin: History | undefined): Subscription | undefined {
     const all = this.#all;
     const known = this.#subscriptions.get(stream);
-    // It is back, or was listed before the primary had it again.
+    // The stream is back, or was listed before the primary had it again.
     if (known?.state.kind === 'absent' && this.isConnected) known.ask();
     if (all === undefined || known !== undefined || this.#givenUp.has(stream)) return undefined;
-    // Names of the logs' own streams. A primary that is not Rowcast has none.
+    // These names are the logs' own streams. A primary that is not Rowcast has none.
     if (stream.startsWith('$')) return undefined;
     const { maxStreams } = this.#options.limits;
     if (this.#subscriptions.size >= maxStreams) {
@@ -684,7 +694,8 @@ export class Follower implements SubscriptionHost, StreamLines {
     const subscription = new Subscription(spec, this, pending);
     this.#subscriptions.set(stream, subscription);
     if (!this.isConnected || pending > 0) return subscription;
-    // Rows of the old request may be on their way, and nothing on the wire tells them from those of a new one.
+    // Rows of the old request may still come, and nothing on the wire tells them from rows of a new
+    // one.
     if (this.#dropped.has(stream)) this.#reconnect(this.#now, ` to ask for stream ${stream} anew`);
     else if (this.#seedRules !== undefined) this.#askSeed(subscription);
     else subscription.ask();
@@ -692,13 +703,13 @@ export class Follower implements SubscriptionHost, StreamLines {
     return subscription;
   }
 
-  /** Beside ALL a stream is asked for once ALL has said where it stands. */
+  /** Beside ALL, a stream is requested once the answer to ALL says where it stands. */
   #askSeed(subscription: Subscription): void {
     if (this.#all === undefined) subscription.ask();
     else subscription.askBesideAll();
   }
 
-  /** ERROR: a primary that is not Rowcast may have refused a stream. */
+  /** A primary that is not Rowcast refuses a stream by ERROR. */
   #handlePeerError(text: string): void {
     if (this.#eras !== undefined) return;
     const refusal = parseRefusal(text);
@@ -725,7 +736,8 @@ export class Follower implements SubscriptionHost, StreamLines {
     if (isLive === this.#wasLive) return;
     this.#wasLive = isLive;
     if (!isLive) return;
-    // Now, not at the end of the connection: a stream that is subscribed meanwhile does not undo what was proven.
+    // Now, not at the end of the connection: a stream that is subscribed later does not undo the
+    // progress.
     this.#backoff.reset();
     this.#emit({ kind: 'live' });
   }
@@ -756,7 +768,10 @@ export class Follower implements SubscriptionHost, StreamLines {
     this.#toAcknowledge.clear();
   }
 
-  /** A live subscription that must not be late unnoticed, while nothing is read. */
+  /**
+   * While reading is paused: the live subscription that may be late unnoticed for the shortest
+   * time.
+   */
   get #unread(): { readonly stream: StreamName; readonly readWithinMs: Millis; readonly until: Millis } | undefined {
     const since = this.#backPressure.heldUpSince;
     if (since === undefined || this.#state.kind !== 'following' || !this.#state.session.isEstablished) return undefined;
@@ -769,8 +784,9 @@ export class Follower implements SubscriptionHost, StreamLines {
   }
 
   /**
-   * Nothing on the wire marks when the backlog has been read, so the worker connects again: the end of catch-up is that
-   * mark, and on a connection that is held up from its beginning no stream is live before it.
+   * Nothing on the wire marks when the backlog has been read, so the worker reconnects: the end of
+   * catch-up is that mark. On a connection that is held up from its beginning, no stream is live
+   * before it.
    */
   #giveUpUnread(now: Millis): void {
     const unread = this.#unread;
@@ -789,7 +805,7 @@ export class Follower implements SubscriptionHost, StreamLines {
   }
 
   #sendWaiting(now: Millis): void {
-    // A session that is ending takes nothing: then the lines wait for the next one.
+    // A session that is ending takes nothing, so the lines wait for the next one.
     if (this.#state.kind !== 'following' || !this.#state.session.isEstablished) return;
     while (!this.#isBlocked && this.#unsent.length > 0) {
       this.#state.session.handleSendLine(now, this.#unsent.shift()!);

@@ -1,6 +1,6 @@
 /**
- * What rows that are held take in memory. Their length on the wire does not tell: `[[],[],[]]` grows more than forty
- * times when it is read.
+ * How much memory held rows take. Their length on the wire does not tell: `[[],[],[]]` grows more
+ * than forty times when it is read.
  */
 
 import { PeerError } from '../model/errors.ts';
@@ -8,7 +8,10 @@ import type { StreamName } from '../model/stream.ts';
 import type { LineInText } from '../sessions/worker-session.ts';
 import { MAX_BYTES_PER_CHARACTER, memoryOf } from '../model/row-memory.ts';
 
-/** Longer lines are counted by what they make; shorter ones by their length, which costs nothing to know. */
+/**
+ * Longer lines are counted by the memory that they take. Shorter lines are counted by their length,
+ * which costs nothing to know.
+ */
 const SHORT_LINE = 1_024;
 
 /** The rows of all unfinished batches of one connection. */
@@ -22,14 +25,14 @@ export class UnfinishedRows {
   }
 
   /**
-   * One more row of a batch that has begun, or its attributes.
-   * @returns what it counts for
+   * Counts one more row, or the attributes, of an unfinished batch.
+   * @returns its cost, in bytes
    * @throws PeerError BATCH_TOO_LARGE
    */
   add(stream: StreamName, { text, start, end }: LineInText): number {
     const length = end - start;
     this.#characters += length;
-    // As long as even the worst rows would fit, none is looked at.
+    // Short lines are not looked at while even the worst of them would fit.
     const isCounted = length > SHORT_LINE || this.#characters * MAX_BYTES_PER_CHARACTER > this.#maxBytes;
     const cost = isCounted ? memoryOf(text, start, end) : length;
     if (this.#bytes + cost > this.#maxBytes) {
@@ -44,7 +47,7 @@ export class UnfinishedRows {
     return cost;
   }
 
-  /** A batch is whole, or dropped. */
+  /** Gives back the cost of a batch that is whole or dropped. */
   remove(characters: number, cost: number): void {
     this.#characters -= characters;
     this.#bytes -= cost;

@@ -1,10 +1,12 @@
 /**
- * What a worker makes of RDATA and POSITION from a primary that is not Rowcast (docs/protocol.md, "Any other primary").
+ * How a worker reads RDATA and POSITION from a primary that is not Rowcast (docs/protocol.md, "Any
+ * other primary").
  *
- * A real Synapse gives the rows of one stream that came up together in one run of lines, and in any order: `backfill 67,
- * 66, … 53, 46, 47, …`. The next run has higher tokens only. So a live position may move once a line comes that is not of
- * the run, and not before: a cut within it, even between two lines, would lose the rows that had yet to come. A PING is
- * such a line, so it moves within 10 s.
+ * A real Synapse sends the rows of one stream that came up together in one run of lines, in any
+ * order: `backfill 67, 66, … 53, 46, 47, …`. The next run has higher tokens only. So a live
+ * position moves only when a line comes that is not of the run. If it moved earlier, a cut between
+ * two lines of the run would lose the rows still to come. A PING is such a line, so the position
+ * moves within 10 s.
  */
 
 import type { StreamName } from '../model/stream.ts';
@@ -14,7 +16,7 @@ import type { Subscription } from './subscription.ts';
 
 export interface SeedRulesOptions {
   readonly find: (stream: StreamName) => Subscription | undefined;
-  /** A stream came that nobody follows by name, and every stream is followed. */
+  /** Called for a stream that is not followed by name, when every stream is followed. */
   readonly discover: (stream: StreamName) => Subscription | undefined;
   readonly reconnect: (stream: StreamName) => void;
 }
@@ -22,17 +24,17 @@ export interface SeedRulesOptions {
 /** The state of one connection. */
 export class SeedRules {
   readonly #options: SeedRulesOptions;
-  /** ALL was asked for: rows of any stream come. */
+  /** ALL was requested, so rows of any stream come. */
   #isAll = false;
   #hasPosition = false;
-  /** The live subscription whose rows are coming in, and their highest token. */
+  /** The live subscription whose run is coming in, and the highest token of the run so far. */
   #run: { readonly subscription: Subscription; highest: Token } | undefined;
 
   constructor(options: SeedRulesOptions) {
     this.#options = options;
   }
 
-  /** Whether it is known which streams there are, as far as that is wanted. */
+  /** Whether the primary has told which streams it has. True when ALL was not requested. */
   get isSettled(): boolean {
     return !this.#isAll || this.#hasPosition;
   }
@@ -52,7 +54,7 @@ export class SeedRules {
   }
 
   takePosition(stream: StreamName, token: Token): void {
-    // It says where the stream stands, whatever the run before it came to.
+    // POSITION says where the stream stands, whatever the run before it came to.
     if (this.#run?.subscription.stream === stream) this.#run = undefined;
     else this.endRun();
     this.#hasPosition = true;

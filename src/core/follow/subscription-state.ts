@@ -1,6 +1,6 @@
 /**
- * The states of one stream on the worker, and what leads from one to another. ARCHITECTURE.md draws the table, and a test
- * compares.
+ * The states of one stream on the worker, and the moves between them. ARCHITECTURE.md draws the
+ * table, and a test compares.
  */
 
 import type { Millis } from '../../base/clock.ts';
@@ -8,14 +8,19 @@ import type { History } from '../model/history.ts';
 import type { Position } from '../model/position.ts';
 import type { Token } from '../model/token.ts';
 
-/** From where a stream is asked for: after a position, from the earliest row kept, or from now on. */
+/**
+ * From where a stream is requested: after a position, from the earliest row kept, or new rows only.
+ */
 export type Resume = Position | 'start' | 'now';
 
-/** Where rows of a replication stand: every row has a higher token than `after`, and is of `history`. */
+/**
+ * How far a replication was read. Every later row has a higher token than `after` and is of
+ * `history`.
+ */
 export interface Reading {
   readonly kind: 'asked' | 'catching-up';
   next: Resume;
-  /** Undefined before HISTORY, or toward a primary that is not Rowcast. */
+  /** Undefined before HISTORY, and with a primary that is not Rowcast. */
   after: Token | undefined;
   history: History | undefined;
 }
@@ -24,20 +29,29 @@ export interface Live {
   readonly kind: 'live';
   received: Position;
   history: History | undefined;
-  /** It is live for the application once this many items are through. */
+  /** The stream is live for the application once this many items are finished. */
   readonly mark: number;
 }
 
 export type SubscriptionState =
   | { readonly kind: 'idle'; readonly next: Resume }
-  /** Waits until the answer to ALL has said where the stream stands; only toward a primary that is not Rowcast. */
+  /**
+   * Waits until the answer to ALL says where the stream stands. Only with a primary that is not
+   * Rowcast.
+   */
   | { readonly kind: 'beside-all'; readonly next: Resume }
   | Reading
   | Live
-  /** Lines that come are of before. `next` undefined: nobody wants the stream any more. */
+  /**
+   * Lines that come belong to an earlier replication. `next` undefined: the stream is not wanted
+   * any more.
+   */
   | { readonly kind: 'releasing'; readonly pending: number; readonly next: Resume | undefined }
   | { readonly kind: 'ahead'; readonly next: Resume; readonly until: Millis }
-  /** The primary does not have the stream; only of one that is followed because every stream is. */
+  /**
+   * The primary does not have the stream. Only for a stream that is followed because every stream
+   * is.
+   */
   | { readonly kind: 'absent'; readonly next: Resume }
   | { readonly kind: 'ended' };
 
@@ -62,7 +76,7 @@ export type SubscriptionInput =
 /** `fault`: the primary broke the protocol. `never`: we did. */
 type Row = Readonly<Record<SubscriptionInput, Kind | 'fault' | 'never'>>;
 
-/** Nothing was asked for that could be answered. */
+/** No request waits for an answer. */
 const unasked: Row = {
   ask: 'never',
   'ask-beside-all': 'never',
@@ -94,7 +108,7 @@ const replicated: Row = {
 
 export const subscriptionTransitions: Readonly<Record<Kind, Row>> = Object.freeze({
   idle: { ...unasked, ask: 'asked', 'ask-beside-all': 'beside-all', 'ask-again': 'releasing' },
-  // Of a primary that sends none of what would be a fault here.
+  // A primary that is not Rowcast sends none of the lines that would be a fault here.
   'beside-all': {
     ...unasked,
     ask: 'asked',
@@ -126,7 +140,7 @@ export const subscriptionTransitions: Readonly<Record<Kind, Row>> = Object.freez
   ended: { ...unasked, cut: 'ended' },
 });
 
-/** The subscription is followed, and the primary has it as far as is known. */
+/** The stream is followed, and the primary has it as far as is known. */
 export function isWanted(state: SubscriptionState): boolean {
   return state.kind !== 'ended' && state.kind !== 'absent' && (state.kind !== 'releasing' || state.next !== undefined);
 }

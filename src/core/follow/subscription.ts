@@ -1,9 +1,9 @@
 /**
- * One stream on the worker: from where it is asked for, what came, how far the application has applied it. Its whole life
- * is the table of subscription-state.ts.
+ * One stream on the worker: where it is requested from, what came, how far the application has
+ * applied it. The table in subscription-state.ts has all its states.
  *
- * Toward a Rowcast primary the rules of docs/protocol.md, "Between Rowcast peers", hold; toward any other the rules of
- * seed-rules.ts.
+ * With a Rowcast primary the rules of docs/protocol.md, "Between Rowcast peers", hold. With any
+ * other primary the rules of seed-rules.ts hold.
  */
 
 import { assert } from '../../base/assert.ts';
@@ -33,36 +33,42 @@ import {
 export interface SubscriptionSpec {
   readonly stream: StreamName;
   readonly from: Resume;
-  /** What was applied before, as a checkpoint or a person says. */
+  /** The position that was applied before, by a checkpoint or a person's word. */
   readonly applied?: Position | undefined;
-  /** What a checkpoint is known to hold. */
+  /** The position that a checkpoint is known to hold. */
   readonly saved?: Position | undefined;
   /**
-   * After GAP or RESET: end with the error, go on with the earliest row kept, or go on with new rows.
+   * After GAP or RESET: end with the error, go on at the earliest row kept, or go on with new rows.
    * `by-durability`: earliest for a stream that is volatile at the primary, fail for any other.
    */
   readonly onReset: 'fail' | 'earliest' | 'now' | 'by-durability';
-  /** The longest that it may go unread while it is live because handlers are slow; endless where it is left out. */
+  /** How long slow handlers may keep a live subscription unread. Without end when left out. */
   readonly readWithinMs?: Millis | undefined;
-  /** Followed because every stream is: a primary that does not have it any more is no failure. */
+  /** Followed because every stream is. A primary that no longer has the stream is no failure. */
   readonly isDiscovered?: boolean;
 }
 
-/** What a subscription needs of the connection that it is on, and of its neighbours. */
+/** What a subscription needs from its connection and from its neighbours. */
 export interface SubscriptionHost {
-  /** Of the present connection; undefined toward a primary that is not Rowcast, and while there is none. */
+  /**
+   * The eras of the present connection. Undefined while there is none, and with a primary that is
+   * not Rowcast.
+   */
   readonly eras: PrimaryEras | undefined;
   readonly unfinished: UnfinishedRows;
-  /** How many subscriptions there are, and how many of them are live. */
+  /** How many subscriptions are wanted, and how many of them are live. */
   readonly tally: { wanted: number; live: number };
   send(command: SubscribeCommand): void;
-  /** Something waits for the application, or it is not live any more, or it waits to ask again. */
+  /**
+   * An item waits for the application, or the subscription is no longer live, or it waits to ask
+   * again.
+   */
   notify(subscription: Subscription): void;
-  /** Something that counts for so much waits for the application. */
+  /** An item of this cost waits for the application. */
   handleQueued(cost: number): void;
-  /** It has something to acknowledge. */
+  /** The subscription may have something to acknowledge. */
   noteMoved(subscription: Subscription): void;
-  /** It ended by itself. */
+  /** The subscription ended by itself. */
   handleEnded(subscription: Subscription, error: PeerError): void;
   makeBackoff(): Backoff;
 }
@@ -76,7 +82,7 @@ export class Subscription {
   readonly stream: StreamName;
   readonly spec: SubscriptionSpec;
   readonly delivery: Delivery;
-  /** The output that says so, made once. */
+  /** The output that tells of waiting items, made once. */
   readonly ready: { readonly kind: 'ready'; readonly subscription: Subscription } = {
     kind: 'ready',
     subscription: this,
@@ -85,16 +91,16 @@ export class Subscription {
   readonly #rows: CollectedRows;
   #state: SubscriptionState;
   #backoff: Backoff | undefined;
-  /** Where the present replication began; undefined before the primary has told. */
+  /** Where the present replication began. Undefined until the primary has told. */
   #began: Token | undefined;
-  /** Items up to here are of before the last reset. */
+  /** The first items, up to this count, came before the last reset. */
   #resetMark = 0;
-  /** So many items must be through before what is applied is of the present replication. */
+  /** Once this many items are finished, the applied position belongs to the present replication. */
   #ownFrom = 0;
-  /** What APPLIED told last of the present replication. */
+  /** The last APPLIED of the present replication. */
   #told: Acknowledgement | undefined;
 
-  /** @param pending RELEASEs of the stream, on the present connection, that are not answered */
+  /** @param pending how many RELEASEs of the stream are unanswered on the present connection */
   constructor(spec: SubscriptionSpec, host: SubscriptionHost, pending: number = 0) {
     this.stream = spec.stream;
     this.spec = spec;
@@ -112,23 +118,23 @@ export class Subscription {
     return this.#state;
   }
 
-  /** It has reached the primary's position on this connection, and everything up to there is applied. */
+  /** The primary's position on this connection was reached, and everything up to it is applied. */
   get isLive(): boolean {
     return this.#state.kind === 'live' && this.delivery.done >= this.#state.mark;
   }
 
-  /** Nothing more of the stream is wanted. */
+  /** No more of the stream is wanted. */
   get isEnded(): boolean {
     const state = this.#state;
     return state.kind === 'ended' || (state.kind === 'releasing' && state.next === undefined);
   }
 
-  /** It is followed, and the primary has it. */
+  /** The stream is followed, and the primary has it. */
   get isWanted(): boolean {
     return isWanted(this.#state);
   }
 
-  /** Where the next connection would ask. */
+  /** From where the next connection would request the stream. */
   get next(): Resume | undefined {
     const state = this.#state;
     if (state.kind === 'live') return state.received;
@@ -139,12 +145,12 @@ export class Subscription {
     return this.#state.kind === 'releasing' ? this.#state.pending : 0;
   }
 
-  /** When to ask again of itself. */
+  /** When the subscription asks again by itself. */
   get nextTimeout(): Millis | undefined {
     return this.#state.kind === 'ahead' ? this.#state.until : undefined;
   }
 
-  /** The primary may be asked. */
+  /** Requests the stream on the present connection. */
   ask(): void {
     const { next } = this;
     assert(next !== undefined, 'a subscription that is asked for to be wanted');
@@ -154,12 +160,15 @@ export class Subscription {
     this.#move('ask', this.#asked(from));
   }
 
-  /** ALL was asked for: the stream is asked for by its own line once ALL has said where it stands. */
+  /**
+   * ALL was requested. The stream is requested by its own line once the answer to ALL says where it
+   * stands.
+   */
   askBesideAll(): void {
     if (this.#state.kind === 'idle') this.#move('ask-beside-all', { kind: 'beside-all', next: this.#state.next });
   }
 
-  /** Ends the present replication and asks for another one, without waiting. */
+  /** Ends the present replication and requests another one, without waiting for RELEASED. */
   askAgain(next: Resume): void {
     const pending = this.pendingReleases + 1;
     this.#rows.drop();
@@ -169,7 +178,7 @@ export class Subscription {
   }
 
   /**
-   * A row came, of Rowcast's dialect. `token` undefined: more rows of its batch follow.
+   * Takes a row from a Rowcast primary. `token` undefined: more rows of its batch follow.
    * @throws PeerError UNEXPECTED_COMMAND, TOKEN_FELL, BATCH_TOO_LARGE
    */
   handleRow(token: Token | undefined, row: unknown, line: LineInText): void {
@@ -199,7 +208,10 @@ export class Subscription {
     this.#pushBatch(token, position, position);
   }
 
-  /** Rows after the token are of this history. @throws PeerError UNEXPECTED_COMMAND */
+  /**
+   * Rows after the token have this history.
+   * @throws PeerError UNEXPECTED_COMMAND
+   */
   handleHistory(after: Token, history: History): void {
     const state = this.#state;
     if (state.kind === 'releasing') return;
@@ -208,7 +220,7 @@ export class Subscription {
     }
     this.#checkLog(history);
     const known = state.kind === 'live' ? state.received.token : state.after;
-    // Above it, where the tokens between them have no rows.
+    // `after` may be higher, when the tokens in between have no rows.
     if (known !== undefined && after < known) {
       throw unexpected(this.stream, `HISTORY came for rows after ${after}, and rows up to ${known} have come`);
     }
@@ -221,7 +233,10 @@ export class Subscription {
     this.#move('rows', { kind: 'catching-up', next: state.next, after, history });
   }
 
-  /** Everything up to the token was sent. @throws PeerError UNEXPECTED_COMMAND, TOKEN_FELL */
+  /**
+   * Everything up to the token was sent.
+   * @throws PeerError UNEXPECTED_COMMAND, TOKEN_FELL
+   */
   handlePosition(token: Token, history: History): void {
     const state = this.#state;
     if (state.kind === 'releasing') return;
@@ -241,7 +256,10 @@ export class Subscription {
     this.goLive(position, history, this.#eraOf(history));
   }
 
-  /** The primary does not, or no longer, replicate the stream. @throws PeerError UNEXPECTED_COMMAND */
+  /**
+   * The primary does not replicate the stream, or no longer does.
+   * @throws PeerError UNEXPECTED_COMMAND
+   */
   handleRefused(now: Millis, code: RefusalCode, facts: RefusalFacts): void {
     const state = this.#state;
     if (state.kind === 'releasing') return;
@@ -252,7 +270,7 @@ export class Subscription {
     this.#rows.drop();
     switch (code) {
       case 'UNKNOWN_STREAM':
-        // Declared no more, or not yet again: the next connection asks anew.
+        // The stream was removed, or is not declared again yet: the next connection asks anew.
         if (this.spec.isDiscovered === true) return this.#move('not-there', { kind: 'absent', next: wasAt });
         this.end();
         return this.#host.handleEnded(
@@ -266,7 +284,7 @@ export class Subscription {
         return this.#waitToAsk(now, wasAt);
       case 'GAP':
       case 'RESET': {
-        // Nothing came yet of what is kept, or of what is new: so nothing was missed.
+        // No row has come yet, so none was missed.
         if (typeof wasAt !== 'object') return this.#waitToAsk(now, wasAt);
         const error = refusalError(this.stream, code, wasAt, facts);
         this.#move('refused', { kind: 'idle', next: wasAt });
@@ -278,14 +296,17 @@ export class Subscription {
     }
   }
 
-  /** The same again would be refused again: later it may not. */
+  /** The same request would be refused again now. Later it may not. */
   #waitToAsk(now: Millis, next: Resume): void {
     this.#backoff ??= this.#host.makeBackoff();
     this.#move('wait', { kind: 'ahead', next, until: now + this.#backoff.nextDelayMs() });
     this.#host.notify(this);
   }
 
-  /** A RELEASE was answered. @throws PeerError UNEXPECTED_COMMAND */
+  /**
+   * A RELEASE was answered.
+   * @throws PeerError UNEXPECTED_COMMAND
+   */
   handleReleased(): void {
     const state = this.#state;
     if (state.kind !== 'releasing') throw unexpected(this.stream, 'RELEASED came, and nothing was released');
@@ -295,7 +316,10 @@ export class Subscription {
     else this.#move('released', this.#asked(state.next));
   }
 
-  /** Attributes of the batch that comes next. @throws PeerError UNEXPECTED_COMMAND, BATCH_TOO_LARGE */
+  /**
+   * Takes the attributes of the batch that comes next.
+   * @throws PeerError UNEXPECTED_COMMAND, BATCH_TOO_LARGE
+   */
   handleAttributes(token: Token, attributes: object, line: LineInText): void {
     const state = this.#state;
     if (state.kind === 'releasing') return;
@@ -307,9 +331,9 @@ export class Subscription {
   }
 
   /**
-   * The history under the position is gone, or rows after it are.
-   * @param history of the stream at the primary now, as far as it told
-   * @returns where to go on; undefined: it has ended
+   * The history under the position is gone, or the rows after it are.
+   * @param history the stream's present history at the primary, if the primary told
+   * @returns from where to go on; undefined when the subscription has ended
    */
   reset(error: PeerError, history: History | undefined): 'start' | 'now' | undefined {
     const { onReset } = this.spec;
@@ -326,7 +350,7 @@ export class Subscription {
     return onReset === 'now' ? 'now' : 'start';
   }
 
-  /** The stream is live at this position; what follows has higher tokens. */
+  /** The stream is live at this position. Later rows have higher tokens. */
   goLive(position: Position, history: History | undefined, era: History | undefined): void {
     const mark = this.#state.kind === 'live' ? this.#state.mark : this.delivery.pushed + 1;
     this.#move('position', { kind: 'live', received: position, history, mark });
@@ -335,14 +359,14 @@ export class Subscription {
     this.#deliver({ kind: 'position', position, era, cost: MARK_COST });
   }
 
-  /** One more thing waits for the application. */
+  /** Queues one more item for the application. */
   #deliver(item: Item): void {
     this.delivery.push(item);
     this.#host.handleQueued(item.cost);
     this.#host.notify(this);
   }
 
-  /** The batch whose rows were collected is whole. */
+  /** Delivers the collected rows as a whole batch. */
   #pushBatch(token: Token, of: Position, position: Position | undefined): void {
     const { rows, attributes, cost } = this.#rows.take();
     if (attributes !== undefined && attributes.token !== token) {
@@ -362,8 +386,9 @@ export class Subscription {
   }
 
   /**
-   * A row came from a primary that is not Rowcast (seed-rules.ts says what holds there).
-   * @returns whether the stream is live, so that the row is of a run; or that it must be asked for on another connection
+   * Takes a row from a primary that is not Rowcast (seed-rules.ts has the rules).
+   * @returns `live` when the row is of a run; `reconnect` when the stream must be requested on
+   *   another connection
    * @throws PeerError BATCH_TOO_LARGE
    */
   handleSeedRow(
@@ -379,7 +404,8 @@ export class Subscription {
     if (token === undefined) return undefined;
     if (state.kind !== 'live') {
       const after = askedAfter(state.next);
-      // We asked for rows after our position and got an older one: the stream started afresh. Beside ALL it may be a live one.
+      // We asked for rows after our position and got an older one, so the stream started afresh.
+      // Beside ALL the row may be a live one.
       if (!isBesideAll && after !== undefined && token <= after) {
         if (this.#rewind(`row ${token} came`) !== 'goes-on') return this.isEnded ? undefined : 'reconnect';
       } else if (state.kind === 'asked') {
@@ -390,7 +416,10 @@ export class Subscription {
     return state.kind === 'live' ? 'live' : undefined;
   }
 
-  /** POSITION came from a primary that is not Rowcast. @returns that it must be asked for on another connection */
+  /**
+   * Takes POSITION from a primary that is not Rowcast.
+   * @returns `reconnect` when the stream must be requested on another connection
+   */
   handleSeedPosition(token: Token): 'reconnect' | undefined {
     const state = this.#state;
     const position: Position = { stream: this.stream, token, history: undefined };
@@ -403,7 +432,7 @@ export class Subscription {
     if (hasHistory(this.next)) return this.#leaveHistory();
     const before = state.kind === 'live' ? state.received.token : askedAfter(state.next);
     if (before !== undefined && token < before) {
-      // What is unfinished belongs to the history that ended.
+      // Unfinished rows belong to the history that ended.
       this.#rows.drop();
       if (this.#rewind(`POSITION ${token} came`) !== 'goes-on') return this.isEnded ? undefined : 'reconnect';
     }
@@ -411,7 +440,7 @@ export class Subscription {
     return undefined;
   }
 
-  /** Live rows up to the token have come, and no more of them will. */
+  /** All live rows up to the token have come. */
   handleSeedRun(token: Token): void {
     const state = this.#state;
     if (state.kind !== 'live' || token <= state.received.token) return;
@@ -419,7 +448,7 @@ export class Subscription {
     this.#deliver({ kind: 'position', position: state.received, era: undefined, cost: MARK_COST });
   }
 
-  /** The primary refuses for ever what is asked for. @returns whether it can go on with new rows, on another connection */
+  /** The primary will never serve what is requested. Goes on with new rows, if onReset is `now`. */
   handleFarBehind(error: PeerError): void {
     if (this.isEnded) return;
     if (this.spec.onReset !== 'now') {
@@ -438,7 +467,7 @@ export class Subscription {
     return 'reconnect';
   }
 
-  /** The history ended below our position. What is unfinished belongs to the old one. */
+  /** The history ended below our position. Unfinished rows belong to the old one. */
   #rewind(what: string): 'goes-on' | 'reconnect' | 'ended' {
     const at = describe(this.next!);
     const error = new PeerError('RESET', `Stream ${this.stream} started afresh: ${what}, and our position was ${at}.`, {
@@ -456,7 +485,7 @@ export class Subscription {
     else this.#move('rewound', { kind: 'catching-up', next, after: undefined, history: undefined });
   }
 
-  /** The connection is gone: what was unfinished comes again. */
+  /** The connection is gone. Unfinished rows will come again. */
   handleCut(): void {
     const { next } = this;
     this.#rows.drop();
@@ -465,7 +494,7 @@ export class Subscription {
     else this.#move('cut', { kind: 'idle', next });
   }
 
-  /** The application wants no more of it. */
+  /** The application wants no more of the stream. */
   release(): void {
     const state = this.#state;
     this.#rows.drop();
@@ -484,13 +513,13 @@ export class Subscription {
     }
   }
 
-  /** As release, where the primary cannot or need not be told. */
+  /** Like release, when the primary cannot or need not be told. */
   end(): void {
     this.#rows.drop();
     this.#move('end', { kind: 'ended' });
   }
 
-  /** What APPLIED has to say now; undefined where there is nothing new, or nothing that it may say. */
+  /** The APPLIED to send now. Undefined when there is nothing new, or nothing that may be told. */
   takeAcknowledgement(): Acknowledgement | undefined {
     const { applied, saved, done } = this.delivery;
     const { kind } = this.#state;
@@ -504,9 +533,10 @@ export class Subscription {
   }
 
   /**
-   * A number that a primary without histories gave says nothing to one that has them, and a position with a history nothing
-   * to one without. A number that a person gave is the person's word. That a primary has no histories is certain only once
-   * it has answered: until then it may be a Rowcast primary that is late to say so.
+   * Whether our position says nothing to this primary. A token from a primary without histories
+   * says nothing to one that has them, and a position with a history says nothing to one without. A
+   * token from a person is taken at the person's word. Only an answer proves that a primary has no
+   * histories: until then it may be a Rowcast primary that is late to say so.
    */
   #isForeign(next: Resume): next is Position {
     if (typeof next !== 'object' || next.token === 0) return false;
@@ -514,7 +544,7 @@ export class Subscription {
     return this.#host.eras !== undefined && next.history === undefined && !isVouched;
   }
 
-  /** @returns where to go on; undefined: it has ended */
+  /** @returns from where to go on; undefined when the subscription has ended */
   #resetForeign(): 'start' | 'now' | undefined {
     const { stream } = this;
     const text = `Stream ${stream} is followed at a primary of another kind now: position ${describe(this.next!)} says nothing there.`;
@@ -534,7 +564,7 @@ export class Subscription {
     }
     this.#began = undefined;
     this.#ownFrom = this.delivery.pushed + 1;
-    // The seed has no START: everything after token 0 is the same.
+    // The seed has no START. After token 0 come the same rows.
     const start = isSeed ? 0 : 'START';
     this.#host.send({ name: 'REPLICATE', stream, from: next === 'now' ? 'NOW' : start, history: undefined });
   }
@@ -545,14 +575,17 @@ export class Subscription {
     return { kind: 'asked', next, after, history };
   }
 
-  /** A stream is in one of the primary's logs. @throws PeerError UNEXPECTED_COMMAND */
+  /**
+   * Every stream is in one of the primary's logs.
+   * @throws PeerError UNEXPECTED_COMMAND
+   */
   #checkLog(history: History): void {
     if (this.#eraOf(history) === undefined) {
       throw unexpected(this.stream, `history ${history} is of no log that the primary has named`);
     }
   }
 
-  /** The present era of the log of a history. */
+  /** The present era of the log that a history belongs to. */
   #eraOf(history: History): History | undefined {
     const { eras } = this.#host;
     if (eras === undefined) return undefined;
@@ -575,7 +608,7 @@ export class Subscription {
   }
 }
 
-/** The token after which rows were asked for; undefined where only new ones were. */
+/** The token after which rows were requested. Undefined when only new rows were. */
 function askedAfter(next: Resume): Token | undefined {
   if (next === 'now') return undefined;
   return next === 'start' ? 0 : next.token;

@@ -1,4 +1,7 @@
-/** Attributes of a batch: what its appender says beside the rows (a trace context, say), as the JSON text of an object. */
+/**
+ * Attributes of a batch: what its appender adds beside the rows (a trace context, say), as the JSON
+ * text of an object.
+ */
 
 import { utf8Length } from '../../base/bytes.ts';
 import { attributesLine, type BatchLimits } from './batch.ts';
@@ -11,8 +14,8 @@ export type AttributesText = string;
 const LONGEST_TOKEN = Number.MAX_SAFE_INTEGER;
 
 /**
- * Attributes as they stand on a line.
- * @throws UsageError INVALID_ATTRIBUTES when they are not JSON, or no object
+ * Encodes attributes as they stand on an ATTR line.
+ * @throws UsageError INVALID_ATTRIBUTES when they are not JSON, or not an object
  */
 export function encodeAttributes(stream: StreamName, attributes: unknown): AttributesText {
   let text: string | undefined;
@@ -27,7 +30,7 @@ export function encodeAttributes(stream: StreamName, attributes: unknown): Attri
 }
 
 /**
- * Checks that the attributes can be sent as `ATTR <stream> <token> <json>`, whatever the token will be.
+ * Checks that the attributes fit on a line `ATTR <stream> <token> <json>`, for any token.
  * @throws UsageError INVALID_ATTRIBUTES
  */
 export function checkAttributes(stream: StreamName, json: AttributesText, limits: BatchLimits): void {

@@ -1,4 +1,4 @@
-/** A batch: rows that share one token, and their lines on the wire. Encoded once, here, and never again. */
+/** A batch: rows that share one token, and their lines on the wire. Rows are encoded here, once. */
 
 import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { UsageError } from './errors.ts';
@@ -8,21 +8,26 @@ import { MAX_BYTES_PER_CHARACTER, memoryOf } from './row-memory.ts';
 import type { StreamName } from './stream.ts';
 import type { Token } from './token.ts';
 
-/** Rows that share one token, to be applied together. */
+/** Rows that share one token and are applied together. */
 export interface Batch<Row = unknown> {
   readonly stream: StreamName;
   readonly token: Token;
-  /** Of this batch: "this and everything before it". */
+  /** The position of this batch: it stands for the batch and everything before it. */
   readonly position: Position;
   readonly rows: readonly Row[];
-  /** What the appender said beside the rows (a trace context, say); only for a worker that asks for attributes. */
+  /**
+   * What the appender added beside the rows (a trace context, say). Present only when the worker
+   * asked for attributes.
+   */
   readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
 export interface BatchLimits {
   /** The longest line, in bytes without its LF. */
   readonly maxLineBytes: number;
-  /** The most that the rows of one batch may take in a worker's memory, in bytes (core/model/row-memory.ts). */
+  /**
+   * The most that the rows of one batch may take in a worker's memory, in bytes (row-memory.ts).
+   */
   readonly maxBatchBytes: number;
 }
 
@@ -32,12 +37,18 @@ export const defaultBatchLimits: BatchLimits = Object.freeze({
   maxBatchBytes: 64 * 1024 * 1024,
 });
 
-/** One RDATA line without its LF; `batch` on all but the last row of a batch (docs/protocol.md, "Commands"). */
+/**
+ * One RDATA line without its LF; `batch` on all but the last row of a batch (docs/protocol.md,
+ * "Commands").
+ */
 export function rowLine(stream: StreamName, token: Token | 'batch', row: RowText): string {
   return `RDATA ${stream} ${token} ${row}`;
 }
 
-/** One ATTR line without its LF. It stands before the first row of its batch (docs/protocol.md, "ATTR"). */
+/**
+ * One ATTR line without its LF. It stands before the first row of its batch (docs/protocol.md,
+ * "ATTR").
+ */
 export function attributesLine(stream: StreamName, token: Token, json: string): string {
   return `ATTR ${stream} ${token} ${json}`;
 }
@@ -54,7 +65,7 @@ export function encodeBatch(stream: StreamName, token: Token, rows: readonly Row
 const LONGEST_TOKEN: Token = Number.MAX_SAFE_INTEGER;
 
 /**
- * Checks that a batch can be sent whatever its token will be; nothing of a refused batch is kept.
+ * Checks that a batch can be sent, with any token.
  * @throws UsageError INVALID_ROW (no rows), ROW_TOO_LARGE, BATCH_TOO_LARGE
  */
 export function checkBatch(stream: StreamName, rows: readonly RowText[], limits: BatchLimits): void {
@@ -84,7 +95,10 @@ export function checkBatch(stream: StreamName, rows: readonly RowText[], limits:
   }
 }
 
-/** Counting bytes costs more than all else in here: it is left out where they would have to be the longest to matter. */
+/**
+ * Skips the count of bytes, the most expensive step here, when the batch would fit even with the
+ * longest characters.
+ */
 function isSurelyWithin(
   stream: StreamName,
   rows: readonly RowText[],

@@ -1,6 +1,9 @@
-/** Every error that leaves Rowcast: whose fault it is (the class), which one it is (the code), and what to do (the text). */
+/**
+ * Every error that leaves Rowcast. The class says whose fault it is, the code which error it is,
+ * the text what to do.
+ */
 
-/** Codes and what they mean; docs/errors.md lists the same, and a test compares. */
+/** Codes and their meanings. docs/errors.md lists the same, and a test compares. */
 export const errorCodes = {
   // PeerError: the other side broke the protocol or refused us.
   INVALID_UTF8: 'A line was not UTF-8.',
@@ -69,12 +72,15 @@ export interface ErrorOptions {
   readonly facts?: Facts;
 }
 
-/** What an error is about, as values: the stream, the token that was asked for. No secret stands here. */
+/** What an error is about, as values: the stream, the requested token. Never a secret. */
 export type Facts = Readonly<Record<string, unknown>>;
 
 const noFacts: Facts = Object.freeze({});
 
-/** The base of all errors that Rowcast throws or reports on purpose. `code` is stable; the text is for people. */
+/**
+ * The base of all errors that Rowcast throws or reports on purpose. `code` is stable; the text is
+ * for people.
+ */
 export class RowcastError extends Error {
   override readonly name: string = 'RowcastError';
   readonly code: ErrorCode;
@@ -87,7 +93,7 @@ export class RowcastError extends Error {
   }
 }
 
-/** The other side of a connection broke the protocol, or refused what we asked. */
+/** The other side of a connection broke the protocol or refused a request. */
 export class PeerError extends RowcastError {
   override readonly name = 'PeerError';
 }
@@ -116,14 +122,17 @@ export class ConnectionError extends RowcastError {
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
 const LONGEST_QUOTE = 100;
 
-/** Text of the peer's as we repeat it: at most 100 characters, control characters escaped (docs/protocol.md, "Lines"). */
+/**
+ * Quotes text from the peer: at most 100 characters, control characters escaped (docs/protocol.md,
+ * "Lines").
+ */
 export function quote(text: string): string {
   const cut = text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text;
-  // The cut may halve a character, and half a character does not fit on a line.
+  // The cut may split a surrogate pair, and a lone surrogate does not fit on a line.
   return escapeControl(cut.toWellFormed());
 }
 
-/** Any value of the peer's as we repeat it: as JSON where JSON can say it. */
+/** Quotes any value from the peer, as JSON where JSON can express it. */
 export function quoteValue(value: unknown): string {
   try {
     return quote(JSON.stringify(value) ?? typeof value);
@@ -132,7 +141,10 @@ export function quoteValue(value: unknown): string {
   }
 }
 
-/** Control characters and line ends as JSON escapes them: text from elsewhere makes no lines and moves no cursor of ours. */
+/**
+ * Escapes control characters and line ends as JSON does, so that text from elsewhere starts no line
+ * and moves no cursor.
+ */
 export function escapeControl(text: string): string {
   return text.replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

@@ -1,15 +1,20 @@
-/** A history: which log wrote a row, and in which of its eras (docs/protocol.md, "Histories"). */
+/**
+ * A history: the log that wrote a row, and the era in which it did (docs/protocol.md, "Histories").
+ */
 
 import { UsageError } from './errors.ts';
 
-/** `logId.number.random`: 16 hex digits, an integer, 8 hex digits. Two histories are the same exactly if their texts are. */
+/**
+ * `logId.number.random`: 16 hex digits, an integer, 8 hex digits. Two histories are the same
+ * exactly when their texts are.
+ */
 export type History = string;
 
-/** One stretch of writing: each open of a log for writing begins one. */
+/** A stretch of writing. Each open of a log for writing begins one. */
 export interface Era {
   /** Rises from era to era of one log. */
   readonly number: number;
-  /** 8 hex digits: two copies of a log that go on apart may have the same number. */
+  /** 8 hex digits. They tell apart two copies of a log that go on with the same number. */
   readonly random: string;
 }
 
@@ -33,12 +38,14 @@ export function formatEra({ number, random }: Era): string {
   return `${number}.${random}`;
 }
 
-/** The history of token 0 of a stream from which no row was ever dropped: it is on every history of its log. */
+/**
+ * The history of token 0 of a stream that never dropped a row. It is on every history of its log.
+ */
 export function originOf(logId: string): History {
   return `${logId}.0.00000000`;
 }
 
-/** Undefined where the text is no history. */
+/** Returns undefined when the text is no history. */
 export function parseHistory(text: string): HistoryParts | undefined {
   const match = HISTORY_PATTERN.exec(text);
   if (match === null) return undefined;
@@ -46,7 +53,7 @@ export function parseHistory(text: string): HistoryParts | undefined {
   return Number.isSafeInteger(number) ? { logId: match[1]!, number, random: match[3]! } : undefined;
 }
 
-/** Undefined where the text is no era. */
+/** Returns undefined when the text is no era. */
 export function parseEra(text: string): Era | undefined {
   const match = ERA_PATTERN.exec(text);
   const number = Number(match?.[1]);
@@ -58,7 +65,7 @@ export function isLogId(text: string): boolean {
 }
 
 /**
- * Checks a history that came from outside; inside, histories are trusted.
+ * Checks a history from outside; inside Rowcast histories are trusted.
  * @throws UsageError INVALID_POSITION
  */
 export function history(text: string): History {
@@ -69,12 +76,12 @@ export function history(text: string): History {
   );
 }
 
-/** The log of a history that is known to be one. */
+/** The log id of a valid history. */
 export function logIdOf(of: History): string {
   return of.slice(0, LOG_ID_DIGITS);
 }
 
-/** The number of the era of a history that is known to be one. */
+/** The era number of a valid history. */
 export function eraNumberOf(of: History): number {
   return Number(of.slice(LOG_ID_DIGITS + 1, of.lastIndexOf('.')));
 }

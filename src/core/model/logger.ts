@@ -1,4 +1,4 @@
-/** Where Rowcast tells people what happens: the part of pino's interface that it calls. */
+/** Where Rowcast reports what happens: the part of pino's interface that it calls. */
 
 export interface Logger {
   debug(fields: object, text: string): void;

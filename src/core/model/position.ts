@@ -1,25 +1,33 @@
-/** A position: a place in one stream, and the history that it is a place of. One parser and one formatter for files, headers and people. */
+/**
+ * A position: a place in one stream, and the history that it belongs to. Files, headers and people
+ * share one parser and one formatter.
+ */
 
 import { quote, UsageError } from './errors.ts';
 import { type History, parseHistory } from './history.ts';
 import { type StreamName, streamNameFault } from './stream.ts';
 import { parseToken, type Token } from './token.ts';
 
-/** "Everything of the stream up to the token, as this history has it." */
+/** Stands for everything in the stream up to the token, as this history has it. */
 export interface Position {
   readonly stream: StreamName;
   readonly token: Token;
-  /** The history of the row at the token. Undefined toward a primary that is not Rowcast, which has none. */
+  /** The history of the row at the token. Undefined with a primary that is not Rowcast. */
   readonly history: History | undefined;
 }
 
-/** One word: `events=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4`, the name percent-encoded; `events=123` without a history. */
+/**
+ * Formats a position as one word, `events=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4`, with the name
+ * percent-encoded. Without a history it is `events=123`.
+ */
 export function formatPosition({ stream, token, history }: Position): string {
   const place = `${encodeURIComponent(stream)}=${token}`;
   return history === undefined ? place : `${place}@${history}`;
 }
 
-/** Separated by commas; a history that is the one before it is left out behind its `@`. */
+/**
+ * Joins positions with commas. A history that equals the one before it is left out after its `@`.
+ */
 export function formatPositions(positions: readonly Position[]): string {
   let before: History | undefined;
   const texts: string[] = [];
@@ -32,13 +40,16 @@ export function formatPositions(positions: readonly Position[]): string {
   return texts.join(',');
 }
 
-/** @throws UsageError INVALID_POSITION */
+/**
+ * Reads what formatPosition writes.
+ * @throws UsageError INVALID_POSITION
+ */
 export function parsePosition(text: string): Position {
   return readPosition(text, undefined);
 }
 
 /**
- * Reads what formatPositions writes; white space around a position is allowed, as HTTP allows it in a list.
+ * Reads what formatPositions writes. White space around a position is allowed, as in HTTP lists.
  * @throws UsageError INVALID_POSITION (also for more than `most` positions)
  */
 export function parsePositions(text: string, most: number = MOST_POSITIONS): Position[] {
@@ -53,7 +64,7 @@ export function parsePositions(text: string, most: number = MOST_POSITIONS): Pos
   return positions;
 }
 
-/** What a list may hold where the caller gives no smaller bound. */
+/** The bound on a list when the caller gives no smaller one. */
 const MOST_POSITIONS = 100_000;
 
 function readPosition(text: string, before: History | undefined): Position {

@@ -1,9 +1,14 @@
-/** A row: one fact of a stream. To the protocol it is opaque JSON; a validator may know more. */
+/**
+ * A row: one fact of a stream. The protocol treats it as opaque JSON; a validator may know more.
+ */
 
 import { messageOf, RowcastError, UsageError } from './errors.ts';
 import type { StreamName } from './stream.ts';
 
-/** The part of the Standard Schema interface (standardschema.dev, version 1) that Rowcast calls: zod, valibot, arktype and others have it. */
+/**
+ * The part of the Standard Schema interface (standardschema.dev, version 1) that Rowcast calls.
+ * zod, valibot, arktype and others implement it.
+ */
 export interface RowValidator<Row = unknown> {
   readonly '~standard': {
     readonly version: 1;
@@ -22,11 +27,13 @@ export type RowVerdict<Row> =
       }>;
     };
 
-/** A row as it stands on a line: JSON, without a line end. */
+/** A row as it stands on a line: JSON without a line end. */
 export type RowText = string;
 
 /**
- * @throws UsageError INVALID_ROW when the value is not JSON (a function, a BigInt, a cycle) or has no value
+ * Encodes one row as JSON.
+ * @throws UsageError INVALID_ROW when the value is not JSON (a function, a BigInt, a cycle) or is
+ *   undefined
  */
 export function encodeRow(stream: StreamName, row: unknown): RowText {
   let text: string | undefined;
@@ -41,7 +48,7 @@ export function encodeRow(stream: StreamName, row: unknown): RowText {
 }
 
 /**
- * The rows of one batch.
+ * Encodes the rows of one batch.
  * @throws UsageError INVALID_ROW
  */
 export function encodeRows(stream: StreamName, rows: readonly unknown[]): RowText[] {
@@ -49,7 +56,7 @@ export function encodeRows(stream: StreamName, rows: readonly unknown[]): RowTex
 }
 
 /**
- * Runs the rows of one batch through a validator. Answers at once unless the validator is asynchronous.
+ * Runs the rows of one batch through a validator. Returns a promise only for an asynchronous one.
  * @returns the validator's values, which may differ from the rows (defaults, coercions)
  * @throws UsageError INVALID_ROW naming stream, row and path
  */

@@ -4,14 +4,23 @@ import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { quote, UsageError } from './errors.ts';
 import type { RowValidator } from './row.ts';
 
-/** 1 to 255 bytes of UTF-8 without spaces or control characters; not `ALL`, which means every stream. */
+/**
+ * 1 to 255 bytes of UTF-8 without spaces or control characters; not `ALL`, which means every
+ * stream.
+ */
 export type StreamName = string;
 
-/** The stream of streams of a primary's durable log, and of its volatile one: a row for each stream that is made. */
+/**
+ * The stream of streams of a primary's durable log, and of its volatile one. It has a row for each
+ * stream that was made.
+ */
 export const DURABLE_CATALOG: StreamName = '$streams';
 export const VOLATILE_CATALOG: StreamName = '$streams.volatile';
 
-/** What is kept of a stream; unlimited where nothing is said. Whole chunks are dropped, so somewhat more may be kept. */
+/**
+ * What is kept of a stream; by default everything. Only whole chunks are dropped, so somewhat more
+ * may be kept.
+ */
 export interface Retention {
   /** Keep at least the newest `rows` rows. */
   readonly rows?: number;
@@ -20,9 +29,12 @@ export interface Retention {
 }
 
 export interface StreamOptions<Row = unknown> {
-  /** Any Standard Schema validator: rows are checked on append, and by a worker on receipt. */
+  /** Any Standard Schema validator. The primary checks rows on append, a worker on receipt. */
   readonly row?: RowValidator<Row>;
-  /** False: the stream is worth nothing after a restart and is kept in memory. Default true. */
+  /**
+   * False keeps the stream in memory only, for rows that are worth nothing after a restart. Default
+   * true.
+   */
   readonly durable?: boolean;
   readonly retain?: Retention;
 }
@@ -37,6 +49,8 @@ export interface Stream<Row = unknown> {
 /**
  * Declares a stream for a primary or a worker.
  * @throws UsageError INVALID_STREAM_NAME, INVALID_OPTION
+ * @example
+ * const orders = defineStream('orders', { retain: { rows: 100_000 } });
  */
 export function defineStream<Row = unknown>(name: string, options: StreamOptions<Row> = {}): Stream<Row> {
   const { row, durable = true, retain = {} } = options;
@@ -48,7 +62,9 @@ export function defineStream<Row = unknown>(name: string, options: StreamOptions
   return { name: declaredName(name), durable, retain, ...(row && { row }) };
 }
 
-/** Names that begin with `$` are those of a log's own streams, and `*` is left for patterns of names. */
+/**
+ * Names that begin with `$` belong to a log's own streams. `*` is reserved for patterns of names.
+ */
 function declaredName(name: string): StreamName {
   if (name.startsWith('$'))
     throw new UsageError(
@@ -60,13 +76,13 @@ function declaredName(name: string): StreamName {
   return streamName(name);
 }
 
-/** A stream may be given by its definition or by its name. */
+/** The name of a stream that is given by its definition or by its name. */
 export function nameOf(stream: { readonly name: StreamName } | StreamName): StreamName {
   return typeof stream === 'string' ? stream : stream.name;
 }
 
 /**
- * Checks a stream name that came from outside.
+ * Checks a stream name from outside.
  * @throws UsageError INVALID_STREAM_NAME
  */
 export function streamName(name: string): StreamName {
@@ -79,7 +95,7 @@ export function streamName(name: string): StreamName {
 const FORBIDDEN = /[\s\u0000-\u0020\u007f-\u009f]/u;
 const LONGEST_NAME_BYTES = 255;
 
-/** Why this is not the name of a stream, or undefined when it is one (docs/protocol.md, "Commands"). */
+/** Says why this is no stream name; undefined when it is one (docs/protocol.md, "Commands"). */
 export function streamNameFault(name: string): string | undefined {
   if (name === 'ALL') return 'ALL is reserved: it means every stream';
   if (name.length === 0) return 'a stream name is empty';
@@ -89,7 +105,7 @@ export function streamNameFault(name: string): string | undefined {
   return undefined;
 }
 
-/** Nearly every name is so short that its bytes need not be counted. */
+/** Bytes are counted only for a name that is long enough to be over the limit. */
 function isLong(name: string): boolean {
   return name.length * LONGEST_UTF8_BYTES_PER_UNIT > LONGEST_NAME_BYTES && utf8Length(name) > LONGEST_NAME_BYTES;
 }

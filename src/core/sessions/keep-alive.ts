@@ -1,4 +1,7 @@
-/** When to PING and when to give the other side up (docs/protocol.md, "A connection's life"). One for each session, either side. */
+/**
+ * When to PING and when to give the other side up (docs/protocol.md, "Keep-alive"). Each session
+ * has one, on either side.
+ */
 
 import type { Millis } from '../../base/clock.ts';
 
@@ -33,7 +36,7 @@ export class KeepAlive {
     this.#isPingSeen = true;
   }
 
-  /** We stopped reading: the silence is ours. */
+  /** We stopped reading, so silence says nothing about the other side. */
   handlePaused(): void {
     this.#isPaused = true;
   }

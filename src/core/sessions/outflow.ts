@@ -1,20 +1,24 @@
 /**
- * What a primary's session sent and how much of it the socket took: when the next page may go, when the next request may
- * be answered, who is stuck. Knows no socket.
+ * Counts what a primary's session sent and how much of it the socket took. So it knows when the
+ * next page may go, when the next request may be answered, and when the peer is stuck. Knows no
+ * socket.
  */
 
 import type { Millis } from '../../base/clock.ts';
 
-/** Answers that the socket has not taken. Beyond it no further request is read: a peer that only asks fills no memory. */
+/**
+ * The most bytes of answers that may wait for the socket. Beyond it no further request is read, so
+ * a peer that only asks fills no memory.
+ */
 export const MAX_UNREAD_ANSWER_BYTES: number = 256 * 1024;
 
 /** About what a request holds in memory while it waits for the log. */
 const WAITING_REQUEST_BYTES = 256;
 
 export class Outflow {
-  /** A page left and the socket has not taken all of it: no other page is asked for. */
+  /** A page left and the socket has not taken all of it, so no other page is requested. */
   #isBlocked = false;
-  /** Of the lines that left, and of the requests that wait, since the socket was last seen to have taken everything. */
+  /** Bytes of sent lines and of waiting requests since the socket last had taken everything. */
   #answerBytes = 0;
   #transmittedBytes = 0;
   #takenBytes = 0;
@@ -24,7 +28,7 @@ export class Outflow {
     return this.#isBlocked;
   }
 
-  /** Since when the socket has not taken what it should; Infinity while nothing waits for it. */
+  /** Since when the socket leaves bytes waiting. Infinity while none wait. */
   get blockedSince(): Millis {
     return this.#transmittedBytes > this.#takenBytes ? this.#tookAt : Infinity;
   }
@@ -34,7 +38,10 @@ export class Outflow {
     return this.#answerBytes > MAX_UNREAD_ANSWER_BYTES;
   }
 
-  /** A request waits for the log. Its answer comes later, so until something was taken it counts as one. */
+  /**
+   * A request waits for the log. Its answer comes later, so until the socket has taken everything
+   * the request counts as one.
+   */
   handleRequest(): void {
     this.#answerBytes += WAITING_REQUEST_BYTES;
   }
@@ -63,7 +70,7 @@ export class Outflow {
   }
 
   #handleTransmitted(now: Millis, bytes: number): void {
-    // The clock of a stall starts when there is something to take.
+    // A stall is timed from the first byte that waits.
     if (this.#transmittedBytes === this.#takenBytes) this.#tookAt = now;
     this.#transmittedBytes += bytes;
   }

@@ -1,9 +1,10 @@
 /**
- * Protocol state of one connection, seen from the primary (docs/protocol.md). Knows no log, socket or clock.
+ * Protocol state of one connection, seen from the primary (docs/protocol.md). Knows no log, socket
+ * or clock.
  *
- * Every replication is a position. There is one path for old rows and new rows: a replication that is behind, on a socket
- * that takes bytes, asks for one page, the answer is transmitted, and so on until nothing is left. Then POSITION, once,
- * and hints from there on.
+ * Old rows and new rows take one path. A replication that is behind, on a socket that takes bytes,
+ * asks for one page and transmits it, until nothing is left. Then it sends POSITION once, and goes
+ * on with hints.
  *
  *   opening ──handleOpen──▶ established ──fault, stop, slow──▶ draining ──handleClosed──▶ closed
  */
@@ -33,17 +34,26 @@ export interface PrimarySessionOptions {
   readonly serverName: string;
   readonly streams: StreamTable;
   readonly limits: PrimaryLimits;
-  /** What befalls a live stream over maxLagRows; a socket that took no byte for stalledTimeoutMs is always cut. */
+  /**
+   * What happens to a live stream that is over maxLagRows. A socket that takes no byte for
+   * stalledTimeoutMs is always cut.
+   */
   readonly slowConsumer: 'disconnect' | 'catch-up';
-  /** What a peer that is not Rowcast gets when it asks for rows that are no longer kept: what is kept, or ERROR. */
+  /**
+   * What a peer that is not Rowcast gets when it asks for rows that are no longer kept: the rows
+   * that are kept, or ERROR.
+   */
   readonly trimmed: 'serve' | 'refuse';
 }
 
 export type PrimaryOutput =
   | { readonly kind: 'transmit'; readonly bytes: Uint8Array }
-  /** Whether a position is on the log's history; the answer comes back by handleVerdict or handleJudgeFailed. */
+  /**
+   * Check whether a position is on the log's history. The answer comes by handleVerdict or
+   * handleJudgeFailed.
+   */
   | ({ readonly kind: 'judge' } & JudgeRequest)
-  /** Reading the log is an output too; the answer comes back by handlePage or handleReadFailed. */
+  /** Read the log. The answer comes by handlePage or handleReadFailed. */
   | { readonly kind: 'read'; readonly stream: StreamName; readonly after: Token; readonly maxBytes: number }
   | { readonly kind: 'event'; readonly event: PrimarySessionEvent }
   /** Stop and resume reading from the connection. */
@@ -54,7 +64,7 @@ export type PrimaryOutput =
   /** End the connection at once. */
   | { readonly kind: 'abort' };
 
-/** Whether a position is on the log's history, for one REPLICATE. */
+/** Asks, for one REPLICATE, whether its position is on the log's history. */
 export interface JudgeRequest {
   readonly position: Position;
   readonly replication: number;
@@ -67,18 +77,18 @@ export type PrimarySessionEvent =
   | { readonly kind: 'command'; readonly command: UpstreamCommand }
   /** The worker sent ERROR. */
   | { readonly kind: 'peer-error'; readonly text: string }
-  /** A stream is not replicated, or not from where it was asked for. The connection goes on. */
+  /** A stream is not replicated, or not from the requested position. The connection goes on. */
   | { readonly kind: 'refused'; readonly error: RowcastError }
   /** We answered ERROR and close. */
   | { readonly kind: 'failed'; readonly error: RowcastError };
 
-/** docs/protocol.md, "Words", says what sent, applied and saved mean. */
+/** One stream on one connection. docs/protocol.md, "Words", defines sent, applied and saved. */
 export interface SubscriptionStatus {
   readonly stream: StreamName;
   readonly state: 'judging' | 'catching-up' | 'live';
   readonly sent: Token;
   readonly sentLagRows: number;
-  /** Undefined until the worker has told; only Rowcast workers do. */
+  /** Undefined until the worker reports it with APPLIED. Only Rowcast workers do. */
   readonly applied: Token | undefined;
   readonly appliedLagRows: number | undefined;
   readonly saved: Token | undefined;
@@ -90,7 +100,7 @@ type State =
   | { readonly kind: 'draining'; readonly until: Millis; isAborted: boolean }
   | { readonly kind: 'closed' };
 
-/** What the peer speaks, as its first PING told. */
+/** What the peer speaks, by its first PING. */
 interface Peer {
   readonly dialect: Dialect;
   readonly wantsAttributes: boolean;
@@ -100,7 +110,7 @@ export class PrimarySession {
   readonly #options: PrimarySessionOptions;
   readonly #lines: LineCutter;
   readonly #outputs = new Queue<PrimaryOutput>();
-  /** How many of them are bytes. */
+  /** How many outputs of the kind `transmit` wait in #outputs. */
   #untransmitted = 0;
   readonly #outflow = new Outflow();
   readonly #replications = new Map<StreamName, Replication>();
@@ -129,7 +139,7 @@ export class PrimarySession {
     return [...this.#replications.values()].map((replication) => this.#describe(replication));
   }
 
-  /** It reads old rows: there is no end of them in sight. */
+  /** At least one stream is not live yet: old rows are read, with no end in sight. */
   get isCatchingUp(): boolean {
     return this.#notLive > 0;
   }
@@ -145,7 +155,8 @@ export class PrimarySession {
   }
 
   handleBytes(now: Millis, chunk: Uint8Array): void {
-    // After our ERROR the rest is discarded, not left unread: unread bytes would make the system cut the ERROR off.
+    // After our ERROR, input is read and dropped. Unread input would make the system cut the ERROR
+    // off.
     if (this.#state.kind !== 'established') return;
     this.#state.keepAlive.handleReceived(now);
     this.#lines.push(chunk);
@@ -179,7 +190,7 @@ export class PrimarySession {
       if (state.kind !== 'live') continue;
       const { bounds } = this.#options.streams.get(stream)!;
       if (logIdOf(bounds.history) !== logIdOf(era)) continue;
-      // POSITION after ERA says: everything of the eras before was sent.
+      // POSITION after ERA says that everything of the earlier eras was sent.
       if (state.sent.token < bounds.latest) {
         replication.owesPosition = true;
         this.#enqueue(replication);
@@ -242,20 +253,21 @@ export class PrimarySession {
     if (reading === undefined) return;
     const { replication, after } = reading;
     if (error.code !== 'LOG_GAP') return this.#handleUnavailable(now, replication, error);
-    // The start moved on while its first page was read: it is looked up again.
+    // The earliest row moved on while the first page was read, so it is looked up again.
     if (replication.state.kind === 'starting') this.#enqueue(replication);
     else this.#handleGap(now, replication, after);
   }
 
-  /** Everything that was transmitted was handed to the system: the next page may be asked for. */
+  /** The system has taken everything that was transmitted, so the next page may be requested. */
   handleDrained(now: Millis): void {
-    // A line before a page was taken at once: that says nothing of the page.
+    // The socket took a line at once while a page waits behind it. That says nothing about the
+    // page.
     if (this.#untransmitted > 0) return;
     this.#outflow.handleDrained(now);
     if (this.#isPaused) this.#takeLines(now);
   }
 
-  /** How much of what was transmitted the system has not taken: told before handleTimeout. */
+  /** Reports how many transmitted bytes the system has not taken. Call it before handleTimeout. */
   handleProgress(now: Millis, unsentBytes: number): void {
     this.#outflow.handleProgress(now, unsentBytes);
   }
@@ -277,12 +289,15 @@ export class PrimarySession {
     }
   }
 
-  /** Wakes whoever waits for this text at the other end. @throws UsageError INVALID_COMMAND */
+  /**
+   * Sends SYNC, which the worker emits as `sync`.
+   * @throws UsageError INVALID_COMMAND
+   */
   handleSync(now: Millis, text: string): void {
     if (this.#state.kind === 'established') this.#send(now, { name: 'SYNC', text });
   }
 
-  /** The primary stops: says so and ends the connection. */
+  /** The primary stops: sends ERROR and ends the connection. */
   handleStop(now: Millis): void {
     if (this.#state.kind === 'established') this.#drain(now, 'server stopping', undefined);
     else if (this.#state.kind === 'opening') this.#close(now, undefined);
@@ -315,7 +330,7 @@ export class PrimarySession {
     }
   }
 
-  /** Answers requests as long as the socket takes the answers. */
+  /** Answers requests while the socket takes the answers. */
   #takeLines(now: Millis): void {
     try {
       while (this.#state.kind === 'established') {
@@ -381,7 +396,7 @@ export class PrimarySession {
     const greeting = parseWorkerGreeting(data);
     if (greeting === undefined) return;
     this.#peer = { dialect: 'rowcast/2', wantsAttributes: greeting.wantsAttributes };
-    // A log may have begun another era between our greeting and this.
+    // A log may have begun another era between our greeting and this PING.
     const { durable, volatile } = this.#options.streams.eras;
     if (durable !== this.#greeted?.durable) this.handleEra(now, durable);
     if (volatile !== this.#greeted?.volatile) this.handleEra(now, volatile);
@@ -391,7 +406,7 @@ export class PrimarySession {
     const isSeed = this.#peer.dialect === 'seed';
     const found = isSeed && stream.startsWith('$') ? undefined : this.#options.streams.get(stream);
     if (found === undefined) return this.#refuseUnknown(now, stream);
-    // To a seed peer another REPLICATE starts the stream afresh.
+    // For a seed peer, another REPLICATE starts the stream afresh.
     if (isSeed) this.#end(stream);
     const replication = this.#replications.get(stream) ?? new Replication(stream, ++this.#lastNumber);
     const { bounds, appendedRows } = found;
@@ -426,7 +441,7 @@ export class PrimarySession {
     this.#send(now, { name: 'RELEASED', stream });
   }
 
-  /** What was asked for of the stream counts no more. */
+  /** Ends the replication of a stream, if there is one. */
   #end(stream: StreamName): void {
     const replication = this.#replications.get(stream);
     if (replication === undefined) return;
@@ -479,12 +494,13 @@ export class PrimarySession {
     else this.#goLive(now, replication, 'caught-up', sent);
   }
 
-  /** The position is of another history, or of rows that are not here yet. */
+  /** The position is of another history, or ahead of the rows that are here. */
   #handleOffHistory(now: Millis, replication: Replication, position: Position, verdict: 'reset' | 'ahead'): void {
     const { stream } = replication;
     const { bounds } = this.#options.streams.get(stream)!;
     if (this.#peer.dialect === 'seed') {
-      // A worker whose position is in its own database knows what it has: it gets POSITION alone, and no row twice.
+      // A worker that keeps its position in its own database knows what it has. It gets POSITION
+      // alone, and no row twice.
       const sent = { began: bounds.latest, token: bounds.latest, named: undefined };
       replication.move('on', { kind: 'catching-up', sent });
       return this.#goLive(now, replication, 'caught-up', sent);
@@ -499,7 +515,7 @@ export class PrimarySession {
     this.#refuse(now, replication, verdict === 'reset' ? 'RESET' : 'AHEAD', error);
   }
 
-  /** The log's own text may name files of ours; the worker is told what it can act on. */
+  /** The log's own text may name our files, so the worker is told only what it can act on. */
   #handleUnavailable(now: Millis, replication: Replication, error: RowcastError): void {
     const { stream } = replication;
     if (this.#peer.dialect === 'seed') return this.#fail(now, error, `cannot read stream ${stream}`);
@@ -538,7 +554,7 @@ export class PrimarySession {
     const { token } = state.sent;
     const { history } = this.#options.streams.get(stream)!.bounds;
     replication.owesPosition = false;
-    // A seed peer has been told of none, and may yet say that it is Rowcast.
+    // A seed peer was told no history, and may still greet as Rowcast.
     const named = this.#peer.dialect === 'seed' ? undefined : history;
     replication.move('page', { ...state, sent: { ...state.sent, named } });
     this.#send(now, { name: 'POSITION', stream, token, history: named });
@@ -551,7 +567,7 @@ export class PrimarySession {
     this.#waiting.push(replication);
   }
 
-  /** One page at a time, streams in turn. */
+  /** Reads one page at a time, streams in turn. */
   #nextRead(): PrimaryOutput | undefined {
     while (this.#state.kind === 'established' && !this.#outflow.isBlocked && this.#reading === undefined) {
       const replication = this.#waiting.shift();
@@ -569,7 +585,7 @@ export class PrimarySession {
     return undefined;
   }
 
-  /** What an answer is for; undefined when nobody wants it any more. */
+  /** The read that an answer belongs to. Undefined when its replication has ended. */
   #takeReading(stream: StreamName): { replication: Replication; after: Token } | undefined {
     const reading = this.#reading;
     this.#reading = undefined;
@@ -590,7 +606,7 @@ export class PrimarySession {
 
   #drain(now: Millis, text: string, reason: RowcastError | undefined): void {
     this.#send(now, { name: 'ERROR', text });
-    // What the peer still sends is read and discarded.
+    // Input that still comes is read and dropped.
     this.#resume(now);
     this.#close(now, reason);
   }
@@ -607,7 +623,10 @@ export class PrimarySession {
     this.#transmit(now, line);
   }
 
-  /** The lines as they are; for a worker that asks for attributes, cut where ATTR lines stand between them. */
+  /**
+   * Transmits the lines as they are. For a worker that asks for attributes, cuts them where ATTR
+   * lines belong.
+   */
   #transmitPage(now: Millis, { stream, lines, attributes = [] }: Page): void {
     let from = 0;
     if (this.#peer.wantsAttributes) {

@@ -1,6 +1,6 @@
 /**
  * One stream on one connection, seen from the primary: from REPLICATE to RELEASE or REFUSED.
- * ARCHITECTURE.md draws the table; a test compares.
+ * ARCHITECTURE.md draws the table, and a test compares.
  */
 
 import { assert } from '../../base/assert.ts';
@@ -15,18 +15,24 @@ export interface Sent {
   /** Where this replication began. */
   readonly began: Token;
   readonly token: Token;
-  /** The history that REPLICATE, POSITION or HISTORY named last: rows that are sent without another HISTORY are of it. */
+  /**
+   * The history that REPLICATE, POSITION or HISTORY named last. Rows sent without another HISTORY
+   * belong to it.
+   */
   readonly named: History | undefined;
 }
 
 export type ReplicationState =
   | { readonly kind: 'idle' }
-  /** The log is asked whether the position is on its history. */
+  /** The log is checking whether the position is on its history. */
   | { readonly kind: 'judging'; readonly position: Position }
   /** Begins at the earliest row, which is looked up when the first page is read. */
   | { readonly kind: 'starting' }
   | { readonly kind: 'catching-up'; readonly sent: Sent }
-  /** `rows`: the stream's appendedRows that were sent, so that a lag is a difference of two counts. */
+  /**
+   * `rows`: the stream's appendedRows up to what was sent, so that a lag is a difference of two
+   * counts.
+   */
   | { readonly kind: 'live'; readonly sent: Sent; readonly rows: number };
 
 type Kind = ReplicationState['kind'];
@@ -36,7 +42,7 @@ export type ReplicationInput = 'replicate' | 'start' | 'now' | 'on' | 'page' | '
 /** `fault`: the peer broke the protocol. `never`: we did. */
 type Row = Readonly<Record<ReplicationInput, Kind | 'fault' | 'never'>>;
 
-/** A running replication is not asked for again. */
+/** A running replication cannot be requested again. */
 const running: Row = {
   replicate: 'fault',
   start: 'fault',
@@ -70,13 +76,19 @@ export class Replication {
   /** Tells the answer to an old request from the answer to the present one. */
   readonly number: number;
   state: ReplicationState = { kind: 'idle' };
-  /** It stands in the queue of those that want a page. */
+  /** It is in the queue for a page. */
   isQueued = false;
-  /** POSITION is due once everything is sent, although it is live: another era has begun, or rows were trimmed unread. */
+  /**
+   * A live stream owes POSITION once everything is sent: another era has begun, or rows were
+   * trimmed unread.
+   */
   owesPosition = false;
-  /** What the worker's handlers have applied, as APPLIED told; undefined before it did. */
+  /**
+   * Up to where the worker's handlers have applied, as the last APPLIED says. Undefined before the
+   * first.
+   */
   applied: Token | undefined;
-  /** From where the worker would ask after a crash. */
+  /** Where the worker would resume after a crash. */
   saved: Token | undefined;
 
   constructor(stream: StreamName, number: number) {
@@ -105,12 +117,13 @@ export class Replication {
   }
 
   /**
-   * APPLIED came. What it says is between where this replication began and what was sent on it, and never falls.
+   * Takes APPLIED. Its token is between where this replication began and what was sent, and never
+   * falls.
    * @throws PeerError UNEXPECTED_COMMAND
    */
   handleApplied(applied: Token, saved: Token | undefined): void {
     const { sent } = this;
-    // Refused or released meanwhile: it was about rows of before.
+    // The stream was refused or released meanwhile, so APPLIED is about the earlier replication.
     if (sent === undefined) return;
     const atLeast = this.applied ?? sent.began;
     if (applied < atLeast || applied > sent.token) {

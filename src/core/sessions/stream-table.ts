@@ -8,7 +8,7 @@ import type { PrimaryEras } from '../wire/greeting.ts';
 /** The primary's streams as they stand; the same table serves every session. */
 export interface StreamTable {
   readonly eras: PrimaryEras;
-  /** The streams that every peer may see: those of the logs themselves (`$streams`) are not among them. */
+  /** The streams that every peer may see. The logs' own streams (`$streams`) are not among them. */
   names(): Iterable<StreamName>;
   get(stream: StreamName): StreamState | undefined;
 }
@@ -17,6 +17,6 @@ export interface StreamState {
   readonly bounds: Bounds;
   /** Rows appended since the process started: the difference of two readings is a lag in rows. */
   readonly appendedRows: number;
-  /** Rows with a higher token. */
+  /** How many rows have a higher token. */
   rowsAfter(after: Token): number;
 }

@@ -1,10 +1,12 @@
 /**
- * Protocol state of one connection, seen from the worker (docs/protocol.md): greeting, keep-alive, lines. Knows no socket,
- * clock or application, and no stream: lines about streams go to the follower.
+ * Protocol state of one connection, seen from the worker (docs/protocol.md): greeting, keep-alive,
+ * lines. Knows no socket, clock, application or stream: lines about streams go to the follower.
  *
- *   opening ──handleOpen──▶ greeting ──SERVER and PING, or time-out──▶ established ──fault, stop──▶ draining ──▶ closed
+ *   opening ──handleOpen──▶ greeting ──SERVER and PING, or time-out──▶ established
+ *     ──fault, stop──▶ draining ──▶ closed
  *
- * A line is taken only when takeLine is called, so a follower that does not call it, or pauses, holds everything back.
+ * A line is taken only when takeLine is called. A follower that pauses, or does not call it, holds
+ * everything back.
  */
 
 import { assert } from '../../base/assert.ts';
@@ -24,9 +26,12 @@ import { KeepAlive } from './keep-alive.ts';
 
 export interface WorkerSessionOptions {
   readonly workerName: string;
-  /** The name that SERVER must give; any where it is left out. */
+  /** The name that SERVER must give. Any name will do when it is left out. */
   readonly serverName?: string;
-  /** Sends nothing but NAME, PING and REPLICATE: what is wrong is told to the application, not to the primary. */
+  /**
+   * Sends nothing but NAME, PING and REPLICATE. Faults are told to the application, not to the
+   * primary.
+   */
   readonly isObserver: boolean;
   readonly wantsAttributes: boolean;
   readonly limits: WorkerLimits;
@@ -38,7 +43,7 @@ export type StreamCommand = Extract<
   { name: 'POSITION' | 'HISTORY' | 'ERA' | 'REFUSED' | 'RELEASED' | 'ATTR' }
 >;
 
-/** Where lines about streams go. What it throws as a PeerError ends the connection. */
+/** Receives the lines about streams. A PeerError that it throws ends the connection. */
 export interface StreamLines {
   takeRow(stream: StreamName, token: Token | undefined, row: unknown, line: LineInText): void;
   takeCommand(now: Millis, command: StreamCommand, line: LineInText): void;
@@ -55,9 +60,15 @@ export interface LineInText {
 
 export type WorkerOutput =
   | { readonly kind: 'transmit'; readonly bytes: Uint8Array }
-  /** The primary said who it is: now it may be asked for rows. `eras` undefined: it is not Rowcast, the seed's rules hold. */
+  /**
+   * The primary has greeted, so it may be asked for rows. `eras` undefined: it is not Rowcast, and
+   * the seed's rules hold.
+   */
   | { readonly kind: 'greeted'; readonly eras: PrimaryEras | undefined }
-  /** A Rowcast primary said who it is only after it was taken for another: it must be asked on another connection. */
+  /**
+   * A Rowcast primary greeted only after it was taken for another. It must be asked on another
+   * connection.
+   */
   | { readonly kind: 'greeted-late' }
   | { readonly kind: 'peer-error'; readonly text: string }
   | { readonly kind: 'sync'; readonly text: string }
@@ -80,7 +91,7 @@ export class WorkerSession {
   #keepAlive: KeepAlive | undefined;
   #isPaused = false;
   #isPinged = false;
-  /** Of the last input: what a line that is taken later may be told as the time. */
+  /** The time of the last input, which also counts for a line that is taken later. */
   #now: Millis = 0;
 
   constructor(options: WorkerSessionOptions) {
@@ -88,7 +99,7 @@ export class WorkerSession {
     this.#lines = new LineCutter(options.limits.maxLineBytes);
   }
 
-  /** Lines that are sent reach the primary: it greeted us, and the connection is not ending. */
+  /** Sent lines reach the primary: it has greeted, and the connection is not ending. */
   get isEstablished(): boolean {
     return this.#state.kind === 'established';
   }
@@ -97,14 +108,15 @@ export class WorkerSession {
     assert(this.#state.kind === 'opening', 'a session to open once');
     const { workerName, wantsAttributes, limits } = this.#options;
     this.#keepAlive = new KeepAlive(limits, now);
-    // A primary is a program, and programs PING at once: silence from the first moment on is a dead connection.
+    // A primary is a program, and programs PING at once. Silence from the start is a dead
+    // connection.
     this.#keepAlive.handlePing();
     this.#state = { kind: 'greeting', until: now + limits.greetingTimeoutMs, hasServer: false, eras: undefined };
     this.handleSend(now, { name: 'NAME', workerName });
     this.handleSend(now, { name: 'PING', data: formatWorkerGreeting(now, { wantsAttributes }) });
   }
 
-  /** The chunk is read when lines are taken. */
+  /** Keeps the chunk; takeLine reads it. */
   handleBytes(now: Millis, chunk: Uint8Array): void {
     if (!this.#isReading) return;
     this.#now = now;
@@ -123,7 +135,10 @@ export class WorkerSession {
     this.#outputs.push({ kind: 'transmit', bytes: utf8(`${line}\n`) });
   }
 
-  /** The application is slow: no line is taken until handleResumed, and the primary's silence is not held against it. */
+  /**
+   * The application is slow. Until handleResumed no line is taken, and silence of the primary does
+   * not count against it.
+   */
   handlePaused(): void {
     this.#isPaused = true;
     this.#keepAlive?.handlePaused();
@@ -133,7 +148,7 @@ export class WorkerSession {
     this.#now = now;
     this.#isPaused = false;
     this.#keepAlive?.handleResumed(now);
-    // A greeting that waited with everything else was not late.
+    // A greeting that waited behind the pause was not late.
     if (this.#state.kind === 'greeting') this.#state.until = now + this.#options.limits.greetingTimeoutMs;
   }
 
@@ -169,7 +184,7 @@ export class WorkerSession {
     return this.#outputs.shift();
   }
 
-  /** Takes the next line that came. False: there is none, or none may be taken now. */
+  /** Takes the next line. Returns false when none has come, or none may be taken now. */
   takeLine(): boolean {
     if (this.#isPaused || !this.#isReading) return false;
     const lines = this.#lines;

@@ -48,7 +48,7 @@ import {
 /**
  * Reads one line, without its line end.
  * @param from the side that sent it
- * @param dialect what both sides speak; in the seed's dialect there are only the seed's commands
+ * @param dialect what both sides speak; the seed's dialect has only the seed's commands
  * @throws PeerError UNKNOWN_COMMAND, INVALID_ARGUMENTS; its text is what ERROR answers
  */
 export function decodeCommand(line: string, from: Side, dialect: Dialect): Command {
@@ -65,7 +65,8 @@ export function decodeCommand(line: string, from: Side, dialect: Dialect): Comma
 
 /**
  * Writes one line, without its line end.
- * @throws UsageError INVALID_COMMAND when a value does not fit: decoding would give another command
+ * @throws UsageError INVALID_COMMAND when a value does not fit, so that decoding would give another
+ *   command
  */
 export function encodeCommand(command: Command): string {
   if (!Object.hasOwn(senders, command.name))
@@ -78,7 +79,7 @@ export function encodeCommand(command: Command): string {
 }
 
 /**
- * The same for a peer that takes lines of so many bytes.
+ * Writes one line for a peer that takes lines of at most `maxLineBytes`.
  * @throws UsageError INVALID_COMMAND
  */
 export function encodeCommandWithin(maxLineBytes: number, command: Command): string {
@@ -218,7 +219,7 @@ function mayHaveHistory({ stream, from }: Replicate): boolean {
   return stream !== 'ALL' && typeof from === 'number';
 }
 
-/** On its own line the log id and the era of a history are two words. */
+/** ERA has the log id and the era of a history as two words. */
 function readEra(text: string): History {
   const [logId, numberAndRandom] = split(text, ['log_id', 'number.random']);
   if (!isLogId(logId!)) throw new Fault(`expected a log id (16 hex digits), not ${quote(logId!)}`);
@@ -316,7 +317,7 @@ function words(...texts: readonly (string | number)[]): string {
   return texts.join(' ');
 }
 
-/** The last argument of lines to a peer that speaks rowcast/2; none to others. */
+/** The last argument of a line to a peer that speaks rowcast/2. Other peers get none. */
 function onHistory({ name, history }: Extract<Command, { name: 'POSITION' | 'REPLICATE' }>): History[] {
   return history === undefined ? [] : [writeHistory(name, history)];
 }

@@ -1,11 +1,17 @@
-/** The commands: one protocol message each, as a value (docs/protocol.md, "Commands"). Knows nothing of their text. */
+/**
+ * The commands: one protocol message each, as a value (docs/protocol.md, "Commands"). Knows nothing
+ * of their text.
+ */
 
 import type { Millis } from '../../base/clock.ts';
 import type { History } from '../model/history.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 
-/** `seed`: the lines of the seed document, for any peer. `rowcast/2`: more of them, for peers whose first PING says so. */
+/**
+ * `seed`: the lines of the seed document, for any peer. `rowcast/2`: more lines, for peers whose
+ * first PING names it.
+ */
 export type Dialect = 'seed' | 'rowcast/2';
 
 /** Why a stream is not, or no longer, replicated. */
@@ -19,13 +25,19 @@ export const refusalCodes: readonly RefusalCode[] = Object.freeze([
   'UNAVAILABLE',
 ]);
 
-/** What REFUSED tells beside its code: for the application and for relays; a worker goes on without it. */
+/**
+ * What REFUSED tells beside its code, for applications and relays. The worker itself needs none of
+ * it.
+ */
 export interface RefusalFacts {
   readonly earliest?: Token;
   readonly latest?: Token;
-  /** Of the row at `latest`. */
+  /** The history of the row at `latest`. */
   readonly history?: History;
-  /** The last token of the worker's own era in this stream here: what the worker has after it is void. */
+  /**
+   * The last token of the worker's own era in this stream at the primary. What the worker has after
+   * it is void.
+   */
   readonly common?: Token;
   readonly deleted?: boolean;
 }
@@ -38,14 +50,14 @@ export type PrimaryCommand =
       readonly name: 'POSITION';
       readonly stream: StreamName;
       readonly token: Token;
-      /** Of the row at the token; rowcast/2 only, and there always. */
+      /** The history of the row at the token: always in rowcast/2, never otherwise. */
       readonly history: History | undefined;
     }
   | RowcastPrimaryCommand;
 
 /** Sent by a primary to a worker that speaks rowcast/2. */
 export type RowcastPrimaryCommand =
-  /** Rows after the token are of this history. */
+  /** Rows after the token have this history. */
   | { readonly name: 'HISTORY'; readonly stream: StreamName; readonly after: Token; readonly history: History }
   /** The present era of a log. */
   | { readonly name: 'ERA'; readonly era: History }
@@ -56,7 +68,7 @@ export type RowcastPrimaryCommand =
       readonly facts: RefusalFacts;
     }
   | { readonly name: 'RELEASED'; readonly stream: StreamName }
-  /** Attributes of the batch of this token, whose rows follow. */
+  /** Attributes of the batch with this token. Its rows follow. */
   | { readonly name: 'ATTR'; readonly stream: StreamName; readonly token: Token; readonly attributes: object };
 
 /** Sent by both. */
@@ -76,9 +88,12 @@ export type SubscribeCommand =
       readonly from: Token | 'START' | 'NOW';
       readonly history: History | undefined;
     }
-  /** Ends the replication of a stream; each makes one RELEASED. rowcast/2 only. */
+  /** Ends the replication of a stream. One RELEASED answers each. rowcast/2 only. */
   | { readonly name: 'RELEASE'; readonly stream: StreamName }
-  /** What its handlers have applied, and from where it would ask after a crash (undefined: nowhere). rowcast/2 only. */
+  /**
+   * `applied`: up to where the worker's handlers have applied. `saved`: where it would resume after
+   * a crash, undefined when nowhere. rowcast/2 only.
+   */
   | {
       readonly name: 'APPLIED';
       readonly stream: StreamName;
@@ -96,7 +111,7 @@ export type UpstreamCommand =
     }
   | { readonly name: 'FEDERATION_ACK'; readonly token: Token }
   | { readonly name: 'REMOVE_PUSHER'; readonly appId: string; readonly pushKey: string; readonly userId: string }
-  /** `keys` null means all of the cache. */
+  /** `keys: null` means the whole cache. */
   | { readonly name: 'INVALIDATE_CACHE'; readonly cacheName: string; readonly keys: readonly unknown[] | null }
   | {
       readonly name: 'USER_IP';
@@ -118,7 +133,7 @@ export type CommandName = Command['name'];
 /** The two ends of a connection. */
 export type Side = 'primary' | 'worker';
 
-/** Which side may send what. A name that is missing here does not compile. */
+/** Which side may send which command. A missing name does not compile. */
 export const senders: { readonly [Name in CommandName]: readonly Side[] } = Object.freeze({
   SERVER: ['primary'],
   RDATA: ['primary'],
@@ -142,7 +157,7 @@ export const senders: { readonly [Name in CommandName]: readonly Side[] } = Obje
   SYNC: ['primary', 'worker'],
 });
 
-/** Commands of which the seed knows nothing. */
+/** Commands that the seed does not have. */
 export const rowcastOnly: ReadonlySet<CommandName> = new Set<CommandName>([
   'HISTORY',
   'ERA',

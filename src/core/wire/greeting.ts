@@ -1,6 +1,7 @@
 /**
- * What Rowcast says of itself in the data of its first PING (docs/protocol.md, "Between Rowcast peers"):
- * `<ms> rowcast/2 log=<era> mem=<era>` from a primary, `<ms> rowcast/2 attr` from a worker. To any other peer it is free text.
+ * How Rowcast introduces itself in the data of its first PING (docs/protocol.md, "Greeting"). A
+ * worker sends `<ms> rowcast/2 attr`, a primary `<ms> rowcast/2 log=<era> mem=<era>`. Any other
+ * peer takes it as free text.
  */
 
 import type { Millis } from '../../base/clock.ts';
@@ -15,7 +16,7 @@ export interface PrimaryEras {
 const PROTOCOL = 'rowcast/2';
 
 export interface WorkerGreeting {
-  /** It asks for ATTR. */
+  /** The worker asks for ATTR. */
   readonly wantsAttributes: boolean;
 }
 
@@ -27,13 +28,19 @@ export function formatPrimaryGreeting(now: Millis, { durable, volatile }: Primar
   return `${Math.floor(now)} ${PROTOCOL} log=${durable} mem=${volatile}`;
 }
 
-/** Undefined: the worker does not say that it speaks rowcast/2. Words that are not known are left for later versions. */
+/**
+ * Returns undefined when the worker does not say that it speaks rowcast/2. Unknown words are left
+ * for later versions.
+ */
 export function parseWorkerGreeting(data: string): WorkerGreeting | undefined {
   const words = data.split(' ');
   return words.includes(PROTOCOL) ? { wantsAttributes: words.includes('attr') } : undefined;
 }
 
-/** Undefined: the primary does not say that it speaks rowcast/2, or not in the form that makes its promises worth anything. */
+/**
+ * Returns undefined when the primary does not say that it speaks rowcast/2. Also when its eras are
+ * missing, malformed or of one log: then its promises are worth nothing.
+ */
 export function parsePrimaryGreeting(data: string): PrimaryEras | undefined {
   const words = data.split(' ');
   if (!words.includes(PROTOCOL)) return undefined;

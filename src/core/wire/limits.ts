@@ -1,4 +1,7 @@
-/** Every limit of the protocol with its default; docs/protocol.md, "Limits", gives the reasons, and a test compares. */
+/**
+ * Every limit of the protocol with its default. docs/protocol.md, "Limits", gives the reasons, and
+ * a test compares.
+ */
 
 import type { Millis } from '../../base/clock.ts';
 import { defaultBatchLimits } from '../model/batch.ts';
@@ -7,37 +10,39 @@ import { UsageError } from '../model/errors.ts';
 export interface SessionLimits {
   /** The longest line, in bytes without its LF, in and out. */
   readonly maxLineBytes: number;
-  /** PING when nothing was sent for this long. */
+  /** Send PING after sending nothing for this long. */
   readonly keepAliveIntervalMs: Millis;
-  /** Close when nothing came for this long from a peer that has sent PING. */
+  /** Close when a peer that has sent PING is silent for this long. */
   readonly idleTimeoutMs: Millis;
   /** How long a last ERROR line may take to leave before the connection is cut. */
   readonly flushTimeoutMs: Millis;
 }
 
 export interface PrimaryLimits extends SessionLimits {
-  /** A page read for one session ends with the chunk that reaches this size. */
+  /** A page read for one session ends with the chunk that reaches this many bytes. */
   readonly pageBytes: number;
-  /** A live subscription further behind than this is a slow consumer. */
+  /** A live subscription that is further behind is a slow consumer. */
   readonly maxLagRows: number;
-  /** A socket that took no byte for this long while rows wait is a slow consumer. */
+  /** A socket that takes no byte for this long while rows wait is a slow consumer. */
   readonly stalledTimeoutMs: Millis;
 }
 
 export interface WorkerLimits extends SessionLimits {
-  /** The most that the rows of unfinished batches of one connection may take in memory, in bytes. */
+  /** The most memory that the rows of one connection's unfinished batches may take, in bytes. */
   readonly maxBatchBytes: number;
   /** Stop reading while this many bytes of rows wait for the application. */
   readonly maxQueuedBytes: number;
-  /** The most streams that are followed: more than this a primary does not make it follow. */
+  /** The most streams that a worker follows. A primary cannot make it follow more. */
   readonly maxStreams: number;
-  /** How seldom a primary is told what was applied. */
+  /** How often, at most, a primary is told what was applied. */
   readonly appliedIntervalMs: Millis;
-  /** The most commands that wait while disconnected; the oldest is dropped with a warning. */
+  /**
+   * The most commands that wait while disconnected. Beyond it the oldest is dropped with a warning.
+   */
   readonly maxQueuedCommands: number;
   /** How long a connection may take to open. */
   readonly connectTimeoutMs: Millis;
-  /** How long to wait for SERVER and the first PING before asking for rows. */
+  /** How long to wait for SERVER and the first PING before requesting rows. */
   readonly greetingTimeoutMs: Millis;
   /** The shortest wait before connecting again. */
   readonly minBackoffMs: Millis;
@@ -52,6 +57,7 @@ const defaultSessionLimits: SessionLimits = Object.freeze({
   flushTimeoutMs: 1_000,
 });
 
+/** The limits of createPrimary where its options give no others. */
 export const defaultPrimaryLimits: PrimaryLimits = Object.freeze({
   ...defaultSessionLimits,
   pageBytes: 64 * 1024,
@@ -59,6 +65,7 @@ export const defaultPrimaryLimits: PrimaryLimits = Object.freeze({
   stalledTimeoutMs: 60_000,
 });
 
+/** The limits of createWorker where its options give no others. */
 export const defaultWorkerLimits: WorkerLimits = Object.freeze({
   ...defaultSessionLimits,
   maxBatchBytes: defaultBatchLimits.maxBatchBytes,
@@ -73,7 +80,7 @@ export const defaultWorkerLimits: WorkerLimits = Object.freeze({
 });
 
 /**
- * The defaults with the caller's own values over them.
+ * Lays the caller's own values over the defaults.
  * @throws UsageError INVALID_OPTION for an unknown name or a value that is not a positive integer
  */
 export function mergeLimits<Limits extends object>(defaults: Limits, own: Partial<Limits> = {}): Limits {

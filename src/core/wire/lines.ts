@@ -1,4 +1,6 @@
-/** Cuts lines from chunks of bytes that end anywhere (docs/protocol.md, "Lines"). Knows no command. */
+/**
+ * Cuts lines from chunks of bytes that end anywhere (docs/protocol.md, "Lines"). Knows no command.
+ */
 
 import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { PartialLine } from '../../base/partial-line.ts';
@@ -14,28 +16,28 @@ export class LineCutter {
   // Fatal: bytes that are not UTF-8 throw. A byte order mark is a character like any other.
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   readonly #carry: PartialLine;
-  /** Whole lines that came, behind those of `text`. */
+  /** Whole lines that came after those of `text`. */
   #blocks: string[] = [];
   /** Where the line after the present one starts in `text`. */
   #next = 0;
-  /** What ends the input after the lines in #blocks; nothing is taken in any more. */
+  /** The error that ends the input after the lines in #blocks. Nothing more is taken in. */
   #fault: PeerError | undefined;
-  /** The present line stands in `text` from `start` to `end`, so that it can be read without a copy. */
+  /** The present line is `text` from `start` to `end`, so that it can be read without a copy. */
   text = '';
   start = 0;
   end = 0;
 
   constructor(maxLineBytes: number) {
     this.#maxLineBytes = maxLineBytes;
-    // One more than the longest line: it may be a CR.
+    // One byte more than the longest line: it may be a CR.
     this.#carry = new PartialLine(maxLineBytes + 1);
   }
 
   push(chunk: Uint8Array): void {
     if (this.#fault !== undefined) return;
     const end = chunk.lastIndexOf(LF) + 1;
-    // Only the line that was cut is put together. Copying the whole chunk for it would cost more than
-    // cutting all its lines.
+    // Only the line that was cut is put together. Copying the whole chunk for it would cost more
+    // than cutting all its lines.
     const start = end === 0 || this.#carry.isEmpty ? 0 : chunk.indexOf(LF) + 1;
     if (start > 0) this.#decode(this.#carry.takeWith(chunk.subarray(0, start)));
     if (end > start && this.#fault === undefined) this.#decode(chunk.subarray(start, end));
@@ -43,8 +45,9 @@ export class LineCutter {
   }
 
   /**
-   * Goes to the next line that is not blank, without its line end. False when no whole line is there.
-   * @throws PeerError INVALID_UTF8, LINE_TOO_LONG, in the place of the bad line
+   * Goes to the next line that is not blank and leaves out its line end. Returns false when no
+   * whole line has come.
+   * @throws PeerError INVALID_UTF8, LINE_TOO_LONG once the lines before the bad one were taken
    */
   advance(): boolean {
     do {
@@ -60,7 +63,10 @@ export class LineCutter {
     return true;
   }
 
-  /** The next line as a string; undefined where `advance` returns false. Throws what `advance` throws. */
+  /**
+   * The next line as a string; undefined where `advance` returns false. Throws what `advance`
+   * throws.
+   */
   next(): string | undefined {
     return this.advance() ? this.text.slice(this.start, this.end) : undefined;
   }
@@ -95,7 +101,7 @@ export class LineCutter {
     }
   }
 
-  /** The lines before the bad one count; what follows it does not. */
+  /** Keeps the lines before the bad one and drops everything after it. */
   #decodeLineByLine(whole: Uint8Array): void {
     for (let at = 0; at < whole.length; ) {
       const end = whole.indexOf(LF, at) + 1;

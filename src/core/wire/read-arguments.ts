@@ -1,4 +1,4 @@
-/** Arguments of commands, read from text (docs/protocol.md, "Commands"). */
+/** Reads the arguments of commands from text (docs/protocol.md, "Commands"). */
 
 import { messageOf, PeerError, quote } from '../model/errors.ts';
 import { type History, parseHistory } from '../model/history.ts';
@@ -13,7 +13,7 @@ import {
   refusalCodes,
 } from './command.ts';
 
-/** Why arguments do not parse. The reader of the line makes a PeerError of it (asPeerError). */
+/** Why arguments do not parse. asPeerError adds the command and makes a PeerError of it. */
 export class Fault extends Error {}
 
 export function asPeerError(name: CommandName, thrown: unknown): unknown {
@@ -23,8 +23,8 @@ export function asPeerError(name: CommandName, thrown: unknown): unknown {
 }
 
 /**
- * Splits at single spaces; the last argument takes the rest. An empty argument is refused: it is a leading,
- * doubled or missing space.
+ * Splits at single spaces; the last argument takes the rest. Refuses an empty argument, which means
+ * a leading, doubled or missing space.
  */
 export function split(text: string, names: readonly string[]): string[] {
   const values: string[] = [];
@@ -120,8 +120,8 @@ export function readRefusalFacts(json: string): RefusalFacts {
 }
 
 /**
- * The members that are known; the others are left to later versions. Undefined where a known member has
- * another type.
+ * Keeps the known members and leaves the others to later versions. Returns undefined when a known
+ * member has another type.
  */
 export function refusalFactsOf(value: object): RefusalFacts | undefined {
   const { earliest, latest, history, common, deleted } = value as Record<string, unknown>;

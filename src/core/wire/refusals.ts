@@ -1,6 +1,6 @@
 /**
- * How primaries refuse a stream to a seed peer: an ERROR line of a fixed form, then a close. Those of a Rowcast primary and
- * of a real Synapse 1.4.0.
+ * How primaries refuse a stream to a seed peer: an ERROR line of a fixed form, then a close. Knows
+ * the forms of a Rowcast primary and of a real Synapse 1.4.0.
  */
 
 import { PeerError } from '../model/errors.ts';
@@ -13,7 +13,7 @@ export type Refusal =
 const UNKNOWN = /^unknown stream (\S+)$|^failed to handle replicate: Exception\('unknown stream %s', '([^\s']+)'\)$/;
 const FAR_BEHIND = /^failed to handle replicate: Exception\('stream (\S+) has fallen behind'\)$/;
 
-/** Undefined: the ERROR is about something else. */
+/** Returns undefined when the ERROR is about something else. */
 export function parseRefusal(text: string): Refusal | undefined {
   const unknown = UNKNOWN.exec(text);
   if (unknown !== null) return { kind: 'unknown-stream', stream: (unknown[1] ?? unknown[2])! };

@@ -1,4 +1,6 @@
-/** Reads RDATA lines (docs/protocol.md, "Commands"), nearly all that a worker receives. */
+/**
+ * Reads RDATA lines (docs/protocol.md, "Commands"), which are nearly all that a worker receives.
+ */
 
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
@@ -9,24 +11,27 @@ export const RDATA = 'RDATA ';
 const BATCH = codesOf('batch ');
 const SPACE = 0x20;
 const DIGIT_0 = 0x30;
-/** Any number of so many digits is a safe integer. */
+/** Every number with so many digits is a safe integer. */
 const SAFE_DIGITS = 15;
 
 /**
- * Reads RDATA lines where they stand in a longer text, one after the other. The row's JSON is the only string
- * that is made of a line, and the decoder is reused from line to line.
+ * Reads RDATA lines where they stand in a longer text, one after the other. The row's JSON is the
+ * only string made from a line, and one decoder serves all lines.
  */
 export class RowDecoder {
-  /** Of the row that was read last. */
+  /** The stream of the row that was read last. */
   stream: StreamName = '';
-  /** Undefined where the line says `batch`. */
+  /** Undefined when the line says `batch`. */
   token: Token | undefined;
   row: unknown;
-  /** Set it when both sides have greeted. The dialects differ only in what a negative token means. */
+  /**
+   * Set it once both sides have greeted. The dialects differ only in the meaning of a negative
+   * token.
+   */
   dialect: Dialect;
   /**
-   * The characters of `RDATA <stream> `. The next row is nearly always of the same stream, and then the name is
-   * neither copied nor checked again.
+   * The characters of `RDATA <stream> `. The next row is nearly always of the same stream, and then
+   * its name is neither copied nor checked again.
    */
   #head = new Uint16Array();
 
@@ -35,7 +40,8 @@ export class RowDecoder {
   }
 
   /**
-   * Reads the line from `start` to `end`. False when it is not an RDATA line; nothing is read then.
+   * Reads the line from `start` to `end`. Returns false, and reads nothing, when it is not an RDATA
+   * line.
    * @throws PeerError INVALID_ARGUMENTS
    */
   decode(text: string, start: number, end: number): boolean {
@@ -90,13 +96,13 @@ export class RowDecoder {
 }
 
 function codesOf(text: string): Uint16Array<ArrayBuffer> {
-  // Not by Uint16Array.from: a name is read anew wherever rows of two streams take turns.
+  // Uint16Array.from is slower, and rows of two streams that alternate read a name each time.
   const codes = new Uint16Array(text.length);
   for (let i = 0; i < codes.length; i++) codes[i] = text.charCodeAt(i);
   return codes;
 }
 
-/** As `text.startsWith` would say, in half the time. */
+/** Gives the result of `text.startsWith` in half the time. */
 function isAt(text: string, at: number, codes: Uint16Array): boolean {
   for (let i = 0; i < codes.length; i++) if (text.charCodeAt(at + i) !== codes[i]) return false;
   return true;

@@ -1,4 +1,7 @@
-/** Arguments of commands, written as text (docs/protocol.md, "Commands"). Refuses what does not fit on a line. */
+/**
+ * Writes the arguments of commands as text (docs/protocol.md, "Commands"). Refuses a value that
+ * does not fit on a line.
+ */
 
 import { messageOf, quote, UsageError } from '../model/errors.ts';
 import { type History, parseHistory } from '../model/history.ts';
@@ -6,19 +9,19 @@ import { type StreamName, streamNameFault } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import type { CommandName } from './command.ts';
 
-/** Free text: anything but nothing. A real 1.4.0 peer dies on a bare word, so we never send one. */
+/** Free text that is not empty. A real 1.4.0 peer dies on a bare word, so we never send one. */
 export function free(name: CommandName, text: string): string {
   if (text === '') throw refuse(name, 'its text is empty');
   return text;
 }
 
-/** An argument that another one follows. */
+/** An argument with another one after it. */
 export function word(name: CommandName, text: string): string {
   if (text === '' || text.includes(' ')) throw refuse(name, `an argument is empty or has a space: ${quote(text)}`);
   return text;
 }
 
-/** The last argument, which may have spaces but not begin with one. */
+/** The last argument: it may have spaces but not begin with one. */
 export function last(name: CommandName, text: string): string {
   if (text === '' || text.startsWith(' '))
     throw refuse(name, `the last argument is empty or begins with a space: ${quote(text)}`);

@@ -47,7 +47,7 @@ export class StreamFacts {
   trimmed = 0;
   /** What the worker has applied last. */
   appliedUpTo = 0;
-  /** It was told that its position is void, and has applied nothing since. */
+  /** It has no position, or was told that it is void, and has applied nothing since. */
   isReset = false;
 
   /** @returns a fault */
@@ -124,7 +124,11 @@ export class Facts {
       this.#tell('the checkpoint', `it is ${text(positions)}, not ${this.checkpoints.map(text).join(' or ')}`);
     // After a kill it may be one that was written and not synced: a cut then leaves any of them.
     const tokens = new Map(positions);
-    for (const [name, stream] of this.streams) stream.appliedUpTo = tokens.get(name)?.token ?? 0;
+    for (const [name, stream] of this.streams) {
+      stream.appliedUpTo = tokens.get(name)?.token ?? 0;
+      // From the start is from the first row that is kept.
+      stream.isReset = !tokens.has(name);
+    }
   }
 
   #save(positions: StoredPositions): void {
