@@ -59,7 +59,7 @@ export interface HistoryFaults {
   readonly copies: boolean;
 }
 
-export const noHistoryFaults: HistoryFaults = Object.freeze({ losesTails: false, restores: false, copies: false });
+const noHistoryFaults: HistoryFaults = Object.freeze({ losesTails: false, restores: false, copies: false });
 
 /** The longest text that a large row carries beside what every row has. */
 export const LARGE_ROW_CHARS = 1_200;

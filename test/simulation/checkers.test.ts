@@ -11,6 +11,8 @@ interface Case {
   readonly name: string;
   readonly parts: Partial<WorldParts>;
   readonly checker: CheckerName;
+  /** What else is true of it: no row may come that would show it before the end. */
+  readonly also?: CheckerName;
   /** Where the seeds alone do not bring it out soon. */
   readonly shape?: Partial<WorldShape>;
 }
@@ -26,6 +28,7 @@ const cases: readonly Case[] = [
     name: 'a log that compares numbers alone',
     parts: broken.knowsNoHistories,
     checker: 'one history',
+    also: 'everyone reaches latest',
     shape: {
       history: { losesTails: true, restores: true, copies: false },
       log: { maxCommitMs: 0, maxHintMs: 0, maxReadMs: 0, chunksPercent: 100, syncedPercent: 0 },
@@ -70,11 +73,11 @@ const cases: readonly Case[] = [
 const MOST_SEEDS = 60;
 const ENOUGH_REPORTS = 4;
 
-test.each(cases)('"$checker" finds $name', async ({ parts, checker, shape = {} }) => {
+test.each(cases)('"$checker" finds $name', async ({ parts, checker, also, shape = {} }) => {
   const reports: string[] = [];
   for (let seed = 1; seed <= MOST_SEEDS && reports.length < ENOUGH_REPORTS; seed++) {
     const { failure } = await runWorld({ seed, parts, shape });
-    if (failure !== undefined) reports.push(failure.checker);
+    if (failure !== undefined && failure.checker !== also) reports.push(failure.checker);
   }
   expect(reports).toEqual(Array.from({ length: ENOUGH_REPORTS }, () => checker));
 });
