@@ -1,6 +1,6 @@
 /**
- * Sees that the files under an open sqlite log are still those that were opened. By `stat` alone: closing any descriptor of
- * them would lift the locks of SQLite. Costs about 3 µs a file.
+ * Checks that the files under an open sqlite log are still those that were opened. Uses `stat`
+ * alone: closing any descriptor of them would release SQLite's locks. Costs about 3 µs a file.
  */
 
 import { statSync, type Stats } from 'node:fs';
@@ -10,12 +10,12 @@ export class FileGuard {
   readonly #walPath: string;
   readonly #file: Stats;
   readonly #wal: Stats;
-  /** Of the file that was opened, as it was when its content was last known to be ours. */
+  /** The modification time of the file when its content was last known to be ours. */
   #lookedAtMs: number;
-  /** What the WAL occupies, as last seen. It does not shrink by itself. */
+  /** The size of the WAL in bytes, as last seen. The WAL does not shrink by itself. */
   walBytes: number;
 
-  /** Make it once something was written: before that there is no WAL. */
+  /** Create it after the first write: before that there is no WAL. */
   constructor(path: string) {
     this.#path = path;
     this.#walPath = `${path}-wal`;
@@ -25,7 +25,7 @@ export class FileGuard {
     this.walBytes = this.#wal.size;
   }
 
-  /** What is wrong, or undefined when commits go to where the path leads. */
+  /** The fault, or undefined when commits go to the file at the path. */
   fault(): string | undefined {
     const wal = statSync(this.#walPath, { throwIfNoEntry: false });
     this.walBytes = wal?.size ?? 0;
@@ -35,7 +35,7 @@ export class FileGuard {
     );
   }
 
-  /** Whether anyone, we among them, wrote to the file itself since this was asked last. */
+  /** Whether anyone, ourselves included, wrote to the database file since the last call. */
   wasWritten(): boolean {
     const mtimeMs = statSync(this.#path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
     const was = mtimeMs !== this.#lookedAtMs;
