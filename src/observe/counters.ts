@@ -10,8 +10,8 @@ export interface Counts {
   /** Workers that were disconnected because they did not keep up. */
   readonly slowConsumersCut: number;
   /**
-   * Requests by peers other than Rowcast for rows that are no longer kept. They were served the
-   * rows that are kept.
+   * Streams for which a peer other than Rowcast asked for rows that are no longer kept. It was
+   * served the rows that are kept.
    */
   readonly trimmedServed: number;
   /**
