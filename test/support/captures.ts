@@ -16,11 +16,11 @@ export type Expected =
 
 export interface Capture {
   readonly name: CaptureName;
-  /** What each side sent, verbatim. */
+  /** The bytes that each side sent, verbatim. */
   readonly bytes: Readonly<Record<Side, Buffer>>;
   readonly lines: Readonly<Record<Side, readonly string[]>>;
   readonly expected: readonly Expected[];
-  /** What the worker asked for, in order. */
+  /** The worker's requests in order. */
   readonly requests: readonly { readonly stream: StreamName; readonly from: Token | 'NOW' }[];
 }
 
