@@ -1,4 +1,4 @@
-/** A socket that does not take a page gets no other one meanwhile: that bounds what a slow worker costs. */
+/** A socket that has not taken a page gets no other page. That bounds the cost of a slow worker. */
 
 import { expect, test } from 'vitest';
 import { memoryLog } from '../log/memory.ts';

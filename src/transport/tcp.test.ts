@@ -177,7 +177,8 @@ describe('unsentBytes', () => {
       if (now !== seen.at(-1)) seen.push(now);
     }
     expect(end.happened).not.toContain('drained');
-    // The system takes in steps, of some megabytes on loopback; a write that was counted as a whole would show one value.
+    // The system takes bytes in steps of some megabytes on loopback. A write counted as a whole
+    // would show one value.
     expect(seen.length).toBeGreaterThan(3);
     expect(seen).toEqual(seen.toSorted((a, b) => b - a));
     await finish(end, peer, server);

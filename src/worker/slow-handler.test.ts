@@ -1,4 +1,7 @@
-/** A handler that keeps the whole process: no timer runs meanwhile, and what is due afterwards must not be blamed on the primary. */
+/**
+ * A handler that blocks the whole process: no timer runs meanwhile, and timers due afterwards must
+ * not blame the primary.
+ */
 
 import { expect, test } from 'vitest';
 import type { Clock, Millis } from '../base/clock.ts';

@@ -1,4 +1,4 @@
-/** A listener of the application's that throws is heard as uncaught, and cuts nothing of ours short. */
+/** A listener of the application that throws: the error is uncaught, and our own work goes on. */
 
 import { expect, test } from 'vitest';
 import { Collector } from '../../test/support/collector.ts';

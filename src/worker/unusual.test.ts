@@ -1,4 +1,4 @@
-/** What happens seldom, or only to a worker whose primary is not well: each of these went wrong once. */
+/** Rare events, or events with an unhealthy primary. Each of these went wrong once. */
 
 import { expect, onTestFinished, test } from 'vitest';
 import { Gate } from '../../test/support/collector.ts';
@@ -69,7 +69,8 @@ test('a checkpoint never goes back over a reset to where the process began: what
   await saved;
   expect(formatPosition(kept.held.get('events')!)).toBe(`events=52@${ERA}`);
   saved = kept.nextSave();
-  // The tail from 51 on was lost: 50 is on the history, 52 is not. The first row of the new start has yet to come.
+  // The tail from 51 on was lost: 50 is on the history, 52 is not. The first row of the new start
+  // is still to come.
   primary.send(['REFUSED events RESET {}', 'RDATA receipts 2 1']);
   expect(primary.takeLines()).toContain('REPLICATE events START');
   await saved;

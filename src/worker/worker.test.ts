@@ -249,7 +249,10 @@ test('a worker and a hand at a terminal share a primary', async () => {
   await hand.closed;
 });
 
-/** What a process without a listener ends by; the test runner's own listeners are put back at once. */
+/**
+ * The error that ends a process without a listener. Restores the test runner's own listeners at
+ * once.
+ */
 async function nextUncaught(): Promise<Error> {
   const others = process.listeners('uncaughtException');
   process.removeAllListeners('uncaughtException');

@@ -1,4 +1,7 @@
-/** Recorded conversations with real Synapse 1.4.0 processes: we read what they sent, and would have answered what they needed. */
+/**
+ * Recorded conversations with real Synapse 1.4.0 processes: we read their lines, and would have
+ * sent the lines they needed.
+ */
 
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../../src/base/random.ts';
@@ -55,7 +58,8 @@ describe.each(titled)('%s: the lines', (_name, { lines, bytes }) => {
         const ours = encodeCommand(command);
         expect(decodeCommand(ours, side, 'seed')).toEqual(command);
         expect(Buffer.byteLength(ours), 'a real peer accepts it').toBeLessThanOrEqual(SYNAPSE_LINE_BYTES);
-        // JSON is written with other spaces and escapes than Python does; everything else is the same to the byte.
+        // Our JSON has other spaces and escapes than Python's. Everything else is the same to the
+        // byte.
         if (!/^(RDATA|USER_IP|INVALIDATE_CACHE)/.test(line)) expect(ours).toBe(line);
       }
     },
@@ -123,8 +127,8 @@ function delivered(end: FollowerEnd): {
       const { stream: of, token, rows } = end.batches[batches++]!;
       listed.push({ stream: of, token, rows });
     } else if (live !== undefined) {
-      // The list has the POSITION lines, of which each stream has one: the one that makes it live. Those that move at the
-      // end of a live run of rows are not listed.
+      // The list has one POSITION line for each stream, the one that makes it live. Those that move
+      // at the end of a live run of rows are not listed.
       listed.push({ position: stream, token: Number(position) });
     } else runs.push({ stream, token: Number(position) });
   }
@@ -247,7 +251,7 @@ describe.each(titled)('%s: a worker of ours that is cut off', (_name, capture) =
     });
   }
 
-  // A primary sends again what is above the token that it is asked for, so nothing is lost that is above it.
+  // A primary sends everything above the requested token again, so no row above it is lost.
   test('at any line, and within any, has every row that it did not get above the token from which it resumes', () => {
     const ends = [...rest.entries()].flatMap(([at, byte]) => (byte === 0x0a ? [at + 1, Math.max(at - 5, 0)] : []));
     expect(ends.length).toBeGreaterThan(200);
@@ -274,7 +278,9 @@ describe.each(titled)('%s: a worker of ours that is cut off', (_name, capture) =
 });
 
 describe.each(titled)('%s: a primary of ours in the place of the recorded one', (_name, capture) => {
-  /** Streams standing where the real primary stood when the worker asked, with the rows that it then sent. */
+  /**
+   * Streams at the real primary's positions when the worker asked, with the rows that it then sent.
+   */
   function streamsAsRecorded(): MemoryStreams {
     const positions = capture.expected.flatMap((output) => ('position' in output ? [output] : []));
     const streams = new MemoryStreams(...positions.map(({ position }) => position));
@@ -287,7 +293,8 @@ describe.each(titled)('%s: a primary of ours in the place of the recorded one', 
       const caughtUp = capture.expected
         .slice(0, at)
         .flatMap((output) => ('stream' in output && output.stream === position ? [output] : []));
-      // Our tokens rise: rows that the real primary sent with repeated or falling tokens are one batch at its position.
+      // Our tokens rise: rows with repeated or falling tokens become one batch at the primary's
+      // position.
       const rises = caughtUp.every(({ token: next }, i) => i === 0 || next > caughtUp[i - 1]!.token);
       if (rises) state.batches = caughtUp.map((batch) => ({ token: batch.token, rows: batch.rows }));
       else state.batches = [{ token, rows: caughtUp.flatMap(({ rows }) => rows) }];

@@ -1,4 +1,6 @@
-/** APPLIED: what a worker tells of its handlers and its checkpoint (docs/protocol.md, "APPLIED"). */
+/**
+ * APPLIED: what a worker reports of its handlers and its checkpoint (docs/protocol.md, "APPLIED").
+ */
 
 import { describe, expect, test } from 'vitest';
 import {

@@ -94,7 +94,8 @@ describe('unfinished batches', () => {
         held += memoryOf(text);
       }
     }).toThrow(expect.objectContaining({ code: 'BATCH_TOO_LARGE' }));
-    // Those that were counted by their length, as long as even the worst would have fitted, take at most as much again.
+    // Rows are counted by their length while the worst of them would still fit. They take at most
+    // as much again.
     expect(held).toBeLessThan(2 * 100_000);
   });
 

@@ -331,7 +331,7 @@ describe('every stream', () => {
     for (let connection = 0; connection < 8; connection++) {
       let asked: string[] = end.hear('POSITION events 20000', 'POSITION typing 2', 'POSITION receipts 30000');
       asked.push(...end.hear('POSITION presence 40000', 'POSITION pushers 1'));
-      // A real Synapse takes one request after the other, and hangs up at the first that it refuses.
+      // A real Synapse takes one request after the other, and hangs up at the first one it refuses.
       for (let isOpen = true; isOpen && asked.length > 0; ) {
         const [line, ...more] = asked;
         const [, stream, from] = line!.split(' ');

@@ -148,7 +148,10 @@ const cells = (Object.keys(reach) as Kind[]).flatMap((from) =>
   ),
 );
 
-/** Idle becomes releasing only where the stream was left on this connection before: the constructor does it. */
+/**
+ * The constructor makes the step from idle to releasing, for a stream that this connection left
+ * before.
+ */
 const ofTheConstructor = cells.filter(([from, input]) => from === 'idle' && input === 'ask-again');
 
 describe('what the table says, the machine does', () => {
@@ -189,8 +192,8 @@ describe('what the table says, the machine does', () => {
 
   test('every cell is one of the two, or never comes', () => {
     const never = cells.filter(([, , to]) => to === 'never').map(([from, input]) => `${from}: ${input}`);
-    // No primary can bring about what only this side does: ask, ask beside ALL, ask again, rewind. Beside ALL there is no
-    // Rowcast primary, and so none of its lines.
+    // These inputs come from this side alone: ask, ask beside ALL, ask again, rewind. Beside ALL
+    // there is no Rowcast primary, and so none of its lines.
     for (const cell of never) {
       expect(cell).toMatch(/: (ask|ask-beside-all|ask-again|rewound)$|^beside-all: /);
     }

@@ -1,4 +1,4 @@
-/** What happens seldom, or only to a worker whose primary is not well: each of these went wrong once. */
+/** Rare events, or events with an unhealthy primary. Each of these went wrong once. */
 
 import { describe, expect, test } from 'vitest';
 import { at, ERA, era, FollowerEnd, memoryEra, ROWCAST, SYNAPSE } from '../../../test/support/worker-ends.ts';

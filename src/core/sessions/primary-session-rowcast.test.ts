@@ -4,7 +4,8 @@ import { PrimaryEnd, type PrimaryEndOptions } from '../../../test/support/primar
 import { LogError } from '../model/errors.ts';
 import type { PrimaryOutput } from './primary-session.ts';
 
-// The peer of this file has said rowcast/2 in its first PING (docs/protocol.md, "Between Rowcast peers").
+// The peer of this file has said rowcast/2 in its first PING (docs/protocol.md, "Between Rowcast
+// peers").
 const greeted = (options?: PrimaryEndOptions): PrimaryEnd => PrimaryEnd.rowcast(options);
 
 /** Rows 1 to `count` of stream events, each of the era that has its number. */

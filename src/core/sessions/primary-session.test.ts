@@ -3,7 +3,8 @@ import { era, MemoryStreams } from '../../../test/support/memory-streams.ts';
 import { bytesOf, PrimaryEnd, type PrimaryEndOptions, T0 } from '../../../test/support/primary-end.ts';
 import { LogError } from '../model/errors.ts';
 
-// The peer of this file is any but Rowcast: to it every line is the seed's (docs/protocol.md, "Commands").
+// The peer of this file is not Rowcast: every line to it is the seed's (docs/protocol.md,
+// "Commands").
 const opened = (options?: PrimaryEndOptions): PrimaryEnd => PrimaryEnd.opened(options);
 
 describe('greeting', () => {

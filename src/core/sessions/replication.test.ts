@@ -6,7 +6,7 @@ import { Replication, type ReplicationInput, type ReplicationState, replicationT
 
 type Kind = ReplicationState['kind'];
 
-/** A session whose stream `events` is in this state, and whose log answers when the test says so. */
+/** A session whose stream `events` is in this state. Its log answers when the test says so. */
 const enter: Record<Kind, () => PrimaryEnd> = {
   idle: () => {
     const streams = new MemoryStreams('events');

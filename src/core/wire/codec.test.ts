@@ -13,7 +13,10 @@ const ORIGIN = '8f3c1d2e4b5a6978.0.00000000';
 
 type GoldenLine = readonly [line: string, command: Command];
 
-/** The lines that are the same in both dialects, pinned: one for each form of each command. Both directions hold. */
+/**
+ * The lines that are the same in both dialects, one for each form of each command, in both
+ * directions.
+ */
 const inBoth: readonly GoldenLine[] = [
   ['SERVER example.com', { name: 'SERVER', serverName: 'example.com' }],
   ['RDATA events 54 ["ev",{"a":1}]', { name: 'RDATA', stream: 'events', token: 54, row: ['ev', { a: 1 }] }],
