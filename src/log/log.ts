@@ -137,7 +137,8 @@ export interface Log extends Source {
 
   /**
    * Appends the rows as one batch.
-   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE, INVALID_ATTRIBUTES, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE,
+   * INVALID_ATTRIBUTES, CLOSED; LogError
    */
   append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position>;
 

@@ -16,7 +16,8 @@ export interface NewHistory {
 /**
  * Gives the log in a file another id. Every earlier position is then RESET, whatever its token. Use
  * it for a copy that will run beside the original. Rows, tokens and eras stay.
- * @throws LogError LOG_LOCKED while a process has the file open for writing, and as `open` of the log does
+ * @throws LogError LOG_LOCKED while a process has the file open for writing, and as `open` of the
+ * log does
  */
 export async function newHistory(path: string, random: Random = systemRandom): Promise<NewHistory> {
   const after = randomHex(random, LOG_ID_DIGITS);

@@ -1,8 +1,8 @@
 /**
  * Finds out what listens at an address. Sends only what an observer may send: NAME, PING and
- * `REPLICATE ALL NOW`, which primaries of every generation answer (docs/guides/synapse.md). The PING
- * does not offer rowcast/2, so a Rowcast primary answers as the others do. Knows no socket and no
- * clock.
+ * `REPLICATE ALL NOW`, which primaries of every generation answer (docs/guides/synapse.md). The
+ * PING does not offer rowcast/2, so a Rowcast primary answers as the others do. Knows no socket and
+ * no clock.
  *
  *   connecting ──handleOpen──▶ listening ──SERVER──▶ greeted ──PING, or a moment later──▶ asked
  *                                                          asked ──POSITIONs, then quiet──▶ over

@@ -1,7 +1,7 @@
 /**
- * A connection on which everything can go wrong: bytes are split anywhere, delayed, stalled, cut, or
- * lost in a dead link. Knows no protocol. It takes a bounded number of bytes before the other end
- * reads, so back-pressure is real.
+ * A connection on which everything can go wrong: bytes are split anywhere, delayed, stalled, cut,
+ * or lost in a dead link. Knows no protocol. It takes a bounded number of bytes before the other
+ * end reads, so back-pressure is real.
  *
  *   write ─▶ unsent ─▶ in flight (at most windowBytes) ─▶ handleBytes, in pieces, unless paused
  */

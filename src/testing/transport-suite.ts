@@ -1,6 +1,6 @@
 /**
- * The promises of every transport (transport/transport.ts), as tests. Runs under any test runner with
- * a `test(name, function)`:
+ * The promises of every transport (transport/transport.ts), as tests. Runs under any test runner
+ * with a `test(name, function)`:
  *
  *     transportSuite(test, {
  *       name: 'my transport',

@@ -1,4 +1,4 @@
-/** The recorded conversations with real Synapse processes (test/fixtures/synapse-1.4.0/README.md). */
+/** Recorded conversations with real Synapse processes (test/fixtures/synapse-1.4.0/README.md). */
 
 import { readFileSync } from 'node:fs';
 import type { StreamName } from '../../src/core/model/stream.ts';

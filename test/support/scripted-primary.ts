@@ -38,7 +38,7 @@ export class ScriptedPrimary {
   }
 
   /**
-   * @param held how many bytes of the end to hold back until the next call: a line may come in pieces
+   * @param held how many bytes of the end wait for the next call, so that a line comes in pieces
    */
   send(lines: readonly string[], held = 0): void {
     const bytes = Buffer.concat([this.#unsent, ...lines.map((line) => Buffer.from(`${line}\n`))]);

@@ -309,7 +309,10 @@ export class FollowerEnd {
     this.drain();
   }
 
-  /** Batches, positions and resets since the last call, as short text: `events 54 [1,2] @54`, `events @54 live`. */
+  /**
+   * Batches, positions and resets since the last call, as short text: `events 54 [1,2] @54`,
+   * `events @54 live`.
+   */
   takeRows(): string[] {
     const told = this.#told;
     this.#told = [];
@@ -377,7 +380,7 @@ export class FollowerEnd {
   }
 }
 
-/** `events 54 [1,2] @54`, `events @54`, `events reset`; `@` is where the subscription stands after it. */
+/** `events 54 [1,2] @54`, `events @54`, `events reset`; `@` is the subscription's token after it. */
 function describeItem(stream: StreamName, item: Item): string {
   switch (item.kind) {
     case 'batch':

@@ -1,6 +1,6 @@
 /**
- * A trial runs rounds. A round records the changes of a workload, and checks many images of the disk
- * as a power cut may have left it. The next round begins on one of these images.
+ * A trial runs rounds. A round records the changes of a workload, and checks many images of the
+ * disk as a power cut may have left it. The next round begins on one of these images.
  *
  *   base ─▶ workload, killed, workload, killed, workload ─▶ trace ─▶ image, image, image …
  *    ▲                                                                      │
