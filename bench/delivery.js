@@ -1,6 +1,8 @@
 /**
- * Lets `send` send so many rows, and waits until each consumer, which has got `before` already, has them all.
- * @returns what `send` returned, and `rate`: rows a second, all consumers together, since its `startedAt`
+ * Has `send` send rows, and waits until each consumer, which already has `before` rows, has all of
+ * them.
+ * @returns the result of `send`, and `rate`: rows a second of all consumers together, from its
+ * `startedAt`
  */
 export async function deliver(consumers, { before, rows }, send) {
   const reached = consumers.map((consumer) => consumer.call('reach', before + rows));

@@ -1,4 +1,7 @@
-/** Other buses, each by a private server of its own: started on a free port in a temporary directory, and stopped. */
+/**
+ * Other buses. Each gets a private server on a free port, in a temporary directory, that is stopped
+ * afterwards.
+ */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -32,7 +35,7 @@ const servers = {
   nats: { program: 'nats-server', label: 'NATS core', flags: (port) => ['-a', '127.0.0.1', '-p', String(port)] },
 };
 
-/** @throws Error for a peer that is unknown or whose server is not on the PATH */
+/** @throws Error for an unknown peer or one whose server is not on the PATH */
 export function checkPeers(names) {
   for (const name of names) {
     if (!Object.hasOwn(servers, name))
@@ -43,7 +46,7 @@ export function checkPeers(names) {
   }
 }
 
-/** @returns rows a second, all subscribers together */
+/** @returns rows a second of all subscribers together */
 export async function fanOutByPeer(kind, { n, rows, warmUpRows, perMessage }) {
   return withServer(kind, (port) =>
     withProcesses(Array(n + 1).fill('peer'), async (publisher, ...subscribers) => {

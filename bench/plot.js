@@ -1,5 +1,5 @@
 /**
- * Draws the charts of docs/benchmarks/ from results that `npm run bench -- --json FILE` wrote.
+ * Draws the charts of docs/benchmarks/ from results of `npm run bench -- --json FILE`.
  *
  *   npm run bench:plot                        from docs/benchmarks/results.json
  *   npm run bench:plot -- FILE [DIRECTORY]    from others, or to elsewhere
@@ -15,7 +15,7 @@ const [file = path.join(ours, 'results.json'), directory = ours] = process.argv.
 const { machine, date, results } = JSON.parse(readFileSync(file, 'utf8'));
 const under = `node ${machine.node}, ${machine.cores} cores of ${machine.cpu}, ${date.slice(0, 10)}; median, whiskers from least to most`;
 
-/** One hue for each system; the stronger one for what is durable, or for many rows at a time. */
+/** One hue for each system, stronger for the durable one or for many rows at a time. */
 const colors = [
   [/^raw/, '#999'],
   [/^Rowcast, (batches|durable)/, '#1f5fbf'],
@@ -27,7 +27,7 @@ const colors = [
 ];
 const colorOf = (name) => colors.find(([pattern]) => pattern.test(name))?.[1];
 
-// A base is named in the file; here it is the row itself again.
+// In the file a base is a name; here it becomes the row itself again.
 for (const table of Object.values(results).flat()) {
   for (const row of table.rows) if (row.base !== undefined) row.base = table.rows.find(({ name }) => name === row.base);
 }
@@ -127,7 +127,7 @@ function bars({ title, unit, groups, series }) {
   };
 }
 
-/** A line from least to most; beside each other where there are several bars in a group. */
+/** A line from least to most. The lines of bars in one group stand side by side. */
 function whiskers(data, { index, of } = { index: 0, of: 1 }) {
   return {
     type: 'custom',
@@ -155,7 +155,7 @@ function frame(title) {
     backgroundColor: '#fff',
     textStyle: { fontFamily: 'Helvetica, Arial, sans-serif' },
     title: { text: title, subtext: under, left: 10, textStyle: { fontSize: 16 } },
-    // Fonts differ from machine to machine: spaces make room for a wider one than is reckoned with.
+    // Fonts differ between machines: the spaces leave room for a wider one.
     legend: {
       bottom: 5,
       left: 10,

@@ -1,4 +1,9 @@
-/** One process for each role, driven by calls: `const worker = await startProcess('worker'); await worker.call('follow', { port });` */
+/**
+ * Runs one process for each role and calls it:
+ *
+ *   const worker = await startProcess('worker');
+ *   await worker.call('follow', { port });
+ */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -43,7 +48,7 @@ export async function startProcess(role) {
   };
 }
 
-/** Starts what `roles` names, gives it to `use`, and stops it whatever happens. */
+/** Starts the processes that `roles` names, passes them to `use`, and always stops them. */
 export async function withProcesses(roles, use) {
   const started = await Promise.allSettled(roles.map(startProcess));
   try {

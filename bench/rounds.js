@@ -1,2 +1,5 @@
-/** How often everything is measured: rounds of all subjects in turn, so that what disturbs the machine for a while disturbs all alike. */
+/**
+ * How often everything is measured. A round has all subjects in turn, so that a disturbance of the
+ * machine affects all alike.
+ */
 export const rounds = Number(process.env.BENCH_ROUNDS ?? 3);

@@ -1,4 +1,4 @@
-/** The rows that every part sends: about 100 bytes of JSON each, as Synapse 1.4.0 sends for an event. */
+/** The rows of every part: about 100 bytes of JSON each, as Synapse 1.4.0 sends for an event. */
 
 const FIRST_ID = 149_019_767_112;
 
@@ -12,12 +12,12 @@ export function makeRow(id) {
   ];
 }
 
-/** Ids repeat after these: what is measured is appending rows, not making them. */
+/** Ids repeat after this many: the benchmarks measure appending rows, not making them. */
 const DIFFERENT_ROWS = 10_000;
 
 export const rows = Array.from({ length: DIFFERENT_ROWS }, (_, i) => makeRow(i));
 
-/** The lines of rows `from` + 1 to `upTo`, each with a token of its own, as chunks of bytes ready to be written. */
+/** The lines of rows `from` + 1 to `upTo`, each with its own token, as chunks of bytes to write. */
 export function makeLines(from, upTo, bytesPerChunk = 64 * 1024) {
   const texts = rows.map((row) => JSON.stringify(row));
   const chunks = [];

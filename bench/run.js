@@ -19,7 +19,10 @@ import * as scale from './parts/scale.js';
 import * as slowReader from './parts/slow-reader.js';
 import { formatTable, isMet } from './table.js';
 
-/** Each part has `measure(options)`, which yields lists of tables (table.js), and may have `options` of its own. */
+/**
+ * Each part has `measure(options)`, which yields lists of tables (table.js). It may have `options`
+ * of its own.
+ */
 const parts = { fanout, 'catch-up': catchUp, latency, append, scale, 'slow-reader': slowReader, codec, caches };
 
 const { positionals, values } = parse();
@@ -69,7 +72,7 @@ function parse() {
   }
 }
 
-/** In the file a base is named, not repeated. */
+/** In the file a base is a name, not a copy. */
 function withoutCycles(value) {
   return JSON.parse(JSON.stringify(value, (key, inner) => (key === 'base' ? inner.name : inner)));
 }

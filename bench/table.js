@@ -1,6 +1,7 @@
 /**
- * Rounds become a table. A row is `{ name, values, base?, wanted?, note? }`: a value for each round; `base` is the row that it is compared with,
- * round by round; `wanted` is the bound: `ratioAtLeast`, `ratioAtMost`, `atLeast`, `atMost`.
+ * Turns rounds into a table. A row is `{ name, values, base?, wanted?, note? }` with a value for
+ * each round. `base` is the row to compare with, round by round. `wanted` is the bound:
+ * `ratioAtLeast`, `ratioAtMost`, `atLeast`, `atMost`.
  */
 
 export function median(values) {
@@ -13,7 +14,7 @@ export function ratios({ values, base }) {
   return base === undefined ? undefined : values.map((value, round) => value / base.values[round]);
 }
 
-/** Whether the median is within what is wanted; undefined where nothing is. */
+/** Whether the median is within the bound; undefined without one. */
 export function isMet(row) {
   if (row.wanted === undefined) return undefined;
   const { ratioAtLeast = -Infinity, ratioAtMost = Infinity, atLeast = -Infinity, atMost = Infinity } = row.wanted;
@@ -36,7 +37,7 @@ export function formatTable({ title, unit, rows }) {
   return [`${title} (${unit})`, ...lines.map(format), ''].join('\n');
 }
 
-/** The same for Markdown. */
+/** Formats a table as Markdown. */
 export function formatMarkdown({ title, unit, rows }) {
   const line = (cells) => `| ${cells.join(' | ')} |`;
   return [

@@ -1,4 +1,7 @@
-/** Compiles src into dist. Builds beside it and swaps at the end, so that builds at the same time and running programs never meet half a dist. */
+/**
+ * Compiles src into dist. Builds beside dist and swaps at the end, so that parallel builds and
+ * running programs never see half of it.
+ */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -9,7 +12,8 @@ import { sourcesHash, stampFile } from './sources.js';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = path.join(root, 'dist');
 
-// The hash is taken before the compiler reads: a file that is changed meanwhile makes the stamp old, never the build.
+// Hash before the compiler reads: a file changed meanwhile then makes the stamp old, never the
+// build.
 const hash = sourcesHash(root);
 const fresh = mkdtempSync(path.join(root, '.build-'));
 try {
@@ -30,7 +34,7 @@ try {
   rmSync(fresh, { recursive: true, force: true });
 }
 
-/** Puts `next` in the place of `current`. When another build does the same at the same moment, the later one stays. */
+/** Replaces `current` with `next`. Of two builds at the same moment, the later one stays. */
 function swap(next, current) {
   for (let attempt = 0; ; attempt++) {
     const old = `${next}-old`;
@@ -39,7 +43,8 @@ function swap(next, current) {
       renameSync(next, current);
       return;
     } catch (error) {
-      // ENOENT: another build moved dist away between our two steps; EEXIST, ENOTEMPTY: it put its own there.
+      // ENOENT: another build moved dist away between our two steps. EEXIST, ENOTEMPTY: it put its
+      // own there.
       if (attempt >= 20 || !['ENOENT', 'EEXIST', 'ENOTEMPTY', 'EPERM'].includes(error.code)) throw error;
     } finally {
       rmSync(old, { recursive: true, force: true });

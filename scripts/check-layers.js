@@ -1,4 +1,7 @@
-/** Checks who imports whom in src (.dependency-cruiser.cjs holds the rules) and that the check saw the sources at all. */
+/**
+ * Checks the imports in src against the rules of .dependency-cruiser.cjs, and that the check saw
+ * the sources at all.
+ */
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { cruise } from 'dependency-cruiser';
@@ -19,7 +22,8 @@ for (const { rule, from, to, cycle } of output.summary.violations) {
   console.error(`${[from, ...path].join(' -> ')}\n    ${rule.name}: ${rule.comment ?? commentOf(rule.name)}`);
 }
 
-// A parser that cannot read TypeScript finds nothing and so nothing wrong: the count of what it read is part of the check.
+// A parser that cannot read TypeScript finds no modules and so no faults. So the check counts what
+// it read.
 const cruised = new Set(output.modules.map((module) => module.source));
 const unseen = sources.filter((file) => !cruised.has(file));
 if (sources.length === 0) console.error('No source file found under src.');

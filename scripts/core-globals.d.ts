@@ -1,6 +1,6 @@
 /**
- * All that src/base and src/core may use beside the language itself: tsconfig.core.json knows no Node.
- * A global that is missing here does not compile there.
+ * All globals that src/base and src/core may use besides the language itself: tsconfig.core.json
+ * knows no Node. A global that is missing here does not compile there.
  */
 
 interface TextEncoder {
@@ -17,7 +17,7 @@ declare const TextDecoder: new (
   options: { readonly fatal: true; readonly ignoreBOM: true },
 ) => TextDecoder;
 
-// For src/base/clock.ts alone: elsewhere .oxlintrc.json forbids these by name.
+// Only for src/base/clock.ts: elsewhere .oxlintrc.json forbids these names.
 declare const performance: { readonly timeOrigin: number; now(): number };
 declare function setTimeout(wake: () => void, delayMs: number): object;
 declare function clearTimeout(timer: object): void;

@@ -1,6 +1,7 @@
 /**
- * Before `npm start` and `npm test`: puts dependencies and dist in place when they are not, and says nothing when they are.
- * Runs without any dependency, on a fresh clone too. What it does, it says in one line; what fails, with what to do about it.
+ * Runs before `npm start` and `npm test`: installs dependencies and builds dist when they are
+ * missing, and prints nothing when they are there. Needs no dependency itself, so it works in a
+ * fresh clone. It reports each step in one line, and a failure with what to do about it.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -20,7 +21,7 @@ class Failure extends Error {}
 try {
   requireNode(20, 19);
   if (!isInstalled() || !isBuilt()) {
-    // One at a time: an installation takes node_modules away under the feet of everyone else.
+    // One at a time: an installation removes node_modules while others use it.
     const release = acquire(path.join(root, '.prepare.lock'));
     try {
       if (!isInstalled()) install();
@@ -49,7 +50,10 @@ function isInstalled() {
   return existsSync(nativeBinary) && readText(installedStamp) === installation();
 }
 
-/** What node_modules must have been made from: the lock file, and the Node that better-sqlite3's binary fits. */
+/**
+ * The inputs of node_modules: the lock file, and the Node version for which better-sqlite3 was
+ * built.
+ */
 function installation() {
   const lock = readText(lockfile) ?? 'no lock file';
   return createHash('sha256')
@@ -58,11 +62,11 @@ function installation() {
 }
 
 function install() {
-  // Whoever installed by hand has everything in place but the stamp; only a binary for another Node may have to be made anew.
+  // After a manual install only the stamp is missing; a binary for another Node may need a rebuild.
   if (!matchesLockfile()) {
     const command = existsSync(lockfile) ? 'ci' : 'install';
     say(`installing the dependencies (npm ${command}) …`);
-    // Dependencies of development compile and test, so they are needed with NODE_ENV=production too.
+    // Dev dependencies compile and test, so they are needed with NODE_ENV=production too.
     npm([command, '--include=dev', '--no-audit', '--no-fund']);
   }
   if (!nativeLoads()) {
@@ -89,7 +93,10 @@ function matchesLockfile() {
   });
 }
 
-/** Whether the binary is there and fits this Node. In a process of its own: a module that once failed to load stays failed. */
+/**
+ * Whether the binary exists and fits this Node. Checked in a new process, because a module that
+ * failed to load stays failed.
+ */
 function nativeLoads() {
   if (!existsSync(nativeBinary)) return false;
   const script = "const Database = require('better-sqlite3'); new Database(':memory:').close();";
@@ -118,7 +125,7 @@ function npm(args) {
   );
 }
 
-/** The environment without what the outer npm was told for itself: its options would be taken for ours. */
+/** The environment without npm's variables: the options of the outer npm would apply to ours. */
 function environmentForNpm() {
   const forOuter =
     /^npm_(lifecycle_|package_|command$|config_(global|location|prefix|local_prefix|dry_run|omit|only|include|production|workspaces?|json|package_lock_only)$)/i;
@@ -145,7 +152,10 @@ function build() {
 
 // --- one at a time ---
 
-/** Takes the lock file, waiting while another live process has it. @returns what gives it back */
+/**
+ * Takes the lock file, and waits while another live process has it. @returns a function that
+ * releases it
+ */
 function acquire(file) {
   let told = false;
   let emptyLooks = 0;
@@ -160,7 +170,7 @@ function acquire(file) {
         );
     }
     const holder = Number(readText(file));
-    // An empty file is one that its owner is about to write, or could not: it is given five seconds.
+    // An empty file belongs to an owner that is about to write it, or could not. Wait five seconds.
     if (holder > 0 ? !isAlive(holder) : ++emptyLooks > 50) {
       rmSync(file, { force: true });
       continue;
@@ -201,7 +211,7 @@ function parse(text) {
   try {
     return JSON.parse(text);
   } catch {
-    // A half-written file of npm counts as none: the installation then starts afresh.
+    // A half-written file of npm counts as none; the installation then starts over.
     return undefined;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Runs worlds: `SEED=n npm run simulate` replays one and prints what befell it (TRACE=1: all that happened);
- * without a seed it runs COUNT (10,000) worlds from a random first seed and prints those that fail.
+ * Runs worlds. `SEED=n npm run simulate` replays one and prints its faults (TRACE=1: everything).
+ * Without a seed it runs COUNT (10,000) worlds from a random first seed and prints those that fail.
  */
 import { runWorld } from '../dist/testing/world.js';
 import { describeFailure } from '../dist/testing/world-result.js';
@@ -46,7 +46,7 @@ async function runMany(count) {
   if (failed.length > 0) process.exitCode = 1;
 }
 
-/** On a terminal one line that changes; elsewhere nothing. */
+/** One changing line on a terminal, nothing elsewhere. */
 function showProgress(text) {
   if (process.stderr.isTTY) process.stderr.write(`\r${text}`);
 }

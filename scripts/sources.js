@@ -1,9 +1,11 @@
-/** What dist was built from, as one hash. Knows the files that the compiler reads, and not the compiler. */
+/**
+ * One hash of everything dist is built from: the files that the compiler reads, not the compiler.
+ */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-/** The file inside dist that holds the hash of the sources it was built from. */
+/** The file in dist that holds the hash of its sources. */
 export const stampFile = '.sources';
 
 export function sourcesHash(root) {

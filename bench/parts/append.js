@@ -1,4 +1,4 @@
-/** Durable appends, nobody follows: against better-sqlite3 alone with synchronous FULL. */
+/** Durable appends without followers, compared with better-sqlite3 alone with synchronous FULL. */
 import { withProcesses } from '../processes.js';
 import { rounds } from '../rounds.js';
 
@@ -33,7 +33,7 @@ export async function* measure() {
         const longestPauseMs = await primary.call('takeLongestPauseMs');
         return { rate: way.rows / (durableAt - startedAt), longestPauseMs };
       };
-      // As much as the other: what the system has still to write slows each fsync down.
+      // The same amount for both: writes that the system has still to do slow each fsync down.
       const warmUp = { rows: WARM_UP_ROWS, perBatch: 1, inFlight: 1_000 };
       await append(warmUp);
       const alone = await append({ rows: 5_000, perBatch: 1, inFlight: 1 });

@@ -1,4 +1,7 @@
-/** Caches: what a hit costs, what dropping a prefix costs, and whether a worker keeps up with 100,000 invalidations a second. */
+/**
+ * Caches: the cost of a hit, the cost of dropping a prefix, and whether a worker keeps up with
+ * 100,000 invalidations a second.
+ */
 import { LRUCache } from 'lru-cache';
 import { createMemoryTransport, createPrimary, createWorker, memoryLog } from 'rowcast';
 import { createCaches, defineCachesStream } from 'rowcast/cache';
@@ -13,7 +16,7 @@ export async function* measure() {
   for (const part of [hits, prefixes, flood]) yield [await part()];
 }
 
-/** A primary and a worker in this process, both with caches, live. */
+/** A primary and a worker in this process, both live and with caches. */
 async function bothEnds() {
   const transport = createMemoryTransport();
   const primary = await createPrimary({ name: 'bench', log: memoryLog(), streams: [defineCachesStream()], transport });
@@ -42,7 +45,7 @@ async function hits() {
     bare.set(key, { id: key });
     await Promise.all([onWorker(key), onPrimary(key), two('!room', key), method.call(service, key)]);
   }
-  // Not in the order in which they were filled: the least recently used one must be moved.
+  // Not in the order of filling: a hit must move an entry to the end of the LRU list.
   const order = Array.from({ length: READS }, (_, i) => keys[(i * 7_919) % ENTRIES]);
   const subjects = {
     'lru-cache get': () => {
@@ -72,7 +75,7 @@ async function hits() {
   return { title: `A hit among ${ENTRIES.toLocaleString('en-US')} entries`, unit: 'ns a read', rows };
 }
 
-/** Rounds interleaved: what disturbs the machine for a while disturbs all alike. */
+/** Interleaves the rounds, so that a disturbance of the machine affects all subjects alike. */
 async function time(subjects, count, perMs) {
   const rows = Object.keys(subjects).map((name) => ({ name, values: [] }));
   for (let round = -1; round < ROUNDS; round++) {
@@ -114,7 +117,7 @@ async function prefixes() {
     for (let round = -1; round < ROUNDS; round++) {
       const room = `!room-${(round + 1) % prefixCount}`;
       const started = performance.now();
-      // The row, the command and the sending of it are in the time: they are the same for each.
+      // The time includes the row, the command and its sending. They are the same for each.
       void get.invalidate(room);
       if (round >= 0) values.push(performance.now() - started);
       if (get.stats().size !== entries - PER_PREFIX)

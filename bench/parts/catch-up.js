@@ -1,4 +1,7 @@
-/** Catch-up: a million stored rows to a fresh worker; what ten of them at once do to one that is live. */
+/**
+ * Catch-up: a million stored rows to a fresh worker, and the effect of ten such workers on a live
+ * one.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -6,7 +9,10 @@ import { withProcesses } from '../processes.js';
 import { rounds } from '../rounds.js';
 
 const ROWS = 1_000_000;
-/** Ten workers in two processes: with a process each, two cores measure how the system shares them out among twelve. */
+/**
+ * Ten workers in two processes. With a process for each, two cores would measure how the system
+ * shares them among twelve processes.
+ */
 const AT_ONCE = 10;
 const PROCESSES = 2;
 const LIVE_RATE = 500;
@@ -45,7 +51,7 @@ async function one(file) {
   };
 }
 
-/** The reader is as cold as the worker; the bytes are prepared. */
+/** The reader is as cold as the worker; its bytes are prepared. */
 async function rawLimit() {
   return withProcesses(['raw-server', 'raw-reader'], async (server, reader) => {
     const { port } = await server.call('open');
@@ -57,7 +63,7 @@ async function rawLimit() {
   });
 }
 
-/** A process that has just opened the file: nothing is in its memory. */
+/** A process that has just opened the file, with nothing cached in memory. */
 async function catchUp(file) {
   return withProcesses(['primary', 'worker'], async (primary, worker) => {
     const { port } = await primary.call('open', { log: 'sqlite', file });
@@ -82,7 +88,7 @@ async function many(file) {
       await live.call('follow', { port, isTimed: true });
       await primary.call('appendPaced', { rowsPerSecond: LIVE_RATE, seconds: 2 });
       await live.call('takeLatencies');
-      // Goes on until all have caught up.
+      // Continues until all have caught up.
       const pacing = primary.call('appendPaced', { rowsPerSecond: LIVE_RATE, seconds: 60 });
       const started = await Promise.all(
         fresh.map((worker) => worker.call('follow', { port, from: 0, connections: AT_ONCE / PROCESSES })),

@@ -1,4 +1,4 @@
-/** The codec alone: lines from bytes and bytes from rows, in one process. */
+/** The codec alone, in one process: bytes to lines and rows to bytes. */
 import { Bench } from 'tinybench';
 import { encodeChunks } from '../../dist/log/group-commit.js';
 import { encodeRows } from '../../dist/core/model/row.js';
@@ -56,7 +56,7 @@ export async function* measure() {
     const bench = new Bench({ time: ROUND_MS, warmupTime: ROUND_MS / 2 });
     for (const [name, subject] of Object.entries(subjects)) bench.add(name, subject);
     await bench.run();
-    // The median of the calls: one that was disturbed does not count for a hundred.
+    // The median of the calls, so that one disturbed call does not outweigh a hundred.
     for (const [i, { result }] of bench.tasks.entries()) table[i].values.push(ROWS / 1_000 / result.latency.p50);
   }
   const inBytes = table.map(({ name, values }) => ({ name, values: values.map((rate) => (rate * bytes) / ROWS) }));

@@ -1,4 +1,7 @@
-/** Live fan-out: rows a second that reach N workers in other processes, from a durable log, against prepared bytes that are written and parsed. */
+/**
+ * Live fan-out: rows a second from a durable log to N workers in other processes, compared with
+ * prepared bytes that are written and parsed.
+ */
 import { deliver } from '../delivery.js';
 import { checkPeers, fanOutByPeer, peerLabel } from '../peers.js';
 import { withProcesses } from '../processes.js';
@@ -8,10 +11,10 @@ export const options = { n: { type: 'string', default: '1,4,8' }, peers: { type:
 
 const IN_FLIGHT_ROWS = 10_000;
 
-/** For N consumers, so that each run takes about a second; the compiler has seen every path by then. */
+/** The number of rows for N consumers. A run takes about a second, after warm-up. */
 const rowsFor = (n) => Math.round(2_500_000 / (n + 1) / 1_000) * 1_000;
 const WARM_UP_ROWS = 800_000;
-/** Peers that take a message a row are some ten times slower. */
+/** Peers that take one row a message are about ten times slower. */
 const PEER_ROWS = 100_000;
 
 const ways = [

@@ -1,13 +1,15 @@
-/** Latency at a steady rate: from the call of append to the call of the handler, in another process. */
+/**
+ * Latency at a steady rate: from the call of append to the call of the handler in another process.
+ */
 import { withProcesses } from '../processes.js';
 import { rounds } from '../rounds.js';
 
 const RATE = 2_000;
-/** Long enough that a collection of garbage is what it is in the long run. */
+/** Long enough that garbage collection has its usual share. */
 const SECONDS = 8;
-/** At the rate that is measured, before it is. */
+/** Runs at the measured rate before the measurement. */
 const SETTLE_SECONDS = 2;
-/** One at a time: the compiler has to see each path often, not many rows. */
+/** One row at a time: the compiler needs many calls of each path, not many rows. */
 const WARM_UP_ROWS = 60_000;
 const WARM_UP_RATE = 15_000;
 
@@ -54,7 +56,7 @@ async function raw() {
 async function rowcast(log) {
   return withProcesses(['primary', 'worker'], async (primary, worker) => {
     await worker.call('follow', { ...(await primary.call('open', { log })), isTimed: true });
-    // A commit to the disk takes some ten times as long.
+    // A commit to the disk takes about ten times as long.
     const before = log === 'memory' ? WARM_UP_ROWS : WARM_UP_ROWS / 10;
     await primary.call('append', { rows: before, perBatch: 1, inFlight: 1 });
     await worker.call('reach', before);

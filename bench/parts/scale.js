@@ -1,4 +1,4 @@
-/** What connections cost: 1 to 1,000 of them in two processes, at rest and with rows. */
+/** The cost of 1 to 1,000 connections in two processes, idle and with rows. */
 import { withProcesses } from '../processes.js';
 import { rounds } from '../rounds.js';
 

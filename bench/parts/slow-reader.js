@@ -1,4 +1,4 @@
-/** One slow reader among eight: what the others lose, and what it costs in memory. */
+/** One slow reader among eight: what the other seven lose, and the memory it costs. */
 import { deliver } from '../delivery.js';
 import { withProcesses } from '../processes.js';
 import { rounds } from '../rounds.js';
@@ -6,7 +6,7 @@ import { rounds } from '../rounds.js';
 const OTHERS = 7;
 const ROWS = 300_000;
 const WARM_UP_ROWS = 200_000;
-/** A batch takes the slow one so long: some 2,000 rows a second. */
+/** The slow reader's time for a batch: about 2,000 rows a second. */
 const DELAY_MS = 50;
 
 export async function* measure() {
@@ -33,7 +33,7 @@ export async function* measure() {
   ];
 }
 
-/** The rate of the first seven; `eighth` has the options of the one that may be beside them. */
+/** The rate of the first seven. `eighth` has the options of an additional one. */
 async function fanOut(eighth) {
   return withProcesses(['primary', ...Array(OTHERS + eighth.length).fill('worker')], async (primary, ...workers) => {
     const { port } = await primary.call('open', { log: 'sqlite' });

@@ -1,4 +1,7 @@
-/** One end of the flood: the primary's invalidates at a fixed rate, the worker's applies it to a full cache. */
+/**
+ * One end of the flood: the primary invalidates at a fixed rate, the worker applies it to a full
+ * cache.
+ */
 import { createPrimary, createWorker, memoryLog } from 'rowcast';
 import { createCaches, defineCachesStream } from 'rowcast/cache';
 import { cpuMs, nowMs, serveCalls } from './role.js';
@@ -6,9 +9,12 @@ import { cpuMs, nowMs, serveCalls } from './role.js';
 const RATE = 100_000;
 const SECONDS = 5;
 const TICK_MS = 5;
-/** Of keys that nobody has: a primary whose code is cold falls behind at this rate, and what waits then makes it slower still. */
+/**
+ * Invalidations of keys that nobody has. A primary with cold code falls behind at this rate, and
+ * its queue makes it slower still.
+ */
 const WARM_UP = { groups: 200, each: 500 };
-// One for each invalidation: all of them find an entry to drop.
+// One for each invalidation: each finds an entry to drop.
 const ENTRIES = RATE * SECONDS;
 
 const keyOf = (i) => `@user-${(i * 7_919) % ENTRIES}:example.com`;
@@ -42,7 +48,7 @@ serveCalls({
     await new Promise((resolve) => {
       const timer = setInterval(() => {
         const due = Math.min(((nowMs() - begun.at) / 1_000) * RATE, RATE * SECONDS);
-        // Each is a batch of its own: one row, one token.
+        // A batch for each: one row, one token.
         while (appended < due) void caches.invalidate('get_user', [keyOf(appended++)]);
         if (appended < RATE * SECONDS) return;
         clearInterval(timer);
@@ -59,7 +65,7 @@ serveCalls({
     await getUser.prefill(() => Array.from({ length: ENTRIES }, (_, i) => [[`@user-${i}:example.com`], i]));
   },
 
-  /** Counts from here, once everything up to the position has come. */
+  /** Counts from here, when everything up to the position has come. */
   async begin({ position }) {
     await worker.waitFor(position);
     begin(getUser.stats().invalidationsByKey);
@@ -75,7 +81,7 @@ function begin(applied) {
   begun = { at: nowMs(), cpuMs: cpuMs(), applied };
 }
 
-/** Of a core, since it was begun. */
+/** The share of a core since `begin`. */
 function share() {
   return (cpuMs() - begun.cpuMs) / (nowMs() - begun.at);
 }

@@ -1,4 +1,7 @@
-/** A publisher or a subscriber of another bus, by its usual client: the same rows, parsed and counted as everywhere. */
+/**
+ * A publisher or subscriber of another bus with its usual client. Rows are the same, and are parsed
+ * and counted in the same way.
+ */
 import { connect as connectToNats } from '@nats-io/transport-node';
 import { Redis } from 'ioredis';
 import { rows as differentRows } from '../rows.js';
@@ -31,13 +34,13 @@ serveCalls({
       await redis.subscribe(CHANNEL);
     } else {
       const nats = await connectToNats({ servers: `127.0.0.1:${port}` });
-      // A callback, not an iterator: it is the faster of the two.
+      // A callback is faster than the iterator.
       nats.subscribe(CHANNEL, { callback: (_error, message) => take(message.string()) });
       await nats.flush();
     }
   },
 
-  /** Messages of so many rows: the first token, and a line of JSON for each row. */
+  /** Publishes messages of this many rows: the first token, and a line of JSON for each row. */
   async publishRows({ rows, perMessage }) {
     const startedAt = nowMs();
     const last = token + rows;

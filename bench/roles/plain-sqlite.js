@@ -1,4 +1,4 @@
-/** What anyone would write with better-sqlite3: WAL, synchronous FULL, a record a row. */
+/** The usual code with better-sqlite3: WAL, synchronous FULL, one record a row. */
 import Database from 'better-sqlite3';
 import { rows as differentRows } from '../rows.js';
 import { nowMs, serveCalls, temporaryFile } from './role.js';
@@ -13,7 +13,7 @@ const insertAll = database.transaction((rows) => {
 });
 
 serveCalls({
-  /** @returns rows a second, and the longest that a transaction took */
+  /** @returns rows a second, and the longest transaction */
   append({ rows, perBatch }) {
     const startedAt = nowMs();
     let before = startedAt;

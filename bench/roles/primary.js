@@ -1,4 +1,4 @@
-/** A primary with one stream: appends as it is told. */
+/** A primary with one stream that appends on command. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createPrimary, defineStream, memoryLog } from 'rowcast';
 import { sqliteLog } from 'rowcast/log/sqlite';
@@ -12,7 +12,7 @@ let isPaceEnded = false;
 const delays = monitorEventLoopDelay({ resolution: 1 });
 
 serveCalls({
-  /** @param log 'memory' or 'sqlite', which is durable as by default; `file` where it is there already */
+  /** @param log 'memory' or 'sqlite', which is durable by default; `file` for an existing file */
   async open({ log, file = temporaryFile() }) {
     primary = await createPrimary({
       name: 'bench',
@@ -23,7 +23,7 @@ serveCalls({
     return { port };
   },
 
-  /** Appends so many rows; as many batches as `inFlight` says wait at a time. */
+  /** Appends this many rows, with up to `inFlight` batches waiting at a time. */
   async append({ rows, perBatch, inFlight }) {
     const started = { at: nowMs(), cpu: cpuMs() };
     const end = appended + rows;
@@ -37,7 +37,9 @@ serveCalls({
     return { startedAt: started.at, durableAt: nowMs(), cpuMs: cpuMs() - started.cpu };
   },
 
-  /** Appends single rows at a fixed rate, each with the time of its append, by nowMs, in the place of its state key. */
+  /**
+   * Appends single rows at a fixed rate. The state key of each is the time of its append, by nowMs.
+   */
   async appendPaced(rate) {
     isPaceEnded = false;
     const pending = new Set();
@@ -51,7 +53,7 @@ serveCalls({
     await Promise.all(pending);
   },
 
-  /** Ends appendPaced before its time. */
+  /** Ends appendPaced early. */
   endPace() {
     isPaceEnded = true;
   },
@@ -62,7 +64,10 @@ serveCalls({
 
   usage,
 
-  /** The longest pause of the event loop since the last call. To watch it costs CPU: not before it is asked for. */
+  /**
+   * The longest pause of the event loop since the last call. Watching costs CPU, so it begins with
+   * the first call.
+   */
   takeLongestPauseMs() {
     const longest = delays.max / 1e6;
     delays.enable();

@@ -1,4 +1,7 @@
-/** The raw limit's consumer: splits lines, parses every row, checks the tokens. Knows no more of the protocol than that. */
+/**
+ * The consumer of the raw limit: splits lines, parses every row, checks the tokens. Knows nothing
+ * else of the protocol.
+ */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { nowMs, RowCounter, serveCalls, usage } from './role.js';

@@ -1,4 +1,4 @@
-/** The raw limit's server: writes bytes that were prepared before, to everyone who is connected. */
+/** The server of the raw limit: writes prepared bytes to every connection. */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { makeLines, rows as differentRows } from '../rows.js';
@@ -34,7 +34,7 @@ serveCalls({
     return { startedAt: started.at, cpuMs: cpuMs() - started.cpu };
   },
 
-  /** A line a row at a fixed rate, with the time of its write in the place of the state key. */
+  /** Sends one row a line at a fixed rate. The state key is the time of the write. */
   async sendPaced(rate) {
     await pace(rate, (i) => {
       const line = `RDATA events ${++sent} ${JSON.stringify(differentRows[i % differentRows.length].with(3, nowMs()))}\n`;

@@ -1,4 +1,4 @@
-/** The other end of processes.js: answers calls with what `methods` return. */
+/** The other end of processes.js: answers calls with the results of `methods`. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ export function serveCalls(methods) {
   process.once('disconnect', () => process.exit(0));
 }
 
-/** Milliseconds by the system's monotonic clock: the same in every process of the machine. */
+/** Milliseconds of the system's monotonic clock, the same in every process of the machine. */
 export function nowMs() {
   return Number(process.hrtime.bigint()) / 1e6;
 }
@@ -37,7 +37,9 @@ export function usage() {
   };
 }
 
-/** Calls `send` with 0, 1, 2, … at even distances, until it was called for all `seconds` or `isEnded` says so. */
+/**
+ * Calls `send` with 0, 1, 2, … at even intervals for `seconds`, or until `isEnded` returns true.
+ */
 export async function pace({ rowsPerSecond, seconds }, send, isEnded = () => false) {
   const everyMs = 1_000 / rowsPerSecond;
   const rows = rowsPerSecond * seconds;
@@ -58,9 +60,12 @@ async function wakeAt(at) {
 
 const asleep = new Int32Array(new SharedArrayBuffer(4));
 
-/** Timers have steps of a ms, and rows in pairs would be none at a rate: the second finds everyone awake. So the whole process sleeps, once it has done what there was to do. */
+/**
+ * Timers have steps of 1 ms. Rows sent in pairs would not show a rate, because the second finds
+ * every process awake. So the whole process sleeps once it has nothing to do.
+ */
 async function sleepUntil(at) {
-  // Two turns: what one began, the next may end.
+  // Two turns: the second may end work that the first began.
   for (let i = 0; i < 2; i++) {
     await new Promise((resolve) => {
       setImmediate(resolve);
@@ -70,7 +75,7 @@ async function sleepUntil(at) {
   if (early > 0) Atomics.wait(asleep, 0, 0, early);
 }
 
-/** Checks that tokens rise with none missing, counts rows, and tells when a count is reached. */
+/** Checks that tokens rise without gaps, counts rows, and tells when a count is reached. */
 export class RowCounter {
   count = 0;
   #lastToken;
@@ -87,7 +92,7 @@ export class RowCounter {
     this.#handleReached(nowMs());
   }
 
-  /** @returns when the count was reached, by nowMs */
+  /** @returns the time at which the count was reached, by nowMs */
   async reach(count) {
     if (this.count >= count) return nowMs();
     return new Promise((resolve) => {
@@ -97,7 +102,10 @@ export class RowCounter {
   }
 }
 
-/** A file in a directory of its own, which goes with the process; parent and child share the fate, see processes.js. */
+/**
+ * A file in a new directory that is removed with the process. A child ends with its parent, see
+ * processes.js.
+ */
 export function temporaryFile() {
   const directory = mkdtempSync(path.join(tmpdir(), 'rowcast-bench-'));
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));

@@ -1,4 +1,4 @@
-/** One or more real workers in a process: each counts and checks every row that it gets. */
+/** One or more real workers in a process. Each counts and checks every row. */
 import { createWorker } from 'rowcast';
 import { nowMs, RowCounter, serveCalls, usage } from './role.js';
 
@@ -23,7 +23,7 @@ serveCalls({
     return { startedAt };
   },
 
-  /** When each of them has got so many rows; the latest time of all. */
+  /** Resolves when each has this many rows, to the latest time of all. */
   async reach(count) {
     const times = await Promise.all(counters.map(async (counter) => counter.reach(count)));
     return { at: Math.max(...times) };

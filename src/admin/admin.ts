@@ -1,6 +1,6 @@
 /**
- * The admin port's HTTP interface over a primary: append, status, health. Knows no socket:
- * server.ts has that.
+ * The admin port's HTTP interface over a primary: append, status, health. Knows no socket;
+ * server.ts has it.
  */
 
 import { Hono } from 'hono';
@@ -18,13 +18,15 @@ export interface AdminOptions {
   readonly primary: Primary;
   readonly clock?: Clock;
   readonly logger?: Logger;
-  /** Aborted when the server stops: uploads end with 503 and what is durable. */
+  /** Aborted when the server stops. Uploads then end with 503 and report what is durable. */
   readonly signal?: AbortSignal;
 }
 
 export const MAX_ROWS_PER_BATCH = 10_000;
 
-/** Answers on loopback only, whoever serves it; counts from here on what the primary does. */
+/**
+ * Answers requests to loopback names only, on any server. Counts the primary's events from here on.
+ */
 export function createAdmin({ primary, clock = systemClock, logger = silentLogger, signal }: AdminOptions): Hono {
   const counters = new Counters();
   primary.on('connected', () => counters.handleConnected());
@@ -74,7 +76,7 @@ function parseRowsPerBatch(text = '1'): number | undefined {
   return rows >= 1 && rows <= MAX_ROWS_PER_BATCH ? rows : undefined;
 }
 
-/** What was appended stands beside the error: the client goes on behind it. */
+/** The error answer says what was appended, so that the client can continue after it. */
 function failed(appended: Appended, { code, message }: RowcastError, line: number | undefined): ErrorAnswer & Appended {
   return { error: { code, message, ...(line !== undefined && { line }) }, ...appended };
 }

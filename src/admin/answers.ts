@@ -1,22 +1,22 @@
-/** The admin port's answers: always JSON, and an error always has a code. */
+/** The admin port's answers: always JSON, and every error has a code. */
 
 import type { ErrorCode } from '../core/model/errors.ts';
 import { quote } from '../core/model/errors.ts';
 import type { LogState } from '../observe/status-report.ts';
 
-/** What HTTP alone can get wrong; everything else has the code of the error that caused it. */
+/** Codes of errors that only HTTP can have. Other errors have the code of their cause. */
 export type RefusalCode = 'FOREIGN_HOST' | 'FOREIGN_ORIGIN' | 'WRONG_CONTENT_TYPE' | 'NO_SUCH_PAGE' | 'INTERNAL';
 
-/** What became durable. */
+/** The part of a request that became durable. */
 export interface Appended {
-  /** Of the last batch, as text (core/model/position.ts); null when there is none. */
+  /** The position of the last batch as text (core/model/position.ts); null when there is none. */
   readonly position: string | null;
   readonly rows: number;
 }
 
 /**
- * The process answers; whether its durable log takes appends stands beside that, so that a full
- * disk restarts nobody.
+ * `ok` says that the process answers. The state of the durable log is a separate field, so that a
+ * full disk does not make a supervisor restart the process.
  */
 export interface Health {
   readonly ok: true;
@@ -28,7 +28,7 @@ export interface ErrorAnswer {
   readonly error: {
     readonly code: ErrorCode | RefusalCode;
     readonly message: string;
-    /** Counts from 1: the line that is at fault, or where the batch that is at fault begins. */
+    /** Counts from 1: the faulty line, or the first line of the faulty batch. */
     readonly line?: number;
   };
 }
@@ -38,7 +38,7 @@ export function refusal(status: number, code: ErrorCode | RefusalCode, message: 
 }
 
 export function json(status: number, body: unknown): Response {
-  // nosniff, and no content type that is a page: whatever a row or a name says, no browser runs it.
+  // nosniff and a content type that is no page: no browser runs the text of a row or a name.
   const headers = {
     'content-type': 'application/json; charset=utf-8',
     'cache-control': 'no-store',

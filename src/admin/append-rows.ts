@@ -1,6 +1,6 @@
 /**
- * From the body of a request to batches of a stream. Holds a few batches in memory, however long
- * the body. Knows no HTTP.
+ * Turns the body of a request into batches of a stream. Holds a few batches in memory, for a body
+ * of any length. Knows no HTTP.
  */
 
 import { ConnectionError, RowcastError, UsageError } from '../core/model/errors.ts';
@@ -17,11 +17,11 @@ export interface AppendRowsOptions {
   readonly stream: Stream;
   readonly rowsPerBatch: number;
   readonly body: ReadableStream<Uint8Array>;
-  /** Aborted when the server stops: what came until then is finished, no more is read. */
+  /** Aborted when the server stops: lines that have come are finished, and no more are read. */
   readonly signal: AbortSignal | undefined;
 }
 
-/** What became durable and, when that is not all of the body, why. */
+/** The part of the body that became durable and, when that is not all, why. */
 export interface AppendRowsResult {
   readonly appended: Appended;
   readonly error: RowcastError | undefined;
@@ -30,9 +30,9 @@ export interface AppendRowsResult {
 
 const MAX_PENDING_ROWS = 4_096;
 const MAX_PENDING_BYTES = 1024 * 1024;
-/** JSON may take six bytes for a character that we write with one. */
+/** JSON may use six bytes for a character that we write with one. */
 const LONGEST_ESCAPE_BYTES = 6;
-/** What a client may still send after it was refused, so that it gets around to reading why. */
+/** How much a refused client may still send, so that it gets to read the reason. */
 const MAX_DISCARDED_BYTES = 16 * 1024 * 1024;
 
 export async function appendRows({
@@ -46,7 +46,7 @@ export async function appendRows({
   const batches = new RowBatches({ stream: stream.name, limits, rowsPerBatch });
   const pending = new PendingAppends({
     append: async (rows) => primary.append(stream, rows),
-    // A validator refuses a batch late: only with one at a time is nothing appended behind a
+    // A validator refuses a batch late. One batch at a time means that nothing is appended after a
     // refused one.
     maxRows: stream.row === undefined ? MAX_PENDING_ROWS : 1,
     maxBytes: MAX_PENDING_BYTES,
@@ -54,7 +54,7 @@ export async function appendRows({
   const reader = body.getReader();
   try {
     for await (const lines of readLines(reader, limits.maxLineBytes * LONGEST_ESCAPE_BYTES, signal)) {
-      // No await between the batches of a chunk, unless they are too many: they share a commit.
+      // No await between the batches of a chunk while there is room: they share a commit.
       for (const line of lines) {
         const batch = batches.add(line);
         if (batch === undefined) continue;
@@ -90,14 +90,14 @@ async function finish(pending: PendingAppends, later?: Failure): Promise<AppendR
   return { appended, error: failure.error, line: failure.line };
 }
 
-/** The lines of each chunk, cut when they are taken. */
+/** The lines of each chunk, cut on demand. */
 async function* readLines(
   reader: ReadableStreamDefaultReader<Uint8Array>,
   maxLineBytes: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Iterable<BodyLine>, void, void> {
   const lines = new BodyLines(maxLineBytes);
-  // A read that waits ends by this as if the body had ended; the signal tells the difference.
+  // Ends a pending read as if the body had ended; the signal tells the two apart.
   const stop = (): void => void reader.cancel();
   signal?.addEventListener('abort', stop, { once: true });
   try {
@@ -123,8 +123,8 @@ async function read(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Ui
 }
 
 /**
- * A server that closes on a client in the middle of its upload makes the system throw our answer
- * away.
+ * Reads and drops the rest of an upload. A server that closes during an upload makes the system
+ * discard our answer.
  */
 async function discard(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
   try {
@@ -135,6 +135,6 @@ async function discard(reader: ReadableStreamDefaultReader<Uint8Array>): Promise
     }
     await reader.cancel();
   } catch {
-    // The client went away: it has its answer, or does not want it.
+    // The client went away: it has its answer or does not want it.
   }
 }

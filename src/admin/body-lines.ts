@@ -1,6 +1,6 @@
 /**
- * Lines cut from the bytes of a request's body, with their numbers. Knows no JSON. Holds one
- * unfinished line at most, and that bounded.
+ * Cuts the bytes of a request's body into numbered lines. Knows no JSON. Holds at most one
+ * unfinished line, of bounded length.
  */
 
 import { isUtf8 } from 'node:buffer';
@@ -8,10 +8,10 @@ import { PartialLine } from '../base/partial-line.ts';
 import { LineError } from './line-error.ts';
 
 export interface BodyLine {
-  /** Counts from 1, blank lines included: what an editor shows. */
+  /** Counts from 1 with blank lines, as an editor does. */
   readonly number: number;
   readonly text: string;
-  /** As it came, without its line end. */
+  /** The size as received, without the line end. */
   readonly bytes: number;
 }
 
@@ -26,11 +26,11 @@ export class BodyLines {
 
   constructor(maxLineBytes: number) {
     this.#maxLineBytes = maxLineBytes;
-    // One more than the longest line: it may be a CR.
+    // One byte more than the longest line, for a CR.
     this.#carry = new PartialLine(maxLineBytes + 1);
   }
 
-  /** @throws LineError INVALID_UTF8, ROW_TOO_LARGE, in the place of the line that is at fault */
+  /** @throws LineError INVALID_UTF8, ROW_TOO_LARGE, where the faulty line would come */
   *push(chunk: Uint8Array): Generator<BodyLine, void, void> {
     let at = 0;
     for (let end = chunk.indexOf(LF); end !== -1; end = chunk.indexOf(LF, at)) {
@@ -41,7 +41,7 @@ export class BodyLines {
     if (!this.#carry.append(chunk.subarray(at))) throw this.#tooLong(this.#number + 1);
   }
 
-  /** The last line, when no line end follows it. */
+  /** Returns the last line if no line end follows it. */
   *end(): Generator<BodyLine, void, void> {
     const line = this.#carry.isEmpty ? undefined : this.#finish(new Uint8Array());
     if (line !== undefined) yield line;
@@ -56,7 +56,7 @@ export class BodyLines {
     const line = Buffer.from(whole.buffer, whole.byteOffset, bytes);
     if (!isUtf8(line)) throw new LineError('INVALID_UTF8', `line ${this.#number} is not UTF-8`, this.#number);
     let text = line.toString('utf8');
-    // Some editors begin a file with a mark that is no part of its first line.
+    // Some editors begin a file with a byte order mark, which is no part of its first line.
     if (this.#number === 1 && text.charCodeAt(0) === BYTE_ORDER_MARK) text = text.slice(1);
     return text.trim() === '' ? undefined : { number: this.#number, text, bytes };
   }

@@ -1,4 +1,4 @@
-/** A line of a body that cannot be appended, and which it is. */
+/** The error of a body line that cannot be appended, with its number. */
 
 import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
 

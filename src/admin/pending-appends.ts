@@ -1,6 +1,6 @@
 /**
- * Appends that are on their way: several at a time, so that they share commits, and a bounded
- * number, so that whoever sends rows faster than they become durable has to wait.
+ * Appends in progress: several at a time, so that they share commits, but a bounded number, so that
+ * a client that sends faster than the disk writes has to wait.
  */
 
 import { formatPosition, type Position } from '../core/model/position.ts';
@@ -9,7 +9,7 @@ import type { RowBatch } from './row-batches.ts';
 
 export interface PendingAppendsOptions {
   readonly append: (rows: readonly unknown[]) => Promise<Position>;
-  /** At least one batch is let through, however large. */
+  /** One batch is always let through, of any size. */
   readonly maxRows: number;
   readonly maxBytes: number;
 }
@@ -27,12 +27,12 @@ export class PendingAppends {
     this.#options = options;
   }
 
-  /** What is durable by now. */
+  /** The part that is durable by now. */
   get appended(): Appended {
     return this.#appended;
   }
 
-  /** The first batch that failed. */
+  /** The first failed batch. */
   get failure(): { readonly error: unknown; readonly line: number } | undefined {
     return this.#failure;
   }
@@ -57,12 +57,12 @@ export class PendingAppends {
     );
   }
 
-  /** Resolves when there is room for one more batch. */
+  /** Resolves when there is room for another batch. */
   async room(): Promise<void> {
     while (this.isFull) await this.#next();
   }
 
-  /** Resolves when nothing is on its way. */
+  /** Resolves when no append is in progress. */
   async settled(): Promise<void> {
     while (this.#pending > 0) await this.#next();
   }

@@ -1,6 +1,6 @@
 /**
- * Rows collected to batches of a given size. Everything that a row can be refused for, it is
- * refused for here, before a later batch is on its way.
+ * Collects rows to batches of a given size. Refuses a bad row here, before a later batch is
+ * appended.
  */
 
 import { type BatchLimits, checkBatch } from '../core/model/batch.ts';
@@ -13,7 +13,7 @@ import { LineError } from './line-error.ts';
 export interface RowBatch {
   readonly rows: readonly unknown[];
   readonly bytes: number;
-  /** Where it begins. */
+  /** The line on which the batch begins. */
   readonly line: number;
 }
 
@@ -37,7 +37,7 @@ export class RowBatches {
   }
 
   /**
-   * Returns the batch that the line completes, if it does.
+   * Returns the batch that the line completes, if it completes one.
    * @throws LineError INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE
    */
   add(line: BodyLine): RowBatch | undefined {
@@ -68,7 +68,7 @@ export class RowBatches {
     return this.#rows.length === rowsPerBatch ? this.take() : undefined;
   }
 
-  /** What was collected, if anything was. */
+  /** Returns the collected rows, if there are any. */
   take(): RowBatch | undefined {
     if (this.#rows.length === 0) return undefined;
     const batch = { rows: this.#rows, bytes: this.#bytes, line: this.#line };

@@ -1,8 +1,8 @@
 /**
- * Keeps out what a web page in a browser on this machine could send. A page reaches loopback
- * through its visitor's browser, also under a name of its own (DNS rebinding); what it cannot do is
- * choose the Host, hide its Origin, or send a content type that is no form's without asking first,
- * and we never say yes to that question.
+ * Refuses requests that a web page in a browser on this machine could send. A page reaches loopback
+ * through its visitor's browser, also under its own name (DNS rebinding). It cannot choose the Host
+ * or hide its Origin. To send a content type that no form has it must ask first (CORS), and we
+ * never allow that.
  */
 
 import type { MiddlewareHandler } from 'hono';
@@ -11,7 +11,7 @@ import { isLoopbackUrl } from './loopback.ts';
 
 export const sameMachineOnly: MiddlewareHandler = async (c, next) => {
   const host = c.req.header('host');
-  // The URL too: a request in the absolute form has a host there.
+  // Check the URL too: a request in the absolute form has a host there.
   if (!isLoopbackUrl(c.req.url) || (host !== undefined && !isLoopbackUrl(`http://${host}`))) {
     return refusal(
       403,

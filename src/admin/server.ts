@@ -10,24 +10,31 @@ import { type AdminOptions, createAdmin } from './admin.ts';
 import { isLoopbackHost } from './loopback.ts';
 
 export interface ListenAdminOptions extends Omit<AdminOptions, 'signal'> {
-  /** Loopback: 127.0.0.0/8, ::1 or localhost. */
+  /** 127.0.0.0/8, ::1 or localhost. */
   readonly host: string;
-  /** 0 for any that is free. */
+  /** 0 for any free port. */
   readonly port: number;
 }
 
 export interface AdminServer {
-  /** Where it listens: port 0 has become a real port. */
+  /** The bound address: port 0 is replaced by the real port. */
   readonly address: { readonly host: string; readonly port: number };
-  /** Lets nobody in any more; uploads end with what is durable, and everyone gets an answer. */
+  /**
+   * Stops accepting connections. Uploads end with what is durable, and every request gets an
+   * answer.
+   */
   close(): Promise<void>;
 }
 
-// Longer than any answer takes to be sent; what is still open then is a client that does not read.
+// Longer than any answer takes to send: a connection open after this has a client that does not
+// read.
 const CLOSE_TIMEOUT_MS: Millis = 2_000;
 const HEADERS_TIMEOUT_MS: Millis = 10_000;
 
-/** @throws UsageError INVALID_OPTION, ADDRESS_IN_USE, ADDRESS_UNAVAILABLE */
+/**
+ * Starts the admin port.
+ * @throws UsageError INVALID_OPTION, ADDRESS_IN_USE, ADDRESS_UNAVAILABLE
+ */
 export async function listenAdmin({
   host,
   port,
@@ -42,11 +49,11 @@ export async function listenAdmin({
   }
   const stopping = new AbortController();
   const admin = createAdmin({ ...options, clock, signal: stopping.signal });
-  // Rows may be piped in for days: a request as a whole has no time-out.
+  // Rows may be piped in for days, so a request has no time limit.
   const listener = getRequestListener(admin.fetch, { overrideGlobalObjects: false });
   const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, (request, response) => {
     // A connection that was busy when the server stopped would stay open until its keep-alive
-    // time-out.
+    // timeout.
     response.once('close', () => {
       if (stopping.signal.aborted) setImmediate(() => server.closeIdleConnections());
     });

@@ -1,7 +1,7 @@
 /**
- * The entries of one cache and the loads that fill it. An invalidation drops what is kept *and*
- * what is being loaded: a load that began before it may have read the old value, so its result is
- * given to those who wait for it and kept by nobody.
+ * The entries of one cache and the loads that fill it. An invalidation drops entries *and* running
+ * loads: a load that began before it may have read the old value. The result of such a load goes to
+ * its callers and is not kept.
  *
  *   read ──▶ load begins ─────────────▶ old value arrives: to its callers, not into the cache
  *                  invalidated ▲   read ──▶ a load of its own ──▶ new value: kept
@@ -20,8 +20,8 @@ import { PrefixIndex } from './prefix-index.ts';
 import { type CacheStats, zeroCounts } from './stats.ts';
 
 /**
- * What a read of a suspect entry does: load past the cache, answer with the entry, or answer with
- * it for so long.
+ * What a read of a suspect entry does: load past the cache, serve the entry, or serve it while it
+ * has been suspect for at most `maxStaleMs`.
  */
 export type WhenSuspect = 'load' | 'serve' | { readonly maxStaleMs: Millis };
 
@@ -39,13 +39,13 @@ export interface CacheSettings {
 
 interface Entry<Value> {
   readonly value: Value;
-  /** Resolved to the value: what a hit returns, so that it allocates nothing. */
+  /** Already resolved to the value. A hit returns it, so a hit allocates nothing. */
   readonly promise: Promise<Value>;
 }
 
 interface RunningLoad<Value> {
   readonly promise: Promise<Value>;
-  /** Its result may be kept: no invalidation came since it began. */
+  /** Whether the result may be kept: false once an invalidation came during the load. */
   isKept: boolean;
 }
 
@@ -56,9 +56,9 @@ export class Cache<Args extends readonly CacheKey[], Value> {
   readonly #counts = zeroCounts();
   #entries: LRUCache<string, Entry<Value>>;
   readonly #loads = new Map<string, RunningLoad<Value>>();
-  /** Of the keys that have an entry or a load. */
+  /** Indexes the keys that have an entry or a load. */
   readonly #index: PrefixIndex | undefined;
-  /** What was dropped during each prefill that runs. */
+  /** For each running prefill, the keys that were dropped during it. */
   readonly #prefills = new Set<Drops>();
 
   constructor(settings: CacheSettings, load: Load<Args, Value>) {
@@ -66,14 +66,14 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     this.#freshness = settings.freshness;
     this.#load = load;
     this.#entries = this.#makeEntries();
-    // All the keys of an entry find it without an index.
+    // The full key finds an entry without an index.
     const depth = Math.min(settings.prefixes, settings.arity - 1);
     this.#index = depth > 0 ? new PrefixIndex(depth) : undefined;
   }
 
   /**
-   * The entry's value, or what a load gives. Rejects as the load does, and with UsageError
-   * INVALID_KEY for another number of keys.
+   * Resolves to the entry's value or to the result of a load. Rejects when the load does, and with
+   * UsageError INVALID_KEY for a wrong number of keys.
    */
   read(keys: Args): Promise<Value> {
     if (keys.length !== this.#settings.arity) return Promise.reject(this.#wrongArity(keys));
@@ -84,20 +84,20 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     return this.#freshness.isLive ? this.#miss(keys, key, true) : this.#readSuspect(keys, key);
   }
 
-  /** The same where an entry has one key, as most have: a hit makes no list. */
+  /** `read` for the usual entry of one key: a hit makes no array. */
   readOne(key: CacheKey): Promise<Value> {
     return (typeof key === 'string' ? this.#hit(key) : undefined) ?? this.read([key] as unknown as Args);
   }
 
-  /** The value that a read would find, without a load; it does not count as a read. */
+  /** The value that a read would find, without a load. Does not count as a read. */
   peek(keys: Args): Value | undefined {
     if (!this.#freshness.isLive && !this.#isSuspectServed) return undefined;
     return this.#entries.peek(joinKeys(keys))?.value;
   }
 
   /**
-   * Keeps many values that `load` reads in one go. A value whose keys are invalidated meanwhile is
-   * not kept; nothing is while the cache is suspect.
+   * Keeps many values that one `load` returns. A value whose keys are invalidated meanwhile is not
+   * kept. While the cache is suspect none is kept.
    * @returns how many were kept
    */
   async prefill(
@@ -127,9 +127,9 @@ export class Cache<Args extends readonly CacheKey[], Value> {
   }
 
   /**
-   * Drops the entry of these keys; with fewer keys than an entry has, every entry under them; with
-   * null, all. Keys beyond what an entry has come from code of another version: whatever is under
-   * those that count is dropped.
+   * Drops the entry of these keys. Fewer keys than an entry has drop every entry under them; null
+   * drops all. Extra keys come from code of another version: everything under the keys that count
+   * is dropped.
    */
   drop(keys: readonly string[] | null): void {
     const { arity } = this.#settings;
@@ -149,18 +149,18 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     for (const key of this.#keysUnder(keys, prefix)) this.#dropKey(key);
   }
 
-  /** Drops everything, without a count. */
+  /** Drops everything, and does not count it as invalidations. */
   clear(): void {
     for (const drops of this.#prefills) drops.addAll();
     this.dropLoads();
-    // A new one costs what it has room for, dropping each costs what there is.
+    // A new cache costs its capacity to build; dropping each entry costs the number of entries.
     const keys = this.#entries.size > this.#settings.max / 8 ? undefined : [...this.#entries.keys()];
     if (keys === undefined) this.#entries = this.#makeEntries();
     else for (const key of keys) this.#entries.delete(key);
     this.#index?.clear();
   }
 
-  /** Nobody joins the loads that run, and nothing is kept of them. */
+  /** Detaches running loads: no read joins them, and their results are not kept. */
   dropLoads(): void {
     for (const key of this.#loads.keys()) {
       this.#dropLoad(key);
@@ -191,8 +191,8 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     this.#counts.suspectReads++;
     const entry = this.#entries.get(key);
     const isServed = this.#isSuspectServed;
-    // What is loaded now is as good as what is served: an invalidation that is missed meanwhile
-    // comes again.
+    // A value loaded now is as good as the served one: an invalidation missed meanwhile comes
+    // again.
     if (!isServed || entry === undefined) return this.#miss(keys, key, isServed);
     this.#counts.suspectServed++;
     return entry.promise;
@@ -207,11 +207,11 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     }
     const { promise, resolve } = resolvable<Value>();
     if (canBeInvalidated(keys)) {
-      // Before the load begins: what it invalidates itself must find it.
+      // Set before the load begins, so that an invalidation made by the load itself finds it.
       const load = { promise, isKept };
       this.#loads.set(key, load);
       this.#index?.add(key);
-      // First of all who wait: when they go on, the value is in its place.
+      // Registered first, so the value is stored before any caller resumes.
       promise.then(
         (value) => this.#handleLoaded(key, load, value),
         () => this.#handleFailed(key, load),
@@ -235,7 +235,7 @@ export class Cache<Args extends readonly CacheKey[], Value> {
     this.#forget(key, load);
   }
 
-  /** The load is over. Another one may run under its key by now. */
+  /** Removes a finished load. Another load may run under its key by now. */
   #forget(key: string, load: RunningLoad<Value>): void {
     if (this.#loads.get(key) !== load) return;
     this.#loads.delete(key);

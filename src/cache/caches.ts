@@ -1,6 +1,6 @@
 /**
- * Cached functions and methods, by name, on either side of the stream. Who tells whom of an
- * invalidation: see primary-caches and worker-caches.
+ * Cached functions and methods by name, on either side of the stream. How each side spreads
+ * invalidations: primary-caches and worker-caches.
  */
 
 import { UsageError } from '../core/model/errors.ts';
@@ -15,28 +15,28 @@ import { checkCacheName, Registry } from './registry.ts';
 import type { CacheStats } from './stats.ts';
 
 export interface CachesOptions {
-  /** The stream of the invalidations. Default `caches`. */
+  /** The stream that carries invalidations. Default `caches`. */
   readonly stream?: Stream | StreamName;
-  /** For caches that do not say themselves. Default `load`. */
+  /** For caches without a setting of their own. Default `load`. */
   readonly whenSuspect?: WhenSuspect;
 }
 
 export interface CacheOptions {
-  /** The most entries; the least recently used one gives way. Default 10,000. */
+  /** The most entries; the least recently used one is evicted. Default 10,000. */
   readonly max?: number;
   /**
-   * Entries are found by their first one, two, … so many keys, so that to drop them costs what is
-   * dropped. Default 0: to drop a prefix walks the whole cache.
+   * Indexes entries by their first key, first two keys and so on up to this many, so that dropping
+   * a prefix costs only the dropped entries. Default 0: dropping a prefix scans the whole cache.
    */
   readonly prefixes?: number;
   /**
    * What a read does while this worker is not live on the stream: `load` past the cache (default),
-   * `serve` what is kept, or serve it for `maxStaleMs`.
+   * `serve` the entry, or serve it for at most `maxStaleMs`.
    */
   readonly whenSuspect?: WhenSuspect;
   /**
-   * How many keys an entry has. Default: the parameters that the function declares before any with
-   * a default value.
+   * How many keys an entry has. Default: the number of parameters before the first one with a
+   * default value.
    */
   readonly arity?: number;
 }
@@ -46,7 +46,7 @@ export interface MethodCacheOptions extends CacheOptions {
   readonly name?: string;
 }
 
-/** All the keys, or the first few of them. */
+/** All keys, or the first few of them. */
 type Leading<Keys extends readonly unknown[]> = Keys extends readonly [unknown, ...infer Rest]
   ? Rest extends readonly []
     ? Keys
@@ -57,26 +57,26 @@ type Leading<Keys extends readonly unknown[]> = Keys extends readonly [unknown, 
 
 /**
  * A function whose results are kept until they are invalidated. `Receipt` is the position of the
- * invalidation on the primary, nothing on a worker.
+ * invalidation on the primary, and void on a worker.
  */
 export interface CachedFunction<Keys extends readonly CacheKey[], Value, Receipt> {
   (...keys: Keys): Promise<Value>;
   readonly cacheName: string;
   /**
-   * Drops the entry here at once and everywhere by the stream; with fewer keys, every entry under
+   * Drops the entry here at once and everywhere by the stream. Fewer keys drop every entry under
    * them.
    * @throws UsageError INVALID_KEY, and as `Caches.invalidate`
    */
   invalidate(...keys: Leading<Keys>): Promise<Receipt>;
   /**
-   * Keeps many values that `load` reads in one go. A value whose keys are invalidated while it runs
-   * is not kept, nor is any while suspect.
+   * Keeps many values that one `load` returns. A value whose keys are invalidated meanwhile is not
+   * kept. While the cache is suspect none is kept.
    * @returns how many were kept
    */
   prefill(load: () => Iterable<readonly [Keys, Value]> | Promise<Iterable<readonly [Keys, Value]>>): Promise<number>;
-  /** What a call would find, without loading it or counting. */
+  /** The value that a call would find, without a load. Does not count as a read. */
   peek(...keys: Keys): Value | undefined;
-  /** Drops everything, here alone. */
+  /** Drops everything in this process only. */
   clear(): void;
   stats(): CacheStats;
 }
@@ -90,9 +90,9 @@ export type CachedMethodDecorator = <This extends object, Keys extends readonly 
 ) => Method<This, Keys, Value>;
 
 export interface AllCachesStats {
-  /** False: entries are suspect. Always true on the primary. */
+  /** False while entries are suspect. Always true on the primary. */
   readonly isLive: boolean;
-  /** Invalidations of names that this process does not know. */
+  /** How many invalidations named a cache that this process does not know. */
   readonly unknownNames: number;
   readonly caches: Readonly<Record<string, CacheStats>>;
 }
@@ -100,7 +100,7 @@ export interface AllCachesStats {
 const DEFAULT_MAX = 10_000;
 
 export abstract class Caches<Receipt> {
-  /** The stream of the invalidations: what `waitFor` takes. */
+  /** The stream that carries invalidations, as `waitFor` takes it. */
   readonly stream: StreamName;
   /** @internal */
   protected readonly registry: Registry = new Registry();
@@ -115,9 +115,9 @@ export abstract class Caches<Receipt> {
   }
 
   /**
-   * Keeps what a function returns, under a name that means the same in all processes. Concurrent
-   * calls with the same keys share one call; what rejects is not kept. What is kept is shared by
-   * all callers: do not change it.
+   * Keeps the results of a function, under a name that means the same in all processes. Concurrent
+   * calls with the same keys share one call; a rejection is not kept. All callers share the kept
+   * value: do not change it.
    * @throws UsageError DUPLICATE_CACHE, INVALID_OPTION
    */
   cached<Keys extends readonly CacheKey[], Value>(
@@ -130,8 +130,9 @@ export abstract class Caches<Receipt> {
     load: Load<Keys, Value>,
   ): CachedFunction<Keys, Value, Receipt>;
   /**
-   * The same for a method of a class: `@caches.cached({ max: 500 })`. Each instance has entries of
-   * its own.
+   * Keeps the results of a class's method: `@caches.cached({ max: 500 })`. Each instance has its
+   * own entries.
+   * @throws UsageError DUPLICATE_CACHE, INVALID_OPTION
    */
   cached(options?: MethodCacheOptions): CachedMethodDecorator;
   cached<Keys extends readonly CacheKey[], Value>(
@@ -147,8 +148,8 @@ export abstract class Caches<Receipt> {
   }
 
   /**
-   * Lets one row of the stream stand for many invalidations. Every process defines the same: one
-   * that does not know the name ignores its rows.
+   * Lets one row of the stream stand for many invalidations. Every process must define the same
+   * group: a process that does not know the name ignores its rows.
    * @throws UsageError DUPLICATE_CACHE, INVALID_OPTION
    */
   group(name: string, expand: Expand, { chunk }: { readonly chunk?: Chunking } = {}): void {
@@ -156,16 +157,19 @@ export abstract class Caches<Receipt> {
   }
 
   /**
-   * Drops an entry here at once and everywhere by the stream; with fewer keys than the cache has,
+   * Drops an entry here at once and everywhere by the stream. Fewer keys than the cache has drop
    * every entry under them.
-   * @throws UsageError INVALID_KEY, INVALID_OPTION, and what the subclass says
+   * @throws UsageError INVALID_KEY, INVALID_OPTION, and the errors of the subclass
    */
   abstract invalidate(name: string, keys: readonly CacheKey[]): Promise<Receipt>;
 
-  /** Drops the whole cache, likewise. A group has no whole: UsageError INVALID_KEY. */
+  /**
+   * Drops the whole cache, here at once and everywhere by the stream.
+   * @throws UsageError INVALID_KEY for a group, which has no whole; otherwise as `invalidate`
+   */
   abstract invalidateAll(name: string): Promise<Receipt>;
 
-  /** Drops everything of every cache, here alone. */
+  /** Drops every cache in this process only. */
   clear(): void {
     this.registry.clear();
   }
@@ -175,7 +179,7 @@ export abstract class Caches<Receipt> {
   }
 
   /**
-   * @internal The keys of the rows that an invalidation takes.
+   * @internal The keys for each row that an invalidation needs.
    * @throws UsageError INVALID_KEY, INVALID_OPTION
    */
   protected cutForRows(
@@ -211,7 +215,7 @@ export abstract class Caches<Receipt> {
     Object.defineProperty(call, 'name', { value: name });
     return Object.assign(call, {
       cacheName: name,
-      // The promise itself: one made of it would be one more that somebody must listen to.
+      // Returns the promise itself: a derived promise would need a rejection handler of its own.
       invalidate: (...keys: Leading<Keys>) => this.invalidate(name, keys as readonly CacheKey[]),
       prefill: (fill: Parameters<typeof cache.prefill>[0]) => cache.prefill(fill),
       peek: (...keys: Keys) => cache.peek(keys),
@@ -225,7 +229,7 @@ export abstract class Caches<Receipt> {
       method: Method<This, Keys, Value>,
       context: ClassMethodDecoratorContext<This, Method<This, Keys, Value>>,
     ): Method<This, Keys, Value> => {
-      // Compiled with experimentalDecorators it gets the name of the method here.
+      // A compiler with experimentalDecorators passes the method's name here.
       if (context?.kind !== 'method') {
         throw new UsageError(
           'INVALID_OPTION',

@@ -1,4 +1,4 @@
-/** What was invalidated while many values were read in one go. */
+/** The keys that were invalidated during a prefill. */
 
 import { SEPARATOR } from './keys.ts';
 
@@ -6,7 +6,7 @@ export class Drops {
   readonly #prefixes = new Set<string>();
   #isAll = false;
 
-  /** All the keys of an entry, or the first few of them, as one text. */
+  /** Adds all the keys of an entry, or the first few, joined as one text. */
   add(prefix: string): void {
     this.#prefixes.add(prefix);
   }
@@ -15,7 +15,7 @@ export class Drops {
     this.#isAll = true;
   }
 
-  /** @param key all the keys of an entry as one text */
+  /** @param key all the keys of an entry, joined as one text */
   has(key: string): boolean {
     if (this.#isAll || this.#prefixes.has(key)) return true;
     for (let end = key.indexOf(SEPARATOR); end >= 0; end = key.indexOf(SEPARATOR, end + 1)) {

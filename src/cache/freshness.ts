@@ -1,33 +1,32 @@
-/** What a cache must know of the stream that invalidates it. */
+/** What a cache must know about the stream that invalidates it. */
 
 import type { Clock, Millis } from '../base/clock.ts';
 
 export interface Freshness {
   /**
-   * Whatever is invalidated is heard of here: an entry is as fresh as the position. Else entries
-   * are suspect.
+   * True while every invalidation arrives here: an entry is as fresh as the position. Otherwise
+   * entries are suspect.
    */
   readonly isLive: boolean;
   /**
-   * What is missed now comes again: the stream is followed from a known position, without a gap.
-   * While it is not, nothing can be kept, because an invalidation that would have dropped it may
-   * never come.
+   * True while the stream is followed from a known position without a gap, so a missed invalidation
+   * comes again. Otherwise nothing can be kept: the invalidation that would drop it may never come.
    */
   readonly isAnchored: boolean;
-  /** How long it has not been live. */
+  /** For how long it has not been live. */
   readonly suspectForMs: Millis;
 }
 
-/** The primary invalidates by itself: nothing gets between. */
+/** For the primary: it makes the invalidations itself and cannot miss any. */
 export const alwaysFresh: Freshness = Object.freeze({ isLive: true, isAnchored: true, suspectForMs: 0 });
 
-/** The parts of a subscription that count. */
+/** The parts of a subscription that matter here. */
 interface Followed {
   readonly isLive: boolean;
   readonly isEnded: boolean;
 }
 
-/** A worker's: live as long as its subscription is. */
+/** For a worker: live while its subscription is live. */
 export class FollowedFreshness implements Freshness {
   readonly #subscription: Followed;
   readonly #clock: Clock;

@@ -1,19 +1,18 @@
 /**
- * Groups: one row that every process expands to many invalidations, by a function that all of them
- * know.
+ * Groups: every process expands one row to many invalidations, by a function that all of them know.
  */
 
 import { HandlerError, messageOf, quote, UsageError } from '../core/model/errors.ts';
 import type { Invalidation } from './invalidation.ts';
 import { type CacheKey, keyTexts } from './keys.ts';
 
-/** What one row of the group stands for. Pure: every process must come to the same. */
+/** Expands one row of the group. Pure: every process must get the same result. */
 export type Expand = (
   keys: readonly [string, ...string[]],
 ) => Iterable<readonly [cacheName: string, keys: readonly CacheKey[] | null]>;
 
 /**
- * A row with more keys is cut into several: each repeats the first `head` keys, and has at most
+ * How a row with too many keys is cut. Each part repeats the first `head` keys and has at most
  * `size` of the others.
  */
 export interface Chunking {
@@ -28,7 +27,10 @@ export interface Group {
   readonly chunk: Chunking | undefined;
 }
 
-/** @throws UsageError INVALID_OPTION */
+/**
+ * Checks the options of a group.
+ * @throws UsageError INVALID_OPTION
+ */
 export function checkChunking(name: string, { head, size = 1 }: Chunking): void {
   if (!Number.isSafeInteger(head) || head < 0 || !Number.isSafeInteger(size) || size < 1) {
     throw new UsageError(
@@ -39,7 +41,7 @@ export function checkChunking(name: string, { head, size = 1 }: Chunking): void 
 }
 
 /**
- * What a row of the group stands for.
+ * The invalidations that a row of the group stands for.
  * @throws HandlerError GROUP_FAILED
  */
 export function expandGroup({ name, expand }: Group, keys: readonly string[]): Invalidation[] {
@@ -62,7 +64,7 @@ export function expandGroup({ name, expand }: Group, keys: readonly string[]): I
 
 /**
  * Cuts keys that are too many for one row.
- * @param maxBytes what the keys of one row may take as JSON
+ * @param maxBytes the most bytes of the keys of one row as JSON
  */
 export function cutKeys(keys: readonly string[], { head, size = Infinity }: Chunking, maxBytes: number): string[][] {
   const start = keys.slice(0, head);
@@ -71,9 +73,9 @@ export function cutKeys(keys: readonly string[], { head, size = Infinity }: Chun
   let count = 0;
   let bytes = startBytes;
   for (const key of keys.slice(head)) {
-    // With the comma before it.
+    // The comma before the key counts too.
     const keyBytes = jsonBytes(key) + 1;
-    // One key always goes in, even if it does not fit: then the append refuses the row and says
+    // One key always goes in, even if it does not fit: the append then refuses the row and says
     // why.
     if (count > 0 && (count >= size || bytes + keyBytes > maxBytes)) {
       chunks.push([...start]);

@@ -24,10 +24,10 @@ export type { CacheStats } from './stats.ts';
 export { WorkerCaches, type WorkerCachesOptions } from './worker-caches.ts';
 
 /**
- * Caches in this process, kept honest by a stream of invalidations. On a worker before it starts:
- * it subscribes to the stream.
+ * Creates the caches of this process, which a stream of invalidations keeps up to date. On a worker
+ * call it before `start`: it subscribes to the stream.
  * @throws UsageError on a primary NO_SUCH_STREAM, INVALID_OPTION; on a worker DUPLICATE_STREAM,
- *   CLOSED
+ * CLOSED
  */
 export function createCaches(primary: Primary, options?: PrimaryCachesOptions): PrimaryCaches;
 export function createCaches(worker: Worker, options?: WorkerCachesOptions): WorkerCaches;

@@ -1,6 +1,6 @@
 /**
- * The caches of a method: one for each instance, because what a method answers may depend on
- * `this`. Kept as long as the instance is.
+ * The caches of a method, one for each instance: the result of a method may depend on `this`. A
+ * cache lives as long as its instance.
  */
 
 import type { Target } from './registry.ts';
@@ -32,7 +32,7 @@ export class Instances<Cache extends Target> implements Target {
     for (const cache of this.#living()) cache.dropLoads();
   }
 
-  /** Summed over the instances that live. */
+  /** The sum over the living instances. */
   stats(): CacheStats {
     let sum: CacheStats = { size: 0, ...zeroCounts() };
     for (const cache of this.#living()) sum = addStats(sum, cache.stats());

@@ -6,8 +6,8 @@ import type { RowValidator } from '../core/model/row.ts';
 import { defineStream, type Stream, type StreamName, type StreamOptions } from '../core/model/stream.ts';
 
 /**
- * The keys of one entry; fewer than the cache has: every entry under them; null: the whole cache.
- * The time, ms since 1970, is for people: nothing depends on it.
+ * The keys of one entry. Fewer keys than the cache has mean every entry under them; null means the
+ * whole cache. The time, in ms since 1970, is for people: nothing depends on it.
  */
 export type InvalidationRow = readonly [cacheName: string, keys: readonly string[] | null, invalidationTs: Millis];
 
@@ -15,14 +15,16 @@ export type InvalidationRow = readonly [cacheName: string, keys: readonly string
 export type Invalidation = readonly [cacheName: string, keys: readonly string[] | null];
 
 export const DEFAULT_STREAM: StreamName = 'caches';
-/** Whoever missed more than this clears its caches: that costs less than to read so much. */
+/**
+ * A worker that missed more than this clears its caches: that costs less than reading so many rows.
+ */
 const DEFAULT_RETAINED_ROWS = 1_000_000;
 
 export type CachesStreamOptions = Omit<StreamOptions, 'row'> & { readonly name?: StreamName };
 
 /**
  * Declares the stream that carries invalidations, for `createPrimary`. Rows of another form are
- * refused at append. Keeps the newest 1,000,000 rows unless told otherwise.
+ * refused at append. Keeps the newest 1,000,000 rows by default.
  * @throws UsageError INVALID_STREAM_NAME, INVALID_OPTION
  */
 export function defineCachesStream({
@@ -33,7 +35,7 @@ export function defineCachesStream({
 }
 
 /**
- * Reads a row that came from elsewhere.
+ * Reads a row from another process.
  * @throws PeerError INVALID_ROW
  */
 export function parseInvalidation(stream: StreamName, row: unknown): Invalidation {

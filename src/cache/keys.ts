@@ -1,30 +1,27 @@
-/**
- * Keys: what an entry is looked up by. Everywhere they are compared as text, so 5 and '5' are the
- * same key.
- */
+/** Keys identify an entry. They are compared as text everywhere, so 5 and '5' are the same key. */
 
 import { quote, UsageError } from '../core/model/errors.ts';
 
 export type CacheKey = string | number | bigint | boolean;
 
-/** Stands between the keys of an entry; no key that can be invalidated has it. */
+/** Separates the keys of an entry. No key that can be invalidated contains it. */
 export const SEPARATOR = '\0';
 
-/** The keys of an entry, or the first few of them, as one text. */
+/** Joins all the keys of an entry, or the first few, to one text. */
 export function joinKeys(keys: readonly CacheKey[]): string {
   return keys.length === 1 ? String(keys[0]) : keys.join(SEPARATOR);
 }
 
 /**
- * Whether a row can say the keys, and joined they can be told from any others. What cannot be
- * invalidated is not kept.
+ * Whether a row can carry the keys, and their joined text is unambiguous. A result under other keys
+ * is not kept.
  */
 export function canBeInvalidated(keys: readonly CacheKey[]): boolean {
   return keys.every((key) => typeof key !== 'string' || faultOf(key) === undefined);
 }
 
 /**
- * The keys as they stand in a row.
+ * The keys as a row carries them.
  * @throws UsageError INVALID_KEY
  */
 export function keyTexts(cacheName: string, keys: readonly unknown[]): string[] {
@@ -42,7 +39,7 @@ export function keyTexts(cacheName: string, keys: readonly unknown[]): string[] 
   });
 }
 
-/** What JavaScript may give beside: an object would be found by the text that all objects have. */
+/** Guards against callers in JavaScript: all objects would share one key, their default text. */
 export function areKeys(keys: readonly unknown[]): boolean {
   for (let i = 0; i < keys.length; i++) if (!isKey(keys[i])) return false;
   return true;
@@ -54,7 +51,7 @@ function isKey(key: unknown): key is CacheKey {
 
 function faultOf(text: string): string | undefined {
   if (text.includes(SEPARATOR)) return 'has a NUL character';
-  // JSON would carry it, UTF-8 does not: what comes out at the other end is another key.
+  // JSON would carry it, but UTF-8 does not: another key would arrive.
   if (!text.isWellFormed()) return 'has half a character (a lone surrogate)';
   return undefined;
 }

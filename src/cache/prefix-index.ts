@@ -1,12 +1,12 @@
-/** Finds the keys that begin with given ones without walking the others. */
+/** Finds the keys that begin with given keys without scanning the others. */
 
 import { SEPARATOR } from './keys.ts';
 
 export class PrefixIndex {
-  /** One map for each number of leading keys, the fewest first. */
+  /** One map for each number of leading keys, smallest number first. */
   readonly #levels: readonly Map<string, Set<string>>[];
 
-  /** @param depth by how many leading keys entries are found */
+  /** @param depth up to how many leading keys are indexed */
   constructor(depth: number) {
     this.#levels = Array.from({ length: depth }, () => new Map<string, Set<string>>());
   }
@@ -32,7 +32,7 @@ export class PrefixIndex {
     }
   }
 
-  /** @param depth how many keys the prefix has; at most what the index was made for */
+  /** @param depth how many keys the prefix has, at most the depth of the index */
   under(prefix: string, depth: number): Iterable<string> {
     return this.#levels[depth - 1]!.get(prefix) ?? [];
   }

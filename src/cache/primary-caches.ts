@@ -1,5 +1,5 @@
 /**
- * Caches in the process that owns the writes: an invalidation drops what is here, then becomes a
+ * Caches in the process that owns the writes: an invalidation drops entries here, then becomes a
  * row that tells every worker.
  */
 
@@ -18,11 +18,11 @@ export interface PrimaryCachesOptions extends CachesOptions {
   readonly clock?: Clock;
 }
 
-/** What `batch` collects. */
+/** The invalidations that `batch` collects. */
 interface OpenBatch {
   readonly rows: InvalidationRow[];
   readonly position: Promise<Position>;
-  /** What went wrong first while it was filled. */
+  /** The first error while the batch was filled. */
   failure: { readonly thrown: unknown } | undefined;
 }
 
@@ -63,11 +63,11 @@ export class PrimaryCaches extends Caches<Position> {
   }
 
   /**
-   * Drops an entry here at once, and appends the row that drops it everywhere; call it when the
-   * write is committed. Resolves to the row's position when that is durable. When it rejects with a
-   * LogError, the workers have not heard: invalidate again.
+   * Drops an entry here at once, and appends the row that drops it everywhere. Call it when the
+   * write is committed. Resolves to the row's position when the row is durable. When it rejects
+   * with a LogError, the workers were not told: invalidate again.
    * @throws UsageError INVALID_KEY, INVALID_OPTION, ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED;
-   *   LogError; HandlerError GROUP_FAILED (all caches here are cleared, and the row was appended)
+   * LogError; HandlerError GROUP_FAILED (all caches here are cleared, and the row was appended)
    */
   override invalidate(name: string, keys: readonly CacheKey[]): Promise<Position> {
     return this.#invalidate(name, keys);
@@ -78,20 +78,20 @@ export class PrimaryCaches extends Caches<Position> {
   }
 
   /**
-   * Makes one batch of all that is invalidated while `fill` runs: workers drop all of it or
-   * nothing. Resolves to its position; with nothing to drop, to the stream's. When `fill` throws,
-   * what it has invalidated is appended all the same: to drop too much does no harm.
+   * Makes one batch of all invalidations during `fill`: workers drop all of it or nothing. Resolves
+   * to the batch's position; with nothing to drop, to the stream's position. When `fill` throws,
+   * its invalidations are appended all the same: dropping too much does no harm.
    * @throws what `fill` throws; UsageError INVALID_OPTION when it is asynchronous; what
-   *   `invalidate` throws
+   * `invalidate` throws
    */
   async batch(fill: () => void): Promise<Position> {
-    // One inside another is part of it.
+    // A nested batch is part of the outer one.
     if (this.#batch !== undefined) {
       run(fill);
       return this.#batch.position;
     }
     const { promise: position, resolve: append } = resolvable<Position>();
-    // Whoever called batch hears of a failure; those who invalidated inside need not listen.
+    // The caller of `batch` gets the failure. Calls of `invalidate` inside need not handle it.
     position.catch(() => {});
     const batch: OpenBatch = { rows: [], position, failure: undefined };
     this.#batch = batch;
@@ -117,10 +117,10 @@ export class PrimaryCaches extends Caches<Position> {
       try {
         this.registry.apply([name, texts]);
       } catch (thrown) {
-        // What a worker says must not clear the caches of all others.
+        // A worker's command must not clear the caches of all others.
         if (isOfWorker) throw thrown;
-        // The workers are told first: their group function may be a better one, and if not, they
-        // clear everything too.
+        // Tell the workers first: their group function may work, and if not, they clear everything
+        // too.
         failure = thrown;
       }
       if (batch !== undefined) {
@@ -144,7 +144,7 @@ export class PrimaryCaches extends Caches<Position> {
     return this.#primary.append(this.stream, rows);
   }
 
-  /** Rows that somebody else appended through this primary. */
+  /** Applies rows that other code appended through this primary. */
   #applyForeign(rows: readonly unknown[]): void {
     for (const row of rows) {
       if (this.#own.has(row as object)) continue;
@@ -157,7 +157,10 @@ export class PrimaryCaches extends Caches<Position> {
     }
   }
 
-  /** INVALIDATE_CACHE: nobody waits for it, so what goes wrong is a warning about that worker. */
+  /**
+   * Answers INVALIDATE_CACHE. Nothing waits for the result, so an error becomes a warning about
+   * that worker.
+   */
   async #invalidateFor(worker: ConnectedWorker, name: string, keys: readonly unknown[] | null): Promise<void> {
     try {
       await this.#invalidate(name, keys, true);
@@ -167,7 +170,7 @@ export class PrimaryCaches extends Caches<Position> {
     }
   }
 
-  /** What the keys of one row may take as JSON. */
+  /** The most bytes of the keys of one row as JSON. */
   #maxKeysBytes(name: string): number {
     const around = rowLine(this.stream, LONGEST_TOKEN, JSON.stringify([name, [], LONGEST_TOKEN]));
     return this.#primary.limits.maxLineBytes - Buffer.byteLength(around) + '[]'.length;
@@ -177,7 +180,7 @@ export class PrimaryCaches extends Caches<Position> {
 function run(fill: () => void): void {
   const result: unknown = fill();
   if (typeof result === 'object' && result !== null && 'then' in result) {
-    // Its own failure is no other one: the caller hears of this.
+    // The caller gets this error; a rejection of `fill` itself adds nothing.
     void Promise.resolve(result).catch(() => {});
     throw new UsageError(
       'INVALID_OPTION',

@@ -1,6 +1,6 @@
 /**
- * The caches and groups that a process knows by name, and what a row of the stream does to them.
- * Knows no stream's source.
+ * The caches and groups that a process knows by name, and the effect of a row of the stream on
+ * them. Does not know where the stream comes from.
  */
 
 import { HandlerError, PeerError, quote, quoteValue, UsageError } from '../core/model/errors.ts';
@@ -9,7 +9,7 @@ import { type Invalidation, parseInvalidation } from './invalidation.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { CacheStats } from './stats.ts';
 
-/** A cache as invalidations see it; of a method there may be one for each instance. */
+/** A cache as invalidations see it. A method may have one for each instance. */
 export interface Target {
   drop(keys: readonly string[] | null): void;
   clear(): void;
@@ -20,16 +20,22 @@ export interface Target {
 export class Registry {
   readonly #targets = new Map<string, Target>();
   readonly #groups = new Map<string, Group>();
-  /** Invalidations of names that this process does not know. */
+  /** How many invalidations named a cache that this process does not know. */
   unknownNames = 0;
 
-  /** @throws UsageError INVALID_OPTION, DUPLICATE_CACHE */
+  /**
+   * Registers a cache.
+   * @throws UsageError INVALID_OPTION, DUPLICATE_CACHE
+   */
   add(name: string, target: Target): void {
     this.#checkName(name);
     this.#targets.set(name, target);
   }
 
-  /** @throws UsageError INVALID_OPTION, DUPLICATE_CACHE */
+  /**
+   * Registers a group.
+   * @throws UsageError INVALID_OPTION, DUPLICATE_CACHE
+   */
   addGroup(name: string, expand: Expand, chunk: Chunking | undefined): void {
     this.#checkName(name);
     if (chunk !== undefined) checkChunking(name, chunk);
@@ -37,8 +43,8 @@ export class Registry {
   }
 
   /**
-   * Drops what an invalidation names: one of this process, or a row that came from elsewhere. What
-   * cannot be understood drops everything, rather than guess.
+   * Drops the entries that an invalidation names, be it of this process or a row from another one.
+   * Drops everything when it cannot understand the row.
    * @throws PeerError INVALID_ROW, HandlerError GROUP_FAILED; everything is dropped by then
    */
   apply(invalidation: Invalidation | { readonly stream: StreamName; readonly row: unknown }): void {
@@ -55,8 +61,9 @@ export class Registry {
   }
 
   /**
-   * The keys of each row that an invalidation takes: more than one for a group that is cut.
-   * @param maxBytes what the keys of one row may take as JSON
+   * The keys for each row that an invalidation needs. A group with many keys is cut into several
+   * rows.
+   * @param maxBytes the most bytes of the keys of one row as JSON
    */
   cut(name: string, keys: readonly string[], maxBytes: number): (readonly string[])[] {
     const chunk = this.#groups.get(name)?.chunk;
@@ -67,7 +74,7 @@ export class Registry {
     return this.#groups.has(name);
   }
 
-  /** Nothing that is kept or being loaded is used any more. */
+  /** Drops all entries, and detaches all running loads. */
   clear(): void {
     for (const target of this.#targets.values()) target.clear();
   }
@@ -118,7 +125,7 @@ export class Registry {
 const FORBIDDEN = /[\s\u0000-\u0020\u007f-\u009f]/u;
 
 /**
- * A name fits into a row and into the command INVALIDATE_CACHE.
+ * Checks that a name fits a row and the command INVALIDATE_CACHE.
  * @throws UsageError INVALID_OPTION
  */
 export function checkCacheName(name: unknown): asserts name is string {

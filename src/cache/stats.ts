@@ -1,4 +1,4 @@
-/** What a cache counts, as plain numbers since it was made. */
+/** The counters of a cache, as plain numbers since it was made. */
 
 export interface CacheStats {
   /** Entries kept now. */
@@ -7,20 +7,20 @@ export interface CacheStats {
   readonly hits: number;
   /** Reads that had to load, or joined a load. */
   readonly misses: number;
-  /** Misses that joined a load which was under way. */
+  /** Misses that joined a running load. */
   readonly loadsShared: number;
-  /** Loads that failed; nothing is kept of them. */
+  /** Loads that failed. Their result is not kept. */
   readonly loadsFailed: number;
-  /** Loads and prefilled values that an invalidation made unusable for the cache. */
+  /** Loads and prefilled values that were not kept because of an invalidation. */
   readonly discardedFills: number;
-  /** Entries dropped for room. */
+  /** Entries evicted for room. */
   readonly evictions: number;
   readonly invalidationsByKey: number;
   readonly invalidationsByPrefix: number;
   readonly invalidationsOfAll: number;
-  /** Reads while not live, of entries or not. */
+  /** Reads while not live, with or without an entry. */
   readonly suspectReads: number;
-  /** Those of them that an entry answered: it may have been stale. */
+  /** Suspect reads that an entry answered: the value may have been stale. */
   readonly suspectServed: number;
 }
 

@@ -1,8 +1,8 @@
 /**
- * Caches in a process that follows: rows of the stream drop entries, and while it is not live on
- * the stream entries are suspect.
+ * Caches in a process that follows. Rows of the stream drop entries. While the process is not live
+ * on the stream, entries are suspect.
  *
- *   start ──▶ suspect, nothing kept ──live──▶ fresh ──cut──▶ suspect, kept ──what was missed, live──▶ fresh
+ *   start ──▶ suspect, nothing kept ──live──▶ fresh ──cut──▶ suspect, kept ──caught up──▶ fresh
  *                    ▲                          └──reset, gap──▶ all dropped ─┐
  *                    └────────────────────────────────────────────────────────┘
  */
@@ -27,15 +27,15 @@ export class WorkerCaches extends Caches<void> {
   constructor(worker: Worker, options: WorkerCachesOptions) {
     super(options);
     this.#worker = worker;
-    // From now on, whatever a checkpoint says: what is empty has nothing to drop. After a gap it is
-    // emptied, and that is true again.
+    // Follow from now on, without a checkpoint: an empty cache has nothing to drop. A gap empties
+    // the cache, so the same holds after it.
     const subscription = worker.subscribe(
       this.stream,
       { from: 'now', onReset: 'now', readWithinMs: worker.limits.idleTimeoutMs },
       (batch) => this.#apply(batch),
     );
     this.freshness = new FollowedFreshness(subscription, options.clock ?? systemClock);
-    // Before listeners of the application, which may read.
+    // Runs before listeners of the application, which may read.
     worker.prependListener('live', ({ stream }) => {
       if (stream === this.stream) this.#handleLive();
     });
@@ -51,10 +51,10 @@ export class WorkerCaches extends Caches<void> {
 
   /**
    * Drops an entry here at once, and asks the primary to drop it everywhere (INVALIDATE_CACHE).
-   * Unreliable: resolves when it is sent or waits to be sent, and is lost with the connection, and
-   * when too many wait (the worker emits `command-dropped`).
+   * Unreliable: it resolves when the command is sent or queued. The command is lost with the
+   * connection, or when too many are queued (the worker emits `command-dropped`).
    * @throws UsageError INVALID_KEY, INVALID_OPTION, INVALID_COMMAND, CLOSED; HandlerError
-   *   GROUP_FAILED (all caches here are cleared)
+   * GROUP_FAILED (all caches here are cleared)
    */
   override async invalidate(name: string, keys: readonly CacheKey[]): Promise<void> {
     this.#invalidate(name, keys);
@@ -79,21 +79,21 @@ export class WorkerCaches extends Caches<void> {
         this.registry.apply({ stream, row });
       } catch (thrown) {
         if (!(thrown instanceof RowcastError)) throw thrown;
-        // Later: a process without a listener ends by the error itself, not by a handler that
-        // failed.
+        // Emitted later: in a process without a listener, the uncaught error is then this one and
+        // not a failed handler.
         queueMicrotask(() => this.#worker.emit('error', thrown));
       }
     }
   }
 
   #handleLive(): void {
-    // What was loaded before there was a position is older than it: who waited for that position
-    // must not join the load.
+    // A load that began before the first position may be older than it. A caller that waited for
+    // that position must not join the load.
     if (!this.freshness.isAnchored) this.registry.dropLoads();
     this.freshness.handleLive();
   }
 
-  /** What the keys of one command may take as JSON. */
+  /** The most bytes of the keys of one command as JSON. */
   #maxKeysBytes(name: string): number {
     return this.#worker.limits.maxLineBytes - Buffer.byteLength(`INVALIDATE_CACHE ${name} `);
   }

@@ -1,6 +1,6 @@
 /**
- * Addresses as people write them: `127.0.0.1:9092`, `[::1]:9092`, `unix:/path`, `sqlite:path`,
- * `memory:`. Opens nothing.
+ * Parses addresses as people write them: `127.0.0.1:9092`, `[::1]:9092`, `unix:/path`,
+ * `sqlite:path`, `memory:`. Opens nothing.
  */
 
 import { UsageError } from '../core/model/errors.ts';

@@ -1,4 +1,4 @@
-/** Asks the admin port of a running primary. Knows HTTP, and no command of ours. */
+/** Asks the admin port of a running primary. Knows HTTP, but no command. */
 
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import type { Readable } from 'node:stream';
@@ -10,24 +10,24 @@ export interface AdminRequest {
   readonly admin: HostAndPort;
   readonly path: string;
   readonly signal: AbortSignal;
-  /** Makes it a POST of rows. */
+  /** Rows to send: makes the request a POST. */
   readonly rows?: Readable;
 }
 
-/** An answer in JSON, whatever its status. */
+/** A JSON answer with any status. */
 export interface AdminAnswer {
   readonly status: number;
   readonly body: unknown;
 }
 
 /**
- * Resolves to the answer, which may come before all rows were sent: the rest of them is then left
- * unread.
- * @throws ConnectionError; what `rows` fails with
+ * Sends a request and resolves to the answer. It may come before all rows were sent; the rest is
+ * left unread.
+ * @throws ConnectionError; errors of `rows`
  */
 export async function askAdmin({ admin, path, signal, rows }: AdminRequest): Promise<AdminAnswer> {
-  // Not `Connection: close`: a server that may close at once makes the system throw its answer away
-  // when we still send.
+  // Not `Connection: close`: a server that may close at once makes the system discard its answer
+  // while we still send.
   const agent = new Agent({ keepAlive: true });
   const headers = rows === undefined ? {} : { 'content-type': 'application/x-ndjson' };
   const asked = request({ ...admin, path, method: rows === undefined ? 'GET' : 'POST', headers, agent, signal });
@@ -57,7 +57,7 @@ function exchange(asked: ClientRequest, rows: Readable | undefined, admin: HostA
       asked.end();
       return;
     }
-    // At once: what there is to refuse may be told before the first row is typed.
+    // Sent at once: a refusal can arrive before the first row is typed.
     asked.flushHeaders();
     rows.on('error', reject);
     rows.pipe(asked);
@@ -83,7 +83,7 @@ async function readAnswer(response: IncomingMessage, admin: HostAndPort): Promis
   }
 }
 
-/** The error of an answer; undefined when all went well. */
+/** The error in an answer; undefined when the request succeeded. */
 export function errorOf({ status, body }: AdminAnswer, admin: HostAndPort): ErrorAnswer['error'] | undefined {
   if (status === 200) return undefined;
   const { error } = (body ?? {}) as Partial<ErrorAnswer>;

@@ -1,6 +1,6 @@
 /**
- * `rowcast append`: rows from stdin to a running primary. The server alone checks them, so that
- * there is one opinion on what a row is.
+ * `rowcast append`: sends rows from stdin to a running primary. Only the server checks them, so
+ * that there is one definition of a row.
  */
 
 import type { Millis } from '../base/clock.ts';
@@ -13,12 +13,12 @@ import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 
 export interface AppendOptions {
   readonly admin: HostAndPort;
-  /** Rows a batch. */
+  /** Rows in a batch. */
   readonly batch: number;
   readonly json?: true;
 }
 
-/** @throws ConnectionError, and what stdin fails with */
+/** @throws ConnectionError, errors of stdin */
 export async function append(
   stream: StreamName,
   { admin, batch, json }: AppendOptions,
@@ -58,11 +58,11 @@ export async function append(
 }
 
 const LF = 0x0a;
-/** Nobody looks at the progress of what is done at once. */
+/** Short runs show no progress. */
 const FIRST_AFTER_MS: Millis = 1_000;
 const INTERVAL_MS: Millis = 250;
 
-/** How many rows were sent, in one line that is written over; for a person at a terminal alone. */
+/** Shows the number of rows sent on one line that is overwritten, on a terminal only. */
 class Progress {
   readonly #terminal: Terminal;
   #rows = 0;
@@ -86,7 +86,7 @@ class Progress {
     stderr.write(`\rrowcast: ${this.#rows.toLocaleString('en')} rows sent`);
   };
 
-  /** Wipes the line. */
+  /** Clears the line. */
   end(): void {
     if (!this.#isShown) return;
     this.#isShown = false;

@@ -1,4 +1,4 @@
-/** What a command does when it is not told otherwise. */
+/** The defaults of the commands. */
 
 import type { StreamName } from '../core/model/stream.ts';
 import type { HostAndPort, LogAddress } from './addresses.ts';
@@ -8,7 +8,7 @@ export interface Defaults {
   readonly listen: HostAndPort;
   readonly log: LogAddress;
   readonly admin: HostAndPort;
-  /** Those of Synapse, but federation, which a deployment must ask for. */
+  /** Synapse's streams without federation, which a deployment must ask for. */
   readonly streams: readonly StreamName[];
 }
 

@@ -1,6 +1,6 @@
 /**
- * `rowcast doctor`: what listens at an address, and what to do when it is not what it should be.
- * Says no more than an observer may.
+ * `rowcast doctor`: says what listens at an address, and what to do when it is not as expected.
+ * Sends only what an observer may send.
  */
 
 import { resolvable } from '../base/resolvable.ts';
@@ -23,7 +23,7 @@ export interface DoctorOptions {
 interface Diagnosis {
   readonly address: string;
   readonly isFine: boolean;
-  /** What is wrong and what to do; empty when all is fine. */
+  /** What is wrong and what to do. Empty when all is fine. */
   readonly problems: readonly string[];
   readonly finding: Finding | undefined;
 }
@@ -49,7 +49,10 @@ export async function doctor(options: DoctorOptions, terminal: Terminal): Promis
 
 type Ending = Exclude<ExaminationOutput, { readonly kind: 'transmit' }>;
 
-/** Undefined: we were told to stop. @throws Error when there was no connection */
+/**
+ * Undefined when a signal stopped it.
+ * @throws Error when there was no connection
+ */
 async function examine({ connect, name }: DoctorOptions, { clock, signal }: Terminal): Promise<Finding | undefined> {
   const examination = new Examination({ workerName: name, address: formatAddress(connect) });
   const { promise, resolve } = resolvable<Ending | undefined>();

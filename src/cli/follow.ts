@@ -1,6 +1,6 @@
 /**
- * `rowcast follow`: rows of a primary to stdout, one line a row or a batch; where it stands, and
- * what goes wrong, to stderr.
+ * `rowcast follow`: prints a primary's rows to stdout, a row or a batch on each line. Its progress
+ * and errors go to stderr.
  */
 
 import type { Millis } from '../base/clock.ts';
@@ -24,7 +24,7 @@ import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 export interface FollowOptions {
   readonly connect: Address;
   readonly server?: string;
-  /** A position is of the one stream that is followed. */
+  /** A position or token needs exactly one stream. */
   readonly from: Position | Token | 'start' | 'now';
   readonly checkpoint?: string;
   readonly json?: true;
@@ -33,13 +33,13 @@ export interface FollowOptions {
   readonly name: string;
 }
 
-/** How long rows that were applied may take to leave stdout once we are told to stop. */
+/** How long applied rows may take to leave stdout after a signal to stop. */
 const FLUSH_TIMEOUT_MS: Millis = 1_000;
 
 /**
- * No streams: all of them.
- * @throws UsageError INVALID_OPTION; RowcastError when a subscription fails, or the checkpoint
- *   does; what stdout fails with
+ * Without streams it follows all of them.
+ * @throws UsageError INVALID_OPTION; RowcastError when a subscription or the checkpoint fails;
+ * errors of stdout
  */
 export async function follow(
   streams: readonly StreamName[],
@@ -66,7 +66,7 @@ export async function follow(
   });
   let failure: RowcastError | Error | undefined;
   const fail = (error: Error): void => {
-    // What fails because stdout did is told by stdout's own error.
+    // When stdout failed, its own error is the one to report.
     if (output.failure === undefined) failure ??= error;
     end();
   };
@@ -94,8 +94,8 @@ export async function follow(
 }
 
 /**
- * A token and a position are of one stream, `start` and `now` of any. @throws UsageError
- * INVALID_OPTION
+ * A token or position belongs to one stream; `start` and `now` work for any.
+ * @throws UsageError INVALID_OPTION
  */
 function checkFrom(from: FollowOptions['from'], streams: readonly StreamName[]): void {
   if (typeof from === 'string') return;
@@ -110,7 +110,8 @@ function checkFrom(from: FollowOptions['from'], streams: readonly StreamName[]):
 }
 
 /**
- * A checkpoint may name a row only when it has left this process: what waits here is lost with it.
+ * Saves a position only when its rows have left this process: rows still queued here would be lost
+ * with it.
  */
 function flushedCheckpoint(checkpoint: Checkpoint, output: RowOutput): Checkpoint {
   return {
@@ -167,8 +168,8 @@ function formatRows({ stream, token, rows }: Batch, describe: (stream: StreamNam
 }
 
 /**
- * Rows of Synapse's streams with named fields. What is not known is printed as it came, and told
- * once.
+ * Names the fields of rows of Synapse's streams. Unknown rows are printed as they came, with one
+ * warning.
  */
 function namedRows(terminal: Terminal): (batch: Batch) => Batch {
   const told = new Set<string>();
@@ -215,7 +216,7 @@ function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void 
     tell(`warning: stream ${stream} goes on with the earliest row that is kept: ${messageOf(error)}`),
   );
   worker.on('peer-error', ({ text }) => tell(`the primary says: ${text}`));
-  // The streams of one turn of the event loop, in one line.
+  // Collects the streams of one turn of the event loop for one line.
   let live: StreamName[] = [];
   worker.on('live', ({ stream }) => {
     live.push(stream);

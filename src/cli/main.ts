@@ -1,4 +1,4 @@
-/** The process around a command: its streams, its signals, its end. */
+/** The process around a command: its streams, its signals and its exit. */
 
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
@@ -9,15 +9,15 @@ import { exitCodes } from './terminal.ts';
 const stopping = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    // Whoever asks twice does not want to wait.
+    // A second signal means: do not wait.
     if (stopping.signal.aborted) process.exit(exitCodes.failed);
     stopping.abort();
   });
 }
-// When nobody reads what is said to people any more, there is nobody to tell.
+// When stderr is closed there is nobody to tell.
 process.stderr.on('error', () => {});
 
-// What commands wait for does not keep a process alive by itself.
+// Keeps the process alive while a command waits.
 const alive = setInterval(() => {}, 2 ** 30);
 const { stdin, stdout, stderr } = process;
 const exitCode = await run(process.argv.slice(2), {
@@ -29,7 +29,7 @@ const exitCode = await run(process.argv.slice(2), {
 });
 clearInterval(alive);
 
-// Not by running out of work: stdin may be open for ever.
+// Exits explicitly: stdin may stay open for ever.
 const FLUSH_TIMEOUT_MS: Millis = 1_000;
 await Promise.race([Promise.all([flushed(stdout), flushed(stderr)]), timeout(FLUSH_TIMEOUT_MS)]);
 process.exit(exitCode);

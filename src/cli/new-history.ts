@@ -1,4 +1,4 @@
-/** `rowcast log new-history`: makes a copy of a log another log. */
+/** `rowcast log new-history`: gives a copy of a log its own identity. */
 
 import { newHistory as renew } from '../log/sqlite-new-history.ts';
 import { print } from './row-output.ts';

@@ -1,7 +1,4 @@
-/**
- * The words of the command line: commands, options, help. What a command does stands in a file of
- * its own.
- */
+/** The command line: commands, options and help. Each command has a file of its own. */
 
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
@@ -22,10 +19,7 @@ import { serve, type ServeOptions } from './serve.ts';
 import { status, type StatusOptions } from './status.ts';
 import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 
-/**
- * Runs one command to its end. Failures that have a name are told in one line; a fault of our own
- * is thrown.
- */
+/** Runs one command to its end. Reports errors with a code in one line, and throws our own bugs. */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let exitCode: ExitCode = exitCodes.fine;
   const program = createProgram(terminal, (code) => {
@@ -35,7 +29,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
     await program.parseAsync([...argv], { from: 'user' });
     return exitCode;
   } catch (error) {
-    // Commander has told it already.
+    // Commander has already printed it.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.fine : exitCodes.usage;
     if (error instanceof RowcastError) {
       say(terminal, error.message.replace('allowPlaintext: true', '--allow-plaintext'));
@@ -49,7 +43,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   }
 }
 
-/** Errors that another spelling of the command avoids. */
+/** Errors that a different command line avoids. */
 const usageCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'INVALID_OPTION',
   'INVALID_COMMAND',
@@ -246,7 +240,7 @@ function examples(...commands: string[]): string {
   return `\nExamples:\n${commands.map((command) => `  $ rowcast ${command}\n`).join('')}`;
 }
 
-/** A parser whose refusal Commander tells with the option's name before it. */
+/** Wraps a parser so that Commander puts the option's name before its error. */
 function checked<Value>(parse: (text: string) => Value): (text: string) => Value {
   return (text) => {
     try {
@@ -258,7 +252,7 @@ function checked<Value>(parse: (text: string) => Value): (text: string) => Value
   };
 }
 
-/** For what may be given more than once. */
+/** For options that may be repeated. */
 function many<Value>(
   parse: (text: string) => Value,
 ): (text: string, before: readonly Value[] | undefined) => readonly Value[] {

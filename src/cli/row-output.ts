@@ -1,11 +1,11 @@
 /**
- * Rows on their way to stdout: few writes for many rows, and a word on when they have left this
+ * Rows on their way to stdout: few writes for many rows, and a promise for when they have left this
  * process.
  */
 
 import type { Writable } from 'node:stream';
 
-// As much as a pipe takes at once on Linux.
+// The capacity of a pipe on Linux.
 const WRITE_LENGTH = 64 * 1024;
 
 interface Waiter {
@@ -23,7 +23,7 @@ export class RowOutput {
   #waitForRoom: Waiter[] = [];
   #waitForFlush: Waiter[] = [];
 
-  /** `onFailed` is told once, when nothing can be written any more. */
+  /** @param onFailed called once, when nothing can be written any more */
   constructor(stream: Writable, onFailed: (error: Error) => void) {
     this.#stream = stream;
     this.#onFailed = onFailed;
@@ -37,8 +37,8 @@ export class RowOutput {
   }
 
   /**
-   * Writes soon. Answers with a promise when whoever reads stdout is slower than we are: it
-   * resolves when there is room again.
+   * Writes soon. Returns a promise when the reader of stdout is slower than we are; it resolves
+   * when there is room again.
    * @throws the failure
    */
   write(text: string): void | Promise<void> {
@@ -52,7 +52,7 @@ export class RowOutput {
     });
   }
 
-  /** Resolves when the system has everything that was written; rejects with the failure. */
+  /** Resolves when the system has everything that was written. Rejects with the failure. */
   async flushed(): Promise<void> {
     this.#send();
     if (this.#failure !== undefined) throw this.#failure;
@@ -62,7 +62,7 @@ export class RowOutput {
     });
   }
 
-  /** Nothing more is written; whoever waits hears why. */
+  /** Stops writing, and rejects every waiting promise. */
   fail(error: Error): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
@@ -76,7 +76,7 @@ export class RowOutput {
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    // The rows that one turn of the event loop brings share a write.
+    // The rows of one turn of the event loop share a write.
     setImmediate(() => {
       this.#isScheduled = false;
       this.#send();
@@ -103,12 +103,12 @@ export class RowOutput {
   }
 }
 
-/** Whoever read our stdout has gone: `| head` has what it wanted. */
+/** Whether the reader of stdout has gone, as `| head` does when it has enough. */
 export function isReaderGone(error: Error | undefined): boolean {
   return error !== undefined && 'code' in error && error.code === 'EPIPE';
 }
 
-/** Writes a result and waits until it has left; a reader that has gone is no failure. */
+/** Writes a result and waits until it has left. A reader that has gone is no failure. */
 export async function print(stdout: Writable, text: string): Promise<void> {
   const output = new RowOutput(stdout, () => {});
   try {

@@ -1,4 +1,4 @@
-/** `rowcast send`: one command to a primary, as a worker sends it. */
+/** `rowcast send`: sends one command to a primary, as a worker does. */
 
 import { once } from 'node:events';
 import { PeerError, UsageError } from '../core/model/errors.ts';
@@ -15,7 +15,7 @@ export interface SendOptions {
   readonly name: string;
 }
 
-/** What a worker may tell a primary's application. */
+/** The commands that a worker may send to a primary's application. */
 const upstream: readonly UpstreamCommand['name'][] = [
   'USER_SYNC',
   'FEDERATION_ACK',
@@ -44,13 +44,13 @@ export async function send(
   try {
     const connected = once(worker, 'connected', { signal: terminal.signal });
     const failed = once(worker, 'disconnected').then(([{ error }]) => Promise.reject(error as Error));
-    // It loses the race where all goes well.
+    // Its rejection is not awaited when the connection succeeds first.
     failed.catch(() => {});
     worker.start().catch(() => {});
     await Promise.race([connected, failed]);
     worker.send(command);
   } finally {
-    // The line leaves before the connection ends, and what the primary says to it still comes.
+    // The line leaves before the connection ends, and the primary's reply still arrives.
     await worker.stop();
   }
   for (const text of said) say(terminal, `the primary says: ${text}`);

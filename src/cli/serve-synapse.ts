@@ -1,6 +1,6 @@
 /**
- * What `rowcast serve --synapse` adds to a primary: Synapse's own streams, and answers to what its
- * workers say.
+ * The Synapse part of `rowcast serve --synapse`: Synapse's streams, and answers to commands of its
+ * workers.
  */
 
 import { createCaches } from '../cache/index.ts';
@@ -14,8 +14,8 @@ import { trackSyncingUsers } from '../synapse/syncing-users.ts';
 import { say, type Terminal } from './terminal.ts';
 
 /**
- * Synapse's streams with their types where they are known; by default all but federation, which a
- * deployment must ask for.
+ * Synapse's streams with their types where known. Default: all but federation, which a deployment
+ * must ask for.
  */
 export function synapseStreamsOf(names: readonly StreamName[] | undefined): readonly Stream[] {
   return names === undefined
@@ -24,8 +24,8 @@ export function synapseStreamsOf(names: readonly StreamName[] | undefined): read
 }
 
 /**
- * INVALIDATE_CACHE becomes a row for all, acknowledged rows of federation are dropped, and what
- * workers say is told.
+ * Turns INVALIDATE_CACHE into a row for all workers, drops acknowledged rows of federation, and
+ * prints other commands.
  */
 export function beSynapse(primary: Primary, terminal: Terminal): void {
   if (primary.stream(caches.name) !== undefined) csCacheFake(createCaches(primary));
@@ -51,7 +51,7 @@ function describeCommand(command: UpstreamCommand): string {
     case 'INVALIDATE_CACHE':
       return `INVALIDATE_CACHE ${command.cacheName} ${JSON.stringify(command.keys)}`;
     case 'USER_IP':
-      // Its access token is nobody's who reads this.
+      // Leaves out the access token: it is secret.
       return `USER_IP ${command.userId} ${command.ip}`;
     case 'SYNC':
       return `SYNC ${command.text}`;

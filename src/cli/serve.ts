@@ -1,6 +1,6 @@
 /**
- * `rowcast serve`: a primary with its log, its listeners and its admin port, until a signal ends
- * it.
+ * `rowcast serve`: runs a primary with its log, its listeners and its admin port until a signal
+ * ends it.
  */
 
 import { type AdminServer, listenAdmin } from '../admin/server.ts';
@@ -28,7 +28,7 @@ export interface ServeOptions {
   readonly allowPlaintext?: true;
 }
 
-/** @throws UsageError, LogError when it cannot start; nothing stays open then */
+/** @throws UsageError, LogError when it cannot start; then nothing stays open */
 export async function serve(options: ServeOptions, terminal: Terminal): Promise<ExitCode> {
   let isServing = false;
   const logger = terminalLogger({ terminal, isTalkative: () => isServing });
@@ -41,8 +41,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     }
     if (options.admin !== 'none') admin = await listenAdmin({ primary, logger, ...options.admin });
     isServing = true;
-    // What nobody waits for: a row that caches here cannot understand, rows that cannot be trimmed.
-    // The primary goes on.
+    // Errors without a caller, such as a row that the caches cannot read, or rows that cannot be
+    // trimmed. The primary goes on.
     primary.on('error', (error) => say(terminal, error.message));
     if (options.synapse) beSynapse(primary, terminal);
     tellWhereAndWhatNext(terminal, { primary, options, addresses, admin: admin?.address });
@@ -50,7 +50,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     say(terminal, 'stopping');
   } finally {
     isServing = false;
-    // First: an upload in progress is told what of it is durable while the log is still open.
+    // Close this first: an upload in progress can report what is durable while the log is still
+    // open.
     await admin?.close();
     await primary.close();
   }
@@ -88,7 +89,7 @@ function tellWhereAndWhatNext(terminal: Terminal, { primary, options: { log }, a
       ? 'it has no admin port: append and status cannot reach it'
       : `its admin port is http://${formatAddress(admin)}`,
   );
-  // Left as it is, without our name before it: these lines are for copying.
+  // Printed without our name before it: people copy these lines.
   terminal.stderr.write(
     `\nTry next, in other terminals:\n${whatNext(streams[0] ?? 'events', addresses[0]!, admin).join('')}\n`,
   );

@@ -1,4 +1,4 @@
-/** `rowcast status`: how far streams and connections of a running primary are. */
+/** `rowcast status`: the positions of a running primary's streams and connections. */
 
 import { formatStatus } from '../observe/format-status.ts';
 import type { StatusReport } from '../observe/status-report.ts';

@@ -1,6 +1,5 @@
 /**
- * A logger for people: one short line an event, without what only someone who looks for a fault
- * wants to know.
+ * A logger for people: one short line for each event, without details that only debugging needs.
  */
 
 import type { Logger } from '../core/model/logger.ts';
@@ -8,7 +7,7 @@ import { say, type Terminal } from './terminal.ts';
 
 export interface TerminalLoggerOptions {
   readonly terminal: Pick<Terminal, 'stderr'>;
-  /** While this is false, only warnings and errors are told. */
+  /** While this is false, only warnings and errors are printed. */
   readonly isTalkative: () => boolean;
 }
 

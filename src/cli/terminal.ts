@@ -1,4 +1,4 @@
-/** What a command is given of the outside world, so that a test can give it another one. */
+/** The outside world of a command. A test passes a fake one. */
 
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
@@ -6,9 +6,9 @@ import { escapeControl } from '../core/model/errors.ts';
 
 export interface Terminal {
   readonly stdin: Readable & { readonly isTTY?: boolean };
-  /** Results only: what another program reads. */
+  /** Results only, for other programs. */
   readonly stdout: Writable;
-  /** Everything that is said to people. */
+  /** Everything for people. */
   readonly stderr: Writable & { readonly isTTY?: boolean };
   /** Aborted by SIGINT and SIGTERM: finish, then end. */
   readonly signal: AbortSignal;
@@ -17,14 +17,14 @@ export interface Terminal {
 
 export type ExitCode = 0 | 1 | 2;
 
-/** Fine, failed, called in a wrong way. */
+/** Success, failure, wrong usage. */
 export const exitCodes: { readonly fine: 0; readonly failed: 1; readonly usage: 2 } = Object.freeze({
   fine: 0,
   failed: 1,
   usage: 2,
 });
 
-/** One line to the person at the terminal. */
+/** Prints one line for the person at the terminal. */
 export function say(terminal: Pick<Terminal, 'stderr'>, text: string): void {
   terminal.stderr.write(`rowcast: ${escapeControl(text)}\n`);
 }

@@ -1,11 +1,17 @@
-/** The kept chunks of one stream in memory, oldest first. Knows neither limits nor retention: its owner appends and drops. */
+/**
+ * The chunks of one stream in memory, oldest first. Knows no limits and no retention: the owner
+ * decides what to append and what to drop.
+ */
 
 import { assert } from '../base/assert.ts';
 import type { Token } from '../core/model/token.ts';
 import { type Chunk, chunkAfter, chunkBytes, rowsOfChunkAfter } from './chunk.ts';
 import type { ReadOptions } from './log.ts';
 
-/** Dropped slots are given back once they are this many and half of all: a drop moves nothing, and memory stays bounded. */
+/**
+ * The array is compacted when at least this many slots, and half of all, are empty. So a drop moves
+ * nothing, and memory stays bounded.
+ */
 const SLOTS_WORTH_MOVING = 1_024;
 
 export class ChunkList {
@@ -44,7 +50,10 @@ export class ChunkList {
     return chunk;
   }
 
-  /** The chunks of one history that follow `after`, the first one cut there, up to the one that reaches `maxBytes`. */
+  /**
+   * The chunks of one history after token `after`. The first chunk is cut at `after`; the last one
+   * is the chunk that reaches `maxBytes`.
+   */
   read({ after, maxBytes }: ReadOptions): Chunk[] {
     const chunks: Chunk[] = [];
     let bytes = 0;
@@ -59,12 +68,15 @@ export class ChunkList {
     return chunks;
   }
 
-  /** The chunk that holds the token, which is one that is kept. */
+  /** The chunk that holds the token. The token must be one that is kept. */
   at(token: Token): Chunk {
     return this.#slots[this.#indexOfFirstBeyond(token - 1)]!;
   }
 
-  /** About how many rows follow `after`: a chunk that `after` cuts counts by its share of tokens. */
+  /**
+   * Estimates how many rows follow `after`. A chunk that `after` cuts counts by its share of
+   * tokens.
+   */
   rowsAfter(after: Token): number {
     const chunk = this.#slots[this.#indexOfFirstBeyond(after)];
     return chunk === undefined ? 0 : this.last!.rowsUpTo - chunk.rowsUpTo + rowsOfChunkAfter(chunk, after);

@@ -1,4 +1,4 @@
-/** From chunks to the page that a read answers with, and the refusal of a read that began too early. */
+/** Makes the page that answers a read, and the error for a read that begins before `earliest`. */
 
 import { LogError } from '../core/model/errors.ts';
 import type { BatchAttributes, Bounds, Page } from '../core/model/page.ts';
@@ -9,8 +9,8 @@ import { type Chunk, moveAttributes } from './chunk.ts';
 const NOTHING: Uint8Array = Buffer.alloc(0);
 
 /**
- * One buffer for all of the neighbouring chunks of one history, and no copy when one chunk is all of it.
- * No chunk: the reader has everything.
+ * Joins neighbouring chunks of one history into one buffer. A single chunk is not copied. Without
+ * chunks the page is empty: the reader has everything.
  */
 export function pageOf(stream: StreamName, chunks: readonly Chunk[], { latest, history }: Bounds): Page {
   const last = chunks[chunks.length - 1];
@@ -41,7 +41,10 @@ function attributesOf(chunks: readonly Chunk[]): readonly BatchAttributes[] | un
   return all;
 }
 
-/** @throws LogError LOG_GAP */
+/**
+ * Refuses a read after a token whose next row is no longer kept.
+ * @throws LogError LOG_GAP
+ */
 export function refuseGap(log: string, stream: StreamName, after: Token, { earliest }: Bounds): void {
   if (after >= earliest - 1) return;
   throw new LogError(

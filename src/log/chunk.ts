@@ -1,4 +1,7 @@
-/** A chunk: neighbouring whole batches of one stream and one era as ready lines, the record that logs and the tail keep. */
+/**
+ * A chunk: neighbouring whole batches of one stream and one era, as encoded lines. Logs and the
+ * tail keep rows in this form.
+ */
 
 import { assert } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
@@ -12,16 +15,22 @@ export interface Chunk {
   /** Inclusive: the token of its last batch. */
   readonly upTo: Token;
   readonly rows: number;
-  /** The rows of the stream up to `upTo`, those that are gone included: the difference of two chunks counts what is between. */
+  /**
+   * How many rows the stream has had up to `upTo`, dropped rows included. The difference between
+   * two chunks is the number of rows between them.
+   */
   readonly rowsUpTo: number;
-  /** Of all of its rows. */
+  /** The history of every row in the chunk. */
   readonly history: History;
-  /** When it became durable, by the wall clock: for people. */
+  /** When it became durable, in ms of the wall clock. Shown to people only. */
   readonly atMs: Millis;
-  /** The same by the log's own time, which counts only time that has surely passed: for retention (log-time.ts). */
+  /**
+   * When it became durable, in ms of the log's own time, which never runs ahead (log-time.ts).
+   * Retention uses it.
+   */
   readonly logMs: Millis;
   readonly lines: Uint8Array;
-  /** Of the batches that have some, in order; left out where none has. */
+  /** The attributes of the batches that have any, in order. Undefined when no batch has any. */
   readonly attributes?: readonly BatchAttributes[] | undefined;
 }
 
@@ -30,7 +39,9 @@ const SPACE = 0x20;
 const FIRST_DIGIT = 0x30;
 const LAST_DIGIT = 0x39;
 
-/** What is left of a chunk when its batches with token <= after are cut off. The bytes are shared, not copied. */
+/**
+ * The rest of a chunk without its batches up to token `after`. Shares the bytes, copies nothing.
+ */
 export function chunkAfter(chunk: Chunk, after: Token): Chunk {
   if (after <= chunk.after) return chunk;
   const { lines } = chunk;
@@ -61,19 +72,25 @@ export function chunkAfter(chunk: Chunk, after: Token): Chunk {
   };
 }
 
-/** The attributes of lines that stand `bytes` further on. */
+/** The same attributes for lines that begin `bytes` further on. */
 export function moveAttributes(attributes: readonly BatchAttributes[], bytes: number): readonly BatchAttributes[] {
   return bytes === 0 ? attributes : attributes.map(({ token, at, json }) => ({ token, at: at + bytes, json }));
 }
 
-/** What a reader is given of it, in bytes: a page of few lines and long attributes is a large page. */
+/**
+ * The size of a chunk in bytes, attributes included: few lines with long attributes make a large
+ * page.
+ */
 export function chunkBytes({ lines, attributes }: Chunk): number {
   let bytes = lines.length;
   if (attributes !== undefined) for (const { json } of attributes) bytes += json.length;
   return bytes;
 }
 
-/** About how many rows a chunk has after `after`: where it must be cut, by its share of tokens, as counting would read it. */
+/**
+ * Estimates the rows of a chunk after token `after`, by its share of tokens: counting them would
+ * mean reading the lines.
+ */
 export function rowsOfChunkAfter(
   { after: start, upTo, rows }: Pick<Chunk, 'after' | 'upTo' | 'rows'>,
   after: Token,
@@ -82,7 +99,10 @@ export function rowsOfChunkAfter(
   return after >= upTo ? 0 : Math.round((rows * (upTo - after)) / (upTo - start));
 }
 
-/** The token of the line `RDATA <stream> <token> <row>` that starts at `at`; undefined where it says `batch`. */
+/**
+ * The token of the line `RDATA <stream> <token> <row>` at `at`; undefined when the line says
+ * `batch`.
+ */
 function readToken(lines: Uint8Array, at: number): Token | undefined {
   const tokenAt = lines.indexOf(SPACE, lines.indexOf(SPACE, at) + 1) + 1;
   let value = 0;

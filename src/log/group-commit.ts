@@ -1,5 +1,6 @@
 /**
- * The way of an append: waits with its neighbours, is committed with them, announced, resolved. Knows no storage.
+ * Group commit of appends: they queue, share one commit, are announced and resolve. Knows no
+ * storage.
  *
  *   append ─┐
  *   append ─┼─▶ one commit ─▶ one hint per stream ─▶ all resolve
@@ -20,18 +21,22 @@ import type { Token } from '../core/model/token.ts';
 import type { Chunk } from './chunk.ts';
 import type { AppendOptions, RowsEvent, SourceEvent, SourceListener } from './log.ts';
 
-/** Large enough that catch-up moves few records, small enough that a page of a few hundred KiB is not far exceeded. A larger batch is one chunk. */
+/**
+ * Large enough that catch-up moves few records, small enough that a page of a few hundred KiB is
+ * not exceeded by much. A larger batch is one chunk.
+ */
 const MAX_CHUNK_BYTES = 256 * 1024;
 
 /**
- * What waits beyond this (in characters) has the next commit, after a turn of the event loop: a flood of appends must not keep it from everyone
- * else. Measured with sqlite: about 5 ms for encoding and commit together.
+ * The most that one commit takes, in characters. The rest is committed after a turn of the event
+ * loop, so that a flood of appends does not block other work. Measured with sqlite: encoding and
+ * commit take about 5 ms together.
  */
 const MAX_COMMIT_UNITS = 512 * 1024;
-/** What a row costs beside its characters, counted in characters. */
+/** The overhead of a row in characters, added to its length. */
 const ROW_UNITS = 64;
 
-/** What waits for one stream. */
+/** The batches that are queued for one stream. */
 export interface WaitingBatches {
   /** The rows of each batch, in order. */
   readonly batches: readonly (readonly RowText[])[];
@@ -42,17 +47,17 @@ export interface WaitingBatches {
 export type WaitingStreams = ReadonlyMap<StreamName, WaitingBatches>;
 
 export interface GroupCommitOptions {
-  /** Throws what is wrong with a batch. */
+  /** Throws when a batch must not be appended. */
   readonly check: (stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined) => void;
-  /** Makes all of it durable or none, and says what became of it; each batch has taken the next token of its stream. */
+  /** Makes all batches durable, or none. Each batch gets the next token of its stream. */
   readonly commit: (waiting: WaitingStreams) => readonly Committed[];
-  /** Calls back soon: what is appended until then shares the first commit. */
+  /** Calls `flush` soon. Appends until then share the first commit. */
   readonly soon: (flush: () => void) => void;
 }
 
-/** What became of one stream, as it is announced. */
+/** The result of a commit for one stream, as announced. */
 export interface Committed extends RowsEvent {
-  /** At least one, all of the era of this commit. */
+  /** At least one chunk, all of this commit's era. */
   readonly chunks: readonly Chunk[];
 }
 
@@ -79,7 +84,8 @@ export class GroupCommit {
   }
 
   watch(listener: SourceListener): () => void {
-    // An object of its own, so that a listener that watches twice is told twice and each end ends one.
+    // A new object for each watch: a listener that watches twice is called twice, and each end ends
+    // one watch.
     const watch = { listener };
     this.#watches.add(watch);
     return () => void this.#watches.delete(watch);
@@ -87,19 +93,22 @@ export class GroupCommit {
 
   append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position> {
     return new Promise((resolve, reject) => {
-      // What it throws here rejects the promise.
+      // An error of the check rejects the promise.
       this.#check(stream, rows, options);
       this.#waiting.push({ stream, rows, attributes: options?.attributes, resolve, reject });
       this.#schedule(this.#soon);
     });
   }
 
-  /** Commits all that waits now; what those who hear of it append is not of it. What a listener throws is thrown once all is done. */
+  /**
+   * Commits everything queued now, not what listeners append meanwhile. Rethrows the first listener
+   * error at the end.
+   */
   flush(): void {
     const thrown: unknown[] = [];
     for (let waiting = this.#waiting.length; waiting > 0; ) {
       const group = this.#takeGroup(waiting);
-      // A listener may have flushed.
+      // A listener may have called flush.
       if (group.length === 0) break;
       waiting -= group.length;
       try {
@@ -123,7 +132,7 @@ export class GroupCommit {
       const group = this.#takeGroup(Infinity);
       if (group.length > 0) this.#commitGroup(group);
     } finally {
-      // Whatever a listener throws, those who still wait must not wait for ever.
+      // When a listener throws, the remaining appends must still be committed.
       if (this.#waiting.length > 0) this.#schedule(setImmediate);
     }
   };
@@ -195,10 +204,13 @@ export interface EncodeOptions {
   readonly logMs: Millis;
 }
 
-/** Where the lines of a chunk are written before its size is known; a chunk gets bytes of its own. */
+/** Reused for the lines of a chunk while their size is unknown. Each chunk gets its own copy. */
 const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_BYTES);
 
-/** Gives the batches the tokens after `latest` and writes their lines: the one place where a row becomes bytes. */
+/**
+ * Gives the batches the tokens after `latest` and writes their lines. This is the only place where
+ * a row becomes bytes.
+ */
 export function encodeChunks(options: EncodeOptions): Chunk[] {
   const { stream, waiting, latest, history, atMs, logMs } = options;
   const { batches } = waiting;
@@ -220,7 +232,8 @@ export function encodeChunks(options: EncodeOptions): Chunk[] {
   for (let i = 0; i < batches.length; i++) {
     const batch = batches[i]!;
     const text = encodeBatch(stream, upTo + 1, batch);
-    // Bytes are counted only where they might be too many: counting costs as much as writing.
+    // The exact size is computed only when the upper bound exceeds the limit: counting costs as
+    // much as writing.
     const isCountNeeded = bytes + text.length * LONGEST_UTF8_BYTES_PER_UNIT > MAX_CHUNK_BYTES;
     const textBytes = isCountNeeded ? Buffer.byteLength(text) : 0;
     if (rows > 0 && bytes + textBytes > MAX_CHUNK_BYTES) finishChunk(Buffer.from(scratch.subarray(0, bytes)));

@@ -1,4 +1,4 @@
-/** One stream that is kept in memory: its chunks and how far it reaches. Knows no limits and no clock. */
+/** One stream kept in memory: its chunks and its bounds. Knows no limits and no clock. */
 
 import type { Millis } from '../base/clock.ts';
 import { originOf } from '../core/model/history.ts';
@@ -28,7 +28,7 @@ export class KeptStream {
     return this.#bounds;
   }
 
-  /** How many rows it has had. */
+  /** How many rows the stream has had. */
   get rowsUpTo(): number {
     return this.#rowsUpTo;
   }
@@ -49,7 +49,7 @@ export class KeptStream {
     while (this.#chunks.first !== undefined && this.#chunks.first.upTo <= gone) this.#chunks.dropFirst();
   }
 
-  /** Drops what the retention lets go. */
+  /** Drops the chunks that the retention no longer needs. */
   shed(retain: Retention, now: Millis): void {
     for (let oldest = this.#chunks.first; oldest !== undefined; oldest = this.#chunks.first) {
       if (!mayDropOldest(retain, { rows: this.#chunks.rows, oldest, now })) return;

@@ -1,8 +1,10 @@
 /**
- * The time by which rows age on disk: it counts only time that has surely passed. The system's clock may be set, by hours
- * or by years, while rows are kept; no row may be dropped before its time for that. So a log has a time of its own: it
- * goes on with the monotonic clock while the log is open, and with the uptime of the machine from one process to the next.
- * Over a reboot, and where the system does not say how long it is up, it stands still: more is kept then, never less.
+ * The time by which rows on disk age. It counts only time that has certainly passed, because the
+ * wall clock may be set by hours or years and no row may be dropped early for that.
+ *
+ * It follows the monotonic clock while the log is open, and the machine's uptime from one process
+ * to the next. It stands still across a reboot, and where the system does not report its uptime.
+ * Rows are then kept longer, never shorter.
  */
 
 import { readFileSync } from 'node:fs';
@@ -10,20 +12,20 @@ import { uptime } from 'node:os';
 
 import type { Clock, Millis } from '../base/clock.ts';
 
-/** One run of the machine, and how long it has lasted. */
+/** One boot of the machine, and its uptime. */
 export interface Boot {
   readonly id: string;
   readonly uptimeMs: Millis;
 }
 
-/** An instant by all clocks: what is stored, so that the next process can go on from there. */
+/** One instant on all clocks. It is stored, so that the next process can continue from it. */
 export interface TimeMark {
   readonly logMs: Millis;
   readonly wallMs: Millis;
   readonly boot: Boot | null;
 }
 
-/** What the uptime may be off by: it is read in hundredths of a second. */
+/** The error of the uptime: the system reports it in hundredths of a second. */
 const UPTIME_GRAIN_MS: Millis = 20;
 
 export class LogTime {
@@ -37,7 +39,7 @@ export class LogTime {
     this.#startedAt = clock.now();
   }
 
-  /** Whole milliseconds, for the person at the shell. */
+  /** Whole milliseconds, for people who read the file in the sqlite3 shell. */
   now(): Millis {
     return Math.floor(this.#startMs + this.#clock.now() - this.#startedAt);
   }
@@ -49,25 +51,28 @@ export class LogTime {
 
 export interface Resumption {
   readonly mark: TimeMark | undefined;
-  /** Of the newest row that was found: the log's time was at least that. */
+  /** The time of the newest stored row: the log's time was at least this. */
   readonly newestMs: Millis;
   readonly wallMs: Millis;
   readonly boot: Boot | undefined;
 }
 
-/** The log's time of a process that starts. */
+/** The log's time at the start of a process. */
 export function resumedMs({ mark, newestMs, wallMs, boot }: Resumption): Millis {
   if (mark === undefined) return newestMs;
   return Math.max(newestMs, mark.logMs + surelyPassedMs(mark, wallMs, boot));
 }
 
-/** Where two clocks disagree, the one that says less is believed: containers may be told an uptime of their own. */
+/**
+ * When two clocks disagree, the smaller difference counts: a container may report an uptime of its
+ * own.
+ */
 function surelyPassedMs(mark: TimeMark, wallMs: Millis, boot: Boot | undefined): Millis {
   if (boot === undefined || mark.boot?.id !== boot.id) return 0;
   return Math.max(0, Math.min(boot.uptimeMs - mark.boot.uptimeMs - UPTIME_GRAIN_MS, wallMs - mark.wallMs));
 }
 
-/** Undefined where the system does not tell its boots apart: everywhere but on Linux. */
+/** Undefined where the system does not identify its boots: everywhere but on Linux. */
 export function systemBoot(): Boot | undefined {
   try {
     const id = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();

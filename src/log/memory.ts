@@ -1,4 +1,4 @@
-/** The log that keeps everything in memory and nothing after a restart: the reference for all others. */
+/** A log in memory that keeps nothing after a restart. It is the reference for all others. */
 
 import { type Clock, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
@@ -22,7 +22,7 @@ export interface MemoryLogOptions {
   readonly random?: Random;
 }
 
-/** A log in memory. Each `open` starts another log, with an id of its own. */
+/** A log in memory. Each `open` starts a new log with a new id. */
 export function memoryLog({ clock = systemClock, random = systemRandom }: MemoryLogOptions = {}): Log {
   return new MemoryLog(clock, random);
 }
@@ -38,7 +38,8 @@ class MemoryLog implements Log {
   readonly health: LogHealth = 'ok';
   readonly #clock: Clock;
   readonly #random: Random;
-  // A microtask: appends of one turn share a chunk, and nothing waits longer than its caller's turn.
+  // Commits in a microtask: appends of one turn share a chunk, and none waits longer than that
+  // turn.
   readonly #commits = new GroupCommit({
     check: (stream, rows, options) => this.#check(stream, rows, options),
     commit: (waiting) => this.#commit(waiting),
@@ -144,7 +145,7 @@ class MemoryLog implements Log {
     return { kind: 'rows', stream, latest: kept.bounds.latest, chunks };
   }
 
-  /** What may be appended to: the catalog may not. */
+  /** The streams that may be appended to: every declared one, not the catalog. */
   #requireDeclared(stream: StreamName): Stream {
     const declared = this.#requireOpen().declared.get(stream);
     if (declared === undefined) throw noSuchStream(this.name, stream);

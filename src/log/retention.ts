@@ -1,18 +1,21 @@
-/** Which chunks a stream's retention lets go. Knows the oldest chunk and the sum, never the others: an append must not scan. */
+/**
+ * Decides which chunks a stream's retention no longer needs. Looks only at the oldest chunk and the
+ * sum, because an append must not scan.
+ */
 
 import type { Millis } from '../base/clock.ts';
 import type { Retention } from '../core/model/stream.ts';
 import type { Chunk } from './chunk.ts';
 
 export interface KeptRows {
-  /** Rows kept in all, the oldest chunk's included. */
+  /** All kept rows, those of the oldest chunk included. */
   readonly rows: number;
   readonly oldest: Pick<Chunk, 'rows' | 'logMs'> | undefined;
   /** The log's own time (Chunk.logMs). */
   readonly now: Millis;
 }
 
-/** Both limits say "keep at least": the oldest chunk goes only when neither needs it. */
+/** Both limits mean "keep at least": the oldest chunk goes only when neither needs it. */
 export function mayDropOldest(
   { rows: keepRows, ageMs: keepAgeMs }: Retention,
   { rows, oldest, now }: KeptRows,

@@ -1,4 +1,7 @@
-/** That no row is dropped before its time, whatever the system's clock does; and what a slow or failing disk does to a log. */
+/**
+ * No row is dropped early, whatever the system's clock does. Also: what a slow or failing disk does
+ * to a log.
+ */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,6 @@
-/** From what SQLite and the system say went wrong to a LogError that names the file and says what to do. */
+/**
+ * Turns errors of SQLite and the system into a LogError that names the file and says what to do.
+ */
 
 import { mkdtempSync, rmdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -7,7 +9,7 @@ import { type ErrorCode, LogError, messageOf, RowcastError } from '../core/model
 
 type LogErrorCode = Exclude<ErrorCode & `LOG_${string}`, 'LOG_GAP'>;
 
-/** What to do, by code; how it is found out stands below. */
+/** What to do, by code. The causes are mapped to codes below. */
 const advice: Record<LogErrorCode, string> = {
   LOG_DAMAGED: 'it is damaged or no Rowcast log: put back a backup, or give another path',
   LOG_FORMAT: 'it is of another format than this Rowcast reads',
@@ -20,13 +22,14 @@ const advice: Record<LogErrorCode, string> = {
   LOG_UNAVAILABLE: 'check the path and the disk under it',
 };
 
-/** Matched as a prefix: SQLite's codes are extended on the right (SQLITE_IOERR_FSYNC). */
+/** Matched as a prefix: SQLite extends its codes on the right (SQLITE_IOERR_FSYNC). */
 const codesOfCauses: ReadonlyArray<readonly [prefix: string, code: LogErrorCode]> = [
   ['SQLITE_CORRUPT', 'LOG_DAMAGED'],
   ['SQLITE_NOTADB', 'LOG_DAMAGED'],
-  // The file ends before its last page does.
+  // The file ends in the middle of a page.
   ['SQLITE_IOERR_SHORT_READ', 'LOG_DAMAGED'],
-  // A missing table or column, and a chunk or stream that is there twice: not the tables that we made.
+  // A missing table or column, or a chunk or stream that exists twice: we did not make these
+  // tables.
   ['SQLITE_ERROR', 'LOG_DAMAGED'],
   ['SQLITE_CONSTRAINT', 'LOG_DAMAGED'],
   ['SQLITE_READONLY', 'LOG_READ_ONLY'],
@@ -40,7 +43,7 @@ const codesOfCauses: ReadonlyArray<readonly [prefix: string, code: LogErrorCode]
   ['EDQUOT', 'LOG_FULL'],
 ];
 
-/** `doing` is what was tried, as in `cannot append to`. What is a Rowcast error already stays as it is. */
+/** `doing` names the attempt, as in `cannot append to`. Returns a Rowcast error unchanged. */
 export function sqliteLogError(path: string, doing: string, cause: unknown): RowcastError {
   if (cause instanceof RowcastError) return cause;
   const said = codeOf(cause);
@@ -49,7 +52,9 @@ export function sqliteLogError(path: string, doing: string, cause: unknown): Row
   return logError(code, `cannot ${doing} ${path}: ${advice[code]}`, cause);
 }
 
-/** For what only we can see: a file that SQLite reads without complaint, but that is not what was written. */
+/**
+ * For damage that SQLite does not see: it reads the file, but the content is not what was written.
+ */
 export function damaged(path: string, what: string): LogError {
   return new LogError('LOG_DAMAGED', `cannot read ${path}: ${advice.LOG_DAMAGED} (${what})`);
 }
@@ -62,7 +67,9 @@ export function fenced(path: string, what: string): LogError {
   return new LogError('LOG_FENCED', `cannot go on with ${path}: ${advice.LOG_FENCED} (${what})`);
 }
 
-/** A COMMIT that failed while it was written or synchronised: a crash now may or may not bring its rows back. */
+/**
+ * For a COMMIT that failed during write or sync: after a crash its rows may or may not be there.
+ */
 export function outcomeUnknown(path: string, cause: unknown): LogError {
   return logError('LOG_OUTCOME_UNKNOWN', `cannot append to ${path}: ${advice.LOG_OUTCOME_UNKNOWN}`, cause);
 }
@@ -75,7 +82,10 @@ export function walFull(path: string, walBytes: number): LogError {
   );
 }
 
-/** Whether what SQLite said is about what stands in the file, and not about the disk, the locks or a statement. */
+/**
+ * Whether SQLite's error is about the content of the file, not about the disk, locks or a
+ * statement.
+ */
 export function isDamage(cause: unknown): boolean {
   if (cause instanceof LogError) return cause.code === 'LOG_DAMAGED';
   return damageCodes.some((prefix) => codeOf(cause).startsWith(prefix));
@@ -97,7 +107,8 @@ function cannotOpen(path: string, doing: string, cause: unknown): RowcastError {
     if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
       return logError('LOG_UNAVAILABLE', `cannot ${doing} ${path}: it is a directory: give a path in it`, cause);
     }
-    // Only a try tells the truth: permission bits do not know of read-only file systems, nor access(2) of effective users.
+    // Only an attempt tells the truth: permission bits ignore read-only file systems, and access(2)
+    // ignores the effective user.
     rmdirSync(mkdtempSync(join(dirname(path), '.rowcast-')));
   } catch (reason) {
     return sqliteLogError(path, doing, reason);
@@ -111,7 +122,7 @@ function cannotOpen(path: string, doing: string, cause: unknown): RowcastError {
 
 function logError(code: LogErrorCode, text: string, cause: unknown): LogError {
   const said = codeOf(cause);
-  // The system's texts begin with their code, SQLite's do not have it.
+  // The system's texts begin with their code; SQLite's do not.
   const because = said.startsWith('SQLITE_') ? `${said}: ${messageOf(cause)}` : messageOf(cause);
   return new LogError(code, `${text} (${because})`, { cause });
 }

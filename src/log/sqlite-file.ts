@@ -1,4 +1,7 @@
-/** Opens the file of an sqlite log: makes it when it is new, recognises it when it is ours, and holds it against other writers. */
+/**
+ * Opens the file of an sqlite log: creates a new file, recognises one of ours, and locks it against
+ * other writers.
+ */
 
 import { existsSync } from 'node:fs';
 
@@ -15,14 +18,17 @@ import { fileIdentity, makeFile, realPathOf } from './sqlite-place.ts';
 import { rewriteWal } from './sqlite-rewrite.ts';
 import { WalKeeper } from './sqlite-wal.ts';
 
-/** `Rowc`: how `file` and we recognise a Rowcast log among SQLite databases. */
+/** `Rowc`: marks a Rowcast log among SQLite databases, for us and for `file`. */
 const APPLICATION_ID = 0x526f7763;
-/** In `user_version`. Raised when an older Rowcast could not read what a newer one writes. */
+/** Stored in `user_version`. Raised when an older Rowcast could not read a newer file. */
 const FORMAT_VERSION = 3;
 
-/** How long a commit waits, and with it the process, for a person who writes with the sqlite3 shell. */
+/** How long a commit blocks the process while a person writes with the sqlite3 shell. */
 const BUSY_TIMEOUT_MS: Millis = 250;
-/** Measured with commits of one row and of thousands, and with reads: 4 KiB is best for the first, 16 KiB for the others, and this is near both. */
+/**
+ * Measured with commits of one row, commits of thousands, and reads. 4 KiB is best for the first,
+ * 16 KiB for the others; 8 KiB is close to both.
+ */
 const PAGE_BYTES = 8 * 1024;
 const TABLES = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -42,9 +48,9 @@ export interface FileOptions {
   readonly synchronous: Synchronous;
   readonly maxWalBytes?: number;
   readonly maxPages?: number | undefined;
-  /** The identity of the log, should the file be new. */
+  /** Makes the log id of a new file. */
   readonly newId?: () => string;
-  /** A file that is not there, or is empty, is refused. */
+  /** Refuses a file that is missing or empty. */
   readonly mustExist?: boolean;
 }
 
@@ -76,7 +82,7 @@ export async function openLogFile(options: FileOptions): Promise<LogFile> {
 interface LogFileParts {
   readonly database: Database.Database;
   readonly lock: Lock;
-  /** Behind all links. */
+  /** The path with all links resolved. */
   readonly path: string;
   readonly id: string;
   readonly options: FileOptions;
@@ -87,11 +93,14 @@ interface Meta {
   readonly write: Database.Statement<[string, string]>;
 }
 
-/** The open file: its transactions, which end for good when it is no longer ours, and its end. */
+/**
+ * The open file: its transactions and its close. Transactions fail for good once the file is no
+ * longer ours.
+ */
 export class LogFile {
   readonly database: Database.Database;
   readonly id: string;
-  /** As the person gave it, for messages. */
+  /** As given by the caller, for messages. */
   readonly #givenPath: string;
   readonly #path: string;
   readonly #lock: Lock;
@@ -127,12 +136,12 @@ export class LogFile {
     return this.#wal.isHigh;
   }
 
-  /** The size of the WAL where appends must be refused for it. */
+  /** The size of the WAL in bytes when it is so large that appends must be refused. */
   get fullWalBytes(): number | undefined {
     return this.#wal.fullBytes;
   }
 
-  /** Begins an era, and with it does `work`, all or nothing of it. From here on the file is guarded. */
+  /** Begins an era and does `work` in the same transaction. From here on the file is guarded. */
   begin<T>(next: (newest: Era) => Era, work: (era: Era) => T): T {
     let era: Era | undefined;
     const result = this.#transact(() => {
@@ -143,15 +152,15 @@ export class LogFile {
       return work(era);
     });
     this.#era = formatEra(era!);
-    // Now the era stands in the file itself, where `checkContent` looks for it.
+    // Moves the era into the file itself, where `checkContent` looks for it.
     this.database.pragma('wal_checkpoint(PASSIVE)');
     this.#guard = new FileGuard(this.#path);
     return result;
   }
 
   /**
-   * Does `work` in a transaction, if the file is still ours: a file that was moved takes commits into nowhere, and one
-   * that another process has opened since would get two rows for one token.
+   * Does `work` in a transaction if the file is still ours. Commits to a moved file would be lost,
+   * and a file opened by another process since would get two rows for one token.
    * @throws LogError LOG_FENCED, LOG_OUTCOME_UNKNOWN; what `work` throws; errors of SQLite
    */
   transact<T>(work: () => T): T {
@@ -162,7 +171,10 @@ export class LogFile {
     });
   }
 
-  /** @throws LogError LOG_FENCED: the path no longer leads to this file */
+  /**
+   * Checks that the path still leads to this file.
+   * @throws LogError LOG_FENCED
+   */
   checkPlace(): void {
     const fault = this.#guard?.fault();
     if (fault !== undefined) throw fenced(this.#givenPath, fault);
@@ -170,8 +182,9 @@ export class LogFile {
   }
 
   /**
-   * Looks past all that this process remembers of the file, should anyone have written to it. For now and then: it opens a
-   * connection. (A file that is written over keeps its inode, and our own pages of it stay in memory.)
+   * Checks the content of the file, past everything this process has cached: a file that is
+   * overwritten keeps its inode, and our pages of it stay in memory. It opens a connection, so call
+   * it rarely.
    * @throws LogError LOG_FENCED
    */
   checkContent(): void {
@@ -181,9 +194,10 @@ export class LogFile {
     try {
       found = this.#readAfresh();
     } catch {
-      // It is no database any more, or none of ours.
+      // The file is no database any more, or not ours.
     }
-    // Through our own connection all was well: so this is no other writer, but other content under the same inode.
+    // Our own connection saw no problem, so this is no other writer but other content under the
+    // same inode.
     this.#isForeign = found?.id !== this.id || found.era !== this.#era;
     if (this.#isForeign) throw fenced(this.#givenPath, 'its content was replaced');
   }
@@ -197,25 +211,27 @@ export class LogFile {
     return parseMark(this.#meta.read.get('log time') ?? '');
   }
 
-  /** Within a transaction. */
+  /** Call it within a transaction. */
   writeTimeMark(mark: TimeMark): void {
     this.#meta.write.run('log time', JSON.stringify(mark));
   }
 
-  /** Moves what is in the WAL into the database, closes it, and lets other writers in. */
+  /** Moves the WAL into the database, closes the file and releases the lock. */
   async close(): Promise<void> {
     await this.#wal.close();
     try {
-      // Closing moves the WAL only when no reader has the file open; this moves what can be moved in any case.
+      // Closing moves the WAL only when no reader has the file open. This moves what can be moved
+      // now.
       if (!this.#isForeign) this.database.pragma('wal_checkpoint(PASSIVE)');
     } finally {
       this.release();
     }
   }
 
-  /** Closes it as it is: for a file in which something is wrong. */
+  /** Closes a damaged file without moving the WAL. */
   release(): void {
-    // The last connection that closes moves the WAL into the file; one that only reads cannot, and keeps others from it.
+    // The last connection to close moves the WAL into the file. A read-only connection cannot, and
+    // its presence stops the others from doing it.
     const reader = this.#isForeign ? openReader(this.#path) : undefined;
     this.database.close();
     reader?.close();
@@ -240,7 +256,7 @@ export class LogFile {
     return result;
   }
 
-  /** SQLite has rolled back by itself after some errors. */
+  /** SQLite has already rolled back after some errors. */
   #undo(): void {
     if (this.database.inTransaction) this.#rollback.run();
   }
@@ -260,7 +276,7 @@ export class LogFile {
   }
 }
 
-/** Undefined where it cannot be opened. */
+/** Undefined when it cannot be opened. */
 function openReader(path: string): Database.Database | undefined {
   try {
     const reader = new Database(path, { readonly: true, timeout: 0 });
@@ -273,7 +289,7 @@ function openReader(path: string): Database.Database | undefined {
 
 function prepareDatabase(database: Database.Database, options: FileOptions): string {
   const { path, synchronous, maxPages, newId, mustExist } = options;
-  // Nothing is written before it is known that the file is ours or empty.
+  // Nothing is written before the file is known to be ours or empty.
   const isNew = recognise(database, path);
   if (isNew && mustExist === true) throw damaged(path, 'it is empty');
   if (isNew) database.pragma(`page_size = ${PAGE_BYTES}`);
@@ -285,7 +301,7 @@ function prepareDatabase(database: Database.Database, options: FileOptions): str
     );
   }
   database.pragma(`synchronous = ${synchronous}`);
-  // macOS: there fsync alone leaves the rows in the disk's own cache.
+  // On macOS fsync alone leaves the rows in the disk's own cache.
   database.pragma('fullfsync = ON');
   database.pragma('cell_size_check = ON');
   if (maxPages !== undefined) database.pragma(`max_page_count = ${maxPages}`);
@@ -295,7 +311,7 @@ function prepareDatabase(database: Database.Database, options: FileOptions): str
   return id;
 }
 
-/** @returns whether it is new */
+/** @returns whether the file is new */
 function recognise(database: Database.Database, path: string): boolean {
   const applicationId = database.pragma('application_id', { simple: true });
   const version = database.pragma('user_version', { simple: true }) as number;

@@ -1,4 +1,7 @@
-/** What a log does when the system says that fsync failed: by a library that is put before the system's (test/fixtures/fsync-shim.c). */
+/**
+ * A log when the system reports a failed fsync. A library placed before the system's makes it fail
+ * (test/fixtures/fsync-shim.c).
+ */
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

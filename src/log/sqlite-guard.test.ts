@@ -1,4 +1,6 @@
-/** That no two processes write to one file, and that nothing is acknowledged into a file that is not there. */
+/**
+ * No two processes write to one file, and nothing is acknowledged into a file that is not there.
+ */
 
 import { spawn } from 'node:child_process';
 import {
@@ -58,7 +60,10 @@ async function opened(at = path, options: Partial<SqliteLogOptions> = {}): Promi
 const coded = (code: string, message = ''): unknown =>
   expect.objectContaining({ name: 'LogError', code, message: expect.stringContaining(message) as string });
 
-/** Starts a process that writes to the log there; resolves to what it said first, on stdout or as its failure, once it has ended. */
+/**
+ * Starts a process that writes to the log there. Resolves, once it has ended, to its first words on
+ * stdout or to its failure.
+ */
 async function startWriter(at: string): Promise<string> {
   const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixtures/${name}`, import.meta.url));
   const args = ['--import', fixture('typescript-hooks.js'), fixture('sqlite-writer.ts'), at];
@@ -112,7 +117,7 @@ describe('one writer', () => {
     ],
   ];
   for (const [what, other] of otherNames) {
-    // Where the names of sockets are no lock, hard links and removed lock files are seen only by the fence.
+    // Where socket names are no lock, only the fence sees hard links and removed lock files.
     const isLocked = process.platform === 'linux' || !/hard|removed|read/.test(what);
     test(`a log that is open is ${isLocked ? 'LOG_LOCKED' : 'fenced'} by ${what}`, async () => {
       const log = await opened();

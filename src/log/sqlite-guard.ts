@@ -29,7 +29,7 @@ export class FileGuard {
   /** What the file of the WAL occupies, as last seen. */
   walBytes: number;
 
-  /** Make it once something was written: before that there is no WAL. */
+  /** Create it after the first write: before that there is no WAL. */
   constructor(path: string) {
     this.#path = path;
     this.#walPath = `${path}-wal`;
@@ -53,7 +53,7 @@ export class FileGuard {
     return faultOf(this.#path, statSync(this.#path, ifThere), this.#file) ?? faultOf(this.#walPath, wal, this.#wal);
   }
 
-  /** Whether anyone, we among them, wrote to the file itself since this was asked last. */
+  /** Whether anyone, ourselves included, wrote to the database file since the last call. */
   wasWritten(): boolean {
     const mtimeMs = statSync(this.#path, ifThere)?.mtimeMs ?? 0;
     const was = mtimeMs !== this.#contentMs;

@@ -1,4 +1,4 @@
-/** Holds the file of an sqlite log against other writers (docs/decisions/0012). */
+/** Locks the file of an sqlite log against other writers (docs/decisions/0012). */
 
 import { createServer, type Server } from 'node:net';
 
@@ -12,9 +12,10 @@ export interface Lock {
 }
 
 /**
- * Two locks, since neither sees everything: the name of a socket, by device and inode, sees hard links and a lock file that
- * was removed, but only within one network namespace of Linux; the lock file sees other namespaces and other systems.
- * The system lifts both however the process ends. Readers of the database are not shut out.
+ * Takes two locks, because neither covers every case. A socket name made of device and inode covers
+ * hard links and a removed lock file, but only within one network namespace of Linux. The lock file
+ * covers other namespaces and other systems. The system releases both however the process ends.
+ * Readers of the database are not locked out.
  */
 export async function lockFile(path: string): Promise<Lock> {
   const identity = fileIdentity(path);
@@ -33,7 +34,7 @@ export async function lockFile(path: string): Promise<Lock> {
   }
 }
 
-/** Undefined where the system has no such names, or forbids them: then the lock file must do. */
+/** Undefined where the system has no such names or forbids them. The lock file then has to do. */
 async function lockIdentity(path: string, identity: string): Promise<Server | undefined> {
   if (process.platform !== 'linux') return undefined;
   return new Promise((resolve, reject) => {
@@ -42,18 +43,21 @@ async function lockIdentity(path: string, identity: string): Promise<Server | un
       if ('code' in error && error.code === 'EADDRINUSE') reject(locked(path));
       else resolve(undefined);
     });
-    // `exclusive`: else the workers of a cluster would share the name. Unreferenced: a lock keeps no process alive.
+    // `exclusive`: otherwise the workers of a cluster would share the name. Unreferenced: a lock
+    // must not keep the process alive.
     server.listen({ path: `\0rowcast-log-${identity}`, exclusive: true }, () => resolve(server));
     server.unref();
   });
 }
 
-/** Nobody may open this file other than through SQLite: closing any descriptor of it would lift the lock. */
+/**
+ * Open this file only through SQLite: closing any other descriptor of it would release the lock.
+ */
 function lockBeside(path: string): Database.Database {
   makeFile(`${path}.lock`);
   const lock = new Database(`${path}.lock`, { timeout: 0 });
   try {
-    // Nothing is ever written to it, so nothing need be rolled back from a file after a crash.
+    // Nothing is ever written to it, so no crash leaves anything to roll back.
     lock.pragma('journal_mode = MEMORY');
     lock.exec('BEGIN EXCLUSIVE');
     return lock;

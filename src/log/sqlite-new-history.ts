@@ -1,4 +1,4 @@
-/** Makes a copy of an sqlite log another log, for good: what `rowcast log new-history` does. */
+/** Gives a copy of an sqlite log an identity of its own, for good: `rowcast log new-history`. */
 
 import { resolve } from 'node:path';
 
@@ -7,16 +7,17 @@ import { LOG_ID_DIGITS } from '../core/model/history.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
 import { openLogFile } from './sqlite-file.ts';
 
-/** The ids of the log. */
+/** The old and the new id of the log. */
 export interface NewHistory {
   readonly before: string;
   readonly after: string;
 }
 
 /**
- * Gives the log in a file another id: positions that were made before are RESET from then on, whatever their token.
- * For a copy that is to live beside the log that it was copied from. Rows, tokens and eras stay.
- * @throws LogError LOG_LOCKED while a process has the file open for writing, and as `open` of the log does
+ * Gives the log in a file another id. Every earlier position is then RESET, whatever its token. Use
+ * it for a copy that will run beside the original. Rows, tokens and eras stay.
+ * @throws LogError LOG_LOCKED while a process has the file open for writing, and as `open` of the
+ * log does
  */
 export async function newHistory(path: string, random: Random = systemRandom): Promise<NewHistory> {
   const after = randomHex(random, LOG_ID_DIGITS);

@@ -1,4 +1,7 @@
-/** Where the file of an sqlite log really is, and what is made there: for its owner alone, and so that a power cut leaves it. */
+/**
+ * Finds the real path of an sqlite log, and creates its files: readable by their owner alone, and
+ * durable across a power cut.
+ */
 
 import {
   closeSync,
@@ -16,14 +19,18 @@ import { basename, dirname, join, resolve } from 'node:path';
 const OWNER_ONLY_DIRECTORY = 0o700;
 const OWNER_ONLY_FILE = 0o600;
 
-/** Behind all symbolic links, also where the file is still to be made; its directory is there then. */
+/**
+ * Resolves all symbolic links, also when the file does not exist yet. Its directory exists
+ * afterwards.
+ */
 export function realPathOf(path: string): string {
   try {
     return realpathSync(path);
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error;
   }
-  // A link may lead to a file that is still to be made: SQLite would make it there. A circle of links was refused above.
+  // A link may lead to a file that does not exist yet; SQLite would create it there. A circle of
+  // links was refused above.
   const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
   if (isLink) return realPathOf(resolve(dirname(path), readlinkSync(path)));
   const directory = dirname(path);
@@ -32,8 +39,8 @@ export function realPathOf(path: string): string {
 }
 
 /**
- * Makes an empty file where there is none. SQLite gives the files beside it the same mode.
- * An existing file is not even opened: closing any descriptor of it would lift the locks that this process has on it.
+ * Creates an empty file if there is none. SQLite gives the files beside it the same mode. An
+ * existing file is not even opened: closing a descriptor of it would release this process's locks.
  */
 export function makeFile(path: string): void {
   if (existsSync(path)) return;
@@ -46,7 +53,10 @@ export function makeFile(path: string): void {
   syncDirectory(dirname(path));
 }
 
-/** Not mkdir's own `recursive`: in Node 20 it never returns where a directory exists and yet nothing can be made in it (`/proc`, a link to nowhere). */
+/**
+ * Avoids mkdir's `recursive`: in Node 20 it never returns where a directory exists and nothing can
+ * be made in it (`/proc`, a link to nowhere).
+ */
 function makeDirectory(directory: string): void {
   if (existsSync(directory)) return;
   const parent = dirname(directory);
@@ -56,12 +66,12 @@ function makeDirectory(directory: string): void {
 }
 
 /**
- * Not every file system can do it (EINVAL, ENOTSUP), and a directory that may be written need not be readable (EACCES).
- * Windows opens no directory at all (EPERM, EISDIR).
+ * Some file systems cannot do it (EINVAL, ENOTSUP). A writable directory need not be readable
+ * (EACCES). Windows opens no directory at all (EPERM, EISDIR).
  */
 const toleratedCodes = new Set(['EINVAL', 'ENOTSUP', 'EACCES', 'EPERM', 'EISDIR']);
 
-/** Makes what was made in a directory survive a power cut. */
+/** Makes new files of a directory survive a power cut. */
 function syncDirectory(directory: string): void {
   try {
     const descriptor = openSync(directory, 'r');
@@ -75,7 +85,7 @@ function syncDirectory(directory: string): void {
   }
 }
 
-/** Device and inode: the file itself, whatever names it has. Undefined where there is none. */
+/** Device and inode: they identify the file under all its names. Undefined when there is none. */
 export function fileIdentity(path: string): string | undefined {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stat && `${stat.dev}-${stat.ino}`;

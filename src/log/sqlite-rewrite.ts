@@ -1,13 +1,16 @@
-/** What SQLite leaves to the system, and the system forgets: see rewriteWal. */
+/** Repairs a WAL that the system took for written after a failed sync: see rewriteWal. */
 
 import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 
 const STEP_BYTES = 1024 * 1024;
 
 /**
- * Writes the WAL that a crash has left once more, byte for byte, and syncs it. Call it before SQLite reads the WAL.
- * After a sync that failed the system takes what it could not write for written: processes read it, no later sync writes it,
- * and a power cut takes it, with every row that was acknowledged behind it. What is written again is synced.
+ * Writes a WAL left by a crash again, byte for byte, and syncs it. Call it before SQLite reads the
+ * WAL.
+ *
+ * After a failed sync the system treats the unwritten pages as written. Processes read them, no
+ * later sync writes them, and a power cut loses them with every acknowledged row behind them. Pages
+ * that are written again are synced.
  * @throws Errors of the system
  */
 export function rewriteWal(databasePath: string): void {
@@ -23,12 +26,16 @@ export function rewriteWal(databasePath: string): void {
     }
     fsyncSync(wal);
   } finally {
-    // SQLite's locks are on the database and on the shared memory: this descriptor takes none of them along.
+    // SQLite's locks are on the database and the shared memory, so closing this descriptor releases
+    // none.
     closeSync(wal);
   }
 }
 
-/** Undefined where there is none, after a close in good order; and where we may not write, which SQLite says better. */
+/**
+ * Undefined when there is no WAL, as after a clean close, or when it may not be written: SQLite
+ * reports that more clearly.
+ */
 function openWal(path: string): number | undefined {
   try {
     return openSync(path, 'r+');

@@ -1,4 +1,7 @@
-/** One stream in an sqlite log: its table of chunks and how far it reaches. Knows no transaction: its caller wraps what belongs together. */
+/**
+ * One stream in an sqlite log: its table of chunks and its extent. Knows no transactions: the
+ * caller begins and ends them.
+ */
 
 import { crc32 } from 'node:zlib';
 
@@ -16,25 +19,30 @@ import { judgePosition } from './judge.ts';
 import type { ReadOptions } from './log.ts';
 import { mayDropOldest } from './retention.ts';
 
-/** A stream that got its retention late sheds its surplus over several commits, so that none of them takes long. */
+/**
+ * A stream whose retention was lowered sheds its surplus over several commits, so that none takes
+ * long.
+ */
 const MAX_DROPS_PER_COMMIT = 1_000;
 
 /**
- * What retention lets go is dropped by every so many commits of the stream, not by each: a drop rewrites three pages, as many
- * as the append of a row. The first commit after an open drops too, so that a process that appends little drops as well.
+ * Retention drops chunks every this many commits of the stream. A drop rewrites three pages, as
+ * many as the append of a row. The first commit after an open drops too, so a process that appends
+ * little also drops.
  */
 const COMMITS_PER_DROP = 16;
 
-/** How far a stream reaches, in memory. */
+/** The bounds of a stream, in memory. */
 export interface Extent {
   readonly bounds: Bounds;
-  /** How many rows it has had. */
+  /** How many rows the stream has had. */
   readonly rowsUpTo: number;
 }
 
 /**
- * What the table `streams` says of one. Not written with each append, which would cost a page each time: `latest` and
- * `rows_up_to` are those of the last trim or close, and the chunks behind it say the rest.
+ * The stream's record in the table `streams`. It is not written with each append, which would cost
+ * a page each time. `latest` and `rows_up_to` are those of the last trim or close; the chunks after
+ * it tell the rest.
  */
 interface StreamRecord {
   readonly rows_table: string;
@@ -57,7 +65,9 @@ type ChunkRecord = [
   lines: unknown,
 ];
 
-/** A chunk without its lines, which stand behind all else in a record: reading one does not read them. */
+/**
+ * A chunk without its lines. The lines are the last column of a record, so this does not read them.
+ */
 interface Edge {
   readonly after: Token;
   readonly upTo: Token;
@@ -94,17 +104,17 @@ export class SqliteStream {
   readonly #damaged: (what: string) => LogError;
   /** The table `streams` had no record of it. */
   readonly isNew: boolean;
-  /** As last committed: set by the caller, once what `append` or `trim` returned is durable. */
+  /** As last committed. The caller sets it once the result of `append` or `trim` is durable. */
   extent: Extent;
-  /** What was found to be wrong with it: then it takes no append. Set by the caller. */
+  /** The damage that was found; the stream refuses appends then. Set by the caller. */
   damage: LogError | undefined;
   #savedLatest: Token;
   #newestLogMs: Millis = 0;
   #commitsUntilDrop = 0;
-  /** Of the last record that was read: neighbours have the same. */
+  /** The history of the last record read. Neighbours usually have the same. */
   #lastHistory: History = '';
 
-  /** Makes the stream's table when it has none. Call it within a transaction. */
+  /** Creates the stream's table if it has none. Call it within a transaction. */
   constructor({ database, logId, stream: { name, retain }, damaged }: SqliteStreamOptions) {
     this.#name = name;
     this.#logId = logId;
@@ -152,7 +162,7 @@ export class SqliteStream {
     return this.#save({ bounds: { ...bounds, earliest, base: this.#historyOf(last.era) }, rowsUpTo });
   }
 
-  /** The log's time of its newest row when it was opened. */
+  /** The log's time of its newest row at open. */
   get newestLogMs(): Millis {
     return this.#newestLogMs;
   }
@@ -162,7 +172,7 @@ export class SqliteStream {
     return this.extent.bounds.latest !== this.#savedLatest;
   }
 
-  /** For the last time: what is missing when the file is opened again shows then. */
+  /** Saves the extent at close, so that the next open can see missing chunks. */
   saveExtent(): void {
     this.#save(this.extent);
   }
@@ -176,7 +186,10 @@ export class SqliteStream {
     return this.#save({ bounds: { ...bounds, earliest: last + 1, base }, rowsUpTo });
   }
 
-  /** The chunks of one era that follow `after`, the first one cut there, up to the one that reaches `maxBytes`. */
+  /**
+   * The chunks of one era after token `after`. The first chunk is cut at `after`; the last one is
+   * the chunk that reaches `maxBytes`.
+   */
   read({ after, maxBytes }: ReadOptions): Chunk[] {
     const chunks: Chunk[] = [];
     const { latest } = this.extent.bounds;
@@ -230,7 +243,7 @@ export class SqliteStream {
     return extent;
   }
 
-  /** SQLite has no checksums: a flipped bit inside the lines would go out to every worker. */
+  /** SQLite has no checksums: a flipped bit in the lines would go out to every worker. */
   #checkChunk([after, upTo, rows, rowsUpTo, era, atMs, logMs, crc, attributes, lines]: ChunkRecord): Chunk {
     const isChunk =
       typeof after === 'number' &&
@@ -256,7 +269,7 @@ export class SqliteStream {
     return this.#lastHistory;
   }
 
-  /** What is missing at the edges shows at once; what is damaged between them shows when it is read. */
+  /** Finds missing chunks at both ends. Damage between them shows when it is read. */
   #readExtent({ latest, earliest, rows_up_to: rowsUpTo, base_era: baseEra }: StreamRecord): Extent {
     const oldest = this.#statements.oldest.get();
     const newest = this.#statements.newest.get();
@@ -273,7 +286,7 @@ export class SqliteStream {
   }
 }
 
-/** `number.random`, without the id of the log, which all have in common and `new-history` changes. */
+/** `number.random`, without the id of the log: all eras share it, and `new-history` changes it. */
 function eraTextOf(history: History): string {
   return history.slice(LOG_ID_DIGITS + 1);
 }
@@ -282,7 +295,9 @@ function checksum(lines: Uint8Array, head: string): number {
   return crc32(head, crc32(lines));
 }
 
-/** The tokens, places and texts of a chunk's attributes, as one JSON text: a person at the shell can read it. */
+/**
+ * The tokens, offsets and texts of a chunk's attributes as one JSON text, readable in the shell.
+ */
 function attributesText(attributes: readonly BatchAttributes[] | undefined): string | null {
   return attributes === undefined ? null : JSON.stringify(attributes.map(({ token, at, json }) => [token, at, json]));
 }
@@ -300,7 +315,7 @@ function findRecord(database: Database.Database, name: StreamName): StreamRecord
     .get(name);
 }
 
-/** Of the row before the first one, which every history has (core/model/history.ts, originOf). */
+/** The era before the first row, which every history has (core/model/history.ts, originOf). */
 const ORIGIN_ERA = '0.00000000';
 
 function createRecord(database: Database.Database, name: StreamName): StreamRecord {
@@ -325,7 +340,10 @@ function createRecord(database: Database.Database, name: StreamName): StreamReco
   return { rows_table: rowsTable, latest: 0, earliest: 1, rows_up_to: 0, base_era: ORIGIN_ERA };
 }
 
-/** `rows of events`. SQLite does not tell `Events` from `events` in the name of a table, so the second gets `rows of Events (2)`. */
+/**
+ * `rows of events`. SQLite ignores case in table names, so a second stream `Events` gets `rows of
+ * Events (2)`.
+ */
 function freeTableName(database: Database.Database, name: StreamName): string {
   const isTaken = database.prepare<[string], number>('SELECT 1 FROM streams WHERE rows_table = ?').pluck();
   const wanted = `rows of ${name}`;

@@ -1,4 +1,7 @@
-/** That the WAL is bounded, also beside a reader that holds an old snapshot, and shrinks once that reader has left. */
+/**
+ * The WAL is bounded, also beside a reader with an old snapshot, and shrinks once that reader has
+ * left.
+ */
 
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +16,7 @@ import type { Log } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 
 const MIB = 1024 * 1024;
-/** The most that the WAL has without a reader: what a commit may write before it is moved, and that commit. */
+/** The most that the WAL holds without a reader: the size at which it is moved, and one commit. */
 const SMALL_BYTES = 8 * MIB;
 const ROW = `"${'x'.repeat(100_000)}"`;
 let directory = '';

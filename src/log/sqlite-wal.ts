@@ -1,10 +1,12 @@
 /**
- * Keeps the WAL of an sqlite log small. As a rule SQLite moves it into the database every CHECKPOINT_BYTES, in the commit
- * that reaches them, and starts over. While a reader holds an old snapshot it cannot, and the WAL grows. What has grown
- * large is moved by a thread, since that takes seconds; then the file shrinks step by step, since to cut a whole gigabyte
- * off takes as long.
+ * Keeps the WAL of an sqlite log small. Usually the commit that reaches CHECKPOINT_BYTES moves the
+ * WAL into the database, and SQLite starts the WAL over. A reader with an old snapshot prevents
+ * that, and the WAL grows. A thread moves a large WAL, because that takes seconds. Afterwards the
+ * file shrinks in steps, because cutting off a gigabyte at once takes as long.
  *
- *   small ──over LARGE_BYTES──▶ large: the thread moves it, again and again ──moved, and cut to LARGE_BYTES──▶ small
+ *   small ──over LARGE_BYTES──▶ large: the thread moves it until all is moved
+ *     ▲                           │
+ *     └──cut to LARGE_BYTES───────┘
  */
 
 import { createRequire } from 'node:module';
@@ -14,27 +16,30 @@ import type Database from 'better-sqlite3';
 
 import type { Millis } from '../base/clock.ts';
 
-/** What the WAL may grow to before a commit moves it into the database: the longest pause that a commit makes. */
+/**
+ * The size at which a commit moves the WAL into the database. It sets the longest pause of a
+ * commit.
+ */
 const CHECKPOINT_BYTES = 2 * 1024 * 1024;
-/** Above it the thread takes over: a commit would stand still for more than about 30 ms. */
+/** Above this the thread takes over: a commit would take more than about 30 ms. */
 const LARGE_BYTES = 8 * 1024 * 1024;
 /** How much of the file is cut off each time the WAL starts over: about 15 ms of a commit. */
 const SHRINK_BYTES = 16 * 1024 * 1024;
-/** How long the thread rests after it could not move all: the reader is still there. */
+/** How long the thread rests when it could not move all because a reader is still there. */
 const BLOCKED_REST_MS: Millis = 500;
 /** The WAL has a header for each page. */
 const FRAME_HEADER_BYTES = 24;
-/** From this share of its bound on, people should know of it. */
+/** The share of its bound at which the WAL is reported as slow. */
 const SLOW_SHARE = 1 / 4;
 
 export interface WalOptions {
   readonly database: Database.Database;
   readonly path: string;
-  /** Above it appends are refused. */
+  /** Appends are refused above this. */
   readonly maxBytes: number;
 }
 
-/** What SQLite says of a checkpoint, in pages. */
+/** SQLite's result of a checkpoint, in pages. */
 interface Checkpointed {
   readonly log: number;
   readonly checkpointed: number;
@@ -46,12 +51,12 @@ export class WalKeeper {
   readonly #maxBytes: number;
   readonly #pageBytes: number;
   #thread: Worker | undefined;
-  /** Of the last thread that was told to end. */
+  /** Resolves when the last stopped thread has ended. */
   #threadEnd: Promise<void> = Promise.resolve();
   #canThread = true;
   #isMoving = false;
   #restTimer: NodeJS.Timeout | undefined;
-  /** What of the file is in use; known only while it is large. */
+  /** How much of the file is in use. Known only while it is large. */
   #usedBytes = 0;
   #fileBytes = 0;
   /** The last checkpoint could not move all. */
@@ -66,17 +71,17 @@ export class WalKeeper {
     this.#limitFile(LARGE_BYTES);
   }
 
-  /** It holds more than it should, or appends are refused for it. */
+  /** The WAL is larger than it should be, or appends are refused because of it. */
   get isHigh(): boolean {
     return this.#usedBytes >= this.#maxBytes * SLOW_SHARE;
   }
 
-  /** The size at which the next append must be refused; undefined while it may go on. */
+  /** The size at which the next append must be refused; undefined while appends may go on. */
   get fullBytes(): number | undefined {
     return this.#isBlocked && this.#usedBytes >= this.#maxBytes ? this.#usedBytes : undefined;
   }
 
-  /** Call it before each commit, with the size of the file. */
+  /** Call it before each commit with the size of the file in bytes. */
   handleSize(fileBytes: number): void {
     // The file grows only when all of it is in use.
     if (fileBytes > this.#fileBytes) this.#usedBytes = fileBytes;
@@ -85,7 +90,7 @@ export class WalKeeper {
     else if (this.#thread !== undefined && !this.#isMoving) this.#endLarge();
   }
 
-  /** Resolves when the thread has let go of the file. */
+  /** Resolves when the thread has released the file. */
   async close(): Promise<void> {
     clearTimeout(this.#restTimer);
     this.#endThread();
@@ -112,13 +117,14 @@ export class WalKeeper {
 
   #handleMoved(byThread: Checkpointed): void {
     this.#isMoving = false;
-    // What was committed while the thread was at it is little, and is moved here: else no commit would ever start over.
+    // Commits made while the thread ran are few and are moved here. Otherwise no commit would ever
+    // start the WAL over.
     const { log, checkpointed } = isAllMoved(byThread) ? this.#moveHere() : byThread;
-    // It says -1 where someone else was moving it.
+    // -1 means that another connection was moving it.
     if (log >= 0) {
       this.#isBlocked = checkpointed < log;
       this.#usedBytes = this.#isBlocked ? log * (this.#pageBytes + FRAME_HEADER_BYTES) : 0;
-      // The next commit starts over, and cuts the file to the limit.
+      // The next commit starts the WAL over and cuts the file to this limit.
       if (!this.#isBlocked) return this.#limitFile(Math.max(LARGE_BYTES, this.#fileBytes - SHRINK_BYTES));
     }
     this.#restTimer = setTimeout(() => {
@@ -131,7 +137,7 @@ export class WalKeeper {
     try {
       return (this.#database.pragma('wal_checkpoint(PASSIVE)') as [Checkpointed])[0];
     } catch {
-      // The rows are in the WAL, and stay there until it can be moved.
+      // The rows stay in the WAL until it can be moved.
       return { log: -1, checkpointed: -1 };
     }
   }
@@ -151,7 +157,7 @@ export class WalKeeper {
     thread.on('message', (moved: Checkpointed) => {
       if (this.#thread === thread) this.#handleMoved(moved);
     });
-    // Its end, where nobody told it to end, says enough.
+    // The `exit` event follows, and is handled below.
     thread.on('error', () => {});
     thread.on('exit', () => {
       if (this.#thread === thread) this.#handleThreadLost();
@@ -159,7 +165,10 @@ export class WalKeeper {
     return thread;
   }
 
-  /** It could not start, or the disk failed under it: commits move the WAL again, however long that takes. */
+  /**
+   * The thread could not start, or the disk failed under it. Commits move the WAL again, however
+   * long that takes.
+   */
   #handleThreadLost(): void {
     this.#thread = undefined;
     this.#isMoving = false;
@@ -186,8 +195,8 @@ function tell(thread: Worker, command: 'move' | 'end'): void {
 }
 
 /**
- * The thread, as text: so it is found wherever the sources, the build or a bundle lie. Its connection is of the same SQLite
- * library as ours, in the same process, so both know of each other's locks.
+ * The thread's code is text, so that it is found in sources, in the build and in a bundle. Its
+ * connection uses our process's SQLite library, so both see each other's locks.
  */
 const THREAD = `
   const { parentPort, workerData } = require('node:worker_threads');

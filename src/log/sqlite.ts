@@ -1,6 +1,7 @@
 /**
- * The embedded log: one SQLite file, readable with the sqlite3 shell (`SELECT CAST(lines AS TEXT) FROM "rows of events"`).
- * Appends that wait together share one commit; a record is a chunk, not a row. Reads and commits block the process, each for a page or a commit.
+ * The embedded log: one SQLite file, readable with the sqlite3 shell (`SELECT CAST(lines AS TEXT)
+ * FROM "rows of events"`). Queued appends share one commit, and a record is a chunk, not a row.
+ * Reads and commits block the process, each for one page or commit.
  */
 
 import { resolve } from 'node:path';
@@ -27,36 +28,43 @@ import { type Extent, SqliteStream } from './sqlite-stream.ts';
 import { logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
 
 export interface SqliteLogOptions {
-  /** The file; it and its directory are made when missing. Beside it lie `-wal`, `-shm` and, for good, an empty `.lock`. */
+  /**
+   * The file. It and its directory are created when missing. `-wal`, `-shm` and a permanent empty
+   * `.lock` lie beside it.
+   */
   readonly path: string;
-  /** `full` (the default): an append survives a power cut. `normal`: it survives the end of the process, and a power cut may take the last ones. */
+  /**
+   * `full` (default): an append survives a power cut. `normal`: it survives the end of the process;
+   * a power cut may lose the newest ones.
+   */
   readonly synchronous?: Synchronous;
   /**
-   * The most bytes of the file `-wal`, which grows while a reader holds an old snapshot: beyond it appends are refused with
-   * LOG_FULL until that reader has left. Default 1 GiB, at least 16 MiB.
+   * The most bytes of the file `-wal`, which grows while a reader holds an old snapshot. Above it
+   * appends are refused with LOG_FULL until that reader has left. Default 1 GiB, at least 16 MiB.
    */
   readonly maxWalBytes?: number;
   readonly clock?: Clock;
   readonly random?: Random;
-  /** The run of the machine: for tests. @internal */
+  /** The boot of the machine, for tests. @internal */
   readonly boot?: () => Boot | undefined;
-  /** The most pages that the file may have: a full disk, for tests. @internal */
+  /** The most pages of the file, to simulate a full disk in tests. @internal */
   readonly maxPages?: number;
 }
 
 const DEFAULT_MAX_WAL_BYTES = 1024 * 1024 * 1024;
-/** Below it a few commits of large batches would reach it without any reader. */
+/** Below this a few commits of large batches could reach the bound without any reader. */
 const LEAST_MAX_WAL_BYTES = 16 * 1024 * 1024;
 
-/** How often a log that nobody appends to looks whether its file is still its own. */
+/** How often an idle log checks that its file is still its own. */
 const FILE_CHECK_INTERVAL_MS: Millis = 1_000;
-/** A commit that takes longer is a slow one: a disk that answers as usual takes a hundredth of it. */
+/** A commit that takes longer counts as slow. A healthy disk needs a hundredth of it. */
 const SLOW_COMMIT_MS: Millis = 500;
-/** How long a slow commit counts as lately. */
+/** How long a slow commit keeps the log's health at `slow`. */
 const SLOW_FOR_MS: Millis = 60_000;
 
 /**
- * A log in an SQLite file, with one process at a time that has it open; others may read it with the sqlite3 shell.
+ * A log in an SQLite file. One process at a time has it open; others may read it with the sqlite3
+ * shell.
  * @throws UsageError INVALID_OPTION
  */
 export function sqliteLog(options: SqliteLogOptions): Log {
@@ -95,20 +103,20 @@ interface Appended {
 
 type CheckedOptions = SqliteLogOptions & Required<Pick<SqliteLogOptions, 'synchronous' | 'maxWalBytes'>>;
 
-/** After these the log takes no append until it is opened again. */
+/** After these errors the log refuses appends until it is opened again. */
 const STOPPING_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['LOG_FENCED', 'LOG_OUTCOME_UNKNOWN']);
-/** With these a log is closed all the same, without its last record of how far it reaches. */
+/** After these errors a log still closes, without saving its extents. */
 const UNSAVED_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([...STOPPING_CODES, 'LOG_LOCKED', 'LOG_FULL']);
 
 class SqliteLog implements Log {
   readonly name: string;
-  /** As given: it is what the person who reads a message knows. */
+  /** As given by the caller: the name that a reader of messages knows. */
   readonly #path: string;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #boot: () => Boot | undefined;
   readonly #fileOptions: FileOptions;
-  // setImmediate: everything that this turn of the event loop brings, from all connections, shares the fsync.
+  // setImmediate: everything from one turn of the event loop, of all connections, shares the fsync.
   readonly #commits = new GroupCommit({
     check: (stream, rows, options) => this.#check(stream, rows, options),
     commit: (waiting) => this.#commit(waiting),
@@ -117,7 +125,7 @@ class SqliteLog implements Log {
   #identity: { readonly id: string; readonly era: History } | undefined;
   #opening: Promise<void> | undefined;
   #opened: Opened | undefined;
-  /** Why it takes no append any more, until it is closed and opened again. */
+  /** Why it refuses appends until it is closed and opened again. */
   #stopped: LogError | undefined;
   #slowAt: Millis = -Infinity;
   #checks: NodeJS.Timeout | undefined;
@@ -218,11 +226,14 @@ class SqliteLog implements Log {
     this.#identity = { id: file.id, era: this.#opened.era };
     this.#stopped = undefined;
     this.#slowAt = -Infinity;
-    // Not by the clock, whose timers keep a process alive: an open log does not.
+    // Not the injected clock: its timers keep a process alive, and an open log must not.
     this.#checks = setInterval(() => this.#checkFile(), FILE_CHECK_INTERVAL_MS).unref();
   }
 
-  /** It only helps to see what is missing when the file is opened again, and how much time passed: where it cannot be written, it is left out. */
+  /**
+   * Saves the extents and the time. They help the next open to see missing chunks and the time that
+   * passed, so a failure to write them is ignored.
+   */
   #saveExtents(): void {
     if (this.#opened === undefined || this.#stopped !== undefined) return;
     const { file, time, kept } = this.#opened;
@@ -236,7 +247,7 @@ class SqliteLog implements Log {
     }
   }
 
-  /** Begins an era, makes the streams that are new and their rows of the catalog: all or nothing of it. */
+  /** Begins an era and creates new streams and their catalog rows, in one transaction. */
   #begin(file: LogFile, options: LogOptions): Opened {
     const { database, id } = file;
     const damagedFile = (what: string): LogError => damaged(this.#path, what);
@@ -268,7 +279,7 @@ class SqliteLog implements Log {
     const newestMs = Math.max(0, ...streams.map((stream) => stream.newestLogMs));
     const startMs = resumedMs({ mark: file.readTimeMark(), newestMs, wallMs: this.#clock.wallNow(), boot });
     const time = new LogTime(startMs, this.#clock);
-    // For a process that is killed: the next one goes on from here.
+    // If this process is killed, the next one continues from here.
     file.writeTimeMark(time.mark(boot));
     return time;
   }
@@ -280,7 +291,7 @@ class SqliteLog implements Log {
       file.checkPlace();
       file.checkContent();
     } catch (error) {
-      // Whatever else it is, a commit will meet it too.
+      // A commit will meet any other error too.
       if (error instanceof LogError && error.code === 'LOG_FENCED') this.#stop(error);
     }
   }
@@ -303,7 +314,7 @@ class SqliteLog implements Log {
         if (fullWalBytes !== undefined) throw walFull(this.#path, fullWalBytes);
         return Array.from(waiting, ([stream, batches]) => this.#appendTo(opened, stream, batches));
       });
-      // Only now, when all of it is durable, does the log reach further.
+      // The extents move only now, when everything is durable.
       return appended.map(({ kept, extent, committed }) => {
         kept.extent = extent;
         return committed;
@@ -324,7 +335,7 @@ class SqliteLog implements Log {
     return { kept, extent, committed: { kind: 'rows', stream, latest: extent.bounds.latest, chunks } };
   }
 
-  /** In one transaction, all or nothing. */
+  /** Does `work` in one transaction. */
   #write<T>(doing: string, work: () => T): T {
     const { file } = this.#requireOpen();
     if (this.#stopped !== undefined) throw this.#stopped;
@@ -338,7 +349,8 @@ class SqliteLog implements Log {
 
   #read<T>(stream: StreamName, work: (kept: SqliteStream) => T): T {
     const kept = this.#stream(stream);
-    // A log that lost its file would go on to say what was, and its followers would believe to be live.
+    // Without this a log that lost its file would report its old positions, and followers would
+    // believe they are live.
     if (this.#stopped?.code === 'LOG_FENCED') throw this.#stopped;
     return this.#watchDamage(kept, 'read', () => work(kept));
   }
@@ -347,7 +359,7 @@ class SqliteLog implements Log {
     this.#stopped ??= reason;
   }
 
-  /** A stream that is known to be damaged takes no append: what is appended to it could not be read. */
+  /** A stream known to be damaged refuses appends, because new rows could not be read back. */
   #watchDamage<T>(kept: SqliteStream, doing: string, work: () => T): T {
     try {
       return work();
@@ -374,7 +386,7 @@ class SqliteLog implements Log {
     }
   }
 
-  /** What may be appended to: the catalog may not. */
+  /** The streams that may be appended to: every declared one, not the catalog. */
   #requireDeclared(stream: StreamName): Stream {
     const declared = this.#requireOpen().declared.get(stream);
     if (declared === undefined) throw noSuchStream(this.name, stream);

@@ -1,6 +1,7 @@
 /**
- * The tail: the newest chunks of all streams in memory, in front of a source. A session that keeps up is served from here, so the live
- * path touches no disk, and sessions at the same position get the same bytes. What is not here is read from the log.
+ * The tail: the newest chunks of all streams in memory, in front of a source. It serves sessions
+ * that keep up, so the live path reads no disk and sessions at the same position share bytes.
+ * Everything older is read from the log.
  */
 
 import { assert } from '../base/assert.ts';
@@ -14,18 +15,24 @@ import { pageOf } from './chunk-page.ts';
 import type { ReadOptions, Source, SourceEvent } from './log.ts';
 
 export interface TailOptions {
-  /** What the chunks of all streams together may occupy, in bytes. 0: nothing is kept. */
+  /** The most memory for the chunks of all streams together, in bytes. 0 keeps nothing. */
   readonly maxBytes?: number;
 }
 
 const defaultTailOptions: Required<TailOptions> = Object.freeze({
-  /** Half a minute of 20,000 rows of 100 bytes a second: who is further behind reads whole chunks from the log without harm to anyone. */
+  /**
+   * Half a minute at 20,000 rows of 100 bytes a second. A session further behind reads whole chunks
+   * from the log, which slows nobody.
+   */
   maxBytes: 64 * 1024 * 1024,
 });
 
-/** What a chunk occupies beside its lines, roughly: a flood of tiny chunks must not go uncounted. */
+/** The approximate overhead of a chunk in bytes: many tiny chunks must not go uncounted. */
 const CHUNK_OVERHEAD_BYTES = 256;
-/** Sessions that keep up stand at the newest position or just before it; few positions are read by many. */
+/**
+ * Sessions that keep up are at the newest position or just before it, so few pages are shared by
+ * many.
+ */
 const SHARED_PAGES_PER_STREAM = 4;
 
 interface SharedPage {
@@ -49,7 +56,7 @@ export class Tail {
   #bytes = 0;
 
   /**
-   * Make it before anyone else watches the log: then the rows are here when the others hear of them.
+   * Create it before any other watcher of the log: then it has the rows when the others are told.
    * @throws UsageError INVALID_OPTION
    */
   constructor(source: Source, { maxBytes = defaultTailOptions.maxBytes }: TailOptions = {}) {
@@ -60,12 +67,15 @@ export class Tail {
     this.#endWatch = source.watch((event) => this.#handleEvent(event));
   }
 
-  /** What its chunks occupy. */
+  /** The memory its chunks occupy, in bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Answers at once, and without reading the log, what it has; the rest as the log does, errors included. */
+  /**
+   * Returns what it has at once, without reading the log. Reads the rest from the log, with the
+   * log's errors.
+   */
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
     const window = this.#windows.get(stream);
     return (window && this.#readWindow(stream, window, options)) ?? this.#source.read(stream, options);
@@ -80,7 +90,8 @@ export class Tail {
 
   #readWindow(stream: StreamName, window: Window, options: ReadOptions): Page | undefined {
     const { after, maxBytes } = options;
-    // The log says what was trimmed, also from under us: that must be refused there, not answered here.
+    // The log's bounds tell what was trimmed. The log must refuse a read of trimmed rows, so it is
+    // not answered from memory.
     const bounds = this.#source.bounds(stream);
     const { earliest, latest } = bounds;
     const { first, last } = window.chunks;
@@ -95,7 +106,7 @@ export class Tail {
       return shared.latest === latest ? shared.page : { ...shared.page, hasMore: shared.page.upTo < latest };
     }
     const page = pageOf(stream, window.chunks.read(options), bounds);
-    // The newest first, and one for each position: a page that could grow gives way to the one that has grown.
+    // Newest first, one page for each position: a longer page replaces the one it extends.
     window.shared = [{ after, maxBytes, latest, page }, ...window.shared.filter((s) => s !== shared)].slice(
       0,
       SHARED_PAGES_PER_STREAM,
@@ -104,7 +115,7 @@ export class Tail {
   }
 
   #handleEvent(event: SourceEvent): void {
-    // Chunks keep the era in which they were written: another one changes none of them.
+    // Chunks keep the era in which they were written, so a new era changes none of them.
     if (event.kind !== 'rows') return;
     const { stream, chunks = [] } = event;
     const window = this.#window(stream);
@@ -116,7 +127,7 @@ export class Tail {
   #keep(window: Window, chunk: Chunk): void {
     const { last } = window.chunks;
     if (last !== undefined && chunk.upTo <= last.upTo) return;
-    // A hint was lost in between, or it came without its rows: the window starts afresh behind the hole.
+    // A hint was lost, or came without its rows. The window starts again after the hole.
     if (last !== undefined && chunk.after !== last.upTo)
       while (window.chunks.first !== undefined) this.#dropFirst(window);
     window.chunks.append(chunk);
@@ -136,7 +147,7 @@ export class Tail {
     window.shared = window.shared.filter(({ after }) => first !== undefined && after >= first.after);
   }
 
-  /** Streams are few, so asking each one costs less than keeping them in order. */
+  /** There are few streams, so asking each is cheaper than keeping them sorted. */
   #oldestWindow(): Window {
     let oldest: Window | undefined;
     for (const window of this.#windows.values()) {

@@ -1,4 +1,4 @@
-/** What every log answers to a caller who misuses it, in the same words. */
+/** The errors of misuse that all logs share, in the same words. */
 
 import { quote, UsageError } from '../core/model/errors.ts';
 import type { StreamName } from '../core/model/stream.ts';

@@ -1,31 +1,25 @@
-/**
- * Counts of what happened to a primary since it started. Whoever wires it to the primary's events
- * feeds it.
- */
+/** Counts a primary's events since its start. The caller connects it to those events. */
 
 import type { ErrorCode } from '../core/model/errors.ts';
 
 export type CountsByCode = Readonly<Partial<Record<ErrorCode, number>>>;
 
 export interface Counts {
-  /** Connections that were made, those that are open included. */
+  /** All connections so far, open ones included. */
   readonly connectionsMade: number;
   /** Workers that were disconnected because they did not keep up. */
   readonly slowConsumersCut: number;
   /**
-   * Streams of which a peer that is not Rowcast asked for rows that are no longer kept, and was
-   * served what is kept.
+   * Streams for which a peer other than Rowcast asked for rows that are no longer kept. It was
+   * served the rows that are kept.
    */
   readonly trimmedServed: number;
   /**
-   * Streams that were refused, or are no longer replicated, by the reason. Toward Rowcast workers
-   * the connection goes on.
+   * Streams that were refused or are no longer replicated, by reason. Rowcast workers keep their
+   * connection.
    */
   readonly refusals: CountsByCode;
-  /**
-   * Connections that the primary ended with ERROR for another reason, and commands that it could
-   * not carry out.
-   */
+  /** Connections that the primary ended with ERROR for another reason, and commands that failed. */
   readonly errors: CountsByCode;
 }
 

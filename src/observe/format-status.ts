@@ -1,11 +1,11 @@
-/** A status report as text for a terminal. */
+/** Formats a status report for a terminal. */
 
 import type { Millis } from '../base/clock.ts';
 import { quote } from '../core/model/errors.ts';
 import type { CountsByCode } from './counters.ts';
 import type { ConnectionReport, StatusReport } from './status-report.ts';
 
-/** Ends in a line end. */
+/** The text ends with a line end. */
 export function formatStatus(report: StatusReport): string {
   return [
     `primary ${report.name}, its log is ${report.log}`,
@@ -40,7 +40,7 @@ function formatConnections({ connections }: StatusReport): string[] {
   );
 }
 
-/** One row a subscription; the connection itself is named in the first. */
+/** One row for each subscription. The first row names the connection. */
 function rowsOfConnection({ id, name, peer, ageMs, queueBytes, subscriptions }: ConnectionReport): string[][] {
   const who = [name === null ? `#${id}` : `#${id} ${quote(name)}`, peer, formatAge(ageMs), formatBytes(queueBytes)];
   if (subscriptions.length === 0) return [[...who, '-', '', '', '', '', 'no subscription']];
@@ -71,7 +71,7 @@ function formatByCode(title: string, counts: CountsByCode): string[] {
   return texts.length === 0 ? [] : [`${title}: ${texts.join(', ')}`];
 }
 
-/** Columns as wide as their widest cell; numbers stand to the right. */
+/** Columns are as wide as their widest cell. Numbers are right-aligned. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]!.length)));
   const isNumeric = head.map((_, column) => rows.every((row) => /^(\d+|-?)$/.test(row[column]!)));

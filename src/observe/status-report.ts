@@ -1,6 +1,6 @@
 /**
- * From where a primary stands to numbers for people and programs: lag, age, queue. Reads no clock
- * and asks nobody.
+ * Turns a primary's status into numbers for people and programs: lag, age, queue. Reads no clock
+ * and calls nothing.
  */
 
 import type { Millis } from '../base/clock.ts';
@@ -9,12 +9,10 @@ import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Counts } from './counters.ts';
 
-/**
- * Of the durable log: `slow` where commits take long, `failed` where it takes no append any more.
- */
+/** The state of the durable log. `slow`: commits take long. `failed`: it refuses appends. */
 export type LogState = 'ok' | 'slow' | 'failed';
 
-/** The part of a primary's status that is reported here. */
+/** The part of a primary's status that is reported. */
 export interface StatusSource {
   readonly name: string;
   readonly log: LogState;
@@ -54,42 +52,44 @@ export interface StreamReport {
   readonly durable: boolean;
   readonly earliest: Token;
   readonly latest: Token;
-  /** Of the row at `latest`. */
+  /** The history of the row at `latest`. */
   readonly history: History;
 }
 
 export interface ConnectionReport {
   readonly id: number;
-  /** What NAME gave; null before it came. */
+  /** The name from the NAME command; null before it came. */
   readonly name: string | null;
   readonly peer: string;
   /** How long the connection has been open. */
   readonly ageMs: Millis;
-  /** Bytes given to the socket that the system has not taken. */
+  /** Bytes given to the socket but not yet taken by the system. */
   readonly queueBytes: number;
   readonly subscriptions: readonly SubscriptionReport[];
 }
 
 /**
- * docs/protocol.md, "Words", says what sent, applied and saved mean. What is not known is null, so
- * that JSON keeps the field.
+ * docs/protocol.md, "Words", defines sent, applied and saved. Unknown values are null, so that JSON
+ * keeps the field.
  */
 export interface SubscriptionReport {
   readonly stream: StreamName;
-  /** `judging`: it is being looked up whether the worker's position is on the stream's history. */
+  /**
+   * `judging`: the primary is checking whether the worker's position is on the stream's history.
+   */
   readonly state: 'judging' | 'catching-up' | 'live';
-  /** Rows up to here were given to the worker's socket. */
+  /** Rows up to this token were given to the worker's socket. */
   readonly sent: Token;
   /** Rows after `sent`. */
   readonly sentLagRows: number;
   /**
-   * The worker's handlers have applied rows up to here. Only Rowcast workers tell, at most once a
-   * second.
+   * The worker's handlers have applied rows up to this token. Only Rowcast workers report it, at
+   * most once a second.
    */
   readonly applied: Token | null;
   /** Rows after `applied`. */
   readonly appliedLagRows: number | null;
-  /** From here the worker would ask after a crash. */
+  /** After a crash the worker would resume after this token. */
   readonly saved: Token | null;
 }
 

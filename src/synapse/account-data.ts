@@ -1,6 +1,6 @@
 /**
- * The streams `account_data` and `tag_account_data`: their data are JSON text inside a string, as
- * it stands in Synapse's database.
+ * The streams `account_data` and `tag_account_data`. Their data are JSON text inside a string, as
+ * in Synapse's database.
  */
 
 import { messageOf, PeerError, quoteValue } from '../core/model/errors.ts';
@@ -8,11 +8,11 @@ import { defineStream, type Stream, type StreamName } from '../core/model/stream
 import { type Codec, type Fields, rowOf, text, textOrNull } from './fields.ts';
 import { namedStream, type SynapseStream } from './named-stream.ts';
 
-/** What the JSON text says. */
+/** The parsed JSON text. */
 export interface Content {
   /**
-   * Decoded when it is first read. Not enumerable: it is not printed, copied or compared beside the
-   * text that says the same.
+   * Decoded when first read. Not enumerable, so that it is not printed, copied or compared beside
+   * its text.
    * @throws PeerError INVALID_ROW when the text is not JSON
    */
   readonly content?: unknown;
@@ -34,7 +34,7 @@ export type AccountDataRow = WithoutData | readonly [...WithoutData, json: strin
 
 export interface AccountData extends Content {
   readonly userId: string;
-  /** Null: not of one room. */
+  /** Null for data that belong to no room. */
   readonly roomId: string | null;
   readonly type: string;
   readonly json?: string;

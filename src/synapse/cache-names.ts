@@ -1,5 +1,5 @@
 /**
- * The caches that a Synapse 1.4.0 invalidates by its stream `caches`: their names, their keys, and
+ * The caches that Synapse 1.4.0 invalidates by its stream `caches`: their names, their keys, and
  * the one name that stands for several.
  */
 
@@ -7,8 +7,8 @@ import { quote } from '../core/model/errors.ts';
 import type { Caches } from '../cache/index.ts';
 
 /**
- * The keys of each cache that is streamed by its own name: `SynapseCacheKeys['did_forget']`. All of
- * them are strings.
+ * The keys of each cache that is streamed by its own name: `SynapseCacheKeys['did_forget']`. All
+ * are strings.
  */
 export interface SynapseCacheKeys {
   readonly count_e2e_one_time_keys: readonly [userId: string, deviceId: string];
@@ -30,7 +30,7 @@ type KeyNames<Keys extends readonly string[]> = {
   readonly [Place in keyof Keys]: 'userId' | 'deviceId' | 'roomId' | 'token';
 };
 
-/** What each key of a cache is. */
+/** The meaning of each key of a cache. */
 export const synapseCacheNames: { readonly [Name in SynapseCacheName]: KeyNames<SynapseCacheKeys[Name]> } =
   Object.freeze({
     count_e2e_one_time_keys: ['userId', 'deviceId'],
@@ -46,12 +46,13 @@ export const synapseCacheNames: { readonly [Name in SynapseCacheName]: KeyNames<
     is_user_erased: ['userId'],
   });
 
-/** What Synapse puts into one row. */
+/** The number of members that Synapse puts into one row. */
 const MEMBERS_PER_ROW = 50;
 
 /**
- * Defines the group `cs_cache_fake`, on a primary and on its workers: the current state of a room
- * changed, and with it these members. `caches.invalidate('cs_cache_fake', [roomId, ...userIds])`.
+ * Defines the group `cs_cache_fake`, on a primary and on its workers. It means that a room's
+ * current state changed, including these members: `caches.invalidate('cs_cache_fake', [roomId,
+ * ...userIds])`.
  * @throws UsageError DUPLICATE_CACHE
  */
 export function csCacheFake(caches: Caches<unknown>): void {
@@ -70,10 +71,10 @@ export function csCacheFake(caches: Caches<unknown>): void {
   );
 }
 
-/** `@user:host:8448` is of `host:8448`. */
+/** The host of `@user:host:8448` is `host:8448`. */
 function hostOf(userId: string): string {
   const colon = userId.indexOf(':');
-  // As Synapse does: a host that is passed over would leave an entry that lies.
+  // Throws as Synapse does: skipping the host would leave a stale entry.
   if (colon < 0) throw new Error(`${quote(userId)} is no user id, expected @name:host`);
   return userId.slice(colon + 1);
 }

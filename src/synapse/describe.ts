@@ -1,12 +1,12 @@
 /**
- * A row of one of Synapse's streams as a person reads it. Rows of a form that is not known are
- * given as they came.
+ * Describes a row of one of Synapse's streams for people. Rows of an unknown form are shown as they
+ * came.
  */
 
 import type { StreamName } from '../core/model/stream.ts';
 
 /**
- * `events` `["ev",["$149…","!AFDC…","m.room.guest_access","",null,null]]` is `ev $149…:
+ * Turns `events` `["ev",["$149…","!AFDC…","m.room.guest_access","",null,null]]` into `ev $149…:
  * m.room.guest_access in !AFDC…`.
  */
 export function describeRow(stream: StreamName, row: unknown): string {
@@ -16,7 +16,7 @@ export function describeRow(stream: StreamName, row: unknown): string {
   );
 }
 
-/** Undefined: the row has another form. */
+/** Returns undefined for a row of another form. */
 type Describe = (row: readonly unknown[]) => string | undefined;
 
 const describers: Readonly<Record<StreamName, Describe>> = {
@@ -62,7 +62,7 @@ function stateKeyOf(stateKey: unknown): string {
   return typeof stateKey === 'string' && stateKey !== '' ? ` ${stateKey}` : '';
 }
 
-/** What is to be sent to whom differs by kind; presence and EDUs stand for themselves. */
+/** Each kind names its content and receivers differently. Presence and EDUs describe themselves. */
 function federation(data: object): string {
   const {
     state,

@@ -1,13 +1,13 @@
-/** The generations of the protocol, by what a primary's POSITION looks like. */
+/** The generations of the protocol. A primary's POSITION tells which one it speaks. */
 
 export interface Dialect {
   readonly name: string;
-  /** Rows can be followed from it. */
+  /** Whether rows can be followed in this generation. */
   readonly isSupported: boolean;
 }
 
 /**
- * By the number of arguments that POSITION has: stream and token; then with the instance; then with
+ * The generation by the number of arguments of POSITION: stream and token; with the instance; with
  * two tokens.
  */
 const byFields: Readonly<Record<number, Dialect>> = {
@@ -16,7 +16,7 @@ const byFields: Readonly<Record<number, Dialect>> = {
   4: { name: 'Synapse 1.22 to 1.66', isSupported: false },
 };
 
-/** @param fields of POSITION; undefined when none came */
+/** @param fields the number of arguments of POSITION; undefined when none came */
 export function dialectOf(fields: number | undefined, isRowcast: boolean): Dialect {
   if (isRowcast) return { name: 'Rowcast (rowcast/2)', isSupported: true };
   if (fields === undefined) return { name: 'not known: it has told no position', isSupported: true };

@@ -1,6 +1,4 @@
-/**
- * The stream `events`: what was persisted (`ev`), and how it changed the state of rooms (`state`).
- */
+/** The stream `events`: persisted events (`ev`), and changes of the state of rooms (`state`). */
 
 import { UsageError } from '../core/model/errors.ts';
 import { defineStream } from '../core/model/stream.ts';
@@ -33,7 +31,7 @@ export type EventsRow =
   | readonly [type: 'state', data: StateFields]
   | readonly [type: 'state-all', data: StateAllFields]
   | UnknownRow
-  // As in the example of docs/tcp_replication.rst, which is older than the types.
+  // As in the example of docs/tcp_replication.rst, from before rows had a type.
   | Ev5;
 
 /** An event was persisted. */
@@ -42,7 +40,7 @@ export interface PersistedEvent {
   readonly eventId: string;
   readonly roomId: string;
   readonly type: string;
-  /** Null where the event is no state. */
+  /** Null when the event is no state event. */
   readonly stateKey: string | null;
   /** The event that this one redacts. */
   readonly redacts: string | null;
@@ -66,7 +64,7 @@ export interface StateChange {
 }
 
 /**
- * So much of a room's current state changed that it is not told singly (Synapse 1.96 and later).
+ * So much of a room's state changed that single changes are not listed (Synapse 1.96 and later).
  */
 export interface StateOverhaul {
   readonly kind: 'state-all';

@@ -1,10 +1,11 @@
 /**
- * Finds out what listens at an address, by saying no more than an observer may: NAME, PING and
- * `REPLICATE ALL NOW`, which primaries of every generation answer (docs/guides/synapse.md). Its
- * PING does not say rowcast/2, so a Rowcast primary answers as the others do. Knows no socket and
+ * Finds out what listens at an address. Sends only what an observer may send: NAME, PING and
+ * `REPLICATE ALL NOW`, which primaries of every generation answer (docs/guides/synapse.md). The
+ * PING does not offer rowcast/2, so a Rowcast primary answers as the others do. Knows no socket and
  * no clock.
  *
- *   connecting ──handleOpen──▶ listening ──SERVER──▶ greeted ──PING, or a moment later──▶ asked ──POSITIONs, then a quiet moment──▶ over
+ *   connecting ──handleOpen──▶ listening ──SERVER──▶ greeted ──PING, or a moment later──▶ asked
+ *                                                          asked ──POSITIONs, then quiet──▶ over
  */
 
 import type { Millis } from '../base/clock.ts';
@@ -16,28 +17,25 @@ import { type Dialect, dialectOf } from './dialect.ts';
 import { recogniseService, type Service } from './services.ts';
 
 export interface Finding {
-  /**
-   * The replication protocol, something else that is known by its first words, or nothing that we
-   * know.
-   */
+  /** A primary of the replication protocol, a service known by its first words, or neither. */
   readonly kind: 'primary' | Service | 'silent' | 'closed' | 'unknown';
-  /** What came first, where it is no primary. */
+  /** The first bytes, when it is no primary. */
   readonly said: string;
   readonly serverName: string | undefined;
-  /** Of a Rowcast primary: the present eras of its logs. */
+  /** The present eras of a Rowcast primary's logs. */
   readonly eras: PrimaryEras | undefined;
   readonly dialect: Dialect | undefined;
   readonly positions: readonly StreamPosition[];
-  /** What ERROR said, and lines that are no POSITION. */
+  /** The texts of ERROR, and lines that are no POSITION. */
   readonly errors: readonly string[];
-  /** From the connection to the first line, and from REPLICATE to the first answer. */
+  /** Ms from the connection to the first line, and from REPLICATE to the first answer. */
   readonly greetingMs: Millis | undefined;
   readonly answerMs: Millis | undefined;
 }
 
 export interface StreamPosition {
   readonly stream: string;
-  /** The process that writes the stream; primaries before 1.13 do not say. */
+  /** The process that writes the stream. Primaries before 1.13 do not name it. */
   readonly instance: string | undefined;
   readonly token: number;
 }
@@ -50,17 +48,17 @@ export type ExaminationOutput =
 
 export interface ExaminationOptions {
   readonly workerName: string;
-  /** Where the primary should be, for people. */
+  /** The address where the primary was expected, for people. */
   readonly address: string;
 }
 
 const MAX_LINE_BYTES = 1024 * 1024;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** How long a service may take to say its first word. */
+/** How long a service may take for its first bytes. */
 const FIRST_WORD_MS = 2_000;
-/** A primary that is not Rowcast says so by saying nothing more. */
+/** How long to wait for a PING after SERVER. Only Rowcast sends it at once. */
 const SECOND_WORD_MS = 1_000;
-/** How long after the last POSITION another one may come. */
+/** How long to wait after a POSITION for another one. */
 const QUIET_MS = 500;
 const LONGEST_FIRST_WORDS = 4_096;
 
@@ -119,7 +117,7 @@ export class Examination {
     else this.#end('primary');
   }
 
-  /** The connection could not be made, or the other side ended it. */
+  /** The connection could not be made, or the peer ended it. */
   handleClosed(_now: Millis, error?: Error): void {
     if (this.#state === 'over') return;
     if (this.#state === 'connecting') {

@@ -1,4 +1,4 @@
-/** FEDERATION_ACK: what every federation sender has handled need not be kept. */
+/** FEDERATION_ACK: rows that every federation sender has handled need not be kept. */
 
 import { RowcastError } from '../core/model/errors.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
@@ -12,15 +12,15 @@ export interface FederationAcksOptions {
 }
 
 /**
- * Trims the stream up to the lowest of the acks of the senders that are connected. A connection is
- * a sender from its first ack on, and holds back what it has not acked until it is gone: then it
- * has no queue of ours any more, and when it comes back it resumes or hears a gap.
- * @returns what ends it
+ * Trims the stream up to the lowest ack of the connected senders. A connection is a sender from its
+ * first ack on, and holds back rows that it has not acked until it closes. A sender that returns
+ * resumes or is told of a gap.
+ * @returns a function that ends it
  * @throws UsageError NO_SUCH_STREAM
  */
 export function trackFederationAcks(primary: Primary, { stream = federation }: FederationAcksOptions = {}): () => void {
   const name = nameOf(stream);
-  // Here, not at the first ack: whoever did not switch federation on hears of it.
+  // Fails here, not at the first ack, when federation is not switched on.
   primary.position(name);
   const acks = new Map<number, Token>();
   let trimmed: Token = 0;
@@ -30,14 +30,14 @@ export function trackFederationAcks(primary: Primary, { stream = federation }: F
     if (isTrimming) return;
     isTrimming = true;
     try {
-      // Acks that come meanwhile are of the next round.
+      // Acks that come during a trim belong to the next round.
       for (let upTo = lowest(acks); upTo > trimmed; upTo = lowest(acks)) {
         await primary.trim(name, upTo);
         trimmed = upTo;
       }
     } catch (error) {
       if (!(error instanceof RowcastError)) throw error;
-      // The primary stops: what is kept is no matter any more.
+      // The primary is stopping, so the trim no longer matters.
       if (error.code !== 'CLOSED') primary.emit('error', error);
     } finally {
       isTrimming = false;
@@ -45,10 +45,10 @@ export function trackFederationAcks(primary: Primary, { stream = federation }: F
   };
   const handleCommand = ({ command, worker }: PrimaryEvents['command'][0]): void => {
     if (command.name !== 'FEDERATION_ACK') return;
-    // Nobody has handled what was not sent: such an ack is of an earlier life of the stream, and
-    // says nothing of this one.
+    // No sender can have handled rows that were not sent: such an ack belongs to an earlier life of
+    // the stream.
     if (command.token > primary.position(name).token) return;
-    // A sender that starts over acks less than before: that moves nothing back.
+    // A sender that starts over acks lower tokens. They do not move it back.
     acks.set(worker.id, Math.max(command.token, acks.get(worker.id) ?? 0));
     void trim();
   };
@@ -63,7 +63,7 @@ export function trackFederationAcks(primary: Primary, { stream = federation }: F
   };
 }
 
-/** Without a sender nothing is trimmed: one may come. */
+/** The lowest ack. Without a sender it is 0, because one may still come. */
 function lowest(acks: ReadonlyMap<number, Token>): Token {
   return acks.size === 0 ? 0 : Math.min(...acks.values());
 }

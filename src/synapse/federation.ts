@@ -1,6 +1,6 @@
 /**
- * The stream `federation`: what a federation sender shall send to other servers. Exists only where
- * the primary does not send itself.
+ * The stream `federation`: what a federation sender should send to other servers. It exists only
+ * where the primary does not send itself.
  */
 
 import { defineStream } from '../core/model/stream.ts';
@@ -47,7 +47,7 @@ export type FederationRow =
   | readonly [type: 'd', data: { readonly destination: string }]
   | UnknownRow;
 
-/** A message from server to server that is no event: typing, receipts, device lists. */
+/** A server-to-server message that is no event: typing, receipts, device lists. */
 export interface Edu {
   readonly eduType: string;
   readonly content: JsonObject;
@@ -56,14 +56,14 @@ export interface Edu {
 }
 
 export type FederationItem =
-  /** To whoever shares a room with the user. */
+  /** Presence for every server that shares a room with the user. */
   | { readonly kind: 'p'; readonly presence: Presence }
-  /** To these servers. */
+  /** Presence for these servers. */
   | { readonly kind: 'pd'; readonly presence: Presence; readonly destinations: readonly string[] }
-  /** Takes the place of an earlier one with the same key and destination. */
+  /** Replaces an earlier one with the same key and destination. */
   | { readonly kind: 'k'; readonly key: readonly string[]; readonly edu: Edu }
   | { readonly kind: 'e'; readonly edu: Edu }
-  /** Messages to devices wait for this server. */
+  /** Messages to devices are queued for this server. */
   | { readonly kind: 'd'; readonly destination: string }
   | UnknownKind;
 
@@ -84,7 +84,7 @@ const edu = objectOf<EduObject, Edu>(
   ['destination', 'destination', text],
 );
 
-/** Not durable: Synapse's is in memory too, and starts afresh with the primary. */
+/** Not durable: Synapse's is in memory too, and starts empty with the primary. */
 export const federation: SynapseStream<FederationRow, FederationItem> = namedStream(
   defineStream<FederationRow>('federation', { durable: false }),
   typedRow<FederationRow, Exclude<FederationItem, UnknownKind>>({

@@ -1,13 +1,11 @@
 /**
- * What a row is made of, as tables of fields: one table checks a row, names its fields, and puts
- * them back in their places. Knows no stream.
+ * Describes rows as tables of fields. One table checks a row, names its fields, and puts named
+ * fields back in place. Knows no stream.
  */
 
 import { quoteValue, UsageError } from '../core/model/errors.ts';
 
-/**
- * Databases of SQLite give 0 and 1 where PostgreSQL gives false and true; each is kept as it came.
- */
+/** SQLite databases give 0 and 1 where PostgreSQL gives false and true. Each is kept as it came. */
 export type SynapseBoolean = boolean | 0 | 1;
 
 export function isTrue(value: SynapseBoolean): boolean {
@@ -16,19 +14,19 @@ export function isTrue(value: SynapseBoolean): boolean {
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** Both ways between a value as it is on the wire and as it is named in TypeScript. */
+/** Converts between a value on the wire and its named form in TypeScript. */
 export interface Codec<Wire, Named = Wire> {
-  /** What is wrong with a value from elsewhere that stands at `at`, or undefined when it fits. */
+  /** The fault of a value at the path `at`; undefined when it fits. */
   readonly faultOf: (value: unknown, at: string) => string | undefined;
-  /** Of a value without a fault. */
+  /** Names a value that has no fault. */
   readonly parse: (wire: Wire) => Named;
-  /** @throws UsageError INVALID_ROW when the names are those of no row */
+  /** @throws UsageError INVALID_ROW when the names belong to no row */
   readonly format: (named: Named) => Wire;
 }
 
 type Field = readonly [name: string, codec: ErasedCodec];
 
-/** A codec of no matter what: tables are checked by the compiler where they are written. */
+/** A codec of any type: the compiler checks a table where it is written. */
 interface ErasedCodec {
   readonly faultOf: (value: unknown, at: string) => string | undefined;
   readonly parse: (wire: never) => unknown;
@@ -40,7 +38,7 @@ type FieldOf<Wire, Named> = Named extends unknown
       string]
   : never;
 
-/** For each place of the row a name and a codec, both of the types that `Row` and `Named` say. */
+/** A name and a codec for each place of the row, with the types of `Row` and `Named`. */
 export type Fields<Row extends readonly unknown[], Named> = {
   readonly [Place in keyof Row]: FieldOf<Row[Place], Named>;
 };
@@ -68,7 +66,7 @@ export const textsOrNull: Codec<readonly string[] | null> = leaf(
 );
 export const jsonObject: Codec<JsonObject> = leaf('an object', isObject);
 
-/** A row, by the number of its fields: versions of Synapse add some, or have others. */
+/** A row whose form depends on the number of its fields, since versions of Synapse differ in it. */
 export function rowOf<Row extends readonly unknown[], Named>(
   ...layouts: readonly Fields<Row, Named>[]
 ): Codec<Row, Named> {
@@ -93,7 +91,7 @@ export function rowOf<Row extends readonly unknown[], Named>(
       ) as Named,
     format: (named) => {
       const values = valuesOf(named);
-      // Names that no row of the stream has, such as `kind`, are none of the fields.
+      // Names that no row of the stream has, such as `kind`, are not fields.
       const present = Object.keys(values).filter((name) => known.has(name) && values[name] !== undefined);
       const fields = byLength.get(present.length);
       if (!fields?.every(([name]) => present.includes(name))) {
@@ -115,8 +113,7 @@ export function objectOf<Wire extends object, Named extends object>(
   const expected = `an object of ${fields.map(([, key]) => key).join(', ')}`;
   return {
     faultOf: (value, at) => {
-      // A key that is not known cannot be kept by its name, and nothing is thrown away: so it is a
-      // fault.
+      // An unknown key is a fault: it has no name to be kept under, and nothing may be dropped.
       if (!isObject(value) || Object.keys(value).some((key) => fields.every(([, known]) => known !== key)))
         return fault(value, at, expected);
       return firstFault(
@@ -135,7 +132,7 @@ export function objectOf<Wire extends object, Named extends object>(
   };
 }
 
-/** A value that is the only field of what is named. */
+/** A value that is the only field of its named form. */
 export function only<Name extends string, Wire, Value>(
   name: Name,
   codec: Codec<Wire, Value>,
@@ -150,12 +147,12 @@ export function only<Name extends string, Wire, Value>(
 declare const isUnknown: unique symbol;
 
 /**
- * A row of a type that nobody knows here. No literal is of the type of its first place, so that the
- * compiler holds `['ev', …]` to what an `ev` has; `format` makes one.
+ * A row of an unknown type. No literal has the type of its first place, so the compiler still
+ * checks `['ev', …]` against the fields of an `ev`. `format` makes one.
  */
 export type UnknownRow = readonly [type: string & { readonly [isUnknown]: true }, data: unknown];
 
-/** The same with names, kept as it came. */
+/** An unknown row in its named form, with its data as they came. */
 export interface UnknownKind {
   readonly kind: 'unknown';
   readonly type: string;
@@ -170,7 +167,7 @@ type CodecsByKind<Row, Named extends { readonly kind: string }> = {
   >;
 };
 
-/** Rows `[type, data]`, where the type says what the data are. */
+/** Rows `[type, data]`, where the type determines the data. */
 export function typedRow<Row extends readonly [type: string, data: unknown], Named extends { readonly kind: string }>(
   codecs: CodecsByKind<Row, Named>,
 ): Codec<Row, Named | UnknownKind> {
@@ -237,7 +234,7 @@ function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Also of what is no object at all, for callers without a compiler. */
+/** Accepts values that are no objects, for callers without a compiler. */
 function valuesOf(named: unknown): JsonObject {
   return isObject(named) ? named : {};
 }

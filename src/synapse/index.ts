@@ -1,7 +1,4 @@
-/**
- * The public door of `rowcast/synapse`: what is Synapse's own about the protocol, on top of the
- * generic parts.
- */
+/** The public door of `rowcast/synapse`: the parts of the protocol that are specific to Synapse. */
 export { synapseLimits } from './profile.ts';
 export type { AccountData, AccountDataRow, Content, TagAccountData, TagAccountDataRow } from './account-data.ts';
 export { csCacheFake, type SynapseCacheKeys, type SynapseCacheName, synapseCacheNames } from './cache-names.ts';

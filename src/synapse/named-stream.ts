@@ -1,11 +1,11 @@
-/** Streams whose rows are positional on the wire and have names in TypeScript. */
+/** Streams whose rows are positional on the wire and have named fields in TypeScript. */
 
 import { PeerError, RowcastError, UsageError } from '../core/model/errors.ts';
 import type { Stream } from '../core/model/stream.ts';
 import type { Codec } from './fields.ts';
 
 /**
- * A stream that knows what the places of its rows mean. Its validator refuses other rows, and
+ * A stream that knows the meaning of its rows' places. Its validator refuses other rows, and
  * changes none.
  */
 export interface SynapseStream<Row = unknown, Named = unknown> extends Stream<Row> {

@@ -24,7 +24,7 @@ export type BackfillRow = readonly [
   redacts: string | null,
   relatesTo: string | null,
 ];
-/** An event that is older than when this server joined its room. */
+/** An event from before this server joined its room. */
 export interface Backfill {
   readonly eventId: string;
   readonly roomId: string;
@@ -78,16 +78,16 @@ export const presence: SynapseStream<PresenceRow, Presence> = namedStream(
   ]),
 );
 
-/** Who types now is soon over: an old row is worth nothing. */
+/** Typing is soon over, so an old row is worth nothing. */
 const RETAINED_TYPING_ROWS = 10_000;
 
 export type TypingRow = readonly [roomId: string, userIds: readonly string[]];
-/** All who type in the room: takes the place of what was said before. */
+/** All users who type in the room. Replaces the previous list. */
 export interface Typing {
   readonly roomId: string;
   readonly userIds: readonly string[];
 }
-/** Not durable: Synapse's is in memory too, and starts afresh with the primary. */
+/** Not durable: Synapse's is in memory too, and starts empty with the primary. */
 export const typing: SynapseStream<TypingRow, Typing> = namedStream(
   defineStream<TypingRow>('typing', { durable: false, retain: { rows: RETAINED_TYPING_ROWS } }),
   rowOf<TypingRow, Typing>([
@@ -186,7 +186,7 @@ export type PublicRoomsRow = readonly [
   appserviceId: string | null,
   networkId: string | null,
 ];
-/** A room came into the directory of public rooms, or left it. */
+/** A room was added to the directory of public rooms, or removed from it. */
 export interface PublicRoomChange {
   readonly roomId: string;
   readonly visibility: SynapseBoolean;
@@ -209,7 +209,7 @@ export type DeviceListsRow =
   | readonly [entity: string]
   | readonly [userId: string, isSignature: SynapseBoolean, hostsCalculated: SynapseBoolean];
 export type DeviceListChange =
-  /** The user's devices changed; the server to tell, if any. */
+  /** A user's devices changed; the server to tell, if any. */
   | { readonly userId: string; readonly destination: string | null }
   /** A user whose devices changed, or a server to tell. */
   | { readonly entity: string }
@@ -231,7 +231,7 @@ export const deviceLists: SynapseStream<DeviceListsRow, DeviceListChange> = name
 );
 
 export type ToDeviceRow = readonly [entity: string];
-/** Messages wait for the devices of a user, or for another server. */
+/** Messages are queued for the devices of a user, or for another server. */
 export interface ToDevice {
   readonly entity: string;
 }
@@ -244,7 +244,7 @@ export type GroupsRow = readonly [groupId: string, userId: string, type: string,
 export interface GroupChange {
   readonly groupId: string;
   readonly userId: string;
-  /** Synapse uses `membership` alone. */
+  /** Synapse uses only `membership`. */
   readonly type: string;
   readonly content: JsonObject;
 }

@@ -1,4 +1,4 @@
-/** What workers tell a primary, each command with a callback of its own. */
+/** Commands that workers send to a primary, each with a callback. */
 
 import { HandlerError, messageOf } from '../core/model/errors.ts';
 import type { ConnectedWorker, Primary, PrimaryEvents } from '../primary/primary.ts';
@@ -14,7 +14,7 @@ export interface CommandCallbacks {
   readonly userSync?: Callback<'USER_SYNC'>;
   readonly federationAck?: Callback<'FEDERATION_ACK'>;
   readonly removePusher?: Callback<'REMOVE_PUSHER'>;
-  /** `createCaches(primary)` answers it by itself. */
+  /** `createCaches(primary)` already answers it. */
   readonly invalidateCache?: Callback<'INVALIDATE_CACHE'>;
   readonly userIp?: Callback<'USER_IP'>;
   readonly sync?: Callback<'SYNC'>;
@@ -34,10 +34,10 @@ const callbackNames = {
 } as const satisfies Record<UpstreamCommand['name'], keyof CommandCallbacks>;
 
 /**
- * Calls back for each command of each worker. One that throws or rejects is an `error` of the
- * primary (HandlerError HANDLER_FAILED, with the command's name); the others, and the connection,
- * go on.
- * @returns what ends it
+ * Calls back for each command of each worker. A callback that throws or rejects becomes an `error`
+ * of the primary (HandlerError HANDLER_FAILED, with the command's name). The other callbacks and
+ * the connection go on.
+ * @returns a function that ends it
  */
 export function handleCommands(primary: Primary, callbacks: CommandCallbacks): () => void {
   const call = async (command: string, callback: () => void | Promise<void> | undefined): Promise<void> => {

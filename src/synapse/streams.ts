@@ -56,8 +56,8 @@ const always: readonly SynapseStream[] = [
 const byName = new Map([...always, federation as SynapseStream].map((stream) => [stream.name, stream]));
 
 /**
- * What a primary offers, for `createPrimary`. `federation` exists only where it is asked for: where
- * another process sends to other servers.
+ * The streams for `createPrimary`. `federation` is included only on request: it is for deployments
+ * where another process sends to other servers.
  */
 export function synapseStreams({
   federation: isOffered = false,

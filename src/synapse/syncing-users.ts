@@ -1,6 +1,6 @@
 /**
- * Who syncs: USER_SYNC of all workers put together, as presence needs it. A lost connection ends
- * what its worker had said.
+ * The users who are syncing: USER_SYNC of all workers combined, as presence needs it. A lost
+ * connection ends the syncs that its worker reported.
  */
 
 import { EventEmitter } from 'node:events';
@@ -8,21 +8,21 @@ import type { Millis } from '../base/clock.ts';
 import type { Primary, PrimaryEvents } from '../primary/primary.ts';
 
 export interface SyncingUsersEvents {
-  /** The first worker said so. */
+  /** The user started on a first worker. */
   started: [SyncingUser];
-  /** No worker says so any more: the last one said end, or is gone. */
+  /** The user stopped on the last worker, or that worker is gone. */
   stopped: [SyncingUser];
 }
 
 export interface SyncingUser {
   readonly userId: string;
-  /** The newest that was heard of this user. */
+  /** The newest sync time of this user, in ms since 1970. */
   readonly lastSyncMs: Millis;
 }
 
 /**
- * Follows USER_SYNC from now on. What it keeps of a worker is what that worker said, a user a line,
- * and goes with its connection.
+ * Follows USER_SYNC from now on. Keeps one entry for each user that a worker reported, until its
+ * connection ends.
  */
 export function trackSyncingUsers(primary: Primary): SyncingUsers {
   return new SyncingUsers(primary);
@@ -36,7 +36,7 @@ interface Syncing {
 export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
   readonly #primary: Primary;
   readonly #users = new Map<string, Syncing>();
-  /** By connection: its users. */
+  /** The users of each connection, by its id. */
   readonly #byConnection = new Map<number, Set<string>>();
 
   /** @internal Use trackSyncingUsers. */
@@ -47,12 +47,12 @@ export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
     primary.on('disconnected', this.#handleDisconnected);
   }
 
-  /** Those who sync on any worker. */
+  /** The users who sync on any worker. */
   users(): SyncingUser[] {
     return [...this.#users].map(([userId, { lastSyncMs }]) => ({ userId, lastSyncMs }));
   }
 
-  /** Those who sync on one connection, by its id. */
+  /** The users who sync on one connection, by its id. */
   usersOf(connectionId: number): string[] {
     return [...(this.#byConnection.get(connectionId) ?? [])];
   }
@@ -62,13 +62,14 @@ export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
   }
 
   /**
-   * The newest that was heard of a user who syncs on any worker; undefined for one who does not.
+   * The newest sync time of a user who syncs on any worker, in ms since 1970; undefined for other
+   * users.
    */
   lastSyncMs(userId: string): Millis | undefined {
     return this.#users.get(userId)?.lastSyncMs;
   }
 
-  /** Follows no more, and forgets. */
+  /** Stops following, and forgets all users. */
   close(): void {
     this.#primary.off('command', this.#handleCommand);
     this.#primary.off('disconnected', this.#handleDisconnected);
@@ -102,7 +103,7 @@ export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
 
   #end(connection: number, userId: string, lastSyncMs: Millis): void {
     const users = this.#byConnection.get(connection);
-    // An end without a start says nothing.
+    // An end without a start means nothing.
     if (users?.delete(userId) !== true) return;
     if (users.size === 0) this.#byConnection.delete(connection);
     const syncing = this.#users.get(userId)!;

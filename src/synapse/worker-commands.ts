@@ -1,6 +1,6 @@
 /**
- * What a worker tells a primary, each command with a function of its own. Unreliable, as commands
- * are: lost with the connection.
+ * Commands from a worker to a primary, each as a function. Unreliable, as all commands are: they
+ * are lost with the connection.
  */
 
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
@@ -21,7 +21,8 @@ export interface SyncOptions {
 const DEFAULT_SYNC_TIMEOUT_MS = 5_000;
 
 /**
- * Functions that send. Who syncs is remembered, and told whenever the worker connects.
+ * Returns functions that send commands. Remembers syncing users, and reports them at each
+ * connection.
  * @throws UsageError INVALID_COMMAND, CLOSED: each function, as `worker.send`
  */
 export function synapseCommands(
@@ -35,15 +36,15 @@ export class SynapseCommands {
   readonly #worker: Worker;
   readonly #clock: Clock;
   /**
-   * Who syncs here, since when as the primary was told last. A primary forgets them with the
+   * The users who sync here, with the time last reported. A primary forgets them with the
    * connection.
    */
   readonly #syncing = new Map<string, Millis>();
-  /** Those who wait for a SYNC: they share one listener of the worker, however many they are. */
+  /** Waits for a SYNC. They share one listener of the worker. */
   readonly #waits = new Set<(text: string) => void>();
   /**
-   * Users of whom a start was given to the worker, to be sent at once or after a reconnect: an end
-   * must follow it.
+   * Users whose start was handed to the worker, to be sent now or after a reconnect. An end must
+   * follow.
    */
   readonly #told = new Set<string>();
 
@@ -56,11 +57,11 @@ export class SynapseCommands {
     });
   }
 
-  /** A user began to sync here. Told again after every reconnect until `endSync`. */
+  /** Reports that a user began to sync here, again after every reconnect until `endSync`. */
   startSync(userId: string): void {
     const now = this.#now;
-    // Before it is remembered: what fits on no line would fail at every reconnect, where there is
-    // no caller to tell.
+    // Checked before it is remembered: a command that is too long would fail at every reconnect,
+    // where no caller can be told.
     encodeCommandWithin(this.#worker.limits.maxLineBytes, {
       name: 'USER_SYNC',
       userId,
@@ -68,13 +69,13 @@ export class SynapseCommands {
       lastSyncMs: now,
     });
     this.#syncing.set(userId, now);
-    // Otherwise it is told with all the others, once there is a connection.
+    // While disconnected it is reported with all the others, at the next connection.
     if (this.#worker.isConnected) this.#sendSync(userId, 'start', now);
   }
 
   endSync(userId: string): void {
     this.#syncing.delete(userId);
-    // Also while disconnected: the start may wait in a queue that outlives the connection.
+    // Sent while disconnected too: the start may be in a queue that outlives the connection.
     if (this.#told.delete(userId)) this.#sendSync(userId, 'end', this.#now);
   }
 
@@ -86,7 +87,7 @@ export class SynapseCommands {
     this.#worker.send({ name: 'REMOVE_PUSHER', ...fields });
   }
 
-  /** `null`: all of the cache. */
+  /** Null keys mean the whole cache. */
   invalidateCache(cacheName: string, keys: readonly string[] | null): void {
     this.#worker.send({ name: 'INVALIDATE_CACHE', cacheName, keys });
   }
@@ -96,7 +97,8 @@ export class SynapseCommands {
   }
 
   /**
-   * Resolves when the primary sends SYNC with this text: everything that it sent before has come.
+   * Resolves when the primary sends SYNC with this text: everything it sent before has then
+   * arrived.
    * @throws UsageError WAIT_TIMEOUT; the signal's reason
    */
   async sync(text: string, { timeoutMs = DEFAULT_SYNC_TIMEOUT_MS, signal }: SyncOptions = {}): Promise<void> {

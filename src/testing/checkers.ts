@@ -1,4 +1,7 @@
-/** All checkers of a world, and those of what is not about rows: durability, memory, connections, waits, and the end. */
+/**
+ * All checkers of a world, and those not about rows: durability, memory, connections, waits, the
+ * end.
+ */
 
 import type { Millis } from '../base/clock.ts';
 import type { StreamName } from '../core/model/stream.ts';
@@ -7,13 +10,13 @@ import { type HistoryNode, isOn } from './history-tree.ts';
 import { ReaderCheckers } from './reader-checkers.ts';
 import type { CommittedBatches } from './world-rows.ts';
 
-/** What a checker has seen: something that may not be. */
+/** A violation that a checker has seen. */
 export interface Finding {
   readonly checker: CheckerName;
   readonly saw: string;
 }
 
-/** Sees everything that happens, in order, and says at once what is wrong. */
+/** Sees every happening in order, and reports a violation at once. */
 export interface Checker {
   see(happening: Happening): Finding | undefined;
 }
@@ -52,10 +55,10 @@ export function makeCheckers(committed: CommittedBatches, now: () => Millis): Ch
   };
 }
 
-/** The machine whose log is the truth in the end. */
+/** The machine whose log is the truth at the end. */
 export const PRIMARY = 'primary';
 
-/** What the primary acknowledged is in the log then, and after each start, unless the disk lost it. */
+/** An acknowledged batch is in the log then and after each start, unless the disk lost it. */
 class Acknowledged implements Checker {
   /** The newest acknowledged batch of each durable stream of the primary. */
   readonly #newest = new Map<StreamName, HistoryNode>();
@@ -87,10 +90,13 @@ class Acknowledged implements Checker {
   }
 }
 
-/** Memory, silence, slowness, the ends of connections and processes: each is measured where it happens. */
+/**
+ * Memory, silence, slowness, and the ends of connections and processes. Each is measured where it
+ * happens.
+ */
 function seeProcess(happening: Happening): Finding | undefined {
   switch (happening.kind) {
-    // An exception that nobody caught is a bug, whoever caused it.
+    // An uncaught exception is a bug, whatever caused it.
     case 'threw':
       return { checker: 'nothing throws', saw: happening.thrown };
     case 'held': {
@@ -127,7 +133,10 @@ function seeProcess(happening: Happening): Finding | undefined {
   }
 }
 
-/** When faults have stopped, everyone comes to `latest`, live, with every row of the primary's history; no wait is left. */
+/**
+ * When faults have stopped, every reader reaches `latest`, is live and has every row of the
+ * primary's history, and no wait is left.
+ */
 function seeEnd(happening: Happening, readers: ReaderCheckers): Finding | undefined {
   if (happening.kind === 'still-waits') {
     const { worker, node, isKept } = happening;

@@ -1,6 +1,6 @@
 /**
- * Where a simulated worker keeps its positions. Outlives the process. A save takes its time, may fail, and may or may not
- * be there when the process ends meanwhile.
+ * The stored positions of a simulated worker. They outlive the process. A save takes time and may
+ * fail; when the process ends during a save, it may or may not be stored.
  */
 
 import type { Clock, Millis } from '../base/clock.ts';
@@ -11,11 +11,11 @@ import type { SavedPositions } from './public-api.ts';
 
 export interface CheckpointTimes {
   readonly maxSaveMs: Millis;
-  /** Of a hundred saves, how many fail. */
+  /** How many of a hundred saves fail. */
   readonly failsPercent: number;
 }
 
-/** What a save stored: the positions, and the truth of where they stand. */
+/** A stored save: the positions, and the true place of each. */
 export interface Stored {
   readonly positions: SavedPositions;
   readonly known: ReadonlyMap<string, Known>;
@@ -27,7 +27,7 @@ const KEPT_COPIES = 5;
 
 export interface FakeCheckpointOptions extends CheckpointTimes {
   readonly random: Random;
-  /** Says where the positions stand, when they are saved. */
+  /** Returns the true places of the positions that are being saved. */
   readonly onSave: (positions: SavedPositions) => ReadonlyMap<string, Known>;
 }
 
@@ -35,7 +35,7 @@ export class FakeCheckpoint {
   readonly #options: FakeCheckpointOptions;
   #stored: Stored = NOTHING;
   #copies: Stored[] = [];
-  /** A save that has begun and not ended. */
+  /** A save in progress. */
   #saving: Stored | undefined;
   fails = true;
 
@@ -47,7 +47,7 @@ export class FakeCheckpoint {
     return this.#stored;
   }
 
-  /** The one that a process is given. */
+  /** The checkpoint for one process. */
   open(clock: Clock): Checkpoint {
     const { random, maxSaveMs, failsPercent, onSave } = this.#options;
     return {
@@ -65,13 +65,13 @@ export class FakeCheckpoint {
     };
   }
 
-  /** The process ends: a save that was under way is there or not. */
+  /** The process ends: a save in progress is stored or not. */
   crash(): void {
     if (this.#saving !== undefined && this.#options.random.next() < 0.5) this.#store(this.#saving);
     this.#saving = undefined;
   }
 
-  /** An older copy takes its place, as after a restored backup of the worker. */
+  /** Restores an older copy, as from a backup of the worker. */
   goBack(): boolean {
     const copy = this.#copies.shift();
     if (copy === undefined) return false;

@@ -1,5 +1,6 @@
 /**
- * A disk under a log: states that never change, so a copy costs nothing. Knows which of them a power cut would spare.
+ * A disk under a log, as immutable states, so a copy costs nothing. Knows which states a power cut
+ * would leave.
  *
  *   synced state ──▶ unsynced ──▶ unsynced ──▶ the state that the process sees
  */
@@ -15,7 +16,7 @@ import type { HistoryNode } from './history-tree.ts';
 export interface DiskStream extends Bounds {
   readonly chunks: readonly Chunk[];
   readonly rowsUpTo: number;
-  /** The truth about it: the log itself does not look at this. */
+  /** The true newest batch. The log itself does not use it. */
   readonly head: HistoryNode;
 }
 
@@ -28,7 +29,7 @@ export interface DiskState {
 
 export class FakeDisk {
   #state: DiskState;
-  /** What was written since the last sync, oldest first, with the synced state before it. */
+  /** The states since the last sync, oldest first. The synced state comes before them. */
   #sinceSync: DiskState[] = [];
 
   constructor(state: DiskState) {
@@ -39,7 +40,7 @@ export class FakeDisk {
     return new FakeDisk({ logId, era: 0, streams: new Map() });
   }
 
-  /** Also a copy: what is taken from here never changes. */
+  /** The current state, also usable as a copy: states never change. */
   get state(): DiskState {
     return this.#state;
   }
@@ -54,7 +55,7 @@ export class FakeDisk {
     this.#sinceSync = [];
   }
 
-  /** Some of what was not synced is gone, the newest first. */
+  /** Loses some of the unsynced states, the newest first. */
   loseTail(random: Random): void {
     const states = [...this.#sinceSync, this.#state];
     this.restore(states[randomInteger(random, 0, states.length - 1)]!);
@@ -86,7 +87,7 @@ export function withChunks(kept: DiskStream, chunks: readonly Chunk[], head: His
   return { ...kept, chunks: [...kept.chunks, ...chunks], latest, rowsUpTo, history, head };
 }
 
-/** What is left when the batches up to the token are dropped; a chunk goes when all of it is. */
+/** The stream without its batches up to the token. A chunk goes when all its batches go. */
 export function withoutRowsUpTo(kept: DiskStream, upTo: Token): DiskStream {
   const gone = Math.min(upTo, kept.latest);
   if (gone < kept.earliest) return kept;
@@ -94,7 +95,7 @@ export function withoutRowsUpTo(kept: DiskStream, upTo: Token): DiskStream {
   return { ...kept, earliest: gone + 1, base, chunks: kept.chunks.filter((chunk) => chunk.upTo > gone) };
 }
 
-/** Of the chunk that holds the token, which must be kept. */
+/** The history of the chunk that holds the token. The token must be kept. */
 export function historyAt({ chunks }: DiskStream, token: Token): History {
   return chunks.find(({ upTo }) => upTo >= token)!.history;
 }

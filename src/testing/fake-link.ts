@@ -1,8 +1,9 @@
 /**
- * A connection of which everything can go wrong: bytes are split anywhere, wait, stand still, are cut, or vanish in a link
- * that says nothing any more. Knows no protocol. What it takes before the other end reads is bounded, so back-pressure is real.
+ * A connection on which everything can go wrong: bytes are split anywhere, delayed, stalled, cut,
+ * or lost in a dead link. Knows no protocol. It takes a bounded number of bytes before the other
+ * end reads, so back-pressure is real.
  *
- *   write ─▶ unsent ─▶ in flight (at most windowBytes) ─▶ handleBytes, in pieces, unless the reader paused
+ *   write ─▶ unsent ─▶ in flight (at most windowBytes) ─▶ handleBytes, in pieces, unless paused
  */
 
 import type { Clock, Millis } from '../base/clock.ts';
@@ -15,25 +16,25 @@ export interface LinkOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** The most bytes that the system takes of one end before the other end has read them. */
+  /** The most bytes that the system takes from one end before the other end has read them. */
   readonly windowBytes: number;
-  /** The longest that a piece is on its way after the one before it. */
+  /** The longest delay of a piece after the one before it. */
   readonly maxDelayMs: Millis;
-  /** This many pieces are of a few bytes; those that follow are of any size. */
+  /** The first pieces, this many, are of a few bytes. Later ones are of any size. */
   readonly tinyPieces: number;
-  /** Sees each piece when it arrives. */
+  /** Called with each piece on arrival. */
   readonly onPiece?: ((at: LinkEnd, piece: Uint8Array) => void) | undefined;
 }
 
 export class FakeLink {
   readonly options: LinkOptions;
-  /** The end that connected, and the one that accepted. */
+  /** The end that connected, then the end that accepted. */
   readonly ends: readonly [LinkEnd, LinkEnd];
   #stalledUntil: Millis = 0;
   #diedAt: Millis | undefined;
-  /** The process that accepted; undefined before that. */
+  /** The process that accepted. Undefined before that. */
   life: PrimaryLife | undefined;
-  /** Why it may end: what befell it, or what one of its ends rightly said. */
+  /** Why it may end: a fault, or an error that one of its ends was right to report. */
   excuse: string | undefined;
 
   constructor(options: LinkOptions) {
@@ -59,7 +60,7 @@ export class FakeLink {
     return this.#diedAt;
   }
 
-  /** The last instant at which it did not carry bytes as it should. */
+  /** The last time at which it did not carry bytes properly. */
   get lastTroubleAt(): Millis {
     return this.#diedAt === undefined
       ? Math.min(this.#stalledUntil, this.options.clock.now())
@@ -70,19 +71,19 @@ export class FakeLink {
     return this.#diedAt === undefined ? this.#stalledUntil : Infinity;
   }
 
-  /** Takes no byte and delivers none for a while. */
+  /** Takes and delivers no bytes for a while. */
   stall(ms: Millis): void {
     this.excuse ??= 'stalled';
     this.#stalledUntil = Math.max(this.#stalledUntil, this.options.clock.now() + ms);
   }
 
-  /** From here on carries nothing and tells nobody. */
+  /** Carries nothing from here on, and tells neither end. */
   die(): void {
     this.excuse ??= 'dead';
     this.#diedAt ??= this.options.clock.now();
   }
 
-  /** Breaks at any byte; both ends hear of it, each in its time. */
+  /** Breaks at any byte. Both ends are told, each in its own time. */
   cut(): void {
     this.excuse ??= 'cut';
     for (const end of this.ends) end.cutIncoming(new ConnectionError('CONNECTION_LOST', `${this.name} was cut`));
@@ -99,20 +100,20 @@ export class LinkEnd implements Connection {
   #isLeaving = false;
   #isOver = false;
 
-  /** Written here and not taken yet. */
+  /** Written here, not yet taken. */
   readonly #unsent: Uint8Array[] = [];
   #unsentBytes = 0;
   #owesDrained = false;
-  /** Taken from the other end and not yet delivered here. */
+  /** Taken from the other end, not yet delivered here. */
   readonly #incoming: Uint8Array[] = [];
   #incomingBytes = 0;
-  /** What follows the last byte that comes in. */
+  /** The end that follows the last incoming byte. */
   #endOfIncoming: { readonly error: Error | undefined } | undefined;
   #isDelivering = false;
   #isCut = false;
 
-  // What an observer may ask.
-  /** What this end wrote in its first moment: a greeting. */
+  // Questions that an observer may ask.
+  /** How many bytes this end wrote in its first moment: the greeting. */
   #greetingBytes = 0;
   #writtenBytes = 0;
   receivedBytes = 0;
@@ -139,7 +140,7 @@ export class LinkEnd implements Connection {
     this.#handler = handler;
   }
 
-  /** The process behind it is gone: nobody hears of anything any more. */
+  /** The process behind this end is gone: no handler is called any more. */
   detach(): void {
     this.#handler = undefined;
     this.#isOver = true;
@@ -152,7 +153,7 @@ export class LinkEnd implements Connection {
     this.#greetingBytes = this.#writtenBytes;
   }
 
-  /** All that the other end wrote in its first moment has come. */
+  /** Whether the other end's greeting has arrived completely. */
   get hasGreeting(): boolean {
     return this.#other.#greetingBytes > 0 && this.receivedBytes >= this.#other.#greetingBytes;
   }
@@ -174,7 +175,7 @@ export class LinkEnd implements Connection {
   }
 
   write(bytes: Uint8Array): boolean {
-    // A broken connection swallows what is written until its end is heard of.
+    // A broken connection swallows writes until its end is reported.
     if (this.#isLeaving || this.#isOver || this.#other.#isCut) return false;
     this.#writtenBytes += bytes.length;
     if (this.#unsentBytes === 0) this.tookAt = this.#now;
@@ -207,7 +208,7 @@ export class LinkEnd implements Connection {
     this.#isLeaving = true;
     this.#other.#endOfIncoming ??= { error: undefined };
     this.#other.#deliverSoon();
-    // What still comes in is dropped, however long this end had not read.
+    // The remaining input is dropped, however long this end did not read.
     this.#deliverSoon();
   }
 
@@ -218,7 +219,7 @@ export class LinkEnd implements Connection {
     this.fail(undefined);
   }
 
-  /** Ends here; handleClosed comes in its own turn. */
+  /** Ends here. handleClosed is called later, in its own turn. */
   fail(error: Error | undefined): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -227,7 +228,7 @@ export class LinkEnd implements Connection {
     this.#link.options.clock.wakeIn(0, () => this.#handler?.handleClosed(error));
   }
 
-  /** Some of what is on its way to this end still arrives, then the error. */
+  /** Delivers some of the bytes on their way to this end, then the error. */
   cutIncoming(error: Error): void {
     if (this.#isOver) return;
     this.#other.#unsent.length = 0;
@@ -241,7 +242,7 @@ export class LinkEnd implements Connection {
     }
     this.#isCut = true;
     this.#endOfIncoming = { error };
-    // A paused reader hears of a reset although it does not read.
+    // A paused reader is told of a reset although it does not read.
     if (this.#isPaused) this.#link.options.clock.wakeIn(this.#delayMs(), () => this.fail(error));
     this.#deliverSoon();
   }
@@ -254,7 +255,7 @@ export class LinkEnd implements Connection {
     return randomInteger(this.#link.options.random, 0, this.#link.options.maxDelayMs);
   }
 
-  /** Takes what the other end wrote, as far as the window goes. */
+  /** Takes the other end's writes as far as the window allows. */
   #take(): void {
     if (this.#now < this.#link.stalledUntil) return this.#deliverSoon();
     const from = this.#other;
@@ -274,7 +275,7 @@ export class LinkEnd implements Connection {
     if (from.#owesDrained && from.#unsentBytes === 0) this.#link.options.clock.wakeIn(0, () => from.#tellDrained());
   }
 
-  /** By now more may have been written: then it is not drained. */
+  /** More may have been written by now; then it has not drained. */
   #tellDrained(): void {
     if (!this.#owesDrained || this.#unsentBytes > 0 || this.#isOver || this.#isLeaving) return;
     this.#owesDrained = false;
@@ -308,7 +309,8 @@ export class LinkEnd implements Connection {
   }
 
   #finish(error: Error | undefined): void {
-    // An orderly end of one side ends the other in its turn; an error was told to both when it happened.
+    // An orderly end of one side ends the other side too. An error was reported to both when it
+    // happened.
     if (error === undefined) this.#other.#endOfIncoming ??= { error: undefined };
     this.fail(error);
     this.#other.#deliverSoon();

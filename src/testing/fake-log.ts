@@ -1,6 +1,7 @@
 /**
- * One process's log over a disk that outlives it: commits, hints and answers take their time, hints may come without rows,
- * and the process can end at any instant. What waits then is kept wholly or not at all.
+ * The log of one process over a disk that outlives it. Commits, hints and answers take time, hints
+ * may come without rows, and the process can end at any instant. Each queued batch is then kept
+ * wholly or not at all.
  */
 
 import type { Clock, Millis } from '../base/clock.ts';
@@ -35,12 +36,12 @@ import type { CommittedBatches, WorldRow } from './world-rows.ts';
 
 export interface FakeLogTimes {
   readonly maxCommitMs: Millis;
-  /** From a commit to its hint, and from a read to its answer; 0: at once. */
+  /** The longest time from a commit to its hint, and from a read to its answer. 0 means at once. */
   readonly maxHintMs: Millis;
   readonly maxReadMs: Millis;
-  /** Of a hundred hints, how many bring their rows. */
+  /** How many of a hundred hints carry their rows. */
   readonly chunksPercent: number;
-  /** Of a hundred commits, how many are on the disk for good when they are acknowledged. */
+  /** How many of a hundred commits are synced when they are acknowledged. */
   readonly syncedPercent: number;
 }
 
@@ -50,7 +51,7 @@ export interface FakeLogOptions extends FakeLogTimes {
   readonly clock: Clock;
   readonly random: Random;
   readonly committed: CommittedBatches;
-  /** The code that waited for an answer threw, and nobody would catch it. */
+  /** Called when the code that awaits an answer throws and nothing would catch it. */
   readonly onThrown: (thrown: unknown) => void;
 }
 
@@ -60,7 +61,10 @@ interface Waiting {
   readonly resolve: (position: Position) => void;
 }
 
-/** A second of the wall clock passes in 5 ms: from one open to the next at least one does, as where people restore logs. */
+/**
+ * The wall clock runs a second in 5 ms, so at least a second passes between two opens. That holds
+ * where people restore logs.
+ */
 const WALL_PACE = 200;
 
 export class FakeLog implements Log {
@@ -69,7 +73,7 @@ export class FakeLog implements Log {
   era: History = '';
   readonly #options: FakeLogOptions;
   readonly #streams = new Map<StreamName, Stream>();
-  /** As this process sees the disk; it stays after the end as it was. */
+  /** The disk as this process sees it. It stays as it was after the process ends. */
   #state: DiskState;
   #limits: LogOptions['limits'] | undefined;
   #waiting: Waiting[] = [];
@@ -87,7 +91,7 @@ export class FakeLog implements Log {
     return this.#state.logId;
   }
 
-  /** What this process has of the stream: the truth of one branch of history. */
+  /** The process's true state of the stream: one branch of history. */
   truth(stream: StreamName): DiskStream {
     return this.#state.streams.get(stream) ?? emptyStream(this.id, this.#options.committed.root(stream));
   }
@@ -108,7 +112,8 @@ export class FakeLog implements Log {
     }
     const listed = kept.get(catalog) ?? emptyStream(logId, committed.root(catalog));
     kept.set(catalog, withChunks(listed, this.#encode(catalog, listed, listed.latest, made)));
-    // The era's record need not be on the disk for good: its random part tells it from another of the same number.
+    // The era's record need not be synced: its random part tells it from another era of the same
+    // number.
     this.#write({ logId, era: begun.number, streams: kept }, made.length > 0);
     for (const { chunks } of kept.values()) for (const chunk of chunks) this.#measure(chunk);
   }
@@ -159,7 +164,7 @@ export class FakeLog implements Log {
     this.#writeStream(stream, withoutRowsUpTo(this.truth(stream), upTo), true);
   }
 
-  /** `latest` moves without rows, as where numbers are given out to writers that then give up. */
+  /** Moves `latest` without rows, as when writers take numbers and then give up. */
   skip(stream: StreamName, tokens: number): void {
     const kept = this.truth(stream);
     const latest = kept.latest + tokens;
@@ -184,7 +189,7 @@ export class FakeLog implements Log {
     this.#end();
   }
 
-  /** The process ends as it stands: of what waits, the first few batches may have reached the disk. */
+  /** The process ends as it is. The first few queued batches may have reached the disk. */
   crash(): void {
     if (this.#hasEnded) return;
     if (this.#limits !== undefined)
@@ -266,7 +271,7 @@ export class FakeLog implements Log {
     return chunks;
   }
 
-  /** Numbers between the stream's latest and this one are skipped: they have no batch of their own. */
+  /** Skips the numbers between the stream's latest and this one: no batch has them. */
   #encode(
     stream: StreamName,
     { latest: after, rowsUpTo }: DiskStream,

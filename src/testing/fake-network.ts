@@ -1,4 +1,7 @@
-/** Links between workers and the addresses where primaries listen, and what happens to a connection before it is open. Knows no protocol. */
+/**
+ * Links between workers and the addresses of primaries, and the fate of a connection before it is
+ * open. Knows no protocol.
+ */
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
@@ -11,22 +14,22 @@ export interface FakeNetworkOptions {
   readonly random: Random;
   readonly maxWindowBytes: number;
   readonly maxDelayMs: Millis;
-  /** Of a hundred links, how many cut their first bytes into tiny pieces. */
+  /** How many of a hundred links cut their first bytes into tiny pieces. */
   readonly tinyPercent: number;
-  /** Sees each piece of each link when it arrives. */
+  /** Called with each piece of each link on arrival. */
   readonly onPiece?: LinkOptions['onPiece'];
 }
 
 export type Accept = (connection: LinkEnd) => ConnectionHandler;
 
 export class FakeNetwork {
-  /** The links that have an end which is not over. */
+  /** The links with at least one end that is not over. */
   readonly links: Set<FakeLink> = new Set<FakeLink>();
   readonly #options: FakeNetworkOptions;
   readonly #accepts = new Map<string, Accept>();
-  /** Connections that are begun from now on hear nothing for ever. */
+  /** While true, new connections never get an answer. */
   isSilent = false;
-  /** Where a connection to an address really goes. */
+  /** The real destination of a connection to an address. */
   route: (path: string) => string = (path) => path;
   #count = 0;
 
@@ -44,7 +47,7 @@ export class FakeNetwork {
     };
   }
 
-  /** The process that listened is gone. */
+  /** The listening process is gone. */
   refuse(path: string): void {
     this.#accepts.delete(path);
   }
@@ -66,7 +69,7 @@ export class FakeNetwork {
     this.links.add(link);
     if (this.isSilent) link.die();
     clock.wakeIn(randomInteger(random, 0, maxDelayMs * 2), () => {
-      // Cut before it was open: the worker hears of that in its time.
+      // Cut before it was open. The worker is told in its own time.
       if (worker.isOver || primary.isOver || link.diedAt !== undefined) return;
       const accept = this.#accepts.get(this.route(path));
       if (accept === undefined) {
@@ -81,7 +84,10 @@ export class FakeNetwork {
     return worker;
   }
 
-  /** The process behind these ends is gone. `isSilent`: with its machine, so that the other ends are told nothing. */
+  /**
+   * The process behind these ends is gone. `isSilent`: its machine is gone too, so the other ends
+   * are told nothing.
+   */
   kill(ends: Iterable<LinkEnd>, isSilent: boolean): void {
     for (const end of ends) {
       end.detach();

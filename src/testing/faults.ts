@@ -1,4 +1,4 @@
-/** What can befall a world: one fault at a time, drawn by chance, told in words. */
+/** The faults of a world: one at a time, drawn by chance, described in words. */
 
 import type { Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
@@ -17,13 +17,13 @@ export interface FaultTargets {
   readonly network: FakeNetwork;
   readonly primary: SimulatedPrimary;
   readonly workers: readonly SimulatedWorker[];
-  /** Taken of the primary's disk, the newest last. */
+  /** Copies of the primary's disk, newest last. */
   readonly backups: DiskState[];
-  /** Another primary over a copy, which may run for a while. */
+  /** A second primary over a copy. It may run for a while. */
   readonly copy: SimulatedPrimary;
 }
 
-/** Does something bad, now. Returns what, or undefined where there was nothing to do it to. */
+/** Causes a fault now. Returns its description, or undefined when there was no target. */
 type Fault = (targets: FaultTargets) => string | undefined;
 
 export function strike(targets: FaultTargets): string | undefined {
@@ -35,7 +35,10 @@ export function strike(targets: FaultTargets): string | undefined {
   return undefined;
 }
 
-/** Ends everything that does not end by itself. A dead link stays dead: it is for the sessions to notice. */
+/**
+ * Ends every fault that does not end by itself. A dead link stays dead: the sessions must notice
+ * it.
+ */
 export function endFaults({ network, primary, workers, copy, now }: FaultTargets): void {
   network.isSilent = false;
   copy.kill({ isSilent: false });
@@ -166,7 +169,7 @@ const trim: Fault = ({ primary, shape, random }) => {
   const { name } = pick(random, shape.streams);
   if (life === undefined || !life.has(name)) return undefined;
   const { earliest, latest } = life.stream(name);
-  // All of it, sometimes; else mostly the older half.
+  // Sometimes everything, otherwise mostly the older half.
   const upTo =
     random.next() < 0.1
       ? latest

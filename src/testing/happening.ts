@@ -1,4 +1,7 @@
-/** What happens in a world, as the checkers hear it. Readers and processes go by names, so that a report can be read. */
+/**
+ * The happenings of a world, as the checkers get them. Readers and processes have names, so that a
+ * report is readable.
+ */
 
 import type { Millis } from '../base/clock.ts';
 import type { StreamName } from '../core/model/stream.ts';
@@ -13,20 +16,22 @@ import type { WorldRow } from './world-rows.ts';
 export interface Reader {
   readonly worker: string;
   readonly stream: StreamName;
-  /** Another one for each subscription. */
+  /** Different for each subscription. */
   readonly name: string;
-  /** By subscribeAll, not by name. */
+  /** Made by subscribeAll, not by name. */
   readonly isOneOfAll: boolean;
 }
 
-/** From where a reader begins: what its checkpoint knew, all that is kept, or what comes. */
+/**
+ * Where a reader begins: at its checkpoint's place, at the start of the kept rows, or at new rows.
+ */
 export type Begin = Known | 'start' | 'now';
 
 export type Happening =
   | { readonly kind: 'primary-opened'; readonly life: PrimaryLife }
-  /** Rows may be gone for good: a tail was lost, or an older copy took the log's place. */
+  /** Rows may be lost for good: a tail was lost, or an older copy replaced the log. */
   | { readonly kind: 'history-changed' }
-  /** The primary told its application that a batch is kept. */
+  /** The primary acknowledged a batch to its application. */
   | {
       readonly kind: 'acknowledged';
       readonly batch: number;
@@ -45,14 +50,17 @@ export type Happening =
       readonly token: Token;
       readonly rows: readonly WorldRow[];
     }
-  /** The handler is through with the batch, and did not throw. */
+  /** The handler finished the batch without an error. */
   | { readonly kind: 'applied'; readonly reader: Reader; readonly batch: number }
   /** The handler threw: the batch is not applied. */
   | { readonly kind: 'gave-up'; readonly reader: Reader }
-  /** All rows up to here are applied, says the worker; `isLive`: by what the newest primary told it. */
+  /**
+   * The worker says that all rows up to here are applied. `isLive` is relative to the newest
+   * primary's word.
+   */
   | { readonly kind: 'positioned'; readonly reader: Reader; readonly token: Token; readonly isLive: boolean }
   | { readonly kind: 'saved'; readonly worker: string; readonly positions: SavedPositions }
-  /** The history under the reader is gone, or rows are; it goes on at `next`, or has ended. */
+  /** The reader's history is gone, or rows are. It continues at `next`, or has ended. */
   | {
       readonly kind: 'reset';
       readonly reader: Reader;
@@ -61,9 +69,9 @@ export type Happening =
     }
   /** A wait for this batch resolved. */
   | { readonly kind: 'waited'; readonly worker: string; readonly node: HistoryNode }
-  /** Long after the last fault, a wait for this batch has neither resolved nor been refused. */
+  /** Long after the last fault, a wait for this batch is neither resolved nor refused. */
   | { readonly kind: 'still-waits'; readonly worker: string; readonly node: HistoryNode; readonly isKept: boolean }
-  /** The most that somebody held in memory, and what it may hold. */
+  /** The most memory that a part held, and its limit. */
   | {
       readonly kind: 'held';
       readonly who: string;
@@ -71,19 +79,19 @@ export type Happening =
       readonly bytes: number;
       readonly maxBytes: number;
     }
-  /** A peer was called silent. `healthyMs`: for how long the link had carried what there was. */
+  /** A peer was called silent. `healthyMs`: how long the link had carried everything. */
   | { readonly kind: 'called-silent'; readonly who: string; readonly healthyMs: Millis; readonly idleTimeoutMs: Millis }
-  /** A link died, and an end of it is still open. */
+  /** A link died, and one of its ends is still open. */
   | { readonly kind: 'half-dead'; readonly who: string; readonly deadMs: Millis; readonly maxMs: Millis }
   /** A peer was called slow, for one of two reasons. */
   | ({ readonly kind: 'called-slow'; readonly who: string } & SlowMeasures)
-  /** A connection ended, and neither a fault nor its ends had a reason. */
+  /** A connection ended without a fault and without a reason of its ends. */
   | { readonly kind: 'cut-off'; readonly who: string; readonly why: string }
-  /** An orderly end of a process takes longer than it may. */
+  /** An orderly end of a process takes too long. */
   | { readonly kind: 'lingers'; readonly who: string; readonly ms: Millis }
-  /** Something threw what nobody caught. */
+  /** Something threw an error that nothing caught. */
   | { readonly kind: 'threw'; readonly thrown: string }
-  /** The end: where each subscription stands long after the last fault. */
+  /** The end: the place of each subscription long after the last fault. */
   | {
       readonly kind: 'ended';
       readonly reader: Reader;
@@ -101,7 +109,7 @@ export interface SlowMeasures {
   readonly maxLagRows: number;
 }
 
-/** One line of a trace. What it names is told by name: a node brings its whole history along. */
+/** One line of a trace. It prints names: a node would print its whole history. */
 export function describeHappening(happening: Happening): string {
   const parts: string[] = [happening.kind];
   for (const [field, value] of Object.entries(happening)) if (field !== 'kind') parts.push(describe(field, value));

@@ -1,6 +1,7 @@
 /**
- * What was really committed: each batch is a node, and its parent is the batch before it in its branch of history. A node
- * stands for everything up to it. Knows no eras, so it cannot share the product's mistakes about them.
+ * The true commits. Each batch is a node, and its parent is the batch before it in its branch of
+ * history. A node stands for everything up to it. Knows no eras, so it cannot share the product's
+ * mistakes about them.
  *
  *   root ◀── 1 ◀── 2 ◀── 3 ◀── 4        a log that lost its tail after 2 …
  *                   ◀── 3' ◀── 4'       … or was restored from a copy, and went on
@@ -16,13 +17,16 @@ export interface HistoryNode {
   /** How many batches come before it. */
   readonly depth: number;
   readonly token: Token;
-  /** The number that the world gave to the batch; 0 for a root. */
+  /** The world's number for the batch; 0 for a root. */
   readonly batch: number;
   readonly rows: number;
   readonly committedAtMs: Millis;
 }
 
-/** Before the first batch of a stream. Another root is another stream, even under the same name. */
+/**
+ * The node before the first batch of a stream. Another root is another stream, even with the same
+ * name.
+ */
 export function rootNode(stream: StreamName): HistoryNode {
   return { stream, parent: undefined, depth: 0, token: 0, batch: 0, rows: 0, committedAtMs: 0 };
 }
@@ -48,7 +52,7 @@ export function isOn(node: HistoryNode, head: HistoryNode): boolean {
   return at === node;
 }
 
-/** How many rows the branch has beyond the token. */
+/** How many rows the branch has after the token. */
 export function rowsAfter(head: HistoryNode, token: Token): number {
   let rows = 0;
   for (let at = head; at.parent !== undefined && at.token > token; at = at.parent) rows += at.rows;

@@ -1,4 +1,4 @@
-/** rowcast/testing: hold a log or transport of your own to the promises that ours keep. */
+/** rowcast/testing: test a log or transport of your own against the promises that ours keep. */
 
 export { type LogSuiteOptions, logSuite } from './log-suite.ts';
 export type { CreateLog, CreateLogOptions } from './log-suite-place.ts';

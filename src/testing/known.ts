@@ -1,4 +1,7 @@
-/** Where a reader certainly stands: a token, and the batches that this may mean. More than one only until a row says which. */
+/**
+ * The certain place of a reader: a token and the batches that it may mean. There is more than one
+ * batch only until a row decides.
+ */
 
 import type { Token } from '../core/model/token.ts';
 import type { HistoryNode } from './history-tree.ts';

@@ -1,4 +1,6 @@
-/** A promise that hears what is thrown by the code that waits for it: in a simulation nobody may throw into the void. */
+/**
+ * A promise that reports errors thrown by the code that awaits it. A simulation must miss no error.
+ */
 
 export class LateAnswer<Value> extends Promise<Value> {
   #onThrown: (thrown: unknown) => void = () => {};

@@ -1,4 +1,4 @@
-/** Part of the suite for logs: the attributes of batches. */
+/** The part of the log suite on the attributes of batches. */
 
 import assert from 'node:assert/strict';
 
@@ -12,7 +12,7 @@ const events: Stream = defineStream('events');
 export function registerAttributes(testAt: TestAt): void {
   testAt('attributes are read with their batch, and say where it stands in the lines', async (place) => {
     const log = await place.open([events]);
-    // In chunks of one batch and of several; with attributes and without, at the edges and between.
+    // Chunks of one batch and of several; with attributes and without, at the edges and between.
     const groups = [[0], [1, 0, 1], [1], [0, 0], [0, 1, 1, 0], [1]];
     let n = 0;
     for (const group of groups) {

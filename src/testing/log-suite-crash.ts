@@ -1,4 +1,7 @@
-/** Part of the suite for logs: a writing process is killed, and what it was told is there must be there. */
+/**
+ * The part of the log suite on crashes: a writing process is killed, and every append that it
+ * acknowledged must be there.
+ */
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -14,18 +17,18 @@ export interface CrashOptions {
 }
 
 const KILLS = 3;
-/** Enough that the kill falls into any part of a commit, few enough to be quick. */
+/** Enough that the kill hits any part of a commit, few enough to be quick. */
 const MOST_ACKNOWLEDGED = 150;
 
 export function registerCrash(testAt: TestAt, { durable, writer }: CrashOptions): void {
-  // What a log keeps only in memory is gone with its process: there is nothing to look for.
+  // A log that is only in memory is gone with its process: there is nothing to check.
   if (!durable) return;
   if (writer === undefined)
     return testAt('killing a writing process is not tested: the suite was given no writer', async () => {});
 
   testAt('after a kill -9 at any moment every acknowledged batch is there and none is half there', async (place) => {
     const acknowledged: Acknowledged[] = [];
-    // All in one directory: what a kill left behind is what the next writer starts from.
+    // All in one directory: the next writer starts from the remains of a kill.
     for (let kill = 0; kill < KILLS; kill++) {
       acknowledged.push(...(await writeAndKill(writer(place.directory))));
       await assertAllThere(place, acknowledged);
@@ -33,7 +36,10 @@ export function registerCrash(testAt: TestAt, { durable, writer }: CrashOptions)
   });
 }
 
-/** Runs a writer until it acknowledged some appends, kills it, and says all that it had acknowledged by then. */
+/**
+ * Runs a writer until it has acknowledged some appends, and kills it. Returns everything that it
+ * had acknowledged.
+ */
 async function writeAndKill([command = '', ...args]: readonly string[]): Promise<Acknowledged[]> {
   const process = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const killAt = randomInteger(systemRandom, 1, MOST_ACKNOWLEDGED);
@@ -65,7 +71,7 @@ async function assertAllThere(place: LogPlace, acknowledged: readonly Acknowledg
   await log.close();
 }
 
-/** @returns its name */
+/** @returns the name of the batch */
 function wholeBatch({ token, rows }: StoredBatch): string {
   const written = rows.map((row) => JSON.parse(row) as WrittenRow);
   const [first] = written;

@@ -1,4 +1,4 @@
-/** Part of the suite for logs: eras, which position is on the present history, and the catalog. */
+/** The part of the log suite on eras, on positions of the present history, and on the catalog. */
 
 import assert from 'node:assert/strict';
 
@@ -66,7 +66,7 @@ function registerEras(testAt: TestAt): void {
   });
 }
 
-/** What the log says of a place in `events`. */
+/** The log's verdict on a place in `events`. */
 async function verdict(place: LogPlace, token: Token, history: History | undefined): Promise<string> {
   return place.log.judge({ stream: 'events', token, history });
 }
@@ -74,7 +74,7 @@ async function verdict(place: LogPlace, token: Token, history: History | undefin
 function registerJudging(testAt: TestAt): void {
   testAt('a position is on the history exactly where the row at its token has its era', async (place) => {
     const log = await place.open([events]);
-    // Some share a chunk, some do not.
+    // Some share a chunk and some do not.
     await Promise.all([1, 2, 3].map(async () => log.append('events', ['1'])));
     await log.append('events', ['4']);
     const { logId, number, random } = parseHistory(log.era)!;

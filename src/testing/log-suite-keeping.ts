@@ -1,4 +1,4 @@
-/** Part of the suite for logs: what is kept and for how long, and what a log that is not open says. */
+/** The part of the log suite on retention, and on a log that is not open. */
 
 import assert from 'node:assert/strict';
 
@@ -73,7 +73,7 @@ function registerTrim(testAt: TestAt): void {
   });
 }
 
-/** Reads what is kept, and that what is not kept is refused. */
+/** Reads the kept rows, and checks that a read of dropped rows is refused. */
 async function keptRows(place: LogPlace): Promise<StoredBatch[]> {
   const { earliest } = place.log.bounds('events');
   if (earliest > 1) await assertGap(place, earliest - 2);
@@ -89,10 +89,13 @@ async function assertGap(place: LogPlace, after: number): Promise<void> {
   });
 }
 
-/** After so many commits a log has dropped what its retention lets go. */
+/** After this many commits a log has dropped the rows that its retention does not need. */
 const IN_TIME = 20;
 
-/** The newest of the batches are kept: those that must be, and at most so many more as whole chunks and rare drops explain. */
+/**
+ * Checks that the newest batches are kept: all that must be, and no more than whole chunks and rare
+ * drops explain.
+ */
 async function assertKept(
   place: LogPlace,
   batches: readonly StoredBatch[],
@@ -192,7 +195,7 @@ function registerUsage(testAt: TestAt): void {
     watchRows(log, ({ latest }) => {
       hints.push(latest);
       lateAppend = place.append('events', ['"late"']);
-      // It is looked at below; until then a rejection must not count as unseen.
+      // Awaited below. Until then a rejection must not count as unhandled.
       lateAppend.catch(() => undefined);
     });
     const appended = place.append('events', ['1']);

@@ -1,4 +1,7 @@
-/** Where one test of a log happens: a directory, a clock that only the test moves, and the log; and what was read, taken apart. */
+/**
+ * The place of one test of a log: a directory, a clock that only the test moves, and the log. Also
+ * parses pages.
+ */
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -15,15 +18,15 @@ import type { Token } from '../core/model/token.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 export interface CreateLogOptions {
-  /** An empty directory, or one in which such a log was before. */
+  /** An empty directory, or one that held such a log before. */
   readonly directory: string;
-  /** By which the log must judge the age of rows. */
+  /** The clock by which the log must judge the age of rows. */
   readonly clock: Clock;
 }
 
 export type CreateLog = (options: CreateLogOptions) => Log;
 
-/** Registers a test that is given a place, which is removed afterwards. */
+/** Registers a test that gets a place. The place is removed afterwards. */
 export type TestAt = (title: string, run: (place: LogPlace) => Promise<void>) => void;
 
 export interface StoredBatch {
@@ -61,7 +64,7 @@ export class LogPlace {
     return this.#create({ directory: this.directory, clock: this.clock });
   }
 
-  /** Closes the log that is open, and opens one in the same directory. */
+  /** Closes the open log, and opens one in the same directory. */
   async open(streams: readonly Stream[], limits: BatchLimits = defaultBatchLimits): Promise<Log> {
     await this.#log?.close();
     this.#log = this.create();
@@ -80,7 +83,10 @@ export class LogPlace {
     return { earliest, latest };
   }
 
-  /** What follows `after`, page by page. Checks of every page that it goes on where the last one ended. */
+  /**
+   * Reads everything after `after`, page by page. Checks that every page continues where the last
+   * one ended.
+   */
   async readAll(stream: StreamName, { after, maxBytes }: ReadOptions = READ_WHOLE): Promise<StoredBatch[]> {
     const batches: StoredBatch[] = [];
     let position = after;
@@ -99,7 +105,7 @@ export class LogPlace {
     }
   }
 
-  /** Moves the time by which rows age. */
+  /** Moves the clock by which rows age. */
   passTime(ms: number): void {
     this.clock.step(this.clock.now() + ms);
   }
@@ -110,7 +116,7 @@ export class LogPlace {
   }
 }
 
-/** Watches only for rows; `source` says nothing else while it has one era. */
+/** Watches for rows only. A source with one era emits nothing else. */
 export function watchRows(source: Source, listener: (event: RowsEvent) => void): () => void {
   return source.watch((event) => {
     if (event.kind === 'rows') listener(event);
@@ -122,7 +128,9 @@ export function numberedRows(count: number, of = 'row'): RowText[] {
   return Array.from({ length: count }, (_, i) => JSON.stringify({ of, i }));
 }
 
-/** Takes the lines of a page apart. Lines that end within a batch, or are not of the stream, are a fault. */
+/**
+ * Parses the lines of a page. Throws for a line inside an unfinished batch or of another stream.
+ */
 export function parseBatches({ stream, lines }: Pick<Page, 'stream' | 'lines'>): StoredBatch[] {
   const batches: StoredBatch[] = [];
   let rows: RowText[] = [];

@@ -1,7 +1,12 @@
 /**
- * What every log promises (log/log.ts), as tests. Runs under any test runner that has a `test(name, function)`:
+ * The promises of every log (log/log.ts), as tests. Runs under any test runner with a
+ * `test(name, function)`:
  *
- *     logSuite(test, { name: 'my log', create: ({ directory, clock }) => myLog(directory, clock), durable: true });
+ *     logSuite(test, {
+ *       name: 'my log',
+ *       create: ({ directory, clock }) => myLog(directory, clock),
+ *       durable: true,
+ *     });
  */
 
 import assert from 'node:assert/strict';
@@ -27,15 +32,19 @@ import {
 import type { RegisterTest } from './transport-suite.ts';
 
 export interface LogSuiteOptions {
-  /** Begins the name of each test. */
+  /** The first words of each test's name. */
   readonly name: string;
-  /** A log that is not open yet. Called again with the same directory it must find what the last one kept there. */
+  /**
+   * Makes a log that is not open yet. A second call with the same directory must find the rows that
+   * the first log kept.
+   */
   readonly create: CreateLog;
-  /** Whether what was appended is there after a restart. */
+  /** Whether appends are still there after a restart. */
   readonly durable: boolean;
   /**
-   * For a durable log: the command line of a process that calls `writeUntilKilled` (testing/log-writer.ts) with a log on the directory.
-   * It is killed with SIGKILL while it writes.
+   * For a durable log: the command line of a process that calls `writeUntilKilled`
+   * (testing/log-writer.ts) with a log on the directory. The suite kills it with SIGKILL while it
+   * writes.
    */
   readonly writer?: (directory: string) => readonly string[];
 }

@@ -1,5 +1,6 @@
 /**
- * The process that the suite for logs kills: it appends batches of random size without end, and says on stdout what was acknowledged.
+ * The process that the log suite kills. It appends batches of random size without end, and prints
+ * each acknowledgement to stdout.
  *
  *     await writeUntilKilled(myLog(process.argv[2]));
  */
@@ -15,7 +16,7 @@ import type { Token } from '../core/model/token.ts';
 /** The streams that the writer writes. */
 export const writtenStreams: readonly Stream[] = [defineStream('written'), defineStream('Written')];
 
-/** What each row of a batch says: so a batch shows by itself whether it is whole. */
+/** The content of each row of a batch. It shows whether the batch is whole. */
 export interface WrittenRow {
   readonly batch: string;
   readonly i: number;
@@ -45,7 +46,7 @@ async function writeForever(log: Log, writer: string): Promise<never> {
     const batch = `${writer}/${n}`;
     const { token } = await log.append(stream, randomBatch(batch));
     const acknowledged: Acknowledged = { stream, token, batch };
-    // At once and past all buffers: what is on the pipe outlives us.
+    // Written at once, without a buffer: bytes in the pipe outlive this process.
     writeSync(STDOUT, `${JSON.stringify(acknowledged)}\n`);
   }
 }

@@ -1,13 +1,13 @@
 /**
- * Where code of a simulated process is called from outside, what it throws ends up here, as with an uncaught exception
- * that the process survives.
+ * Errors thrown by code of a simulated process when the world calls it. They are reported like an
+ * uncaught exception that the process survives.
  */
 
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { ConnectionHandler } from '../transport/transport.ts';
 import { ProcessClock } from './virtual-clock.ts';
 
-/** Thrown by a listener of the simulated application, on purpose. */
+/** Thrown on purpose by a listener of the simulated application. */
 export class PlannedError extends Error {
   override readonly name = 'PlannedError';
 }
@@ -37,7 +37,7 @@ export class Outcry {
   }
 }
 
-/** The clock that a process's own code is given: what its wakes throw is heard. */
+/** The clock of a process's own code. Errors of its wakes are reported. */
 export class OutcryClock implements Clock {
   readonly #clock: ProcessClock;
   readonly #outcry: Outcry;

@@ -1,4 +1,7 @@
-/** One process of a primary, from start to end, and the truth about its streams: one branch of history, which never forks. */
+/**
+ * One process of a primary, from start to end, and the truth about its streams: one branch of
+ * history that never forks.
+ */
 
 import type { Stream, StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
@@ -14,12 +17,12 @@ export interface TrueStream {
 }
 
 export class PrimaryLife {
-  /** The machine that it runs on: the primary, or the copy beside it. */
+  /** The machine it runs on: the primary, or the copy beside it. */
   readonly machine: string;
   readonly name: string;
   readonly log: FakeLog;
   readonly #durable: ReadonlySet<StreamName>;
-  /** Of the volatile streams, which live and end with the process. */
+  /** The newest batches of the volatile streams, which end with the process. */
   readonly #heads = new Map<StreamName, HistoryNode>();
   #earliest = new Map<StreamName, Token>();
   #primary: Primary | undefined;
@@ -42,13 +45,13 @@ export class PrimaryLife {
     this.#primary = primary;
   }
 
-  /** It closes, or is gone: what it says from now on is what it said last. */
+  /** The process closes or is gone: it reports its last answers from now on. */
   freeze(): void {
     if (this.#primary !== undefined) this.#earliest = this.#readEarliest(this.#primary);
     this.#primary = undefined;
   }
 
-  /** The process is gone; what it had stays as it was. */
+  /** The process is gone. Its streams stay as they were. */
   end(): void {
     this.freeze();
     this.log.crash();
@@ -70,12 +73,12 @@ export class PrimaryLife {
     return { head, latest: head.token, earliest: this.#earliest.get(stream) ?? 1 };
   }
 
-  /** The newest batch, and nothing that costs more. */
+  /** The newest batch. Cheap. */
   head(stream: StreamName): HistoryNode {
     return this.#heads.get(stream) ?? this.log.truth(stream).head;
   }
 
-  /** A volatile stream has one more batch. A durable one's log has made its node already. */
+  /** Adds a batch to a volatile stream. For a durable stream the log has already made the node. */
   handleAppended(
     stream: StreamName,
     own: Parameters<typeof nodeAfter>[1],

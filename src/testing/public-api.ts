@@ -1,4 +1,4 @@
-/** The one place of the simulated world that depends on how the public classes spell tokens and positions. */
+/** The only part of the simulated world that depends on the public form of tokens and positions. */
 
 import type { Position } from '../core/model/position.ts';
 import type { StreamName } from '../core/model/stream.ts';
@@ -29,12 +29,14 @@ export function latestOf(primary: Primary, stream: StreamName): Token {
   return primary.position(stream).token;
 }
 
-/** The tokens of what a worker saves, without what it keeps for itself. */
+/** The tokens that a worker saves, without its private data. */
 export function savedTokens(positions: SavedPositions): Map<StreamName, Token> {
   return new Map([...positions].filter(([key]) => !key.startsWith('$')).map(([key, { token }]) => [key, token]));
 }
 
-/** From where a subscription that ended can go on without a checkpoint; undefined where nothing can say. */
+/**
+ * Where an ended subscription can continue without a checkpoint; undefined when nothing can say.
+ */
 export function resumeAfter(ended: Subscription): SubscribeOptions['from'] | undefined {
   return ended.position;
 }

@@ -1,6 +1,7 @@
 /**
- * What each reader may be given, judged by the tree of what was committed: a batch must be the child of where the reader
- * stands. So a row that is skipped, repeated or of another history is seen whatever the product thinks of eras.
+ * Checks what each reader gets against the tree of true commits: a batch must be the child of the
+ * reader's place. So it sees a row that is skipped, repeated or of another history, whatever the
+ * product thinks of eras.
  */
 
 import type { Millis } from '../base/clock.ts';
@@ -16,27 +17,27 @@ import { batchFault, type CommittedBatches, type WorldRow } from './world-rows.t
 
 interface Standing {
   readonly reader: Reader;
-  /** Undefined until the first row or position tells. */
+  /** Undefined until the first row or position decides. */
   known: Known | undefined;
   begin: 'start' | 'now' | undefined;
-  /** With `now`: rows that are older than this were not asked for. */
+  /** With `now`: rows older than this were not asked for. */
   sinceMs: Millis;
-  /** The handler is at it. */
+  /** The batch that the handler is applying. */
   at: HistoryNode | undefined;
   hasEnded: boolean;
 }
 
-/** A reset may have been judged some connections ago, before slow handlers let it be told. */
+/** A reset may be reported some connections after it was judged, because of slow handlers. */
 const LIVES_REMEMBERED = 4;
 
 export class ReaderCheckers implements Checker {
-  /** Two branches grow side by side: a wait cannot see the one that its worker does not follow. */
+  /** Two branches grow side by side. A wait cannot see the one that its worker does not follow. */
   hasCopies = false;
   readonly #committed: CommittedBatches;
   readonly #now: () => Millis;
   readonly #standings = new Map<string, Standing>();
   readonly #current = new Map<string, Standing>();
-  /** The primaries that each worker's process was linked to, the newest last. */
+  /** The primaries that each worker's process was linked to, newest last. */
   readonly #lives = new Map<string, PrimaryLife[]>();
   /** Those of them that told it where some stream stands. */
   readonly #heard = new Map<string, Set<PrimaryLife>>();
@@ -48,7 +49,7 @@ export class ReaderCheckers implements Checker {
     this.#now = now;
   }
 
-  /** Where a reader stands. */
+  /** The place of a reader. */
   known(reader: Reader): Known | undefined {
     return this.#standings.get(reader.name)?.known;
   }
@@ -109,18 +110,18 @@ export class ReaderCheckers implements Checker {
     }
   }
 
-  /** Where a worker stands by the position that it has or had; undefined when it never truly was there. */
+  /** The place of a worker at a position that it has or had; undefined when it never was there. */
   knownAt(worker: string, stream: StreamName, token: Token): Known | undefined {
     const standing = this.#current.get(`${worker} ${stream}`);
     if (standing?.known?.token === token) return standing.known;
     const once = this.onceAt(worker, stream, token);
     const moved = standing && this.#resolve(standing, token, this.#livesOf(worker));
     if (moved === undefined || isFinding(moved)) return once;
-    // What is saved may be of before the last reset, or of after it.
+    // The save may be from before the last reset or from after it.
     return once === undefined ? moved : { token, claims: [...once.claims, ...moved.claims] };
   }
 
-  /** Where an earlier reader of the worker's stood, by the position that it had. */
+  /** The place of an earlier reader of the worker at a position that it had. */
   onceAt(worker: string, stream: StreamName, token: Token): Known | undefined {
     return this.#once.get(`${worker} ${stream}`)?.findLast((known) => known.token === token);
   }
@@ -174,7 +175,7 @@ export class ReaderCheckers implements Checker {
     const node = standing.at!;
     standing.at = undefined;
     standing.known = { token: node.token, claims: [node] };
-    // Its last batch may be through only after it was ended.
+    // Its last batch may finish only after it ended.
     if (standing.hasEnded) this.#remember(standing.reader.worker, standing.reader.stream, standing.known);
   }
 
@@ -190,7 +191,7 @@ export class ReaderCheckers implements Checker {
     return undefined;
   }
 
-  /** Where a reader stands when it truly is at the token. */
+  /** The place of a reader if it truly is at the token. */
   #resolve({ reader, known, begin }: Standing, token: Token, lives: readonly PrimaryLife[]): Known | Finding {
     const says = `${reader.name} says position ${token}`;
     const dishonest = (why: string): Finding => ({ checker: 'honest positions', saw: `${says}, ${why}` });
@@ -225,7 +226,7 @@ export class ReaderCheckers implements Checker {
     else {
       standing.known = undefined;
       standing.begin = next;
-      // New rows are those after the reset was judged, which may be long ago when it is told.
+      // New rows are those after the reset was judged, which may be long before it is reported.
       standing.sinceMs = 0;
     }
     if (isTrue || mayHaveMore || isAbsent) return undefined;
@@ -246,17 +247,17 @@ export class ReaderCheckers implements Checker {
       const { head, earliest, latest } = life.stream(stream);
       if (code === 'GAP') return token < earliest - 1;
       const node = nodeAt(head, token);
-      // Numbers without rows follow: it may have stood behind some of them, and told nobody.
+      // Numbers without rows follow. The reader may have moved past some of them without a report.
       const isBeforeSkipped = latest > token && nodeAt(head, token + 1) === node;
       return isBeforeSkipped || token > latest || claims.some((claim) => claim !== node);
     });
   }
 
-  /** It stood before the first row that a primary kept, and nobody was told. */
+  /** It was before the first kept row, and nobody was told. */
   #isStartGone(reader: Reader, code: string): boolean {
     const { worker, stream, isOneOfAll } = reader;
     const lives = this.#livesOf(worker);
-    // A stream that is new to a worker of all streams is asked for from token 0, so that a cut is told.
+    // A worker of all streams asks for a new stream from token 0, so a missing start is reported.
     if (code === 'GAP') return isOneOfAll && lives.some((life) => life.stream(stream).earliest > 1);
     return lives.some((life) => {
       const { head, earliest } = life.stream(stream);
@@ -265,14 +266,17 @@ export class ReaderCheckers implements Checker {
     });
   }
 
-  /** An end is told at once, before rows that came are applied: they may be of a history that is gone. */
+  /**
+   * An end is reported at once, before received rows are applied: they may be of a history that is
+   * gone.
+   */
   #hasForked({ worker, stream }: Reader): boolean {
     const lives = this.#livesOf(worker);
     const newest = lives.at(-1)?.head(stream);
     return newest !== undefined && lives.some((life) => !isOn(life.head(stream), newest));
   }
 
-  /** Early: the batch is yet to come, in the history that the worker is linked to. */
+  /** Early: the batch is still to come, in the history that the worker is linked to. */
   #handleWaited(worker: string, node: HistoryNode): Finding | undefined {
     const known = this.#current.get(`${worker} ${node.stream}`)?.known;
     const life = this.#livesOf(worker).at(-1);

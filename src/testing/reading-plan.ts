@@ -1,18 +1,18 @@
-/** What one worker of a world reads, and how: drawn once, the same for each of its processes. */
+/** What one worker of a world reads, and how. Drawn once, the same for each of its processes. */
 
 import { type Random, randomInteger } from '../base/random.ts';
 import type { Stream, StreamName } from '../core/model/stream.ts';
 
 export interface StreamPlan {
   readonly stream: StreamName;
-  /** Where it begins when its checkpoint knows nothing. */
+  /** Where it begins when its checkpoint is empty. */
   readonly fallback: 'start' | 'now';
   readonly onReset: 'fail' | 'earliest' | 'now';
 }
 
 export interface ReadingPlan {
   readonly hasCheckpoint: boolean;
-  /** By subscribeAll, all alike. */
+  /** By subscribeAll, all in the same way. */
   readonly followsAll: boolean;
   readonly streams: readonly StreamPlan[];
 }

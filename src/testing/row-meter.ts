@@ -1,12 +1,12 @@
-/** Counts the characters of rows that came to a worker and were not applied yet, from the lines themselves. */
+/** Counts the characters of rows that a worker received and has not applied, from the lines. */
 
 import type { StreamName } from '../core/model/stream.ts';
 
 interface Measured {
-  /** Of whole batches that wait for the handler, or are with it. */
+  /** The characters of each whole batch that is queued for the handler or being applied. */
   held: number[];
   unfinished: number;
-  /** Rows that come now may be dropped: nothing is counted until the handler is called again. */
+  /** Rows that come now may be dropped: nothing is counted until the next call of the handler. */
   isMuted: boolean;
 }
 
@@ -20,7 +20,7 @@ export class RowMeter {
     return this.#heldBytes;
   }
 
-  /** A new connection: a line that was torn is gone, and rows may come again that came before. */
+  /** A new connection: a torn line is gone, and earlier rows may come again. */
   handleConnect(): void {
     this.#text = '';
     for (const stream of this.#streams.keys()) this.mute(stream);
@@ -76,7 +76,7 @@ export class RowMeter {
   }
 }
 
-/** Of a line that was read as bytes: those that go on with a character do not count. */
+/** The characters of a line of bytes: continuation bytes do not count. */
 function charactersOf(line: string): number {
   let characters = 0;
   for (let i = 0; i < line.length; i++) if ((line.charCodeAt(i) & 0xc0) !== 0x80) characters++;

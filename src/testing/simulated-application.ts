@@ -1,6 +1,7 @@
 /**
- * The application in one process of a worker: its handlers take their time and sometimes throw, its listeners too; it gives
- * streams up and follows them again, starts afresh after a failure, and waits for what it wrote.
+ * The application in one process of a worker. Its handlers take time and sometimes throw, as its
+ * listeners do. It drops streams and follows them again, starts over after a failure, and waits for
+ * its own writes.
  */
 
 import type { Millis } from '../base/clock.ts';
@@ -33,7 +34,7 @@ export interface SimulatedApplicationOptions {
   readonly meter: RowMeter;
   readonly truth: ReaderCheckers;
   readonly isStopping: () => boolean;
-  /** Until then handlers are slow. */
+  /** Handlers are slow until this time. */
   readonly slowUntil: () => Millis;
   /** Whether handlers and listeners may throw now. */
   readonly mayThrow: () => boolean;
@@ -44,7 +45,7 @@ export interface SimulatedApplicationOptions {
 interface Reading {
   readonly reader: Reader;
   readonly plan: StreamPlan;
-  /** Undefined for a stream that came with all of them. */
+  /** Undefined for a stream that came with subscribeAll. */
   subscription: Subscription | undefined;
   isLive: boolean;
   isBusy: boolean;
@@ -54,9 +55,12 @@ export interface Wait {
   readonly node: HistoryNode;
 }
 
-/** Longer than any world: what a wait is for, it comes to. */
+/** Longer than any world, so that no wait times out. */
 const WAIT_MS: Millis = 10_000_000;
-/** How a wait may be refused: each says that the position cannot be reached any more, or that nobody follows the stream. */
+/**
+ * How a wait may be refused: the position cannot be reached any more, or the stream is not
+ * followed.
+ */
 const DUE_REFUSALS: ReadonlySet<string> = new Set([
   'CLOSED',
   'NOT_SUBSCRIBED',
@@ -81,7 +85,7 @@ export class SimulatedApplication {
     return this.#waits;
   }
 
-  /** Subscribes to all that it wants. */
+  /** Subscribes to every stream of the plan. */
   begin(loaded: ReadonlyMap<StreamName, Known>): void {
     const { plan, worker } = this.#options;
     for (const ofStream of plan.streams) {
@@ -94,7 +98,7 @@ export class SimulatedApplication {
     worker.subscribeAll(this.#beginOptions(first), (batch) => this.#handle(this.#readings.get(batch.stream)!, batch));
   }
 
-  /** Gives a stream up and follows it again, where it stood or afresh. */
+  /** Drops a stream and follows it again, from its place or from the start or from now. */
   resubscribe(stream: StreamName, { from, afterMs }: { from: 'there' | 'start' | 'now'; afterMs: Millis }): void {
     const { worker, clock, isStopping, meter } = this.#options;
     const reading = this.#readings.get(stream);
@@ -127,7 +131,7 @@ export class SimulatedApplication {
     );
   }
 
-  /** What the worker says of each stream, which is told too. */
+  /** What the worker says of each stream. Also reported to the checkers. */
   standing(): { reader: Reader; token: number | undefined; isLive: boolean }[] {
     const { worker, plan, tell, workerName } = this.#options;
     return plan.streams.map(({ stream }) => {
@@ -168,7 +172,7 @@ export class SimulatedApplication {
     reading.subscription = worker.subscribe(reading.plan.stream, options, (batch) => this.#handle(reading, batch));
   }
 
-  /** Another subscription of a stream whose last one has ended. */
+  /** Subscribes again to a stream whose last subscription has ended. */
   #readAgain({ plan, subscription }: Reading, from: 'there' | 'start' | 'now'): void {
     const { stream, fallback, onReset } = plan;
     const { truth, worker, workerName, plan: all } = this.#options;
@@ -214,12 +218,12 @@ export class SimulatedApplication {
     tell({ kind: 'reset', reader: reading.reader, code, next: reading.plan.onReset === 'now' ? 'now' : 'start' });
   }
 
-  /** A subscription has ended by itself, or a save failed. The application takes note and starts afresh. */
+  /** A subscription ended by itself, or a save failed. The application notes it and starts over. */
   #handleError(error: RowcastError): void {
     const { tell, workerName } = this.#options;
     if (error.code === 'CHECKPOINT_FAILED') return;
     const ended = [...this.#readings.values()].find(({ subscription }) => subscription?.error === error);
-    // Its last batch may fail after it was given up: then it is gone already.
+    // The last batch of a dropped subscription may fail: then it is already removed.
     if (ended === undefined) {
       if (error.code === 'HANDLER_FAILED') return;
       return tell({ kind: 'threw', thrown: `${workerName}: ${error.code} ${error.message}` });
@@ -232,7 +236,7 @@ export class SimulatedApplication {
     this.#comeBack(ended, error.code === 'UNKNOWN_STREAM' ? 'there' : 'start');
   }
 
-  /** It ends where it stands. */
+  /** Reports the end of a reader at its place. */
   #tellEnd(reading: Reading): void {
     const { worker, tell } = this.#options;
     const token = tokenOf(worker, reading.plan.stream);

@@ -1,4 +1,7 @@
-/** The machine of a primary: a disk, and one process after another over it. The process is the real Primary; log, links and clock are not. */
+/**
+ * The machine of a primary: a disk, and one process after another over it. The process is the real
+ * Primary; log, links and clock are simulated.
+ */
 
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
@@ -21,7 +24,7 @@ import type { WorldShape } from './world-shape.ts';
 
 export interface SimulatedPrimaryOptions {
   readonly name: string;
-  /** Where it listens. */
+  /** The address where it listens. */
   readonly path: string;
   readonly disk: FakeDisk;
   readonly shape: WorldShape;
@@ -31,7 +34,7 @@ export interface SimulatedPrimaryOptions {
   readonly committed: CommittedBatches;
   readonly parts: WorldParts;
   readonly tell: (happening: Happening) => void;
-  /** A batch was acknowledged: somebody may wait for it. */
+  /** Called when a batch was acknowledged: a worker may wait for it. */
   readonly onAppended: (at: AppendedAt, node: HistoryNode) => void;
 }
 
@@ -69,7 +72,7 @@ export class SimulatedPrimary {
     return this.#process !== undefined;
   }
 
-  /** The process that runs, once it is open. */
+  /** The running process, once it is open. */
   get life(): PrimaryLife | undefined {
     return this.#process?.life.primary === undefined ? undefined : this.#process.life;
   }
@@ -122,7 +125,10 @@ export class SimulatedPrimary {
     });
   }
 
-  /** Ends in good order: tells everyone, finishes what was appended. `then` follows once the process is gone. */
+  /**
+   * Ends in good order: tells every worker, and finishes appends. `then` is called when the process
+   * is gone.
+   */
   close(then: () => void): void {
     const process = this.#process;
     const primary = process?.life.primary;
@@ -146,7 +152,9 @@ export class SimulatedPrimary {
     );
   }
 
-  /** Ends at once, as it stands. `isSilent`: with its machine, so that the other ends hear nothing. */
+  /**
+   * Ends at once, as it is. `isSilent`: its machine ends too, so the other ends are told nothing.
+   */
   kill({ isSilent, losesTail = false }: { isSilent: boolean; losesTail?: boolean }): void {
     const process = this.#process;
     if (process === undefined) return;
@@ -160,13 +168,13 @@ export class SimulatedPrimary {
     tell({ kind: 'history-changed' });
   }
 
-  /** An older copy takes the place of the disk. */
+  /** An older copy replaces the disk. */
   restore(copy: DiskState): void {
     this.disk.restore(copy);
     this.#options.tell({ kind: 'history-changed' });
   }
 
-  /** What its sessions held at most. */
+  /** Reports the most memory that its sessions held. */
   tellHeld(): void {
     for (const end of this.#process?.ends.values() ?? []) this.#tellHeld(end);
   }
@@ -226,7 +234,7 @@ export class SimulatedPrimary {
     } else if (error.code === 'SLOW_CONSUMER') {
       const sent = sentTokens(primary, id);
       const tookNoByteMs = now - end.tookAt;
-      // Rows of a volatile stream are hinted before their append resolves and makes them known here.
+      // Rows of a volatile stream are hinted before their append resolves and reports them here.
       clock.wakeIn(0, () => {
         const lagRows = Math.max(0, ...sent.map(({ stream, token }) => this.#lagRows(process.life, stream, token)));
         tell({ kind: 'called-slow', who: peer, tookNoByteMs, stalledTimeoutMs, lagRows, maxLagRows });
@@ -241,10 +249,10 @@ export class SimulatedPrimary {
 
   /** The largest lag that the primary may have seen. */
   #lagRows(life: PrimaryLife, stream: StreamName, token: Token): number {
-    // Rows that are read before their hint comes are counted as lag once it has come.
+    // Rows read before their hint comes count as lag once it has come.
     if (this.#options.shape.log.maxHintMs > 0) return Infinity;
     const { head, latest } = life.stream(stream);
-    // Where a hint brought no rows, tokens are counted in their place.
+    // When a hint brought no rows, tokens are counted instead.
     return latest - token + rowsAfter(head, token);
   }
 
@@ -282,7 +290,7 @@ export class SimulatedPrimary {
     process.life.end();
   }
 
-  /** What is appended to a volatile stream in one turn becomes one chunk. */
+  /** Appends to a volatile stream in one turn become one chunk. */
   #measureBurst(stream: StreamName, rows: readonly WorldRow[]): void {
     const now = this.#options.clock.now();
     if (this.#bursts.atMs !== now) this.#bursts = { atMs: now, bytes: new Map() };
@@ -296,7 +304,8 @@ export class SimulatedPrimary {
     const { shape, tell } = this.#options;
     const largestChunkBytes = Math.max(end.link.life!.log.largestChunkBytes, this.#largestBurstBytes);
     const shortLinesBytes = SHORT_LINES_BYTES + shape.streams.length * SHORT_LINES_BYTES_PER_STREAM;
-    // One page, which ends with the chunk that reaches pageBytes, and the short lines that are sent meanwhile.
+    // One page, which ends with the chunk that reaches pageBytes, and the short lines sent
+    // meanwhile.
     const maxBytes = shape.primaryLimits.pageBytes + largestChunkBytes + shortLinesBytes;
     tell({
       kind: 'held',

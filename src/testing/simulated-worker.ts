@@ -1,4 +1,7 @@
-/** The machine of a worker: a checkpoint, and one process after another beside it. The process is the real Worker. */
+/**
+ * The machine of a worker: a checkpoint, and one process after another beside it. The process is
+ * the real Worker.
+ */
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random } from '../base/random.ts';
@@ -32,7 +35,7 @@ export interface SimulatedWorkerOptions {
   readonly network: FakeNetwork;
   readonly parts: WorldParts;
   readonly truth: ReaderCheckers;
-  /** Where it connects. */
+  /** The address it connects to. */
   readonly path: string;
   readonly tell: (happening: Happening) => void;
 }
@@ -45,9 +48,9 @@ interface Process {
   isStopping: boolean;
 }
 
-/** How connections may end in a world of faults. Anything else is a fault of ours. */
+/** How connections may end in a world of faults. Any other end is a bug of ours. */
 const DUE_ENDINGS: ReadonlySet<string> = new Set(['CONNECTION_LOST', 'PEER_ERROR', 'IDLE_TIMEOUT']);
-/** What a stop may take: the slowest handler, the slowest save, and a connection that must be flushed. */
+/** The longest stop: the slowest handler, the slowest save, and the flush of a connection. */
 const MAX_STOP_MS: Millis = 3_000;
 
 export class SimulatedWorker {
@@ -59,9 +62,9 @@ export class SimulatedWorker {
   #process: Process | undefined;
   #end: LinkEnd | undefined;
   #readers = 0;
-  /** Until then its handlers are slow. */
+  /** Its handlers are slow until this time. */
   slowUntil: Millis = 0;
-  /** Handlers and listeners may throw, and saves fail. */
+  /** While true, handlers and listeners may throw and saves may fail. */
   hasFaults = true;
 
   constructor(options: SimulatedWorkerOptions) {
@@ -146,7 +149,10 @@ export class SimulatedWorker {
     });
   }
 
-  /** Ends in good order: finishes handlers, saves, says goodbye. `then` follows once the process is gone. */
+  /**
+   * Ends in good order: finishes handlers, saves, says goodbye. `then` is called when the process
+   * is gone.
+   */
   stop(then: () => void): void {
     const process = this.#process;
     if (process === undefined || process.isStopping) return;
@@ -166,7 +172,7 @@ export class SimulatedWorker {
     );
   }
 
-  /** Ends at once, as it stands. `isSilent`: with its machine, so that the other end hears nothing. */
+  /** Ends at once, as it is. `isSilent`: its machine ends too, so the other end is told nothing. */
   kill(isSilent: boolean): void {
     const process = this.#process;
     if (process === undefined) return;
@@ -178,12 +184,12 @@ export class SimulatedWorker {
     this.#end = undefined;
   }
 
-  /** The process must be down. False where there is no older checkpoint. */
+  /** Restores an older checkpoint. The process must be down. False when there is none. */
   goBack(): boolean {
     return this.#checkpoint.goBack();
   }
 
-  /** From now on saves succeed, and nothing throws. */
+  /** From now on saves succeed and nothing throws. */
   endFaults(): void {
     this.hasFaults = false;
     this.#checkpoint.fails = false;
@@ -223,7 +229,7 @@ export class SimulatedWorker {
     };
   }
 
-  /** Looks at what comes on its way to the worker. */
+  /** Watches the bytes on their way to the worker. */
   #measured(handler: ConnectionHandler): ConnectionHandler {
     const { tell, shape } = this.#options;
     return {
@@ -259,7 +265,7 @@ export class SimulatedWorker {
     } else if (link.life !== undefined && link.excuse === undefined) {
       tell({ kind: 'cut-off', who: end.peer, why: `${code} ${message}` });
     }
-    // What the other end hears of it is due.
+    // The error that the other end reports for this end is justified.
     link.excuse ??= code;
   }
 }

@@ -1,9 +1,12 @@
-/** The part of the transport suite that says how connections end: closed, aborted, early, twice, from the other side. */
+/**
+ * The part of the transport suite on the ends of connections: closed, aborted, early, twice, from
+ * the other side.
+ */
 
 import assert from 'node:assert/strict';
 import { numberedBytes, type Place, startWriting, turns } from './transport-ends.ts';
 
-/** `testAt` registers a test that is given a listener of its own. */
+/** `testAt` registers a test that gets a listener of its own. */
 export function registerEndings(testAt: (title: string, run: (place: Place) => Promise<void>) => void): void {
   testAt('close sends everything that was written, then both ends end in order', async (place) => {
     const { near, far } = await place.pair();

@@ -1,27 +1,32 @@
-/** What the transport suite holds in its hands: the two ends of a connection, each with a record of what happened to it. Asserts little. */
+/**
+ * The tools of the transport suite: the two ends of a connection, each with a record of its events.
+ */
 
 import assert from 'node:assert/strict';
 import type { Connection, ConnectionHandler, ListenAddress, Listener, Transport } from '../transport/transport.ts';
 
 type Happening = 'open' | 'bytes' | 'drained' | 'closed';
 
-/** One end: a handler that records, and waits for what is to come. */
+/** One end: a handler that records events, and can wait for them. */
 export class End implements ConnectionHandler {
-  /** What happened, in order; `bytes` once for any number of chunks in a row. */
+  /** The events in order. Any number of chunks in a row is one `bytes`. */
   readonly happened: Happening[] = [];
-  /** Promises that the transport broke. Collected, since an error thrown at a transport may end up anywhere. */
+  /**
+   * Promises that the transport broke. They are collected, because a transport may swallow a thrown
+   * error.
+   */
   readonly violations: string[] = [];
   readonly #chunks: Uint8Array[] = [];
-  /** Called with each chunk, and when the end drained: for a test that answers. */
+  /** Called with each chunk and when the end drained, for tests that answer. */
   onBytes: (chunk: Uint8Array) => void = () => {};
   onDrained: () => void = () => {};
   error: Error | undefined;
   receivedBytes = 0;
   #connection: Connection | undefined;
   #waiters: Array<{ readonly until: () => boolean; readonly resolve: () => void }> = [];
-  /** A chunk is kept unless a test only counts. */
+  /** Whether chunks are kept. False for tests that only count. */
   keepsBytes = true;
-  /** Set while the test's own code calls the connection: nothing may happen meanwhile. */
+  /** True while the test's own code calls the connection: no event may happen during the call. */
   #isWithinCall = false;
 
   get connection(): Connection {
@@ -57,7 +62,7 @@ export class End implements ConnectionHandler {
     this.#record('closed');
   }
 
-  /** Runs calls of the connection and fails when one of them calls the handler. */
+  /** Runs calls of the connection. Fails when one of them calls the handler. */
   call<T>(calls: (connection: Connection) => T): T {
     this.#isWithinCall = true;
     try {
@@ -102,7 +107,7 @@ export class End implements ConnectionHandler {
   }
 }
 
-/** A listener, with the ends that it accepted in order. */
+/** A listener, with its accepted ends in order. */
 export class Place {
   readonly accepted: End[] = [];
   readonly #transport: Transport;
@@ -116,7 +121,7 @@ export class Place {
     this.#wanted = wanted;
   }
 
-  /** What is done with each connection within `accept`. */
+  /** Called with each connection inside `accept`. */
   onAccept: (end: End) => void = () => {};
 
   async open(): Promise<this> {
@@ -142,7 +147,7 @@ export class Place {
     return end;
   }
 
-  /** The two ends of one new, open connection. Not for several at a time. */
+  /** The two ends of a new, open connection. Not for several at a time. */
   async pair(): Promise<{ near: End; far: End }> {
     const index = this.accepted.length;
     const near = this.connect();
@@ -172,19 +177,22 @@ export class Place {
   }
 }
 
-/** Lets everything that is ready happen, `times` times over. To show that something does *not* happen. */
+/**
+ * Lets everything that is ready happen, `times` times. Used to show that something does *not*
+ * happen.
+ */
 export async function turns(times: number): Promise<void> {
   for (let i = 0; i < times; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** `bytes` bytes whose order shows: a counter of four bytes, over and over. */
+/** `bytes` bytes that show their order: a counter of four bytes, repeated. */
 export function numberedBytes(bytes: number): Buffer {
   const buffer = Buffer.alloc(bytes);
   for (let at = 0; at + 4 <= bytes; at += 4) buffer.writeUInt32LE(at / 4, at);
   return buffer;
 }
 
-/** Writes as a well-behaved caller does: piece by piece, and after a false only when drained. */
+/** Writes as a well-behaved caller: piece by piece, and after a false only when drained. */
 export function startWriting(
   end: End,
   bytes: Uint8Array,

@@ -1,7 +1,12 @@
 /**
- * What every transport promises (transport/transport.ts), as tests. Runs under any test runner that has a `test(name, function)`:
+ * The promises of every transport (transport/transport.ts), as tests. Runs under any test runner
+ * with a `test(name, function)`:
  *
- *     transportSuite(test, { name: 'my transport', transport, address: () => ({ host: '127.0.0.1', port: 0 }) });
+ *     transportSuite(test, {
+ *       name: 'my transport',
+ *       transport,
+ *       address: () => ({ host: '127.0.0.1', port: 0 }),
+ *     });
  */
 
 import assert from 'node:assert/strict';
@@ -13,17 +18,19 @@ import { type End, numberedBytes, Place, startWriting, turns } from './transport
 export type RegisterTest = (name: string, run: () => Promise<void>) => void;
 
 export interface TransportSuiteOptions {
-  /** Begins the name of each test. */
+  /** The first words of each test's name. */
   readonly name: string;
   readonly transport: Transport;
-  /** An address that nobody listens at, another one for every call; `port: 0` may be one. */
+  /** An address without a listener, a new one for every call. `port: 0` is allowed. */
   readonly address: () => ListenAddress;
 }
 
 export function transportSuite(test: RegisterTest, options: TransportSuiteOptions): void {
   const { name, transport, address } = options;
 
-  /** Registers a test that is given a listener, and closes it and all its connections afterwards. */
+  /**
+   * Registers a test that gets a listener. The listener and its connections are closed afterwards.
+   */
   function testAt(title: string, run: (place: Place) => Promise<void>): void {
     test(`${name}: ${title}`, async () => {
       const place = await new Place(transport, address()).open();
@@ -203,7 +210,7 @@ export function transportSuite(test: RegisterTest, options: TransportSuiteOption
 
 const MiB = 2 ** 20;
 
-/** Resolves when bytes wait and none of them was taken for many turns. */
+/** Resolves when bytes are queued and none of them was taken for many turns. */
 async function hasStalled(end: End): Promise<void> {
   let before = -1;
   for (;;) {

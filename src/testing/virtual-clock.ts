@@ -1,4 +1,7 @@
-/** A clock that moves only when told to: whoever waits on it is woken in order of time, then in the order in which they began to wait. */
+/**
+ * A clock that moves only when told to. It wakes callers in order of time, then in the order in
+ * which they began to wait.
+ */
 
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 
@@ -8,13 +11,13 @@ interface Wake extends Timer {
   wake: (() => void) | undefined;
 }
 
-// Any instant will do; one with few digits keeps traces readable.
+// Any instant works; one with few digits keeps traces readable.
 const START: Millis = 1_000_000;
 
 export class VirtualClock implements Clock {
   #now: Millis = START;
   #order = 0;
-  /** A binary heap, the earliest first. */
+  /** A binary heap, earliest first. */
   readonly #heap: Wake[] = [];
 
   now(): Millis {
@@ -36,7 +39,7 @@ export class VirtualClock implements Clock {
       order: this.#order++,
       wake,
       cancel() {
-        // It stays in the heap until its time comes: taking it out would cost more than passing over it.
+        // It stays in the heap until its time: removing it would cost more than skipping it.
         this.wake = undefined;
       },
     };
@@ -44,7 +47,10 @@ export class VirtualClock implements Clock {
     return entry;
   }
 
-  /** Moves to the next wake that is due at `until` or before, and calls it. False when there is none: then it is `until`. */
+  /**
+   * Moves to the next wake due at or before `until`, and calls it. Returns false when there is
+   * none; the time is then `until`.
+   */
   step(until: Millis): boolean {
     for (;;) {
       const next = this.#heap[0];
@@ -94,7 +100,7 @@ function isBefore(a: Wake, b: Wake): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
-/** The clock as one process sees it: when the process dies, nothing that waits is woken. */
+/** The clock as one process sees it. After the process dies nothing is woken. */
 export class ProcessClock implements Clock {
   readonly #clock: Clock;
   #isDead = false;

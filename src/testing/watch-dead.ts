@@ -1,4 +1,4 @@
-/** Looks whether the ends of a link that died are given up in the time that keep-alive has for it. */
+/** Checks that the ends of a dead link are closed within the time of keep-alive. */
 
 import type { Clock } from '../base/clock.ts';
 import type { SessionLimits } from '../core/wire/limits.ts';
@@ -12,14 +12,15 @@ export interface WatchDeadOptions {
 }
 
 export function watchDead(link: FakeLink, { clock, limits, tell }: WatchDeadOptions): void {
-  // Silence, then an ERROR that nobody takes, then a moment for the end to be told.
+  // Silence, then an ERROR that is not taken, then a moment to report the end.
   const maxMs = limits.idleTimeoutMs + limits.flushTimeoutMs + 20;
   const [, primary] = link.ends;
   for (const end of link.ends) {
     const look = (): void => {
-      // A primary waits for ever for whoever has not sent a first PING: that may be a person with netcat.
+      // A primary waits for ever for a peer that has not sent a first PING: it may be a person with
+      // netcat.
       if (!end.isOpen || (end === primary && !end.hasGreeting)) return;
-      // Whoever does not read cannot tell silence from its own doing.
+      // An end that does not read cannot tell whether the peer is silent.
       if (end.isPaused) return void clock.wakeIn(maxMs, look);
       const deadMs = clock.now() - Math.max(link.diedAt!, end.resumedAt);
       if (deadMs <= maxMs) return void clock.wakeIn(maxMs - deadMs + 1, look);

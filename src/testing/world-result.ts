@@ -1,4 +1,4 @@
-/** What a world is asked for, and what it answers. */
+/** The options of a world and its result. */
 
 import type { Millis } from '../base/clock.ts';
 import type { Connection } from '../transport/transport.ts';
@@ -12,22 +12,22 @@ import type { WorldShape } from './world-shape.ts';
 
 export interface WorldOptions {
   readonly seed: number;
-  /** In the place of what the seed draws. */
+  /** Replaces what the seed draws. */
   readonly shape?: Partial<WorldShape>;
-  /** In the place of the real machines: to see that a broken one is found. */
+  /** Replaces the real machines, to check that a broken one is found. */
   readonly parts?: Partial<WorldParts>;
-  /** Keeps a line for everything that happens. */
+  /** Keeps a line for every happening. */
   readonly keepsTrace?: boolean;
 }
 
-/** What a world is made of. */
+/** The parts of a world. */
 export interface WorldParts {
   readonly makePrimary: (options: PrimaryOptions) => Promise<Primary>;
   readonly makeWorker: (options: WorkerOptions) => Worker;
   readonly makeLog: (options: FakeLogOptions) => FakeLog;
-  /** The connection that one side is given. */
+  /** The connection for one side. */
   readonly connection: (end: LinkEnd, side: 'worker' | 'primary') => Connection;
-  /** The checkpoint that a worker is given. */
+  /** The checkpoint for a worker. */
   readonly checkpoint: (checkpoint: Checkpoint) => Checkpoint;
 }
 
@@ -41,9 +41,9 @@ export const realParts: WorldParts = Object.freeze({
 
 export interface WorldResult {
   readonly seed: number;
-  /** Undefined: all is well. */
+  /** Undefined when all is well. */
   readonly failure: WorldFailure | undefined;
-  /** What befell the world, in order. */
+  /** The faults in order. */
   readonly faults: readonly string[];
   /** Empty unless it was asked for. */
   readonly trace: readonly string[];
@@ -58,7 +58,7 @@ export interface WorldFailure {
   readonly atMs: Millis;
 }
 
-/** A failure in words, with how to see it again. */
+/** Describes a failure, and how to reproduce it. */
 export function describeFailure({ seed, failure, faults }: WorldResult): string {
   if (failure === undefined) return `seed ${seed}: all is well`;
   const { checker, saw, atMs } = failure;

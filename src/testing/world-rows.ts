@@ -1,9 +1,9 @@
-/** The rows that a world appends. Each says which batch it is of, so a row that was delivered leads to its node. */
+/** The rows that a world appends. Each names its batch, so a delivered row leads to its node. */
 
 import type { StreamName } from '../core/model/stream.ts';
 import { type HistoryNode, rootNode } from './history-tree.ts';
 
-/** Which row, of how many, of which batch. Batches of all streams are numbered together. */
+/** The number of the row, of how many, in which batch. All streams share the batch numbers. */
 export interface WorldRow {
   readonly batch: number;
   readonly index: number;
@@ -11,7 +11,7 @@ export interface WorldRow {
   readonly text: string;
 }
 
-/** Every batch that was committed, by its number: each was appended once. */
+/** Every committed batch by its number. Each was appended once. */
 export class CommittedBatches {
   readonly #nodes = new Map<number, HistoryNode>();
   readonly #roots = new Map<StreamName, HistoryNode>();

@@ -1,4 +1,7 @@
-/** What a world is like: how many take part, how large and slow everything is. Drawn from the seed, small, so that every bound is met. */
+/**
+ * The shape of a world: how many take part, how large and how slow everything is. Drawn from the
+ * seed, and small, so that every bound is reached.
+ */
 
 import type { Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
@@ -23,10 +26,10 @@ export interface WorldShape {
   readonly calmMs: Millis;
   readonly meanFaultGapMs: Millis;
   readonly meanAppendGapMs: Millis;
-  /** Batches of each stream that are there before the first worker comes. */
+  /** Batches of each stream before the first worker comes. */
   readonly batchesBefore: number;
   readonly maxRowsOfBatch: number;
-  /** Of a hundred rows, how many are large. */
+  /** How many of a hundred rows are large. */
   readonly largePercent: number;
   readonly batchLimits: BatchLimits;
   readonly primaryLimits: PrimaryLimits;
@@ -35,36 +38,39 @@ export interface WorldShape {
   readonly tailBytes: number;
   readonly network: { readonly maxWindowBytes: number; readonly maxDelayMs: Millis; readonly tinyPercent: number };
   readonly log: FakeLogTimes;
-  /** What may happen to the disk of the primary beside trims. */
+  /** Faults of the primary's disk besides trims. */
   readonly history: HistoryFaults;
   readonly checkpoint: CheckpointTimes;
-  /** What a handler takes for one batch. */
+  /** The longest time of a handler for one batch. */
   readonly maxApplyMs: Millis;
-  /** Of a hundred batches, how many handlers throw at. */
+  /** At how many of a hundred batches a handler throws. */
   readonly handlersThrowPercent: number;
-  /** Of a hundred events, how many listeners throw at. */
+  /** At how many of a hundred events a listener throws. */
   readonly listenersThrowPercent: number;
-  /** Of a hundred acknowledged batches, how many a worker waits for. */
+  /** For how many of a hundred acknowledged batches a worker waits. */
   readonly waitsPercent: number;
-  /** When all is done, nothing happens for a while: a connection must outlive that. */
+  /** Nothing happens for a while at the end. Connections must outlive it. */
   readonly hasSilence: boolean;
 }
 
 export interface HistoryFaults {
-  /** Power cuts take what was not synced. */
+  /** Power cuts lose unsynced commits. */
   readonly losesTails: boolean;
-  /** Older copies take the place of the log. */
+  /** Older copies replace the log. */
   readonly restores: boolean;
-  /** A copy is opened beside the log, and some connections reach that one. */
+  /** A copy is opened beside the log, and some connections reach the copy. */
   readonly copies: boolean;
 }
 
 const noHistoryFaults: HistoryFaults = Object.freeze({ losesTails: false, restores: false, copies: false });
 
-/** The longest text that a large row carries beside what every row has. */
+/** The longest text that a large row has in addition to every row's fields. */
 export const LARGE_ROW_CHARS = 1_200;
 
-/** A link moves at most its window within a delay: narrow ones are quick, so that what waits can pass in the time that there is. */
+/**
+ * A link moves at most its window in one delay. Narrow links are fast, so that queued bytes pass in
+ * the available time.
+ */
 const speeds: readonly { readonly maxWindowBytes: number; readonly maxDelayMs: Millis }[] = [
   { maxWindowBytes: 160, maxDelayMs: 1 },
   { maxWindowBytes: 600, maxDelayMs: 4 },
@@ -84,7 +90,7 @@ export function drawShape(random: Random): WorldShape {
     flushTimeoutMs: 100,
   };
   const history = drawHistoryFaults(random);
-  // Now and then the back-off of a real deployment, which is given the time that it takes.
+  // Sometimes the back-off of a real deployment. The world then gives it enough time.
   const backoff = pick({ minBackoffMs: 10, maxBackoffMs: 300 }, { minBackoffMs: 10, maxBackoffMs: 300 }, {});
   const limits = { ...defaultWorkerLimits, ...backoff };
   const streams = drawStreams(random);
@@ -136,7 +142,7 @@ export function drawShape(random: Random): WorldShape {
   };
 }
 
-/** Half of all worlds have none: what happens there is ordinary operation. */
+/** Half of all worlds have no faults of history, as in ordinary operation. */
 function drawHistoryFaults(random: Random): HistoryFaults {
   const isOrdinary = random.next() < 0.5;
   const draw = (): boolean => random.next() < 0.5;

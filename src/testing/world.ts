@@ -1,6 +1,7 @@
 /**
- * A whole deployment in memory: the public Primary and Worker, the links between them and all that befalls them, out of one
- * seed and on a clock that nobody waits for. Faults come for a while; then they stop and everyone must reach `latest`.
+ * A whole deployment in memory: the public Primary and Worker, the links between them and all
+ * faults, from one seed and on a virtual clock. Faults come for a while; then they stop, and every
+ * worker must reach `latest`.
  */
 
 import type { Millis } from '../base/clock.ts';
@@ -29,7 +30,10 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
 
 /** Often enough to find the end soon, seldom enough to cost nothing. */
 const LOOK_EVERY_MS: Millis = 25;
-/** Waits are for batches this new or newer, so that some were lost, trimmed or of an earlier process. */
+/**
+ * Waits are for the newest batches, this many, so that some were lost, trimmed or of an earlier
+ * process.
+ */
 const APPENDED_REMEMBERED = 40;
 
 class World {
@@ -105,7 +109,7 @@ class World {
 
   async run(): Promise<WorldResult> {
     const handleThrown = (thrown: unknown): void => this.#tell({ kind: 'threw', thrown: describeThrown(thrown) });
-    // A promise of the product's that nobody catches is a fault like any other.
+    // A rejected promise of the product that nothing handles is a fault too.
     process.on('unhandledRejection', handleThrown);
     try {
       await this.#live();
@@ -150,7 +154,7 @@ class World {
     this.#end(faultsEndAt);
   }
 
-  /** Waits until everyone has everything, for as long as that may take. */
+  /** Waits, without a limit, until every worker has everything. */
   async #settle(): Promise<void> {
     const until = this.#clock.now() + this.#shape.calmMs;
     do await this.#pass(LOOK_EVERY_MS);
@@ -184,18 +188,20 @@ class World {
       }
       for (const { node } of worker.waits) {
         const isKept = isOn(node, life.head(node.stream));
-        // The era of a copy beside may be above that of the primary: then nothing tells that its rows are void here.
+        // The era of a running copy may be above the primary's. Then nothing says that its rows are
+        // void here.
         if (!isKept && this.#shape.history.copies) continue;
         this.#tell({ kind: 'still-waits', worker: worker.name, node, isKept });
       }
     }
   }
 
-  /** Lets virtual time pass, with everything that falls into it. */
+  /** Advances virtual time, with every wake in it. */
   async #pass(ms: Millis): Promise<void> {
     const until = this.#clock.now() + ms;
     do {
-      // Code that waits for promises runs before the clock moves on, as within one turn of the event loop.
+      // Code that awaits promises runs before the clock moves on, as within one turn of the event
+      // loop.
       await new Promise((resolve) => void setImmediate(resolve));
     } while (this.#failure === undefined && this.#clock.step(until));
   }
@@ -247,7 +253,7 @@ class World {
     primary.append(stream, rows);
   }
 
-  /** Read your own writes: somebody waits for it, or for one from before. */
+  /** Read your own writes: a worker waits for this batch or for an earlier one. */
   #handleAppended(at: AppendedAt, node: HistoryNode): void {
     this.#appended.push({ at, node });
     if (this.#appended.length > APPENDED_REMEMBERED) this.#appended.shift();
@@ -263,7 +269,7 @@ class World {
   }
 
   #tell(happening: Happening): void {
-    // What follows a failure is its consequence.
+    // Everything after a failure is a consequence of it.
     if (this.#failure !== undefined) return;
     if (happening.kind === 'applied') this.#appliedBatches++;
     if (this.#options.keepsTrace === true) this.#record(describeHappening(happening));
@@ -289,6 +295,6 @@ class World {
   }
 }
 
-/** Where the primary listens, and the copy of it. */
+/** The addresses of the primary and of its copy. */
 const PRIMARY_PATH = '/primary';
 const COPY_PATH = '/copy';

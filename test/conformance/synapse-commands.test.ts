@@ -38,7 +38,9 @@ function namedBatches({ expected }: Capture): Printed[] {
   });
 }
 
-/** `follow --synapse --json` of the recorded primary, until it has printed every row of the recording. */
+/**
+ * Runs `follow --synapse --json` on the recorded primary until it has printed every recorded row.
+ */
 async function follow(capture: Capture, synapse: ReplayedSynapse): Promise<{ printed: Printed[]; err: string }> {
   const connect = await synapse.listen();
   onTestFinished(() => synapse.close());
@@ -92,7 +94,8 @@ describe.each(['live_all_now', 'catchup_from_positions'] as const)(
     test.each([1, 2, 3, 4])('loses no row across three cuts at random bytes, SEED=%i', async (seed) => {
       const random = seededRandom(seed);
       const { length } = new ReplayedSynapse(capture);
-      // Behind the POSITIONs of ALL NOW: who has not been told where a stream stands has nothing to resume from.
+      // Begin after the POSITIONs of ALL NOW: before them the worker has no positions to resume
+      // from.
       const earliest = name === 'live_all_now' ? 600 : 1;
       const synapse = new ReplayedSynapse(
         capture,
@@ -207,7 +210,10 @@ describe('serve --synapse', () => {
 });
 
 describe('serve --synapse for the recorded synchrotron', () => {
-  /** What it said, in the groups and at the places in the conversation in which it said it; rows that came in between. */
+  /**
+   * The primary's lines, in groups and at their places in the conversation, and the rows in
+   * between.
+   */
   function conversation(): { readonly lines: string[]; readonly rows: { stream: StreamName; row: unknown }[] }[] {
     const turns: { lines: string[]; rows: { stream: StreamName; row: unknown }[] }[] = [{ lines: [], rows: [] }];
     const log = readFileSync(new URL('../fixtures/synapse-1.4.0/worker_rec.conn1.log', import.meta.url), 'utf8');
@@ -242,7 +248,8 @@ describe('serve --synapse for the recorded synchrotron', () => {
     const live = turns.flatMap(({ rows }) => rows);
     const rowsIn = (stream: StreamName): unknown[] =>
       capture.expected.flatMap((output) => ('stream' in output && output.stream === stream ? output.rows : []));
-    // Our tokens count from 1: the streams stand where the worker left off, then come the rows that it caught up on.
+    // Our tokens count from 1. The streams begin where the worker left off, followed by its missed
+    // rows.
     const wanted = new Map<StreamName, unknown[]>();
     for (const { stream, from } of capture.requests) {
       const all = rowsIn(stream);

@@ -1,9 +1,15 @@
-/** What the project promises as a whole, with real processes, real sockets and a real `kill -9` (test/trials/kills). */
+/**
+ * The promises of the whole project, with real processes, real sockets and a real `kill -9`
+ * (test/trials/kills).
+ */
 
 import { describe, expect, test } from 'vitest';
 import { runKills } from '../trials/kills/trial.ts';
 
-/** It repeats when kills are due and what is appended; what is under way by then is up to the machine. */
+/**
+ * The seed repeats the kills and the appends; the work in progress at a kill depends on the
+ * machine.
+ */
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
 
 describe(`with seed ${seed}`, () => {

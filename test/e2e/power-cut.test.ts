@@ -1,4 +1,7 @@
-/** What survives a power cut: many images of the disk as a cut may leave it (test/trials/power says how they are made). */
+/**
+ * What survives a power cut: many images of the disk as a cut may leave it (test/trials/power makes
+ * them).
+ */
 
 import { afterAll, describe, expect, test } from 'vitest';
 import { whyNoPreload } from '../support/preload.ts';

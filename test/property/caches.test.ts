@@ -1,4 +1,7 @@
-/** No interleaving of loads, invalidations, positions and cuts makes a cache lie. fast-check prints the seed of a failure. */
+/**
+ * No order of loads, invalidations, positions and cuts makes a cache lie. fast-check prints the
+ * seed of a failure.
+ */
 
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';

@@ -1,4 +1,7 @@
-/** Whatever a command holds, its line says it; whatever bytes come, they are commands or the peer's error. fast-check prints the seed of a failure. */
+/**
+ * Every command survives its line, and any bytes are commands or the peer's error. fast-check
+ * prints the seed of a failure.
+ */
 
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -288,7 +291,8 @@ describe('bytes of any kind', () => {
         const whole = readAll([bytes], from, of, MAX_LINE_BYTES);
         const cut = readAll(cutAt(bytes, pieces), from, of, MAX_LINE_BYTES);
         expect(cut.commands).toEqual(whole.commands);
-        // A line that is too long and not UTF-8 either is told to be the one or the other, as far as it came.
+        // A line that is both too long and not UTF-8 gets either error, depending on how much has
+        // come.
         if (!isBadLine(whole.error) || !isBadLine(cut.error)) expect(cut.error).toEqual(whole.error);
       }),
       { numRuns: 2_000 },

@@ -1,6 +1,6 @@
 /**
- * Whatever a peer sends, whatever the log answers and when, a primary's session neither throws nor says ERROR twice, and
- * after ERROR it says nothing more. fast-check prints the seed of a failure.
+ * Whatever a peer sends, and whatever the log answers and when, a primary's session never throws,
+ * sends ERROR at most once, and sends nothing after it. fast-check prints the seed of a failure.
  */
 
 import * as fc from 'fast-check';
@@ -140,7 +140,8 @@ describe('a primary', () => {
     fc.assert(
       fc.property(anyBytes, anyPieces, (bytes, lengths) => {
         const [whole, cut] = pairOf(greeting);
-        // Answers to several requests are read one after the other, so only their order within a stream is the same.
+        // Answers to several requests are read one after the other, so only the order within a
+        // stream is the same.
         const linesOf = (lines: readonly string[], stream: string): string[] =>
           lines.filter((line) => line.includes(` ${stream} `));
         const said = [whole.hearBytes(bytes), cutAt(bytes, lengths).flatMap((piece) => cut.hearBytes(piece))] as const;
@@ -155,7 +156,8 @@ describe('a primary', () => {
     );
   });
 
-  // Whether REPLICATE or APPLIED is a fault there may depend on what was answered before it came: lines come one by one.
+  // A REPLICATE or APPLIED may be a fault or not, depending on the answers before it, so lines come
+  // one by one.
   test.each(greetings.slice(2))('says the same wherever each line is cut, after %j', (greeting) => {
     fc.assert(
       fc.property(anyBytes, anyPieces, (bytes, lengths) => {

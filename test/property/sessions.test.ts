@@ -1,4 +1,7 @@
-/** Whatever a primary sends, a worker's session and its follower neither throw nor say ERROR twice, and after ERROR they say nothing more. fast-check prints the seed of a failure. */
+/**
+ * Whatever a primary sends, a worker's session and its follower never throw, send ERROR at most
+ * once, and send nothing after it. fast-check prints the seed of a failure.
+ */
 
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';

@@ -197,7 +197,7 @@ export const throwsOnOutput: Broken = connection('primary', (real) => ({
   },
 }));
 
-/** Whoever asked for new rows is told where they begin; whoever catches up is never told that it has. */
+/** Says where new rows begin, but never says that a catch-up has ended. */
 export const sendsNoPosition: Broken = connection('primary', (real) => {
   const begun = new Set<string>();
   return {

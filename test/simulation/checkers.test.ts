@@ -1,4 +1,7 @@
-/** The checkers can fail: each of them finds the machine that is broken on purpose, and no other checker does. */
+/**
+ * The checkers can fail: each one finds the machine that is broken on purpose, and no other checker
+ * does.
+ */
 
 import { expect, test } from 'vitest';
 import { type CheckerName, checkerNames } from '../../src/testing/checkers.ts';

@@ -1,12 +1,15 @@
-/** Worlds from seeds: whatever befalls primary, workers, links and log, every checker is content, and everyone reaches `latest`. */
+/**
+ * Worlds from seeds: under any faults of primary, workers, links and log, every checker is content
+ * and every worker reaches `latest`.
+ */
 
 import { expect, test } from 'vitest';
 import { runWorld } from '../../src/testing/world.ts';
 import { describeFailure } from '../../src/testing/world-result.ts';
 
 /**
- * Seeds that found a bug, and which. A change of what a world draws gives a seed another meaning: then it is one more seed,
- * and its text says what to look for should it come back.
+ * Seeds that found a bug, with its description. When worlds are drawn differently, a seed means
+ * another world; its text then says what to look for.
  */
 const named: readonly (readonly [seed: number, found: string])[] = [[1, 'the first world']];
 

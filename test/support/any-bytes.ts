@@ -1,4 +1,4 @@
-/** Bytes as no peer should send them, and places to cut them: for property tests. */
+/** Bytes that no peer should send, and places to cut them, for property tests. */
 
 import * as fc from 'fast-check';
 
@@ -76,7 +76,7 @@ const scraps = [
   '\ufeff',
 ];
 
-/** Lines that are right, so that what follows them meets a session that has gone on. */
+/** Correct lines, so that the lines after them meet a session that has advanced. */
 const rightLines = [
   'SERVER example.com',
   `PING 5 rowcast/2 log=${HISTORY} mem=00112233445566ff.1764281411.00ff00ff`,
@@ -99,7 +99,7 @@ const rightLines = [
   'ERA 8f3c1d2e4b5a6978 1764281500.a1b2c3d4',
 ];
 
-/** Lines that are nearly right, rubbish, and line ends in between. */
+/** Nearly correct lines, rubbish, and line ends in between. */
 const nearlyRight = fc
   .array(
     fc.oneof(
@@ -127,13 +127,13 @@ export const anyBytes: fc.Arbitrary<Buffer> = fc
   )
   .map((parts) => Buffer.concat(parts));
 
-/** Where bytes are cut; used up from the front. */
+/** The places where bytes are cut. Used from the front. */
 export const anyPieces: fc.Arbitrary<readonly number[]> = fc.oneof(
   fc.constant([1]),
   fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 12 }),
 );
 
-/** Pieces of these lengths, over and over. */
+/** Pieces of these lengths, repeated. */
 export function cutAt(bytes: Uint8Array, lengths: readonly number[]): Uint8Array[] {
   const pieces: Uint8Array[] = [];
   for (let at = 0, i = 0; at < bytes.length; i++) {

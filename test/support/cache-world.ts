@@ -1,10 +1,10 @@
 /**
- * A worker with caches, a database and a primary in the test's hands: rows are committed to the
- * database, then invalidated, then sent; connections are cut, histories end, loads take their time.
- * After every read it holds what came to what had been waited for.
+ * A worker with caches, a database and a primary under the test's control. Rows are committed to
+ * the database, then invalidated, then sent; connections are cut, histories end, and loads take
+ * time. After every read it compares the result with the positions that were reached.
  *
- * The model: `floors` has, for each entry, the version that every read from now on must at least
- * return, because a token that stands for it was reached.
+ * The model: for each entry, `floors` has the version that every later read must at least return,
+ * because a token that stands for it was reached.
  */
 
 import { setMaxListeners } from 'node:events';
@@ -23,7 +23,7 @@ const ENTRIES: readonly (readonly [string, string])[] = ROOMS.flatMap((room) =>
   USERS.map((user) => [room, user] as const),
 );
 
-/** What a write changes, and the row that says so. */
+/** The entries that a write changes, and the row that says so. */
 const WRITES: readonly { readonly row: string; readonly changes: (room: string, user: string) => boolean }[] = [
   { row: '["get",["a","1"],0]', changes: (room, user) => room === 'a' && user === '1' },
   { row: '["get",["b","2"],0]', changes: (room, user) => room === 'b' && user === '2' },
@@ -37,12 +37,12 @@ const WRITES: readonly { readonly row: string; readonly changes: (room: string, 
 
 export type Step =
   | { readonly kind: 'commit'; readonly write: number }
-  /** Rows of all writes that are committed and not appended yet, as one batch. */
+  /** Appends the rows of all committed writes that are not appended yet, as one batch. */
   | { readonly kind: 'append' }
-  /** The next lines of the wire, the last of them without its last `held` bytes. */
+  /** Sends the next lines of the wire, without the last `held` bytes of the last one. */
   | { readonly kind: 'send'; readonly lines: number; readonly held: number }
   | { readonly kind: 'read'; readonly entry: number }
-  /** Read as soon as everything appended so far has come. */
+  /** Reads as soon as everything appended so far has come. */
   | { readonly kind: 'wait-and-read'; readonly entry: number }
   | { readonly kind: 'prefill' }
   /** A load reads the database, ends, or fails. */
@@ -79,12 +79,9 @@ export class CacheWorld {
   #log: Row[] = [];
   #latest = 0;
   #earliest = 1;
-  /**
-   * On this connection: the token of what was sent last; undefined while the stream is not
-   * replicated.
-   */
+  /** The token sent last on this connection; undefined while the stream is not replicated. */
   #sentUpTo: Token | undefined;
-  /** Lines that are due on this connection. */
+  /** Lines still to be sent on this connection. */
   #wire: string[] = [];
   #isPositionSent = false;
   /** The history that was named last on this connection. */
@@ -122,14 +119,14 @@ export class CacheWorld {
     for (const step of steps) {
       this.#take(step);
       this.#notePosition();
-      // Not after each: what comes in one turn of the event loop meets promises that have not
+      // Not after each step: bytes within one turn of the event loop meet promises that have not
       // settled.
       if (step.kind === 'turn' || step.kind === 'connect') await turn();
       this.#notePosition();
     }
   }
 
-  /** Lets everything come to rest; then every entry must be what the database has. */
+  /** Lets everything settle. Then every entry must have the database's value. */
   async end(): Promise<void> {
     this.#append();
     for (let rounds = 0; !this.#isAtRest; rounds++) {
@@ -141,7 +138,7 @@ export class CacheWorld {
       await turn();
       this.#notePosition();
     }
-    // Who still waits, waits for a token of a history that ended.
+    // Remaining waits are for a token of a history that ended.
     this.#over.abort(new Error('the test is over'));
     for (let i = 0; i < 20; i++) {
       this.#finishAll();
@@ -230,7 +227,7 @@ export class CacheWorld {
     return String(this.#logNumber).padStart(16, '0');
   }
 
-  /** Of every row of this log. */
+  /** The era of every row of this log. */
   get #era(): History {
     return `${this.#logId}.1.00000001`;
   }
@@ -258,7 +255,7 @@ export class CacheWorld {
     this.#primary.send(this.#wire.splice(0, count), held);
   }
 
-  /** What the worker asks for. */
+  /** Reads the worker's requests. */
   #hear(): void {
     for (const line of this.#primary.takeLines()) {
       const [name, stream, from, history] = line.split(' ');
@@ -287,8 +284,7 @@ export class CacheWorld {
   }
 
   /**
-   * Another history, as after the loss of the log: what was committed is in the database all the
-   * same.
+   * Begins another history, as after the loss of the log. The database keeps its committed rows.
    */
   #reset(): void {
     this.#cut();
@@ -300,7 +296,7 @@ export class CacheWorld {
 
   // --- the worker ---
 
-  /** Everything up to the position was reached: no read that begins from now on may be older. */
+  /** A position was reached: no read that begins from now on may be older. */
   #notePosition(): void {
     const position = this.#worker.position('caches');
     if (position === undefined) return;
@@ -384,7 +380,7 @@ export class CacheWorld {
   }
 }
 
-/** Promises that can settle do. */
+/** Lets every promise settle that can. */
 async function turn(): Promise<void> {
   for (let i = 0; i < 12; i++) await Promise.resolve();
 }

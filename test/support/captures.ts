@@ -1,4 +1,4 @@
-/** The recorded conversations with real Synapse processes (test/fixtures/synapse-1.4.0/README.md). */
+/** Recorded conversations with real Synapse processes (test/fixtures/synapse-1.4.0/README.md). */
 
 import { readFileSync } from 'node:fs';
 import type { StreamName } from '../../src/core/model/stream.ts';
@@ -16,11 +16,11 @@ export type Expected =
 
 export interface Capture {
   readonly name: CaptureName;
-  /** What each side sent, verbatim. */
+  /** The bytes that each side sent, verbatim. */
   readonly bytes: Readonly<Record<Side, Buffer>>;
   readonly lines: Readonly<Record<Side, readonly string[]>>;
   readonly expected: readonly Expected[];
-  /** What the worker asked for, in order. */
+  /** The worker's requests in order. */
   readonly requests: readonly { readonly stream: StreamName; readonly from: Token | 'NOW' }[];
 }
 

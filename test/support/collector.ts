@@ -1,4 +1,4 @@
-/** A subscriber for tests: keeps what it is given and says when there is enough of it. */
+/** A subscriber for tests: collects batches and tells when there are enough. */
 
 import type { Batch } from '../../src/core/model/batch.ts';
 import type { Token } from '../../src/core/model/token.ts';
@@ -24,7 +24,7 @@ export class Collector<Row = unknown> {
     return this.batches.flatMap(({ rows }) => rows);
   }
 
-  /** Resolves when so many batches have come in all. */
+  /** Resolves when this many batches have come in all. */
   async reached(count: number): Promise<void> {
     if (this.batches.length >= count) return;
     await new Promise<void>((resolve) => {

@@ -1,4 +1,7 @@
-/** Primaries and workers joined in memory, for tests: everything that was started is ended with the test. */
+/**
+ * Primaries and workers joined in memory, for tests. Everything that was started ends with the
+ * test.
+ */
 
 import { onTestFinished } from 'vitest';
 import type { Position } from '../../src/core/model/position.ts';
@@ -11,7 +14,7 @@ import { createMemoryTransport, type MemoryTransport } from '../../src/transport
 import type { WorkerOptions } from '../../src/worker/options.ts';
 import { createWorker, type Worker } from '../../src/worker/worker.ts';
 
-/** Where the primary of a deployment listens. */
+/** The address of a deployment's primary. */
 export const ADDRESS = { path: '/primary' };
 
 export interface Deployment {
@@ -20,7 +23,7 @@ export interface Deployment {
   worker(options?: Partial<WorkerOptions>): Worker;
 }
 
-/** Workers come back after a millisecond, where the test does not say otherwise. */
+/** Workers reconnect after a millisecond unless the test says otherwise. */
 export function deploy(transport: MemoryTransport = createMemoryTransport()): Deployment {
   return {
     transport,
@@ -29,7 +32,8 @@ export function deploy(transport: MemoryTransport = createMemoryTransport()): De
       const primary = await createPrimary({ name: 'example.com', transport, ...options, log });
       logs.set(primary, log);
       onTestFinished(() => primary.close());
-      // Of real sockets a test says the address: this one is a path of the machine, which tests would share.
+      // With real sockets the test chooses the address: this path would be shared by all tests of
+      // the machine.
       if (options.transport === undefined) await primary.listen(ADDRESS);
       return primary;
     },
@@ -56,7 +60,10 @@ export async function settle(turns = 25): Promise<void> {
   }
 }
 
-/** The position of a token in the history of the stream's newest row, or in the one that the primary writes now. */
+/**
+ * The position of a token in the history of the stream's newest row, or in the era that the primary
+ * writes now.
+ */
 export function placeOf(primary: Primary, stream: Stream | StreamName, token: Token): Position {
   const latest = primary.position(stream);
   return { ...latest, token, history: latest.token > 0 ? latest.history : logs.get(primary)!.era };

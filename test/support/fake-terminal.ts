@@ -1,4 +1,6 @@
-/** A terminal for commands that run within the test: what goes in is given, what comes out is kept. */
+/**
+ * A terminal for commands that run inside the test. The test gives the input and reads the output.
+ */
 
 import { PassThrough } from 'node:stream';
 import { onTestFinished } from 'vitest';
@@ -43,7 +45,7 @@ export class RunningCommand {
     return this.#texts.get(this.stderr)!;
   }
 
-  /** Resolves when stdout or stderr has had the text; rejects when the command ends first. */
+  /** Resolves when stdout or stderr has the text. Rejects when the command ends first. */
   async saw(text: RegExp): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
       const check = (): void => {
@@ -61,7 +63,7 @@ export class RunningCommand {
     });
   }
 
-  /** As SIGTERM does. */
+  /** Stops the command, as SIGTERM does. */
   async stop(): Promise<ExitCode> {
     this.#stopping.abort();
     return this.ended;
@@ -74,7 +76,7 @@ export interface ServedPrimary {
   readonly admin: string;
 }
 
-/** `rowcast serve` on free ports, its log in memory where the test does not say otherwise. */
+/** `rowcast serve` on free ports, with its log in memory unless the test says otherwise. */
 export async function servePrimary(...options: string[]): Promise<ServedPrimary> {
   const command = new RunningCommand([
     'serve',

@@ -1,5 +1,5 @@
 /**
- * What the middlewares of every framework promise (src/cache/http), as tests over real HTTP on
+ * The promises of the middlewares of every framework (src/cache/http), as tests over real HTTP on
  * loopback.
  */
 
@@ -18,13 +18,12 @@ import { deploy, settle } from './deployment.ts';
 export type Handler = () => string | Promise<string>;
 
 export interface HttpFramework<Middleware> {
-  /** Begins the name of each test. */
+  /** The first words of each test's name. */
   readonly name: string;
   readonly sendTokens: (primary: Primary, options: SendTokensOptions) => Middleware;
   readonly awaitTokens: (worker: Worker, options?: AwaitTokensOptions) => Middleware;
   /**
-   * Serves the handler at `/` behind the middleware, and nothing else, until the test ends;
-   * resolves to its URL.
+   * Serves only the handler at `/` behind the middleware, until the test ends. Resolves to its URL.
    */
   readonly serve: (middleware: Middleware, handler: Handler) => Promise<string>;
 }
@@ -44,9 +43,9 @@ const events = defineStream('events');
 const others = defineStream('a,b=cé');
 const streams = [events, others];
 
-/** Long enough that a test which waits for it fails. */
+/** So long that a test that waits for it fails. */
 const NEVER_MS = 600_000;
-/** The wait is the event that such a test waits for. */
+/** A test waits for this time-out on purpose. */
 const SOON_MS = 20;
 
 export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): void {
@@ -295,13 +294,13 @@ export function httpSuite<Middleware>(framework: HttpFramework<Middleware>): voi
   });
 }
 
-/** A live worker whose handler of `events` stands still until the gate opens. */
+/** A live worker whose handler of `events` blocks until the gate opens. */
 async function lateWorker(): Promise<{ primary: Primary; worker: Worker; gate: Gate; happened: string[] }> {
   const deployment = deploy();
   const primary = await deployment.primary({ streams });
   const worker = deployment.worker();
   const gate = new Gate();
-  // A worker stops when its handlers are through.
+  // A worker stops when its handlers have finished.
   onTestFinished(() => gate.open());
   const happened: string[] = [];
   worker.subscribe(events, { from: 'now' }, async () => {

@@ -1,4 +1,7 @@
-/** Streams as plain arrays, and pages of them: what a primary's session may ask about, without a log. Answers at once. */
+/**
+ * Streams as plain arrays, and their pages: the answers for a primary's session without a log.
+ * Synchronous.
+ */
 
 import { encodeBatch } from '../../src/core/model/batch.ts';
 import { formatHistory, type History, originOf } from '../../src/core/model/history.ts';
@@ -14,7 +17,7 @@ import { judgePosition } from '../../src/log/judge.ts';
 const LOG_ID = '8f3c1d2e4b5a6978';
 const VOLATILE_ERA = '0123456789abcdef.1.00c0ffee';
 
-/** The history of rows that were written in the era of this number. */
+/** The history of rows written in the era of this number. */
 export function era(number: number): History {
   return formatHistory({ logId: LOG_ID, number, random: 'a1b2c3d4' });
 }
@@ -25,7 +28,7 @@ export const ORIGIN: History = originOf(LOG_ID);
 export interface MemoryBatch {
   readonly token: Token;
   readonly rows: readonly unknown[];
-  /** Era 1 where it says nothing. */
+  /** Default: era 1. */
   readonly history?: History;
   readonly attributes?: object;
 }
@@ -35,7 +38,7 @@ export class MemoryStream implements StreamState {
   batches: MemoryBatch[] = [];
   latest: Token = 0;
   earliest: Token = 1;
-  /** Of the row at `earliest - 1`. */
+  /** The history of the row at `earliest - 1`. */
   base: History = ORIGIN;
   appendedRows = 0;
 
@@ -83,7 +86,7 @@ export class MemoryStream implements StreamState {
       upTo = batch.token;
       history = ofBatch;
     }
-    // Where the last batch stands below it, the stream has moved on without rows.
+    // If the last batch is below it, the stream has moved on without rows.
     if (upTo === this.batches.at(-1)?.token) upTo = latest;
     const page = { stream: name, lines: Buffer.concat(lines), rows, upTo, hasMore: upTo < latest, history };
     return attributes.length > 0 ? { ...page, attributes } : page;
@@ -98,7 +101,7 @@ export class MemoryStream implements StreamState {
 export class MemoryStreams implements StreamTable {
   readonly #streams: Map<StreamName, MemoryStream>;
   readonly #catalog = new MemoryStream(DURABLE_CATALOG);
-  /** The era in which rows are appended now. */
+  /** The era of new rows. */
   era: History = era(1);
 
   constructor(...names: readonly StreamName[]) {
@@ -126,7 +129,7 @@ export class MemoryStreams implements StreamTable {
     return this.#append(stream, rows, { attributes });
   }
 
-  /** The stream stands there, with no rows kept. */
+  /** Puts the stream at this token, with no rows kept. */
   standAt(stream: StreamName, token: Token): void {
     const state = this.get(stream)!;
     state.latest = token;

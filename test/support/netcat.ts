@@ -27,7 +27,7 @@ export class Netcat {
     this.connection.write(Buffer.from(lines.map((line) => `${line}\n`).join('')));
   }
 
-  /** Resolves when a line that begins so has come, at any time. */
+  /** Resolves when a line with this prefix has come, at any time. */
   async line(prefix: string): Promise<void> {
     if (this.lines.some((line) => line.startsWith(prefix))) return;
     await new Promise<void>((resolve) => {

@@ -1,9 +1,12 @@
-/** Libraries in C that are put before the system's (LD_PRELOAD), so that a test sees what a program asks of the system. */
+/**
+ * C libraries that are loaded before the system's (LD_PRELOAD), so that a test sees a program's
+ * system calls.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { basename, join } from 'node:path';
 
-/** Why such a test cannot run on this system; undefined where it can. */
+/** Why such a test cannot run on this system; undefined when it can. */
 export const whyNoPreload: string | undefined =
   process.platform === 'linux' ? undefined : 'it needs LD_PRELOAD, which only Linux has';
 

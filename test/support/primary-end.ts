@@ -1,4 +1,7 @@
-/** The primary's end of a connection without a connection: does for a session what its pump does, and keeps all it wants. */
+/**
+ * The primary's end of a connection without a connection: does for a session what its pump does,
+ * and records all outputs.
+ */
 
 import type { Millis } from '../../src/base/clock.ts';
 import { RowcastError } from '../../src/core/model/errors.ts';
@@ -30,11 +33,11 @@ export class PrimaryEnd {
   now: Millis = T0;
   /** False: reads wait until `answer` is called. */
   isReading = true;
-  /** False: what is to be judged waits until `judged` is called. */
+  /** False: positions wait for their verdict until `judged` is called. */
   isJudging = true;
   /** False: the socket takes nothing until `drained` is called. */
   isWriting = true;
-  /** The session has asked that nothing be read. */
+  /** The session has asked for a pause of reading. */
   isPaused = false;
 
   constructor(options: PrimaryEndOptions = {}) {
@@ -49,14 +52,14 @@ export class PrimaryEnd {
     });
   }
 
-  /** Opens it and forgets the greeting. The peer is any but Rowcast. */
+  /** Opens it and forgets the greeting. The peer is not Rowcast. */
   static opened(options?: PrimaryEndOptions): PrimaryEnd {
     const end = new PrimaryEnd(options);
     end.open();
     return end;
   }
 
-  /** The same with a peer that speaks rowcast/2. */
+  /** Opens it with a peer that speaks rowcast/2. */
   static rowcast(options?: PrimaryEndOptions, words = ''): PrimaryEnd {
     const end = PrimaryEnd.opened(options);
     end.hear(`PING 1 rowcast/2${words}`);
@@ -68,7 +71,7 @@ export class PrimaryEnd {
     return this.drain();
   }
 
-  /** Gives it lines of a worker; returns what it transmits. */
+  /** Gives it lines of a worker. Returns what it transmits. */
   hear(...lines: readonly string[]): string[] {
     return this.hearBytes(bytesOf(...lines));
   }
@@ -95,7 +98,7 @@ export class PrimaryEnd {
     return this.drain();
   }
 
-  /** Lets time pass; wakes the session whenever it wants to be woken. */
+  /** Lets time pass, and wakes the session whenever it wants. */
   passTime(ms: Millis): string[] {
     wakeUntil(this, this.session, this.now + ms);
     return this.drain();
@@ -106,7 +109,7 @@ export class PrimaryEnd {
     return this.drain();
   }
 
-  /** Answers the read that waits. */
+  /** Answers the waiting read. */
   answer(page?: Page): string[] {
     const read = this.outputs.of('read').at(-1)!;
     if (page === undefined) this.#read(read);
@@ -114,13 +117,16 @@ export class PrimaryEnd {
     return this.drain();
   }
 
-  /** The read that waits has failed. */
+  /** Fails the waiting read. */
   failRead(error: RowcastError): string[] {
     this.session.handleReadFailed(this.now, this.outputs.of('read').at(-1)!.stream, error);
     return this.drain();
   }
 
-  /** Gives a verdict: on the last position that is to be judged, and what the streams say, unless the test knows better. */
+  /**
+   * Gives a verdict on the last position to be judged: the one of the streams, unless the test
+   * gives another.
+   */
   judged({ request, verdict }: { readonly request?: JudgeRequest; readonly verdict?: Verdict } = {}): string[] {
     this.#judge(request ?? this.outputs.of('judge').at(-1)!, verdict);
     return this.drain();
@@ -140,7 +146,7 @@ export class PrimaryEnd {
     return this.outputs.of('event').map(({ event }) => event.kind);
   }
 
-  /** The codes of what was refused, or failed. */
+  /** The codes of refusals and failures. */
   get codes(): string[] {
     return this.outputs.of('event').flatMap(({ event }) => ('error' in event ? [event.error.code] : []));
   }
@@ -149,7 +155,7 @@ export class PrimaryEnd {
     return this.outputs.of('close').length > 0;
   }
 
-  /** How the subscription stands; undefined where there is none. */
+  /** The state of the subscription; undefined when there is none. */
   stateOf(stream: StreamName): string | undefined {
     return this.session.subscriptions.find((subscription) => subscription.stream === stream)?.state;
   }

@@ -1,4 +1,6 @@
-/** Real processes of the command line, for end-to-end tests. They run what `npm run build` has built. */
+/**
+ * Real processes of the command line, for end-to-end tests. They run the result of `npm run build`.
+ */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,14 +14,14 @@ export interface RunningProcess {
   readonly child: ChildProcess;
   /** Everything on stderr so far. */
   readonly stderr: () => string;
-  /** Resolves when stderr has had a text that matches; rejects when the process ends first. */
+  /** Resolves when stderr has a matching text. Rejects when the process ends first. */
   readonly saw: (text: RegExp) => Promise<void>;
-  /** Resolves to the exit code, or the signal that ended it, when all of its output was read. */
+  /** Resolves, when all output was read, to the exit code or the signal that ended it. */
   readonly ended: Promise<number | NodeJS.Signals>;
   readonly kill: (signal: NodeJS.Signals) => Promise<void>;
 }
 
-/** Runs any program of ours; `onLine` gets each line of stdout. */
+/** Runs any program of ours. `onLine` gets each line of stdout. */
 export function runNode(
   argv: readonly string[],
   { onLine, cwd, input }: { onLine?: (line: string) => void; cwd?: string; input?: string } = {},
@@ -38,7 +40,7 @@ export function runNode(
   const lines = createInterface({ input: child.stdout });
   if (onLine !== undefined) lines.on('line', onLine);
   else lines.resume();
-  // A process that is killed closes its stdin under us; that is no fault of the test.
+  // A killed process closes its stdin while we write. That is no fault of the test.
   child.stdin.on('error', () => {});
   if (input !== undefined) child.stdin.end(input);
   const ended = Promise.all([once(child, 'close'), once(lines, 'close')]).then(([[code, signal]]) => {

@@ -1,7 +1,7 @@
 /**
- * The recorded real primary, once more: sends what it sent, byte for byte, and hangs up where it is
- * told to. To a worker that comes back it behaves as the real one does: what is above the token
- * that is asked for, each row with its own token, then POSITION, then what had not been sent.
+ * Replays the recorded real primary: sends the same bytes, and hangs up where the test says. A
+ * worker that comes back gets what the real one would send: the rows above the requested token,
+ * each with its own token, then POSITION, then everything not sent before.
  */
 
 import { once } from 'node:events';
@@ -12,10 +12,10 @@ import { LineCutter } from '../../src/core/wire/lines.ts';
 import type { Capture } from './captures.ts';
 
 interface Line {
-  /** Where it begins among the bytes after the greeting. */
+  /** The offset among the bytes after the greeting. */
   readonly at: number;
   readonly text: string;
-  /** Of a row: its stream, and the token of its batch. */
+  /** For a row: its stream, and the token of its batch. */
   readonly row?: { readonly stream: StreamName; readonly token: Token; readonly json: string };
   readonly position?: { readonly stream: StreamName; readonly token: Token };
 }
@@ -25,11 +25,11 @@ export class ReplayedSynapse {
   readonly #rest: Buffer;
   readonly #lines: readonly Line[];
   readonly #requests: number;
-  /** Where to hang up, the next one first. */
+  /** Where to hang up, the next place first. */
   readonly #cuts: number[];
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  /** What has been sent of the recording, in whole lines and whole batches. */
+  /** How much of the recording was sent, in whole lines and whole batches. */
   #sentTo = 0;
   connections = 0;
 
@@ -73,7 +73,7 @@ export class ReplayedSynapse {
         if (name !== 'REPLICATE') continue;
         if (!isFirst) this.#answer(socket, stream!, from!);
         if (isFirst || stream !== 'ALL') asked.add(stream!);
-        // Of ALL a worker that comes back asks for each stream by name too.
+        // After ALL, a worker that comes back asks for each stream by name.
         if (asked.size === (isFirst ? this.#requests : this.#streams.size)) this.#play(socket);
       }
     });
@@ -92,7 +92,7 @@ export class ReplayedSynapse {
     const standings = new Map<StreamName, Token>();
     for (const { position, row } of sent) {
       if (position !== undefined) standings.set(position.stream, position.token);
-      // Before its POSITION a stream is catching up: the recording goes on with the rest of that.
+      // Before its POSITION a stream is catching up: the recording continues with the rest of that.
       else if (row !== undefined && standings.has(row.stream))
         standings.set(row.stream, Math.max(row.token, standings.get(row.stream)!));
     }
@@ -108,7 +108,7 @@ export class ReplayedSynapse {
     if (standings.has(stream)) socket.write(`POSITION ${stream} ${standings.get(stream)}\n`);
   }
 
-  /** The recording, from where it was left to where it is cut next. */
+  /** Plays the recording from the last place to the next cut. */
   #play(socket: Socket): void {
     const cut = this.#cuts.shift();
     const from = this.#sentTo;
@@ -117,7 +117,7 @@ export class ReplayedSynapse {
       this.#sentTo = this.#rest.length;
       return;
     }
-    // Lines that were torn come again, and so do batches.
+    // Torn lines come again, and so do batches.
     let whole = this.#lines.filter(({ at, text }) => at + Buffer.byteLength(text) + 1 <= cut);
     while (whole.at(-1)?.text.split(' ')[2] === 'batch') whole = whole.slice(0, -1);
     const last = whole.at(-1);
@@ -133,7 +133,7 @@ function parseLines(text: string): Line[] {
     lines.push({ at, text: line, ...parseLine(line) });
     at += Buffer.byteLength(line) + 1;
   }
-  // A row of a batch has the token of the batch's last one.
+  // A row of a batch has the token of the batch's last row.
   let token: Token = 0;
   return lines
     .reverse()

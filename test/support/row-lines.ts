@@ -1,4 +1,4 @@
-/** Row lines are read where they stand in a longer text: what is around them must not matter. */
+/** Row lines are decoded inside a longer text: the text around them must not matter. */
 import type { RowDecoder } from '../../src/core/wire/row-decoder.ts';
 
 export function decodeRow(line: string, decoder: RowDecoder): boolean {

@@ -1,6 +1,6 @@
 /**
- * A primary whose every line is the test's: a transport for one worker, with the other end in the
- * test's hands. Synchronous.
+ * A primary whose every line comes from the test: a transport for one worker, with the other end
+ * under the test's control. Synchronous.
  */
 
 import type { Connection, ConnectionHandler, Transport } from '../../src/transport/transport.ts';
@@ -10,12 +10,12 @@ export class ScriptedPrimary {
     connect: (_address, handler) => this.#connect(handler),
     listen: () => Promise.reject(new Error('a worker does not listen')),
   };
-  /** The worker wants its end: `cut` tells it. */
+  /** The worker has closed the connection: `cut` reports the end. */
   isLeft = false;
   #handler: ConnectionHandler | undefined;
   #isOpen = false;
   #received = '';
-  /** Bytes of a line that have not been given to the worker. */
+  /** Bytes of a line that were not given to the worker yet. */
   #unsent: Buffer = Buffer.alloc(0);
 
   /** The worker has asked for a connection that is not open yet. */
@@ -38,7 +38,7 @@ export class ScriptedPrimary {
   }
 
   /**
-   * @param held how many bytes of the end stay behind until more is sent: a line may come in pieces
+   * @param held how many bytes of the end wait for the next call, so that a line comes in pieces
    */
   send(lines: readonly string[], held = 0): void {
     const bytes = Buffer.concat([this.#unsent, ...lines.map((line) => Buffer.from(`${line}\n`))]);
@@ -77,7 +77,7 @@ export class ScriptedPrimary {
       uncork: () => {},
       pause: () => {},
       resume: () => {},
-      // Its end is told later, as a transport does: when the test says so.
+      // The end is reported later, as by a transport: when the test says so.
       close: () => {
         this.isLeft = true;
       },

@@ -1,4 +1,4 @@
-/** What a session wants, kept in order, the lines that it transmits as text. Time is an argument. */
+/** The outputs of a session in order, with transmitted lines as text. Time is an argument. */
 
 import type { Millis } from '../../src/base/clock.ts';
 
@@ -11,7 +11,7 @@ export function bytesOf(...lines: readonly string[]): Buffer {
 export class SessionOutputs<Kept extends { readonly kind: string }> {
   readonly #kept: Kept[] = [];
   #bytes: Buffer[] = [];
-  /** Everything in the order in which it came, the transmitted lines as text. */
+  /** All outputs in order, transmitted lines as text. */
   readonly story: string[] = [];
 
   keep(output: Kept): void {
@@ -46,7 +46,7 @@ interface Machine {
   handleTimeout(now: Millis): void;
 }
 
-/** Lets time pass; wakes the machine whenever it wants to be woken. */
+/** Lets time pass, and wakes the machine whenever it wants. */
 export function wakeUntil(end: { now: Millis; poll: () => void }, machine: Machine, until: Millis): void {
   for (let wakes = 0; ; wakes++) {
     if (wakes > 10_000) throw new Error('the machine wakes for ever');

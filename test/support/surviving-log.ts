@@ -1,4 +1,7 @@
-/** A log in memory that outlives its primary: the next one goes on with its history, as with a log on disk. */
+/**
+ * A log in memory that outlives its primary: the next one continues its history, as with a log on
+ * disk.
+ */
 
 import type { Log, LogOptions } from '../../src/log/log.ts';
 import { memoryLog } from '../../src/log/memory.ts';

@@ -1,8 +1,11 @@
-/** A machine's table of transitions as ARCHITECTURE.md draws it: for each state, which inputs lead where. */
+/**
+ * A machine's table of transitions as ARCHITECTURE.md draws it: for each state, the inputs and
+ * where they lead.
+ */
 
 type Table = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
-/** Leaves out what is a fault of the peer's, and what never happens. */
+/** Leaves out faults of the peer and inputs that never happen. */
 export function drawTransitions(table: Table): string {
   const width = Math.max(...Object.keys(table).map((state) => state.length));
   const lines: string[] = [];

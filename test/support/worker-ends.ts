@@ -1,4 +1,7 @@
-/** The worker's end of a connection without a connection: keeps what a session or a follower wants. Time is an argument. */
+/**
+ * The worker's end of a connection without a connection: records the outputs of a session or a
+ * follower. Time is an argument.
+ */
 
 import type { Millis } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
@@ -30,7 +33,7 @@ export function era(number: number, random = 'a1b2c3d4'): History {
   return formatHistory({ logId: LOG_ID, number, random });
 }
 
-/** The same of the volatile log. */
+/** The same for the volatile log. */
 export function memoryEra(number: number, logId: string = MEMORY_ID): History {
   return formatHistory({ logId, number, random: '00c0ffee' });
 }
@@ -42,13 +45,13 @@ export const MEMORY: History = memoryEra(7);
 /** The history of token 0 of a durable stream. */
 export const ORIGIN: History = originOf(LOG_ID);
 
-/** What the first PING of a Rowcast primary says. */
+/** The first PING of a Rowcast primary. */
 export function rowcast(durable: History = ERA, volatile: History = MEMORY): string {
   return `1 rowcast/2 log=${durable} mem=${volatile}`;
 }
 
 export const ROWCAST: string = rowcast();
-/** What the first PING of any other primary says. */
+/** The first PING of any other primary. */
 export const SYNAPSE = '1490197665618';
 
 export function at(stream: StreamName, token: Token, history: History = ERA): Position {
@@ -63,7 +66,7 @@ export interface WorkerEndOptions {
   readonly limits?: Partial<WorkerLimits>;
 }
 
-/** A session alone: lines about streams are kept as text. */
+/** A session alone. Lines about streams are recorded as text. */
 export class WorkerEnd implements StreamLines {
   readonly session: WorkerSession;
   readonly outputs: SessionOutputs<WorkerOutput> = new SessionOutputs<WorkerOutput>();
@@ -89,7 +92,7 @@ export class WorkerEnd implements StreamLines {
     });
   }
 
-  /** Opened, and greeted by a primary. */
+  /** Opened and greeted by a primary. */
   static greeted(options: WorkerEndOptions = {}, greeting: string = ROWCAST): WorkerEnd {
     const end = new WorkerEnd(options);
     end.open();
@@ -156,14 +159,14 @@ export interface FollowerEndOptions extends WorkerEndOptions {
 
 type Applied = Extract<Item, { kind: 'batch' }>;
 
-/** A follower, and an application that applies at once what comes, or when the test says so. */
+/** A follower, and an application that applies rows at once or when the test says so. */
 export class FollowerEnd {
   readonly follower: Follower;
   readonly outputs: SessionOutputs<FollowerOutput> = new SessionOutputs<FollowerOutput>();
   now: Millis = T0;
-  /** False: what is transmitted waits until the test calls handleDrained. */
+  /** False: transmitted lines wait until the test calls handleDrained. */
   isWriting = true;
-  /** False: what comes waits until the test calls `apply`. */
+  /** False: batches wait until the test calls `apply`. */
   isApplying = true;
   /** Everything that was applied. */
   readonly batches: Batch[] = [];
@@ -209,7 +212,7 @@ export class FollowerEnd {
     return this.drain();
   }
 
-  /** The one that was made last for the stream, by name or because every stream is followed. */
+  /** The last subscription of the stream, made by name or by following every stream. */
   subscription(stream: StreamName): Subscription {
     return this.#subscriptions.get(stream)!;
   }
@@ -239,19 +242,22 @@ export class FollowerEnd {
     return this.drain();
   }
 
-  /** Starts and is greeted by a primary; returns what it asks for. */
+  /** Starts and is greeted by a primary. Returns its requests. */
   greetedBy(ping: string): string[] {
     this.start().open();
     return this.hear('SERVER example.com', `PING ${ping}`);
   }
 
-  /** The connection ends, the wait passes, another one opens and is greeted; returns what it asks for. */
+  /**
+   * The connection ends, the wait passes, and the next one opens and is greeted. Returns its
+   * requests.
+   */
   regreetedBy(ping: string): string[] {
     this.reconnect();
     return this.hear('SERVER example.com', `PING ${ping}`);
   }
 
-  /** The connection ends, the wait passes, another one opens. */
+  /** The connection ends, the wait passes, and the next one opens. */
   reconnect(): this {
     this.close();
     this.wait();
@@ -303,7 +309,10 @@ export class FollowerEnd {
     this.drain();
   }
 
-  /** Batches, positions and resets since the last call, as short text: `events 54 [1,2] @54`, `events @54 live`. */
+  /**
+   * Batches, positions and resets since the last call, as short text: `events 54 [1,2] @54`,
+   * `events @54 live`.
+   */
   takeRows(): string[] {
     const told = this.#told;
     this.#told = [];
@@ -371,7 +380,7 @@ export class FollowerEnd {
   }
 }
 
-/** `events 54 [1,2] @54`, `events @54`, `events reset`; `@` is where the subscription stands after it. */
+/** `events 54 [1,2] @54`, `events @54`, `events reset`; `@` is the subscription's token after it. */
 function describeItem(stream: StreamName, item: Item): string {
   switch (item.kind) {
     case 'batch':

@@ -1,4 +1,7 @@
-/** Kill trials by hand: `npm run trial:kills -- --minutes 3 --seed 7`. Runs trials of 20 kills of the primary until the time is up. */
+/**
+ * Kill trials by hand: `npm run trial:kills -- --minutes 3 --seed 7`. Runs trials of 20 kills of
+ * the primary until the time is up.
+ */
 
 import { parseArgs } from 'node:util';
 import { type KillsResult, runKills } from './kills/trial.ts';

@@ -1,8 +1,8 @@
 /**
- * Power-cut trials by hand: `npm run trial:power -- --images 20000 --seed 7`. Without a seed it takes one and prints it.
- * A round that fails is kept, and `npm run trial:power -- --kept FOLDER --image 17` builds that image again, checks it
- * and leaves it in a folder to look at. Chance repeats with the seed, the timing of the processes does not: what they
- * did is in the round that was kept.
+ * Power-cut trials by hand: `npm run trial:power -- --images 20000 --seed 7`. Without a seed it
+ * draws one and prints it. A failed round is kept: `npm run trial:power -- --kept FOLDER --image
+ * 17` builds that image again, checks it and leaves it in a folder. The seed repeats the random
+ * choices but not the timing of the processes; the kept round has their actual operations.
  */
 
 import { existsSync } from 'node:fs';

@@ -1,5 +1,5 @@
 /**
- * Read your writes over HTTP with Express, and with any other server of `(request, response, next)`
+ * Read your writes over HTTP with Express, or any other server with `(request, response, next)`
  * functions: `rowcast/cache/express`.
  */
 
@@ -22,15 +22,15 @@ export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
 export type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void;
 
 /**
- * Tells the client with every answer, errors too, how far the streams were when its headers were
- * sent: `Rowcast-Token`. Use it before the routes.
+ * Sets `Rowcast-Token` on every response, errors included: how far the streams were when the
+ * headers were sent. Use it before the routes.
  * @throws UsageError INVALID_OPTION, NO_SUCH_STREAM, CLOSED
  */
 export function sendTokens(primary: Primary, options: SendTokensOptions): Middleware {
   const tokens = currentTokens(primary, options);
   return (_request, response, next) => {
     const writeHead = response.writeHead.bind(response) as (...head: unknown[]) => ServerResponse;
-    // Every way to answer comes through here at last, when the handler has written what it writes.
+    // Every way to answer ends here, after the handler has made its writes.
     response.writeHead = (...head: unknown[]) => {
       const value = tokens();
       if (value !== undefined) response.setHeader(TOKEN_HEADER, value);
@@ -41,10 +41,10 @@ export function sendTokens(primary: Primary, options: SendTokensOptions): Middle
 }
 
 /**
- * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its
- * positions; use it before the routes. One that takes longer than `timeoutMs` is answered 503, or
- * served with `Rowcast-Stale`; a header that does not parse, 400. Streams that the worker does not
- * follow are passed over: what it serves cannot depend on them.
+ * Makes a request with a `Rowcast-Token` wait until this worker has applied everything up to its
+ * positions. Use it before the routes. A request that waits longer than `timeoutMs` gets 503, or is
+ * served with `Rowcast-Stale`. A malformed header gets 400. Streams that the worker does not follow
+ * are ignored: its answers cannot depend on them.
  * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
  */
 export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): Middleware {

@@ -1,6 +1,6 @@
 /**
- * Read your writes over HTTP with Fastify, as plugins for the whole instance that they are
- * registered on: `rowcast/cache/fastify`.
+ * Read your writes over HTTP with Fastify, as plugins for the whole instance:
+ * `rowcast/cache/fastify`.
  */
 
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply } from 'fastify';
@@ -20,8 +20,8 @@ import {
 export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
 
 /**
- * Tells the client with every answer, errors too, how far the streams were when its headers were
- * sent: `Rowcast-Token`. Register it first: instances that plugins have made before do not have it.
+ * Sets `Rowcast-Token` on every response, errors included: how far the streams were when the
+ * headers were sent. Register it first: it does not reach instances made by earlier plugins.
  * @throws UsageError INVALID_OPTION, NO_SUCH_STREAM, CLOSED
  */
 export function sendTokens(primary: Primary, options: SendTokensOptions): FastifyPluginCallback {
@@ -36,16 +36,16 @@ export function sendTokens(primary: Primary, options: SendTokensOptions): Fastif
 }
 
 /**
- * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its
- * positions; register it first. One that takes longer than `timeoutMs` is answered 503, or served
- * with `Rowcast-Stale`; a header that does not parse, 400. Streams that the worker does not follow
- * are passed over: what it serves cannot depend on them.
+ * Makes a request with a `Rowcast-Token` wait until this worker has applied everything up to its
+ * positions. Register it first. A request that waits longer than `timeoutMs` gets 503, or is served
+ * with `Rowcast-Stale`. A malformed header gets 400. Streams that the worker does not follow are
+ * ignored: its answers cannot depend on them.
  * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
  */
 export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): FastifyPluginCallback {
   const judge = judgeRequests(worker, options);
   return forAll((app) => {
-    // Not async: a request that need not wait costs no promise.
+    // Not async: a request that need not wait makes no promise.
     app.addHook('onRequest', (request, reply, done) => {
       const verdict = judge(tokenHeaderOf(request.headers), () => goneSignal(reply.raw));
       if (verdict instanceof Promise) verdict.then((late) => carryOut(late, reply, done), done);
@@ -54,7 +54,7 @@ export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): Fasti
   });
 }
 
-/** Without this mark, Fastify would keep the hooks within the plugin. */
+/** Without this mark Fastify would limit the hooks to the plugin. */
 function forAll(addHooks: (app: FastifyInstance) => void): FastifyPluginCallback {
   const plugin: FastifyPluginCallback = (app, _options, done) => {
     addHooks(app);

@@ -14,12 +14,12 @@ import {
 
 export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
 
-/** What web servers write into their logs for an answer that nobody waited for. */
+/** The status that web servers log when the client left before the answer. */
 const CLIENT_CLOSED_REQUEST = 499;
 
 /**
- * Tells the client with every answer, errors too, how far the streams were when its headers were
- * sent: `Rowcast-Token`. Use it before all else.
+ * Sets `Rowcast-Token` on every response, errors included: how far the streams were when the
+ * headers were sent. Use it first.
  * @throws UsageError INVALID_OPTION, NO_SUCH_STREAM, CLOSED
  */
 export function sendTokens(primary: Primary, options: SendTokensOptions): MiddlewareHandler {
@@ -32,10 +32,10 @@ export function sendTokens(primary: Primary, options: SendTokensOptions): Middle
 }
 
 /**
- * Lets a request with a `Rowcast-Token` wait until this worker has applied everything up to its
- * positions; use it before the routes. One that takes longer than `timeoutMs` is answered 503, or
- * served with `Rowcast-Stale`; a header that does not parse, 400. Streams that the worker does not
- * follow are passed over: what it serves cannot depend on them.
+ * Makes a request with a `Rowcast-Token` wait until this worker has applied everything up to its
+ * positions. Use it before the routes. A request that waits longer than `timeoutMs` gets 503, or is
+ * served with `Rowcast-Stale`. A malformed header gets 400. Streams that the worker does not follow
+ * are ignored: its answers cannot depend on them.
  * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
  */
 export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): MiddlewareHandler {
@@ -46,7 +46,7 @@ export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): Middl
     switch (verdict.kind) {
       case 'go-on':
         await next();
-        // Only now: a handler that makes its own Response would lose a header that was set before.
+        // Set after the handler: one that makes its own Response would lose an earlier header.
         if (verdict.stale !== undefined) c.header(STALE_HEADER, verdict.stale);
         return;
       case 'refuse':

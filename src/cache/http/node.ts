@@ -1,19 +1,18 @@
-/** What Express and Fastify have in common: both answer with node:http. */
+/** The parts that Express and Fastify share: both answer with node:http. */
 
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 
-/** The request's `Rowcast-Token`; a header that is repeated comes joined by commas. */
+/** The request's `Rowcast-Token`. Repeated headers arrive joined by commas. */
 export function tokenHeaderOf(headers: IncomingHttpHeaders): string | undefined {
   return headers['rowcast-token']?.toString();
 }
 
 /**
- * Aborted when the client goes away. That it is aborted after the answer too concerns nobody who
- * still waits.
+ * Aborts when the client goes away. It also aborts after the answer, when nothing waits any more.
  */
 export function goneSignal(response: ServerResponse): AbortSignal {
   const gone = new AbortController();
-  // It may have left while another middleware was at it.
+  // The client may have left while another middleware ran.
   if (response.destroyed) gone.abort();
   else response.once('close', () => gone.abort());
   return gone.signal;

@@ -1,7 +1,7 @@
 /**
- * Read your writes over HTTP: the headers `Rowcast-Token` and `Rowcast-Stale`, and what becomes of
+ * Read your writes over HTTP: the headers `Rowcast-Token` and `Rowcast-Stale`, and the decision on
  * a request that carries a token. Knows no framework and no socket: express.ts, fastify.ts and
- * hono.ts carry what is decided here.
+ * hono.ts carry out the decision.
  */
 
 import type { Millis } from '../../base/clock.ts';
@@ -14,33 +14,37 @@ import type { Primary } from '../../primary/primary.ts';
 import type { Worker } from '../../worker/worker.ts';
 
 /**
- * How far the primary was when it answered, and how far a worker must be to answer: positions, as
- * in `caches=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4,events=77@` (core/model/position.ts).
+ * In a response: how far the primary was when it answered. In a request: how far a worker must be
+ * to answer. Its value is a list of positions, such as
+ * `caches=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4,events=77@` (core/model/position.ts).
  */
 export const TOKEN_HEADER = 'Rowcast-Token';
-/** The streams that a worker has not brought far enough, and where it stands: positions too. */
+/** The streams on which a worker is not far enough, as positions where it stands. */
 export const STALE_HEADER = 'Rowcast-Stale';
 
-/** Well below what servers and proxies take of one header. In characters. */
+/** In characters. Well below the limit of servers and proxies for one header. */
 export const MAX_HEADER_LENGTH = 4_096;
-/** A request waits for each of them: this is the most waits that one client can begin at once. */
+/** A request waits for each stream, so this bounds the waits that one client begins at once. */
 export const MAX_STREAMS = 64;
 
 const LONGEST_TOKEN: Token = Number.MAX_SAFE_INTEGER;
 
 export interface SendTokensOptions {
-  /** The streams that tell workers of the writes of this app. At least one. */
+  /** The streams that tell workers about this app's writes. At least one. */
   readonly streams: readonly (Stream | StreamName)[];
 }
 
-/** The value of `Rowcast-Token` now; undefined where the primary cannot tell. */
+/** Returns the value of `Rowcast-Token` now; undefined when the primary cannot tell. */
 export type CurrentTokens = () => string | undefined;
 
-/** @throws UsageError INVALID_OPTION, NO_SUCH_STREAM, CLOSED */
+/**
+ * Prepares the header of `sendTokens`.
+ * @throws UsageError INVALID_OPTION, NO_SUCH_STREAM, CLOSED
+ */
 export function currentTokens(primary: Primary, options: SendTokensOptions): CurrentTokens {
-  // In JavaScript the options may be left out.
+  // JavaScript callers may leave the options out.
   const names = namesOf('sendTokens', options?.streams ?? []);
-  // Here, not with the first answer: whoever misspells a stream hears of it at the start.
+  // Checked here, so that a misspelt stream fails at the start and not with the first answer.
   for (const name of names) primary.position(name);
   const longest = formatPositions(names.map(longestPosition));
   if (names.length > MAX_STREAMS || longest.length > MAX_HEADER_LENGTH) {
@@ -53,15 +57,14 @@ export function currentTokens(primary: Primary, options: SendTokensOptions): Cur
     try {
       return formatPositions(names.map((name) => primary.position(name)));
     } catch (error) {
-      // A primary that is closed takes no more writes; the answers that are still under way go out
-      // without a token.
+      // A closed primary takes no more writes. Answers still under way go out without a token.
       if (error instanceof RowcastError) return undefined;
       throw error;
     }
   };
 }
 
-/** Each of another history than its neighbours', so that none can be left out of a list. */
+/** Each with a history of its own, so that a list of positions has its greatest length. */
 function longestPosition(stream: StreamName, index: number): Position {
   const random = String(index).padStart(ERA_RANDOM_DIGITS, '0');
   const history = formatHistory({ logId: 'f'.repeat(LOG_ID_DIGITS), number: LONGEST_TOKEN, random });
@@ -69,16 +72,16 @@ function longestPosition(stream: StreamName, index: number): Position {
 }
 
 export interface AwaitTokensOptions {
-  /** The longest that a request waits, for all its streams together. Default 1,000. */
+  /** The longest wait of a request for all its streams together, in ms. Default 1,000. */
   readonly timeoutMs?: Millis;
   /**
-   * What to do with a request whose positions were not reached, or cannot be: answer 503, or serve
-   * what is there and say so in `Rowcast-Stale`. Default `refuse`.
+   * What to do when a position was not reached in time or cannot be reached: answer 503, or serve
+   * the current state and say so in `Rowcast-Stale`. Default `refuse`.
    */
   readonly onTimeout?: 'refuse' | 'serve';
   /**
-   * Wait for these only, whatever else the header names. At least one; left out: for every stream
-   * that the worker follows.
+   * Wait for these streams only, whatever else the header names. At least one. Default: every
+   * stream that the worker follows.
    */
   readonly streams?: readonly (Stream | StreamName)[];
 }
@@ -88,7 +91,7 @@ export const defaultAwaitTokensOptions: Required<Omit<AwaitTokensOptions, 'strea
   onTimeout: 'refuse',
 });
 
-/** What becomes of a request. */
+/** The decision on a request. */
 export type Verdict =
   /** `stale` is the value of `Rowcast-Stale`. */
   | { readonly kind: 'go-on'; readonly stale?: string }
@@ -102,14 +105,17 @@ export type Verdict =
   | { readonly kind: 'gone' };
 
 /**
- * A promise only where the request must wait; the signal, aborted when the client goes away, is
- * asked for only then.
+ * Returns a promise only when the request must wait. Only then it asks for the signal, which aborts
+ * when the client goes away.
  */
 export type Judge = (header: string | undefined, signal: () => AbortSignal) => Verdict | Promise<Verdict>;
 
 const goOn: Verdict = Object.freeze({ kind: 'go-on' });
 
-/** @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME */
+/**
+ * Prepares the decisions of `awaitTokens`.
+ * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
+ */
 export function judgeRequests(worker: Worker, options: AwaitTokensOptions = {}): Judge {
   const {
     timeoutMs = defaultAwaitTokensOptions.timeoutMs,
@@ -141,13 +147,13 @@ export function judgeRequests(worker: Worker, options: AwaitTokensOptions = {}):
       if (why !== undefined) missed.push({ position, why });
     }
     if (missed.length === 0) return goOn;
-    // No wait brings what cannot be reached, so the others are not waited for either.
+    // No wait helps a position that cannot be reached, so do not wait for the others either.
     if (missed.some(({ why }) => isHopeless(why))) return answerMissed(worker, missed, { timeoutMs, onTimeout });
     return wait(worker, missed, { timeoutMs, onTimeout, signal: signal() });
   };
 }
 
-/** A position that was asked for, and why this worker cannot answer for it. */
+/** A requested position, and why this worker has not reached it. */
 interface Missed {
   readonly position: Position;
   readonly why: Why;
@@ -160,9 +166,9 @@ function isHopeless(why: Why): why is HopelessWhy {
   return why !== 'WAIT_TIMEOUT';
 }
 
-/** Undefined: it is reached, or there is nothing to wait for. */
+/** Undefined when the position is reached or there is nothing to wait for. */
 function judgeNow(worker: Worker, position: Position): Why | undefined {
-  // Nothing was written up to token 0, whatever its history.
+  // Nothing was written up to token 0, in any history.
   if (position.token === 0) return undefined;
   try {
     return worker.hasReached(position) ? undefined : 'WAIT_TIMEOUT';
@@ -171,12 +177,12 @@ function judgeNow(worker: Worker, position: Position): Why | undefined {
   }
 }
 
-/** @throws what is not Rowcast's own */
+/** @throws errors that are not Rowcast's own */
 function whyMissed(thrown: unknown): Why | undefined {
   if (!(thrown instanceof RowcastError)) throw thrown;
   switch (thrown.code) {
     case 'NOT_SUBSCRIBED':
-      // What this worker serves cannot depend on a stream that it does not follow, so there is
+      // This worker's answers cannot depend on a stream that it does not follow, so there is
       // nothing to wait for.
       return undefined;
     case 'OTHER_LOG':
@@ -194,7 +200,7 @@ async function wait(
   behind: readonly Missed[],
   { signal, ...options }: AnswerOptions & { readonly signal: AbortSignal },
 ): Promise<Verdict> {
-  // All begin at once, so the bound of each is the bound of all.
+  // All waits begin at once, so the limit of each is the limit of all.
   const { timeoutMs } = options;
   const waits = await Promise.allSettled(
     behind.map(async ({ position }) => worker.waitFor(position, { timeoutMs, signal })),
@@ -213,8 +219,8 @@ function answerMissed(worker: Worker, missed: readonly Missed[], { timeoutMs, on
     const streams = new Set(missed.map(({ position }) => position.stream));
     return { kind: 'go-on', stale: formatPositions(Array.from(streams, (stream) => positionOf(worker, stream))) };
   }
-  // Only what the client may know: why a worker is behind names addresses and may repeat the text
-  // of the application's errors.
+  // The client may not see more: the reason why a worker is behind names addresses, and may repeat
+  // the text of the application's errors.
   const hopeless = missed.find(({ why }) => isHopeless(why));
   if (hopeless === undefined) {
     const where = missed.map(({ position }) => `${formatPosition(position)} (here: ${hereOf(worker, position)})`);
@@ -234,12 +240,12 @@ function hereOf(worker: Worker, { stream }: Position): string {
   return formatPosition(positionOf(worker, stream));
 }
 
-/** Where nothing is known, nothing was applied. */
+/** Without a known position nothing was applied: token 0. */
 function positionOf(worker: Worker, stream: StreamName): Position {
   return worker.position(stream) ?? { stream, token: 0, history: undefined };
 }
 
-/** As the admin port answers: JSON that no browser takes for a page and no cache keeps. */
+/** As on the admin port: JSON that no browser takes for a page and no cache keeps. */
 function refuse(status: 400 | 503, code: 'INVALID_HEADER' | Why, message: string): Verdict {
   return {
     kind: 'refuse',
@@ -255,9 +261,9 @@ function refuse(status: 400 | 503, code: 'INVALID_HEADER' | Why, message: string
 }
 
 /**
- * Reads a `Rowcast-Token`. Of a stream that is named twice, as when a header is repeated, both
- * positions must be reached: a client that wrote twice wants to read both, and nothing here tells
- * which of two histories is the later one. Within one history the higher token says it for both.
+ * Reads a `Rowcast-Token`. A stream may be named twice, as when a header is repeated; then both
+ * positions must be reached. A client that wrote twice wants to read both writes, and nothing here
+ * tells which of two histories is later. Within one history the higher token covers both.
  * @throws UsageError INVALID_POSITION
  */
 export function parseTokens(header: string): readonly Position[] {
@@ -281,7 +287,7 @@ function fault(why: string, cause?: UsageError): UsageError {
   return new UsageError('INVALID_POSITION', `${TOKEN_HEADER} cannot be read: ${why}`, { cause });
 }
 
-/** Each once. */
+/** The stream names without duplicates. */
 function namesOf(middleware: string, streams: readonly (Stream | StreamName)[]): readonly StreamName[] {
   if (streams.length === 0)
     throw new UsageError('INVALID_OPTION', `streams of ${middleware} names at least one stream`);

@@ -1,16 +1,22 @@
-/** One `rowcast follow --json` that is killed and started again, and what must be true of all that it prints. */
+/**
+ * One `rowcast follow --json` that is killed and started again, and the checks on everything it
+ * prints.
+ */
 
 import { type RunningProcess, runRowcast } from '../../support/processes.ts';
 import { type PrintedBatch, parsePrinted, readCheckpoint } from './surface.ts';
 
-/** What a follower printed this long before it was killed, its checkpoint has: it stores positions each 0.1 s. */
+/**
+ * A line printed this long before a kill must be in the checkpoint: positions are stored every 0.1
+ * s.
+ */
 const LONGEST_REPEAT_MS = 3_000;
 
 interface Printed {
   readonly batch: string;
-  /** In its text form. */
+  /** As text. */
   readonly position: string;
-  /** When it was printed last, and in which run. */
+  /** The time and the run of its last print. */
   at: number;
   run: number;
 }
@@ -19,9 +25,9 @@ export interface FollowerOptions {
   readonly name: string;
   readonly connect: string;
   readonly streams: readonly string[];
-  /** A file; a follower without one is never killed. */
+  /** A file. A follower without one is never killed. */
   readonly checkpoint?: string;
-  /** After each whole line. */
+  /** Called after each whole line. */
   readonly onPrinted: () => void;
   readonly onFault: (fault: string) => void;
 }
@@ -65,7 +71,7 @@ export class TrialFollower {
     });
   }
 
-  /** Then starts it again; what it had printed by then is read first. */
+  /** Kills it, reads the rest of its output, and starts it again. */
   async kill(): Promise<void> {
     this.kills++;
     await this.end('SIGKILL');

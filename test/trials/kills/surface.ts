@@ -1,9 +1,12 @@
-/** What the trial reads of the command line's and the admin port's answers. A change of their form changes this file. */
+/**
+ * The trial reads answers of the command line and the admin port only here. A change of their form
+ * changes this file.
+ */
 
 import { parsePosition } from '../../../src/core/model/position.ts';
 import { fileCheckpoint } from '../../../src/worker/checkpoint.ts';
 
-/** A row says of which batch it is, so a batch shows by itself whether it is whole. */
+/** Each row names its batch, so a batch shows whether it is whole. */
 export interface TrialRow {
   readonly batch: string;
   readonly i: number;
@@ -14,7 +17,7 @@ export interface TrialRow {
 export interface PrintedBatch {
   readonly stream: string;
   readonly token: number;
-  /** In its text form. */
+  /** As text. */
   readonly position: string;
   readonly rows: readonly TrialRow[];
 }
@@ -24,7 +27,7 @@ export function parsePrinted(line: string): PrintedBatch {
   return JSON.parse(line) as PrintedBatch;
 }
 
-/** The position of the last batch in an answer of the admin port, in its text form. */
+/** The position of the last batch in an answer of the admin port, as text. */
 export function positionOfAnswer(body: unknown): string {
   return (body as { readonly position: string }).position;
 }

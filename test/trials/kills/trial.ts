@@ -1,6 +1,7 @@
 /**
- * Random `kill -9` of a primary and its followers under load, with real processes. Kills are due after a random number of
- * acknowledged batches or printed lines, so they come under load whatever the machine does.
+ * Random `kill -9` of a primary and its followers under load, with real processes. A kill comes
+ * after a random number of acknowledged batches or printed lines, so it comes under load on any
+ * machine.
  */
 
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -14,11 +15,11 @@ import { positionOfAnswer, tokenOf, type TrialRow } from './surface.ts';
 export interface KillsOptions {
   readonly seed: number;
   readonly primaryKills: number;
-  /** Of each follower that has a checkpoint. */
+  /** The number of kills of each follower with a checkpoint. */
   readonly followerKills: number;
-  /** A kill is due after this many acknowledged batches at most. */
+  /** The most acknowledged batches before a kill. */
   readonly mostBatches: number;
-  /** … of a follower: printed lines. */
+  /** The most printed lines before a kill of a follower. */
   readonly mostLines: number;
 }
 
@@ -26,12 +27,12 @@ export interface KillsResult {
   readonly faults: readonly string[];
   readonly acknowledgedBatches: number;
   readonly acknowledgedRows: number;
-  /** Appends that a kill left without an answer. */
+  /** Appends that got no answer because of a kill. */
   readonly unanswered: number;
   readonly primaryKills: number;
   readonly followerKills: number;
   readonly printedLines: number;
-  /** Lines that a follower printed again after it was killed. */
+  /** Lines that a follower printed again after a kill. */
   readonly repeatedLines: number;
 }
 
@@ -56,7 +57,7 @@ class KillTrial {
   readonly #serve: readonly string[];
   readonly #followers: readonly TrialFollower[];
   readonly #faults: string[] = [];
-  /** Batches by name; the position, in its text form, where the answer told it. */
+  /** Batches by name, with the position as text when the answer gave it. */
   readonly #acknowledged = new Map<string, { readonly stream: string; readonly position: string | undefined }>();
   readonly #appends = new Set<RunningProcess>();
   readonly #waiters = new Set<() => void>();
@@ -64,7 +65,7 @@ class KillTrial {
   #unanswered = 0;
   #primaryKills = 0;
   #primary: RunningProcess | undefined;
-  /** Settles when the primary that runs now, or is being started, listens. */
+  /** Settles when the running or starting primary listens. */
   #listening: Promise<void> = Promise.resolve();
   #isEnding = false;
 
@@ -178,7 +179,7 @@ class KillTrial {
     }
   }
 
-  /** Often few: a kill soon after a start finds what has only begun. */
+  /** Often few: a kill soon after a start hits work that has just begun. */
   #someOf(most: number): number {
     return randomInteger(this.#random, 1, this.#random.next() < 0.3 ? 10 : most);
   }
@@ -205,7 +206,7 @@ class KillTrial {
     }
   }
 
-  /** `rowcast append`, whose input ends late: a kill comes in the middle of it. */
+  /** Runs `rowcast append` with input that ends late, so that a kill comes in the middle of it. */
   async #keepAppending(writer: string): Promise<void> {
     for (let n = 0; !this.#isEnding; n++) {
       await this.#listening;
@@ -266,7 +267,7 @@ class KillTrial {
     this.#poke();
   }
 
-  /** Rejects with the first fault: what is waited for may then never come. */
+  /** Rejects at the first fault: the awaited state may then never come. */
   async #until(isReached: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       const check = (): void => {

@@ -1,4 +1,4 @@
-/** Whether what lies in a folder after a power cut is what was promised. Opens it, so it changes it. */
+/** Checks the promises on a folder after a power cut. Opens the log, so it changes the folder. */
 
 import { join } from 'node:path';
 import { messageOf } from '../../../src/core/model/errors.ts';
@@ -15,12 +15,12 @@ import {
 } from './facts.ts';
 import { appendTo, openLog, readCatalog, readStream, type StoredStream } from './surface.ts';
 
-/** What was found. */
+/** The content of the folder. */
 export interface Findings {
   readonly faults: readonly string[];
   readonly streams: ReadonlyMap<string, StoredStream>;
   readonly checkpoint: StoredPositions;
-  /** Batches that had been seen and are gone; with `normal` that is no fault. */
+  /** Seen batches that are gone. With `normal` that is no fault. */
   readonly lost: number;
 }
 
@@ -41,7 +41,7 @@ export async function checkFolder(folder: string, facts: Facts, synchronous: 'fu
       }
       faults.push(...(await checkCatalog(log)), ...(await checkPositions(log, facts, streams, 'all')));
       faults.push(...(await checkThatItGoesOn(log, streams)));
-      // What was appended since takes no place of what was lost.
+      // New appends do not take the positions of lost rows.
       faults.push(...(await checkPositions(log, facts, streams, 'lost')));
     } finally {
       await log.close();
@@ -99,7 +99,7 @@ async function checkCatalog(log: Log): Promise<string[]> {
   return isComplete ? [] : [`the catalog has ${names.join(', ')}`];
 }
 
-/** A position is on the history exactly if the log has its batch there; whatever was lost is told by RESET, for ever. */
+/** A position is on the history exactly if the log has its batch. A lost one is RESET for ever. */
 async function checkPositions(
   log: Log,
   facts: Facts,
@@ -109,11 +109,11 @@ async function checkPositions(
   const faults: string[] = [];
   for (const [stream, read] of streams) {
     const known = facts.of(stream);
-    // Retention has gone on since it was read.
+    // Retention has moved on since it was read.
     const stored = { ...read, earliest: log.bounds(stream).earliest };
     for (const { token, history, batch } of known.ever.values()) {
       if (which === 'lost' && token <= read.latest) continue;
-      // A cut may have left nothing of a log, and what was made since is another one.
+      // A cut may have left no log; the one made since has another id.
       const expected = history.startsWith(log.id) ? expectedVerdict({ token, batch }, known, stored) : 'reset';
       const verdict = await log.judge({ stream, token, history });
       if (expected !== undefined && verdict !== expected)

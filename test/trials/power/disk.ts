@@ -1,24 +1,25 @@
 /**
- * A folder as the system sees it (`now`) and as the disk has it (`durable`), moved on by the records of a trace.
+ * A folder as the system sees it (`now`) and as the disk has it (`durable`), changed by the records
+ * of a trace.
  *
  *   write ─▶ now, pending ── sync of the file ──────▶ durable
  *   rename ─▶ now, pending ── sync of its directory ─▶ durable
  *
- * A power cut leaves what is durable and any part of what is pending (image.ts).
+ * A power cut leaves the durable part and any part of the pending changes (image.ts).
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { TraceRecord } from './trace.ts';
 
-/** A disk writes this much or nothing of it. Larger pieces are torn at its borders. */
+/** A disk writes a sector wholly or not at all. Larger writes are torn between sectors. */
 export const SECTOR_BYTES = 512;
 
 export type FileChange =
   | { readonly kind: 'write'; readonly at: number; readonly data: Buffer }
   | { readonly kind: 'truncate'; readonly size: number };
 
-/** Names that change together or not at all; undefined where a name goes. */
+/** Names that change together or not at all. An undefined node removes the name. */
 export type NameChange = ReadonlyArray<readonly [name: string, node: DiskNode | undefined]>;
 
 export type DiskNode = DiskFile | DiskDirectory;
@@ -28,9 +29,12 @@ export class DiskFile {
   readonly now: Contents = new Contents();
   readonly durable: Contents = new Contents();
   pending: FileChange[] = [];
-  /** By where a sector begins: what it may hold instead of what is durable, after a sync that failed. The last is what the system has. */
+  /**
+   * After a failed sync: by the offset of a sector, its possible contents besides the durable one.
+   * The last one is the system's.
+   */
   readonly doubtful: Map<number, readonly Buffer[]> = new Map();
-  /** Something may have been written past the trace, through shared memory: the contents are unknown. */
+  /** Shared memory may have written past the trace: the contents are unknown. */
   isMapped = false;
 
   change(change: FileChange): void {
@@ -48,7 +52,10 @@ export class DiskFile {
     this.pending = [];
   }
 
-  /** The system forgets what it could not write: no later sync writes it, and what is on the disk nobody knows. */
+  /**
+   * The system forgets the writes that failed. No later sync writes them, and the disk's content is
+   * unknown.
+   */
   failSync(): void {
     const memory = this.memory();
     for (const change of this.pending) {
@@ -62,20 +69,20 @@ export class DiskFile {
     this.pending = [];
   }
 
-  /** As the system has it in memory, without what is pending. */
+  /** The system's memory without pending changes. */
   memory(): Contents {
     const memory = Contents.of(this.durable);
     for (const [at, versions] of this.doubtful) memory.write(at, versions.at(-1)!);
     return memory;
   }
 
-  /** A sector that was written again is written whole. */
+  /** A sector that was written again is whole. */
   #settle(at: number): void {
     if (this.doubtful.delete(at) && at < this.durable.size) this.durable.write(at, this.now.sector(at));
   }
 }
 
-/** Where the sectors begin that a change writes to. */
+/** The offsets of the sectors that a change writes to. */
 export function sectorsOf(change: FileChange): number[] {
   if (change.kind === 'truncate') return [];
   const first = Math.floor(change.at / SECTOR_BYTES);
@@ -107,7 +114,7 @@ export function applyNames(names: Map<string, DiskNode>, change: NameChange): vo
   }
 }
 
-/** Bytes that grow. */
+/** A growing byte array. */
 export class Contents {
   #buffer: Buffer = Buffer.alloc(0);
   size = 0;
@@ -137,7 +144,7 @@ export class Contents {
     this.#buffer.set(data, at);
   }
 
-  /** What is new is zero. */
+  /** New bytes are zero. */
   resize(size: number): void {
     if (size > this.#buffer.length) {
       const larger = Buffer.alloc(Math.max(size, 2 * this.#buffer.length));
@@ -152,10 +159,10 @@ export class Contents {
 
 export class Disk {
   readonly root: DiskDirectory = new DiskDirectory();
-  /** Files that were opened. An inode number is given again once its file has neither a name nor a descriptor. */
+  /** Opened files. An inode number is reused once its file has neither a name nor a descriptor. */
   readonly #files = new Map<number, DiskFile>();
 
-  /** The folder as it lies there, all of it durable. */
+  /** The folder as it is now, all of it durable. */
   static of(folder: string): Disk {
     const disk = new Disk();
     const load = (path: string, into: DiskDirectory): void => {
@@ -181,7 +188,7 @@ export class Disk {
       case 'open':
         return this.#open(record);
       case 'write':
-        // The data belongs to the trace, which outlives us.
+        // The data belongs to the trace, which lives longer than this disk.
         return this.#file(record.inode).change({ kind: 'write', at: record.at, data: record.data });
       case 'truncate':
         return this.#file(record.inode).change({ kind: 'truncate', size: record.size });
@@ -208,7 +215,7 @@ export class Disk {
     }
   }
 
-  /** @returns what differs from the folder as it lies there: the trace has missed something */
+  /** @returns the difference from the real folder, which means that the trace missed something */
   differenceFrom(folder: string): string | undefined {
     const compare = (path: string, directory: DiskDirectory): string | undefined => {
       const names = readdirSync(path).sort();

@@ -1,16 +1,18 @@
-/** What workload.js has told the world so far: what must be there after a power cut, and what may be. */
+/**
+ * Everything that workload.js has reported: what must be there after a power cut, and what may be.
+ */
 
-/** Streams of the workload. `kept` retains this many rows, `plain` is trimmed now and then. */
+/** Streams of the workload. `kept` retains this many rows; `plain` is trimmed now and then. */
 export const KEPT_ROWS = 200;
 export const streamNames = ['plain', 'large', 'kept'] as const;
 
-/** A place in a stream, as the text form of a position has it. */
+/** A place in a stream, as in the text of a position. */
 export interface StoredPosition {
   readonly token: number;
   readonly history: string | undefined;
 }
 
-/** As a checkpoint gives them, in the order in which it does. */
+/** As a checkpoint gives them, in its order. */
 export type StoredPositions = ReadonlyArray<readonly [stream: string, position: StoredPosition]>;
 
 export interface PlacedBatch {
@@ -19,7 +21,7 @@ export interface PlacedBatch {
   readonly history: string;
 }
 
-/** One line of the workload's stdout; `was` is of rounds before this one, and may be lost. */
+/** One line of the workload's stdout. `was` belongs to earlier rounds, and may be lost. */
 type Said =
   | { readonly opened: true }
   | { readonly begun: string; readonly batch: string; readonly of: number }
@@ -36,16 +38,16 @@ type Said =
   | { readonly closed: true };
 
 export class StreamFacts {
-  /** Batches that were seen by an appender or by the worker, by token: they are durable, or the log has lied. */
+  /** Batches, by token, that an appender or the worker has seen. They must be durable. */
   readonly seen: Map<number, string> = new Map();
-  /** All that ever was, by token and history: also what a cut has taken since. */
+  /** Every batch ever, by token and history, also those lost in a cut. */
   readonly ever: Map<string, PlacedBatch> = new Map();
-  /** What is durable whatever `synchronous` says: up to a close, or what a cut has left. */
+  /** Durable up to here for any `synchronous`: up to a close, or what a cut has left. */
   settled = 0;
-  /** The highest trim that was begun, and that was done. */
+  /** The highest trim that began, and the highest that finished. */
   trimming = 0;
   trimmed = 0;
-  /** What the worker has applied last. */
+  /** The last token that the worker has applied. */
   appliedUpTo = 0;
   /** It has no position, or was told that it is void, and has applied nothing since. */
   isReset = false;
@@ -82,9 +84,9 @@ export class StreamFacts {
 
 export class Facts {
   readonly streams: ReadonlyMap<string, StreamFacts> = new Map(streamNames.map((name) => [name, new StreamFacts()]));
-  /** How many rows each batch has that may be there. */
+  /** The number of rows of each batch that may be there. */
   readonly begun: Map<string, number> = new Map();
-  /** What a checkpoint may hold: what was saved last, and what was begun to be saved since. */
+  /** The possible contents of a checkpoint: the last save, and every save begun since. */
   checkpoints: StoredPositions[] = [[]];
   acknowledged = 0;
   readonly faults: string[] = [];
@@ -122,7 +124,7 @@ export class Facts {
   #resume(positions: StoredPositions): void {
     if (!this.checkpoints.some((saved) => isSame(saved, positions)))
       this.#tell('the checkpoint', `it is ${text(positions)}, not ${this.checkpoints.map(text).join(' or ')}`);
-    // After a kill it may be one that was written and not synced: a cut then leaves any of them.
+    // After a kill it may be one that was written and not synced: a cut may leave any of them.
     const tokens = new Map(positions);
     for (const [name, stream] of this.streams) {
       stream.appliedUpTo = tokens.get(name)?.token ?? 0;
@@ -134,10 +136,10 @@ export class Facts {
   #save(positions: StoredPositions): void {
     this.checkpoints = [...this.checkpoints, positions];
     for (const [stream, { token }] of positions) {
-      // Keys of the worker's own say nothing of rows that were applied.
+      // The worker's private keys say nothing about applied rows.
       if (stream.startsWith('$')) continue;
       const { appliedUpTo, isReset } = this.of(stream);
-      // After a reset the position is where the rows begin that are kept.
+      // After a reset the position is the start of the kept rows.
       if (token > appliedUpTo && !isReset)
         this.#tell(stream, `position ${token} is stored, and ${appliedUpTo} was applied`);
     }

@@ -1,4 +1,4 @@
-/** What a power cut may leave, and what it must leave, on a disk whose records are written by hand. */
+/** What a power cut may leave and must leave, on a disk with handwritten records. */
 
 import { expect, test } from 'vitest';
 import { seededRandom } from '../../../src/base/random.ts';

@@ -1,4 +1,6 @@
-/** What a power cut may leave of a disk: all that is durable, and of the rest what chance says. */
+/**
+ * Makes an image of a disk after a power cut: everything durable, and a random part of the rest.
+ */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,13 +17,16 @@ import {
   sectorsOf,
 } from './disk.ts';
 
-/** What survives of the changes that were not synced. One for a whole image, since an evenly mixed one is one kind alone. */
+/**
+ * Which unsynced changes survive. One mood for a whole image: a mix for each file would make all
+ * images alike.
+ */
 const moods = ['none', 'all', 'first', 'last', 'some', 'some sectors', 'all but one'] as const;
 type Mood = (typeof moods)[number];
 
 export interface Image {
   readonly mood: Mood;
-  /** Changes that were pending at the cut, of files and of names. */
+  /** Pending changes of files and names at the cut. */
   readonly pending: number;
   readonly directories: readonly string[];
   readonly files: ReadonlyMap<string, Buffer>;
@@ -66,7 +71,7 @@ function namesAfterCut(directory: DiskDirectory, mood: Mood, random: Random): Re
 }
 
 function contentsAfterCut(file: DiskFile, mood: Mood, random: Random): Buffer {
-  // SQLite's own shared memory: it means nothing once nobody has it open, so it may be anything.
+  // SQLite's shared memory means nothing when no process has it open, so it may be anything.
   if (file.isMapped) return randomBytes(file.now.size, random);
   const image = Contents.of(file.durable);
   for (const [at, versions] of file.doubtful) {
@@ -74,11 +79,11 @@ function contentsAfterCut(file: DiskFile, mood: Mood, random: Random): Buffer {
     if (chosen > 0) image.write(at, versions[chosen - 1]!);
   }
   if (file.pending.length === 0) return image.bytes;
-  // A sector is written as it is in the system's memory then: with every change before, also those that did not reach the
-  // disk by themselves.
+  // A sector is written as it is in the system's memory: with all earlier changes, also those that
+  // did not reach the disk by themselves.
   const memory = file.memory();
   const survives = survivors(file.pending.length, mood, random);
-  // Where a file became longer and its new data did not arrive, there are zeros, or what the disk had there before.
+  // Where a file grew and its new data did not arrive, there are zeros or old content of the disk.
   const filler = random.next() < 0.5 ? undefined : random;
   const lastTorn = mood === 'first' ? file.pending.findLastIndex((_, i) => survives(i)) : -1;
   file.pending.forEach((change, i) => {
@@ -92,7 +97,7 @@ function contentsAfterCut(file: DiskFile, mood: Mood, random: Random): Buffer {
   return image.bytes;
 }
 
-/** Which of the changes reached the disk. */
+/** Decides which changes reached the disk. */
 function survivors(count: number, mood: Mood, random: Random): (i: number) => boolean {
   if (count === 0) return () => false;
   const one = randomInteger(random, 0, count - 1);
@@ -125,7 +130,7 @@ interface SectorWrite {
 
 function writeSectors(image: Contents, { memory, change, survives, filler }: SectorWrite): void {
   const end = change.at + change.data.length;
-  // The size is the file's own record: it may arrive though the data does not.
+  // The size is a separate record: it may arrive without the data.
   grow(image, end, filler, 'at least');
   for (const at of sectorsOf(change)) {
     if (survives()) image.write(at, memory.bytes.subarray(at, Math.min(at + SECTOR_BYTES, image.size, memory.size)));

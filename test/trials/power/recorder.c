@@ -1,14 +1,14 @@
 /*
- * Records, in one total order, what a process asks of the files below one folder. Loaded with LD_PRELOAD; recorder.ts
- * builds it, trace.ts reads what it writes.
+ * Records, in one total order, the file operations of a process below one folder. Loaded with
+ * LD_PRELOAD. recorder.ts builds it; trace.ts reads its output.
  *
  *   RECORDER_ROOT     the folder, as realpath gives it
  *   RECORDER_TRACE    the file to which the records are appended
  *   RECORDER_KILL_AT  the process gets SIGKILL instead of its n-th change of the folder
  *   RECORDER_FAIL_AT  its n-th sync of a file says EIO
  *
- * What goes to stdout is recorded too, in the same order, and goes nowhere else: it is what the process has told the
- * world. No fsync reaches the disk: what is durable is for the reader of the trace to say, and so the trial is fast.
+ * stdout is recorded in the same order and goes nowhere else: it is what the process has reported.
+ * No fsync reaches the disk. The reader of the trace decides what is durable, so the trial is fast.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -30,7 +30,7 @@
 
 enum operation { OPEN = 1, WRITE, TRUNCATE, SYNC, SYNC_DIRECTORY, RENAME, UNLINK, MAKE_DIRECTORY, REMOVE_DIRECTORY, LINK, MAP, SAY, SYNC_FAILED };
 
-/* 32 bytes, little-endian as the machine is; followed by the path and the data. */
+/* 32 bytes in the machine's byte order, which is little-endian. The path and the data follow. */
 struct header {
   uint32_t size;
   uint32_t operation;
@@ -100,14 +100,20 @@ static void record(enum operation operation, uint64_t inode, uint64_t at, const 
   if (data_size > 0) write_all(data, data_size);
 }
 
-/* The mutex is held: no other thread is in the middle of a change, so the trace is all that was done. */
+/*
+ * The caller holds the mutex, so no other thread is in the middle of a change and the trace is
+ * complete.
+ */
 static void count_change(void) {
   if (++changes != kill_at) return;
   kill(getpid(), SIGKILL);
   for (;;) pause();
 }
 
-/* The path without the root, in `into`; NULL when it is not below it. The root itself is the empty path. */
+/*
+ * Puts the path without the root into `into`. Returns NULL when the path is not below the root. The
+ * root itself is the empty path.
+ */
 static const char *below_root(const char *path, char into[PATH_MAX]) {
   if (trace < 0 || path == NULL) return NULL;
   if (path[0] == '/') {
@@ -197,7 +203,7 @@ static void record_vector(struct descriptor *file, uint64_t at, const struct iov
   }
 }
 
-/* Where the write that has just been done began: right for O_APPEND too. */
+/* The offset at which the last write began. Right for O_APPEND too. */
 static uint64_t began_at(int fd, ssize_t written) {
   return (uint64_t)(lseek(fd, 0, SEEK_CUR) - written);
 }
@@ -269,7 +275,7 @@ POSITIONED_WRITES(pwrite64, pwritev64, off64_t)
 TRUNCATES(ftruncate, off_t)
 TRUNCATES(ftruncate64, off64_t)
 
-/* What is written through the map is not seen: the reader of the trace takes the file's contents for unknown. */
+/* Writes through the map are not seen: the reader of the trace treats the contents as unknown. */
 #define MAPS(name, offset_type) \
   void *name(void *address, size_t size, int protection, int flags, int fd, offset_type at) { \
     REAL(name); \

@@ -13,12 +13,15 @@ export function buildRecorder(folder: string): string {
 
 export interface RecordedRun {
   readonly recorder: string;
-  /** The folder that is recorded, without symbolic links. */
+  /** The recorded folder, without symbolic links. */
   readonly root: string;
-  /** The trace, to which this run appends. */
+  /** The trace. This run appends to it. */
   readonly trace: string;
   readonly argv: readonly string[];
-  /** SIGKILL instead of this change of the folder, counted from 1; none where it makes fewer. */
+  /**
+   * SIGKILL replaces this change of the folder, counted from 1. No kill when there are fewer
+   * changes.
+   */
   readonly killAt: number;
   /** This sync of a file, counted from 1, fails. */
   readonly failAt?: number;
@@ -35,7 +38,7 @@ export function runRecorded({ recorder, root, trace, argv, killAt, failAt }: Rec
       RECORDER_TRACE: trace,
       RECORDER_KILL_AT: String(killAt),
       ...(failAt !== undefined && { RECORDER_FAIL_AT: String(failAt) }),
-      // Files go through libc, where the recorder sees them.
+      // Makes file operations go through libc, where the recorder sees them.
       UV_USE_IO_URING: '0',
     },
   });

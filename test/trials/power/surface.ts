@@ -1,4 +1,7 @@
-/** What the trials use of Rowcast in this process: reading a log whole. A change of the interface of logs changes this file. */
+/**
+ * The trials use Rowcast in this process only here, to read a whole log. A change of the log
+ * interface changes this file.
+ */
 
 import { defaultBatchLimits } from '../../../src/core/model/batch.ts';
 import { defineStream } from '../../../src/core/model/stream.ts';
@@ -29,7 +32,7 @@ export interface StoredBatch {
 
 const streams = streamNames.map((name) => defineStream(name, name === 'kept' ? { retain: { rows: KEPT_ROWS } } : {}));
 
-/** @throws what the log throws: LOG_DAMAGED, say */
+/** @throws errors of the log, such as LOG_DAMAGED */
 export async function openLog(path: string): Promise<Log> {
   const log = sqliteLog({ path });
   await log.open({ streams, limits: defaultBatchLimits, catalog: CATALOG });
@@ -42,13 +45,13 @@ export async function appendTo(log: Log, stream: string, rows: readonly StoredRo
   return token;
 }
 
-/** The names in the log's catalog, as often as they are there. */
+/** The names in the log's catalog, duplicates included. */
 export async function readCatalog(log: Log): Promise<string[]> {
   const { lines } = await log.read(CATALOG, { after: 0, maxBytes: PAGE_BYTES });
   return rowsOf(lines).map(([, row]) => (row as { readonly stream: string }).stream);
 }
 
-/** All that is kept of it, or what follows a token. */
+/** All kept rows of a stream, or those after a token. */
 export async function readStream(log: Log, stream: string, from?: number): Promise<StoredStream> {
   const { earliest, latest } = log.bounds(stream);
   const batches = new Map<number, StoredBatch>();
@@ -68,7 +71,7 @@ export async function readStream(log: Log, stream: string, from?: number): Promi
   return { earliest, latest, batches };
 }
 
-/** `RDATA <stream> <token|batch> <row>`: the last row of a batch has its token. */
+/** Parses `RDATA <stream> <token|batch> <row>`. The last row of a batch has its token. */
 function rowsOf(lines: Uint8Array): (readonly [token: number | undefined, row: unknown])[] {
   const texts = Buffer.from(lines).toString().split('\n').slice(0, -1);
   return texts.map((text) => {

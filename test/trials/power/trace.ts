@@ -1,4 +1,4 @@
-/** What recorder.c wrote, as records. */
+/** Reads the records of recorder.c. */
 
 /** In the order of `enum operation`, which begins at 1. */
 const kinds = [
@@ -17,7 +17,7 @@ const kinds = [
   'sync-failed',
 ] as const;
 
-/** Paths are relative to the folder that was recorded, which is the empty path. */
+/** Paths are relative to the recorded folder, which is the empty path. */
 export type TraceRecord =
   | {
       readonly kind: 'open';

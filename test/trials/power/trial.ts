@@ -1,6 +1,6 @@
 /**
- * A trial: rounds of a workload whose changes are recorded, and of each round many images of the disk as a power cut may
- * have left it, checked one by one. The next round begins on one of these images, as life goes on after a cut.
+ * A trial runs rounds. A round records the changes of a workload, and checks many images of the
+ * disk as a power cut may have left it. The next round begins on one of these images.
  *
  *   base ─▶ workload, killed, workload, killed, workload ─▶ trace ─▶ image, image, image …
  *    ▲                                                                      │
@@ -20,29 +20,32 @@ import { buildRecorder, runRecorded } from './recorder.ts';
 import { parseTrace, type TraceRecord } from './trace.ts';
 
 const WORKLOAD = fileURLToPath(new URL('workload.js', import.meta.url));
-/** Processes of a round; most are killed. */
+/** Processes in a round. Most are killed. */
 const PROCESSES = 2;
-/** Changes of files that an append makes, roughly: a kill is to come in the middle of a workload, or else never. */
+/**
+ * The approximate number of file changes of an append. It places kills in the middle of a workload,
+ * or never.
+ */
 const CHANGES_PER_APPEND = 12;
-/** The WAL holds rows by then, and was not moved into the database yet. */
+/** By then the WAL holds rows and was not moved into the database yet. */
 const CHANGES_BEFORE_RECOVERY = 400;
-/** A sync that fails is to come before a process has made all of its own. */
+/** Places a failed sync before the end of a process's syncs. */
 const SYNCS_PER_FAILURE = 4;
-/** A cut is often this near before a sync, when most is pending. */
+/** Many cuts come this close before a sync, when most is pending. */
 const NEAR_SYNC = 12;
-/** … or this near behind one that failed, while what was opened again is recovered. */
+/** Many others come this close after a failed sync, during recovery. */
 const NEAR_FAILURE = 200;
 
 export interface RoundOptions {
   readonly seed: number;
-  /** What the log is opened with, and so what is promised of it. */
+  /** The log's option, which decides what it promises. */
   readonly synchronous: 'full' | 'normal';
-  /** What is promised, where it is not what the log was opened for: to see the checks fail. */
+  /** Overrides the promise, to see the checks fail. */
   readonly promised?: 'full' | 'normal';
   readonly checkpoint?: 'file' | 'unsynced';
-  /** In each process but the last one sync fails, at random. */
+  /** One random sync fails in each process but the last. */
   readonly failsSyncs?: boolean;
-  /** Of each process. */
+  /** For each process. */
   readonly appends: number;
   readonly images: number;
   /** False for a round that is expected to fail. */
@@ -58,26 +61,26 @@ export interface RoundResult {
   readonly images: number;
   readonly acknowledged: number;
   readonly changes: number;
-  /** Images in which something was pending at the cut. */
+  /** Images with pending changes at the cut. */
   readonly unsynced: number;
-  /** Images in which rows were lost that had been seen. */
+  /** Images that lost seen rows. */
   readonly withLoss: number;
   readonly failures: readonly Failure[];
-  /** Where a round with failures was kept, for checkKeptImage. */
+  /** The folder of a failed round, for checkKeptImage. */
   readonly kept?: string;
 }
 
-/** Everything that a trial keeps on disk; removed at its end, but for rounds that failed. */
+/** All files of a trial on disk. Removed at its end, except failed rounds. */
 export class Trial {
-  /** In memory where that is possible: images are many. */
+  /** In memory where possible, because there are many images. */
   readonly #folder = realpathSync(mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'rowcast-power-')));
   readonly #recorder = buildRecorder(this.#folder);
-  /** Where the next round begins. */
+  /** The start of the next round. */
   #base: Base | undefined;
   #rounds = 0;
 
   /**
-   * Runs the workload on what the last round left, and checks images of it.
+   * Runs the workload on the result of the last round, and checks images of it.
    * @throws Error when the trial itself is at fault
    */
   async round(options: RoundOptions): Promise<RoundResult> {
@@ -95,7 +98,8 @@ export class Trial {
 
   /**
    * Kills a workload and opens its log again, as if no sync of the WAL had succeeded.
-   * @returns how many sectors of the WAL were in doubt by the kill, and when the database was first written after it
+   * @returns how many sectors of the WAL were in doubt by the kill, and when the database was first
+   * written after it
    */
   recover(seed: number): { readonly atKill: number; readonly atFirstWrite: number } {
     const folder = join(this.#folder, `recovery-${this.#rounds++}`);
@@ -132,14 +136,16 @@ export class Trial {
   }
 }
 
-/** Checks one image of a round that was kept, and leaves it in a folder to look at, as it was before it was opened. */
+/**
+ * Checks one image of a kept round. Leaves it in a folder for inspection, as it was before opening.
+ */
 export async function checkKeptImage(kept: string, image: number, keepAs: string): Promise<RoundResult> {
   const options = JSON.parse(readFileSync(join(kept, 'options.json'), 'utf8')) as RoundOptions;
   const { known: _, ...result } = await checkRound(kept, options, { only: image, keepAs });
   return result;
 }
 
-/** A folder that lies on the disk, and what is known of it, as lines of the workload. */
+/** A folder on the disk, and the known facts about it as lines of the workload. */
 interface Base {
   readonly folder: string;
   readonly known: string;
@@ -171,9 +177,12 @@ function record(folder: string, recorder: string, options: RoundOptions, base: B
 }
 
 interface RoundChecks {
-  /** This image alone. */
+  /** Only this image. */
   readonly only?: number;
-  /** Where one image is left, as it was before it was opened: `only`, or else one that the next round may begin with. */
+  /**
+   * Where to leave one image, as it was before opening: `only`, or one for the start of the next
+   * round.
+   */
   readonly keepAs: string;
 }
 
@@ -225,13 +234,13 @@ async function checkRound(
 
 interface Cut {
   readonly number: number;
-  /** Before this record of the trace. */
+  /** Cut before this record of the trace. */
   readonly at: number;
-  /** For what survives. */
+  /** Decides what survives. */
   readonly random: Random;
 }
 
-/** In the order of the trace, so that it is gone through once. */
+/** In the order of the trace, so that one pass is enough. */
 function allCuts(records: readonly TraceRecord[], seed: number, images: number): Cut[] {
   const cuts = Array.from({ length: images }, (_, number) => cutOf(records, seed, number));
   return cuts.sort((a, b) => a.at - b.at);
@@ -255,7 +264,10 @@ function describe({ mood, pending }: Image, at: number, faults: readonly string[
   return `cut before record ${at}, ${pending} changes pending, survived: ${mood}\n  ${some}`;
 }
 
-/** What the next round may take for granted, as lines of the workload: all that the cut has left, and no more. */
+/**
+ * The facts for the next round, as lines of the workload: everything that the cut left, and no
+ * more.
+ */
 function knownAfterCut(facts: Facts, { streams, checkpoint }: Findings): string {
   const said: unknown[] = [];
   for (const [stream, { earliest, batches }] of streams) {
@@ -271,7 +283,7 @@ function knownAfterCut(facts: Facts, { streams, checkpoint }: Findings): string 
   return said.map((fact) => `${JSON.stringify(fact)}\n`).join('');
 }
 
-/** Out of the way of the trial's end. */
+/** Moves a round to a place that outlives the trial. */
 function keep(folder: string, options: RoundOptions): string {
   const kept = mkdtempSync(join(tmpdir(), 'rowcast-power-kept-'));
   for (const name of ['base', 'trace', 'known.ndjson'])

@@ -1,9 +1,10 @@
 /**
- * `workload.js FOLDER SYNCHRONOUS SEED APPENDS [CHECKPOINT]`: a primary with its log in FOLDER/log, and a worker that
- * follows it with a checkpoint in FOLDER. Says on stdout, one JSON value a line, what it begins and what is done;
- * the recorder keeps that in one order with what happens to the files. Facts (facts.ts) reads it.
+ * `workload.js FOLDER SYNCHRONOUS SEED APPENDS [CHECKPOINT]`: a primary with its log in FOLDER/log,
+ * and a worker that follows it with a checkpoint in FOLDER. It reports on stdout, one JSON value a
+ * line, what it begins and what is done. The recorder keeps the reports in one order with the file
+ * operations. Facts (facts.ts) reads them.
  *
- * CHECKPOINT is `file`, or `unsynced` for one that forgets to sync: the trial must find that out.
+ * CHECKPOINT is `file`, or `unsynced` for one that forgets to sync: the trial must detect that.
  */
 
 import { readFile, rename, writeFile } from 'node:fs/promises';
@@ -22,9 +23,9 @@ import { sqliteLog } from 'rowcast/log/sqlite';
 
 const [folder, synchronous, seed, appends, kindOfCheckpoint = 'file'] = process.argv.slice(2);
 const WRITERS = 4;
-/** The worker's clock runs faster, so that it stores its positions each few milliseconds. */
+/** The worker's clock runs faster, so that it stores its positions every few milliseconds. */
 const CLOCK_SPEED = 25;
-/** What `kept` keeps; check.ts knows it too. */
+/** The rows that `kept` retains; check.ts has the same number. */
 const KEPT_ROWS = 200;
 
 const random = seededRandom(Number(seed));
@@ -36,7 +37,7 @@ function say(fact) {
 
 const placeOf = ({ token, history }) => ({ token, history });
 
-/** For the trial of the trial: a power cut may leave this one empty. */
+/** Tests the trial: a power cut may leave this one empty. */
 function unsyncedCheckpoint(path) {
   return {
     load: async () => new Map(JSON.parse(await readFile(path, 'utf8').catch(() => '[]'))),
@@ -72,7 +73,9 @@ const streams = [defineStream('plain'), defineStream('large'), defineStream('kep
 const transport = createMemoryTransport();
 const connect = { host: '127.0.0.1', port: 9092 };
 
-/** The disk has failed. What an application does then is up to it: this one ends, in good order or at once. */
+/**
+ * The disk has failed, and the application decides what to do. This one ends, cleanly or at once.
+ */
 function handleFailed(error) {
   if (!error.code?.startsWith('LOG_')) throw error;
   say({ failed: error.code });
@@ -101,7 +104,7 @@ const worker = createWorker({
     kindOfCheckpoint === 'file' ? fileCheckpoint(checkpointPath) : unsyncedCheckpoint(checkpointPath),
   ),
 });
-// The checkpoint could not be written; the next one is.
+// The checkpoint could not be written; the next save will be.
 worker.on('error', ({ code }) => say({ failed: code }));
 worker.on('reset', ({ stream }) => say({ reset: stream }));
 for (const { name } of streams) {
@@ -111,7 +114,7 @@ for (const { name } of streams) {
   );
 }
 const started = worker.start();
-// It is awaited once all is written; a workload that fails before that stops the worker.
+// Awaited when everything is written. A workload that fails before that stops the worker.
 started.catch(() => {});
 
 let next = 0;
@@ -131,7 +134,7 @@ async function keepWriting(writer) {
       await primary.trim(stream, upTo);
       say({ trimmed: stream, upTo });
     }
-    // Now and then everyone else has a turn: the worker, its checkpoint, the commit of what others have appended.
+    // Sometimes yields to the worker, its checkpoint, and the commits of other appends.
     if (integer(0, 3) === 0) await new Promise(setImmediate);
   }
 }
