@@ -14,6 +14,7 @@ import { type Appended, type ErrorAnswer, type Health, json, noSuchPage, refusal
 import { appendRows } from './append-rows.ts';
 import { rowsOnly, sameMachineOnly } from './same-machine.ts';
 
+/** Options of `createAdmin`. */
 export interface AdminOptions {
   readonly primary: Primary;
   readonly clock?: Clock;

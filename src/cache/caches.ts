@@ -14,6 +14,7 @@ import { type CacheKey, keyTexts } from './keys.ts';
 import { checkCacheName, Registry } from './registry.ts';
 import type { CacheStats } from './stats.ts';
 
+/** Options of `createCaches`. */
 export interface CachesOptions {
   /** The stream that carries invalidations. Default `caches`. */
   readonly stream?: Stream | StreamName;
@@ -21,6 +22,7 @@ export interface CachesOptions {
   readonly whenSuspect?: WhenSuspect;
 }
 
+/** Options of `Caches.cached` for a function. */
 export interface CacheOptions {
   /** The most entries; the least recently used one is evicted. Default 10,000. */
   readonly max?: number;
@@ -41,6 +43,7 @@ export interface CacheOptions {
   readonly arity?: number;
 }
 
+/** Options of `Caches.cached` for a method. */
 export interface MethodCacheOptions extends CacheOptions {
   /** Default: the method's name. */
   readonly name?: string;
@@ -78,6 +81,7 @@ export interface CachedFunction<Keys extends readonly CacheKey[], Value, Receipt
   peek(...keys: Keys): Value | undefined;
   /** Drops everything in this process only. */
   clear(): void;
+  /** The counters since the start. */
   stats(): CacheStats;
 }
 
@@ -89,6 +93,7 @@ export type CachedMethodDecorator = <This extends object, Keys extends readonly 
   context: ClassMethodDecoratorContext<This, Method<This, Keys, Value>>,
 ) => Method<This, Keys, Value>;
 
+/** The state of all caches of a process, and the counters of each by name. */
 export interface AllCachesStats {
   /** False while entries are suspect. Always true on the primary. */
   readonly isLive: boolean;
@@ -99,6 +104,7 @@ export interface AllCachesStats {
 
 const DEFAULT_MAX = 10_000;
 
+/** The caches of a process by name. `createCaches` makes them. */
 export abstract class Caches<Receipt> {
   /** The stream that carries invalidations, as `waitFor` takes it. */
   readonly stream: StreamName;
@@ -174,6 +180,7 @@ export abstract class Caches<Receipt> {
     this.registry.clear();
   }
 
+  /** The counters since the start. */
   stats(): AllCachesStats {
     return { isLive: this.freshness.isLive, unknownNames: this.registry.unknownNames, caches: this.registry.stats() };
   }

@@ -16,6 +16,7 @@ export type Expand = (
  * `size` of the others.
  */
 export interface Chunking {
+  /** How many leading keys each row repeats. */
   readonly head: number;
   /** Default: as many as fit a line. */
   readonly size?: number;

@@ -14,6 +14,7 @@ import { alwaysFresh, type Freshness } from './freshness.ts';
 import type { InvalidationRow } from './invalidation.ts';
 import type { CacheKey } from './keys.ts';
 
+/** Options of `createCaches` on a primary. */
 export interface PrimaryCachesOptions extends CachesOptions {
   readonly clock?: Clock;
 }
@@ -28,6 +29,7 @@ interface OpenBatch {
 
 const LONGEST_TOKEN = Number.MAX_SAFE_INTEGER;
 
+/** The caches of a primary. `createCaches` makes them. */
 export class PrimaryCaches extends Caches<Position> {
   protected override readonly freshness: Freshness = alwaysFresh;
   readonly #primary: Primary;

@@ -15,10 +15,12 @@ import { Caches, type CachesOptions } from './caches.ts';
 import { FollowedFreshness } from './freshness.ts';
 import type { CacheKey } from './keys.ts';
 
+/** Options of `createCaches` on a worker. */
 export interface WorkerCachesOptions extends CachesOptions {
   readonly clock?: Clock;
 }
 
+/** The caches of a worker. `createCaches` makes them. */
 export class WorkerCaches extends Caches<void> {
   protected override readonly freshness: FollowedFreshness;
   readonly #worker: Worker;

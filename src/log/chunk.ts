@@ -9,11 +9,13 @@ import type { History } from '../core/model/history.ts';
 import type { BatchAttributes } from '../core/model/page.ts';
 import type { Token } from '../core/model/token.ts';
 
+/** Neighbouring whole batches of one stream and one era. */
 export interface Chunk {
   /** Exclusive: the stream's `latest` before this chunk. */
   readonly after: Token;
   /** Inclusive: the token of its last batch. */
   readonly upTo: Token;
+  /** How many rows the chunk has. */
   readonly rows: number;
   /**
    * How many rows the stream has had up to `upTo`, dropped rows included. The difference between
@@ -29,6 +31,7 @@ export interface Chunk {
    * Retention uses it.
    */
   readonly logMs: Millis;
+  /** RDATA lines, each with its LF. */
   readonly lines: Uint8Array;
   /** The attributes of the batches that have any, in order. Undefined when no batch has any. */
   readonly attributes?: readonly BatchAttributes[] | undefined;

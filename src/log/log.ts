@@ -31,6 +31,7 @@ import type { Stream, StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Chunk } from './chunk.ts';
 
+/** Options of `Log.open`. */
 export interface LogOptions {
   /** The streams in use. Other streams in the log are left alone. */
   readonly streams: readonly Stream[];
@@ -41,6 +42,7 @@ export interface LogOptions {
   readonly catalog: StreamName;
 }
 
+/** Options of `Log.read`. */
 export interface ReadOptions {
   /** Exclusive. */
   readonly after: Token;
@@ -51,6 +53,7 @@ export interface ReadOptions {
   readonly maxBytes: number;
 }
 
+/** Options of `Log.append`. */
 export interface AppendOptions {
   /** JSON text of an object, on one line. Stored with the batch and read with it. */
   readonly attributes?: AttributesText;
@@ -126,6 +129,7 @@ export interface Source {
  */
 export type LogHealth = 'ok' | 'slow' | 'failed';
 
+/** A durable or volatile store of streams. testing/log-suite.ts tests its promises. */
 export interface Log extends Source {
   readonly health: LogHealth;
 

@@ -17,6 +17,7 @@ import { KeptStream } from './kept-stream.ts';
 import type { AppendOptions, Log, LogHealth, LogOptions, ReadOptions, SourceListener } from './log.ts';
 import { logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
 
+/** Options of `memoryLog`. */
 export interface MemoryLogOptions {
   readonly clock?: Clock;
   readonly random?: Random;

@@ -27,6 +27,7 @@ import { type FileOptions, type LogFile, openLogFile, type Synchronous } from '.
 import { type Extent, SqliteStream } from './sqlite-stream.ts';
 import { logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
 
+/** Options of `sqliteLog`. */
 export interface SqliteLogOptions {
   /**
    * The file. It and its directory are created when missing. `-wal`, `-shm` and a permanent empty

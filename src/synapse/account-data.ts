@@ -32,6 +32,7 @@ type WithoutData = readonly [userId: string, roomId: string | null, type: string
 /** 4 fields until Synapse 1.6, 3 from 1.7. */
 export type AccountDataRow = WithoutData | readonly [...WithoutData, json: string];
 
+/** Account data of a user, for one room or for all. */
 export interface AccountData extends Content {
   readonly userId: string;
   /** Null for data that belong to no room. */
@@ -40,6 +41,7 @@ export interface AccountData extends Content {
   readonly json?: string;
 }
 
+/** The stream `tag_account_data`. */
 export const tagAccountData: SynapseStream<TagAccountDataRow, TagAccountData> = streamWithContent(
   defineStream<TagAccountDataRow>('tag_account_data'),
   rowOf<TagAccountDataRow, TagAccountData>([
@@ -55,6 +57,7 @@ const withoutData: Fields<WithoutData, AccountData> = [
   ['type', text],
 ];
 
+/** The stream `account_data`. */
 export const accountData: SynapseStream<AccountDataRow, AccountData> = streamWithContent(
   defineStream<AccountDataRow>('account_data'),
   rowOf<AccountDataRow, AccountData>(withoutData, [...withoutData, ['json', text]]),

@@ -114,4 +114,5 @@ const codec: Codec<EventsRow, EventsChange> = {
   },
 };
 
+/** The stream `events`. */
 export const events: SynapseStream<EventsRow, EventsChange> = namedStream(defineStream<EventsRow>('events'), codec);

@@ -6,6 +6,7 @@ import type { Token } from '../core/model/token.ts';
 import type { Primary, PrimaryEvents } from '../primary/primary.ts';
 import { federation } from './federation.ts';
 
+/** Options of `trackFederationAcks`. */
 export interface FederationAcksOptions {
   /** Default: `federation`. */
   readonly stream?: Stream | StreamName;

@@ -33,6 +33,7 @@ export interface Backfill {
   readonly redacts: string | null;
   readonly relatesTo: string | null;
 }
+/** The stream `backfill`. */
 export const backfill: SynapseStream<BackfillRow, Backfill> = namedStream(
   defineStream<BackfillRow>('backfill'),
   rowOf<BackfillRow, Backfill>([
@@ -65,6 +66,7 @@ export interface Presence {
   readonly statusMsg: string | null;
   readonly currentlyActive: SynapseBoolean;
 }
+/** The stream `presence`. */
 export const presence: SynapseStream<PresenceRow, Presence> = namedStream(
   defineStream<PresenceRow>('presence'),
   rowOf<PresenceRow, Presence>([
@@ -107,6 +109,7 @@ export type ReceiptsRow =
       threadId: string | null,
       data: JsonObject,
     ];
+/** A user has read up to an event. */
 export interface Receipt {
   readonly roomId: string;
   readonly receiptType: string;
@@ -115,6 +118,7 @@ export interface Receipt {
   readonly threadId?: string | null;
   readonly data: JsonObject;
 }
+/** The stream `receipts`. */
 export const receipts: SynapseStream<ReceiptsRow, Receipt> = namedStream(
   defineStream<ReceiptsRow>('receipts'),
   rowOf<ReceiptsRow, Receipt>(
@@ -141,18 +145,21 @@ export type PushRulesRow = readonly [userId: string];
 export interface PushRulesChange {
   readonly userId: string;
 }
+/** The stream `push_rules`. */
 export const pushRules: SynapseStream<PushRulesRow, PushRulesChange> = namedStream(
   defineStream<PushRulesRow>('push_rules'),
   rowOf<PushRulesRow, PushRulesChange>([['userId', text]]),
 );
 
 export type PushersRow = readonly [userId: string, appId: string, pushkey: string, deleted: SynapseBoolean];
+/** A pusher of a user was added, changed or removed. */
 export interface PusherChange {
   readonly userId: string;
   readonly appId: string;
   readonly pushkey: string;
   readonly deleted: SynapseBoolean;
 }
+/** The stream `pushers`. */
 export const pushers: SynapseStream<PushersRow, PusherChange> = namedStream(
   defineStream<PushersRow>('pushers'),
   rowOf<PushersRow, PusherChange>([
@@ -193,6 +200,7 @@ export interface PublicRoomChange {
   readonly appserviceId: string | null;
   readonly networkId: string | null;
 }
+/** The stream `public_rooms`. */
 export const publicRooms: SynapseStream<PublicRoomsRow, PublicRoomChange> = namedStream(
   defineStream<PublicRoomsRow>('public_rooms'),
   rowOf<PublicRoomsRow, PublicRoomChange>([
@@ -214,6 +222,7 @@ export type DeviceListChange =
   /** A user whose devices changed, or a server to tell. */
   | { readonly entity: string }
   | { readonly userId: string; readonly isSignature: SynapseBoolean; readonly hostsCalculated: SynapseBoolean };
+/** The stream `device_lists`. */
 export const deviceLists: SynapseStream<DeviceListsRow, DeviceListChange> = namedStream(
   defineStream<DeviceListsRow>('device_lists'),
   rowOf<DeviceListsRow, DeviceListChange>(
@@ -235,6 +244,7 @@ export type ToDeviceRow = readonly [entity: string];
 export interface ToDevice {
   readonly entity: string;
 }
+/** The stream `to_device`. */
 export const toDevice: SynapseStream<ToDeviceRow, ToDevice> = namedStream(
   defineStream<ToDeviceRow>('to_device'),
   rowOf<ToDeviceRow, ToDevice>([['entity', text]]),
@@ -248,6 +258,7 @@ export interface GroupChange {
   readonly type: string;
   readonly content: JsonObject;
 }
+/** The stream `groups`. */
 export const groups: SynapseStream<GroupsRow, GroupChange> = namedStream(
   defineStream<GroupsRow>('groups'),
   rowOf<GroupsRow, GroupChange>([

@@ -10,6 +10,7 @@ type Callback<Name extends UpstreamCommand['name']> = (
   worker: ConnectedWorker,
 ) => void | Promise<void>;
 
+/** The callbacks of `handleCommands`, by command. */
 export interface CommandCallbacks {
   readonly userSync?: Callback<'USER_SYNC'>;
   readonly federationAck?: Callback<'FEDERATION_ACK'>;

@@ -67,7 +67,10 @@ export function synapseStreams({
   return isOffered ? [...always, federation] : [...always];
 }
 
-/** @param name as on the wire: `push_rules` */
+/**
+ * The stream of Synapse with this name; undefined for an unknown name.
+ * @param name as on the wire: `push_rules`
+ */
 export function synapseStream(name: string): SynapseStream | undefined {
   return byName.get(name);
 }

@@ -7,6 +7,7 @@ import { EventEmitter } from 'node:events';
 import type { Millis } from '../base/clock.ts';
 import type { Primary, PrimaryEvents } from '../primary/primary.ts';
 
+/** The events of `SyncingUsers`. */
 export interface SyncingUsersEvents {
   /** The user started on a first worker. */
   started: [SyncingUser];
@@ -14,6 +15,7 @@ export interface SyncingUsersEvents {
   stopped: [SyncingUser];
 }
 
+/** A user who is syncing. */
 export interface SyncingUser {
   readonly userId: string;
   /** The newest sync time of this user, in ms since 1970. */
@@ -33,6 +35,7 @@ interface Syncing {
   lastSyncMs: Millis;
 }
 
+/** The syncing users of a primary. `trackSyncingUsers` makes it. */
 export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
   readonly #primary: Primary;
   readonly #users = new Map<string, Syncing>();
@@ -57,6 +60,7 @@ export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
     return [...(this.#byConnection.get(connectionId) ?? [])];
   }
 
+  /** Whether the user syncs on any worker. */
   isSyncing(userId: string): boolean {
     return this.#users.has(userId);
   }

@@ -12,6 +12,7 @@ import type { Worker } from '../worker/worker.ts';
 
 type FieldsOf<Name extends UpstreamCommand['name']> = Omit<Extract<UpstreamCommand, { name: Name }>, 'name'>;
 
+/** Options of `SynapseCommands.sync`. */
 export interface SyncOptions {
   /** Default 5,000. */
   readonly timeoutMs?: Millis;
@@ -32,6 +33,7 @@ export function synapseCommands(
   return new SynapseCommands(worker, clock);
 }
 
+/** Commands of a worker. `synapseCommands` makes it. */
 export class SynapseCommands {
   readonly #worker: Worker;
   readonly #clock: Clock;
@@ -73,16 +75,19 @@ export class SynapseCommands {
     if (this.#worker.isConnected) this.#sendSync(userId, 'start', now);
   }
 
+  /** Reports that a user stopped syncing here. */
   endSync(userId: string): void {
     this.#syncing.delete(userId);
     // Sent while disconnected too: the start may be in a queue that outlives the connection.
     if (this.#told.delete(userId)) this.#sendSync(userId, 'end', this.#now);
   }
 
+  /** Reports that the federation stream was handled up to the token. */
   federationAck(token: Token): void {
     this.#worker.send({ name: 'FEDERATION_ACK', token });
   }
 
+  /** Asks the primary to remove a pusher. */
   removePusher(fields: FieldsOf<'REMOVE_PUSHER'>): void {
     this.#worker.send({ name: 'REMOVE_PUSHER', ...fields });
   }
@@ -92,6 +97,7 @@ export class SynapseCommands {
     this.#worker.send({ name: 'INVALIDATE_CACHE', cacheName, keys });
   }
 
+  /** Reports that a user was seen. Times are ms since 1970. */
   userIp(fields: FieldsOf<'USER_IP'>): void {
     this.#worker.send({ name: 'USER_IP', ...fields });
   }

@@ -31,6 +31,7 @@ import {
 } from './log-suite-place.ts';
 import type { RegisterTest } from './transport-suite.ts';
 
+/** Options of `logSuite`. */
 export interface LogSuiteOptions {
   /** The first words of each test's name. */
   readonly name: string;
@@ -52,6 +53,7 @@ export interface LogSuiteOptions {
 const events: Stream = defineStream('events');
 const others: Stream = defineStream('others');
 
+/** Registers a test for each promise of a log. */
 export function logSuite(test: RegisterTest, options: LogSuiteOptions): void {
   const testAt: TestAt = (title, run) => {
     test(`${options.name}: ${title}`, async () => {

@@ -34,6 +34,7 @@ export interface Acknowledged {
 const APPENDS_AT_ONCE = 8;
 const STDOUT = 1;
 
+/** Opens the log and appends to it until the process is killed. */
 export async function writeUntilKilled(log: Log): Promise<never> {
   await log.open({ streams: writtenStreams, limits: defaultBatchLimits, catalog: '$streams' });
   const writers = Array.from({ length: APPENDS_AT_ONCE }, (_, i) => writeForever(log, `${process.pid}/${i}`));

@@ -17,6 +17,7 @@ import { type End, numberedBytes, Place, startWriting, turns } from './transport
 
 export type RegisterTest = (name: string, run: () => Promise<void>) => void;
 
+/** Options of `transportSuite`. */
 export interface TransportSuiteOptions {
   /** The first words of each test's name. */
   readonly name: string;
@@ -25,6 +26,7 @@ export interface TransportSuiteOptions {
   readonly address: () => ListenAddress;
 }
 
+/** Registers a test for each promise of a transport. */
 export function transportSuite(test: RegisterTest, options: TransportSuiteOptions): void {
   const { name, transport, address } = options;
 

@@ -10,6 +10,7 @@ import { FakeLog, type FakeLogOptions } from './fake-log.ts';
 import type { LinkEnd } from './fake-link.ts';
 import type { WorldShape } from './world-shape.ts';
 
+/** Options of `runWorld`. */
 export interface WorldOptions {
   readonly seed: number;
   /** Replaces what the seed draws. */
@@ -39,6 +40,7 @@ export const realParts: WorldParts = Object.freeze({
   checkpoint: (checkpoint: Checkpoint): Checkpoint => checkpoint,
 });
 
+/** The result of `runWorld`. */
 export interface WorldResult {
   readonly seed: number;
   /** Undefined when all is well. */
@@ -51,6 +53,7 @@ export interface WorldResult {
   readonly elapsedMs: Millis;
 }
 
+/** The first violation in a world. */
 export interface WorldFailure {
   /** The checker that reported. */
   readonly checker: string;

@@ -16,6 +16,7 @@ import {
   type WorkerLimits,
 } from '../core/wire/limits.ts';
 
+/** The numbers that a seed draws for a world. */
 export interface WorldShape {
   readonly streams: readonly Stream[];
   readonly workers: number;

@@ -24,6 +24,7 @@ import { realParts, type WorldFailure, type WorldOptions, type WorldParts, type 
 import { CommittedBatches, type WorldRow } from './world-rows.ts';
 import { drawShape, LARGE_ROW_CHARS, type WorldShape } from './world-shape.ts';
 
+/** Runs the world of a seed to its end or to its first failure. */
 export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   return new World(options).run();
 }

@@ -380,7 +380,7 @@ export class FollowerEnd {
   }
 }
 
-/** `events 54 [1,2] @54`, `events @54`, `events reset`; `@` is the subscription's token after it. */
+/** `events 54 [1,2] @54`, `events @54`, `events reset`; `@` is the subscription's token then. */
 function describeItem(stream: StreamName, item: Item): string {
   switch (item.kind) {
     case 'batch':

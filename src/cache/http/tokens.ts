@@ -29,6 +29,7 @@ export const MAX_STREAMS = 64;
 
 const LONGEST_TOKEN: Token = Number.MAX_SAFE_INTEGER;
 
+/** Options of `sendTokens`. */
 export interface SendTokensOptions {
   /** The streams that tell workers about this app's writes. At least one. */
   readonly streams: readonly (Stream | StreamName)[];
@@ -71,6 +72,7 @@ function longestPosition(stream: StreamName, index: number): Position {
   return { stream, token: LONGEST_TOKEN, history };
 }
 
+/** Options of `awaitTokens`. */
 export interface AwaitTokensOptions {
   /** The longest wait of a request for all its streams together, in ms. Default 1,000. */
   readonly timeoutMs?: Millis;
