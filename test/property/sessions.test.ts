@@ -227,7 +227,7 @@ describe.each(['fail', 'earliest', 'now', 'by-durability'] as const)('a follower
               said.filter((kind) => kind === 'close').length,
             );
             end.close();
-            expect(end.follower.tally.live, 'without a connection nothing is live').toBe(0);
+            expect(end.follower.isLive, 'without a connection nothing is live').toBe(false);
             end.wait();
             opened++;
             expect(end.outputs.of('connect')).toHaveLength(opened + 1);
