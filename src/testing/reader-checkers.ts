@@ -25,6 +25,8 @@ interface Standing {
   /** The batch that the handler is applying. */
   at: HistoryNode | undefined;
   hasEnded: boolean;
+  /** A reset says from where it goes on, whatever is true of the stream otherwise. */
+  hasReset: boolean;
 }
 
 /** A reset may be reported some connections after it was judged, because of slow handlers. */
@@ -76,6 +78,7 @@ export class ReaderCheckers implements Checker {
           sinceMs: this.#now(),
           at: undefined,
           hasEnded: false,
+          hasReset: false,
         };
         this.#standings.set(reader.name, standing);
         this.#current.set(keyOf(reader), standing);
@@ -151,8 +154,8 @@ export class ReaderCheckers implements Checker {
       : checkNext(standing.known.claims, node, given);
   }
 
-  #checkFirst({ begin, sinceMs, reader }: Standing, node: HistoryNode, given: string): Finding | undefined {
-    if (begin === 'now' && !this.#isLate(reader)) {
+  #checkFirst({ begin, sinceMs, reader, hasReset }: Standing, node: HistoryNode, given: string): Finding | undefined {
+    if (begin === 'now' && (hasReset || !this.#isLate(reader))) {
       // A stream that is new to a worker of all streams is followed from its first row, whatever was said.
       if (node.committedAtMs >= sinceMs || node.parent?.parent === undefined) return undefined;
       return { checker: 'once and in order', saw: `${given}, which is older than the subscription from now on` };
@@ -192,7 +195,7 @@ export class ReaderCheckers implements Checker {
   }
 
   /** The place of a reader if it truly is at the token. */
-  #resolve({ reader, known, begin }: Standing, token: Token, lives: readonly PrimaryLife[]): Known | Finding {
+  #resolve({ reader, known, begin, hasReset }: Standing, token: Token, lives: readonly PrimaryLife[]): Known | Finding {
     const says = `${reader.name} says position ${token}`;
     const dishonest = (why: string): Finding => ({ checker: 'honest positions', saw: `${says}, ${why}` });
     if (known !== undefined && token < known.token) return dishonest(`after ${known.token}, without a reset`);
@@ -207,7 +210,7 @@ export class ReaderCheckers implements Checker {
       if (still.length > 0) return { token, claims: still };
       return dishonest(`and has applied what is up to ${known.claims.map(describeNode).join(' or ')}`);
     }
-    if (begin === 'now' && !this.#isLate(reader)) return { token, claims: [...claims] };
+    if (begin === 'now' && (hasReset || !this.#isLate(reader))) return { token, claims: [...claims] };
     const starts = [...claims].filter((claim) => this.#isStart(reader, claim));
     if (starts.length > 0) return { token, claims: starts };
     return { checker: 'nothing missing', saw: `${says}, from the start, and rows before it are kept` };
@@ -225,6 +228,7 @@ export class ReaderCheckers implements Checker {
     if (next === 'ended') this.#end(standing);
     else {
       standing.known = undefined;
+      standing.hasReset = true;
       standing.begin = next;
       // New rows are those after the reset was judged, which may be long before it is reported.
       standing.sinceMs = 0;

@@ -197,7 +197,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   /** Forgets everything that this connection told. */
   handleCut(): void {
     this.#isConnected = false;
-    for (const [stream, subscription] of this.#subscriptions) {
+    for (const subscription of this.#subscriptions.values()) {
       subscription.handleCut();
       if (subscription.state.kind === 'ended') this.#forget(subscription);
     }
