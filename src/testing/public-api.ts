@@ -1,6 +1,6 @@
 /** The only part of the simulated world that depends on the public form of tokens and positions. */
 
-import type { Position } from '../core/model/position.ts';
+import { formatPosition, type Position } from '../core/model/position.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Primary } from '../primary/primary.ts';
@@ -23,6 +23,12 @@ export function waitFor(worker: Worker, position: AppendedAt, timeoutMs: number)
 
 export function tokenOf(worker: Worker, stream: StreamName): Token | undefined {
   return worker.position(stream)?.token;
+}
+
+/** Whether the worker stands where the stream ends, in the history that the primary has now. */
+export function isAtEnd(worker: Worker, primary: Primary, stream: StreamName): boolean {
+  const position = worker.position(stream);
+  return position !== undefined && formatPosition(position) === formatPosition(primary.position(stream));
 }
 
 export function latestOf(primary: Primary, stream: StreamName): Token {

@@ -9,6 +9,7 @@ import { type Random, randomInteger } from '../base/random.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { RowcastError } from '../core/model/errors.ts';
 import type { StreamName } from '../core/model/stream.ts';
+import type { Primary } from '../primary/primary.ts';
 import type { SubscribeOptions } from '../worker/options.ts';
 import type { Subscription } from '../worker/subscription.ts';
 import type { Worker } from '../worker/worker.ts';
@@ -16,7 +17,7 @@ import type { Begin, Happening, Reader } from './happening.ts';
 import type { HistoryNode } from './history-tree.ts';
 import type { Known } from './known.ts';
 import { PlannedError } from './outcry.ts';
-import { type AppendedAt, resumeAfter, tokenOf, waitFor } from './public-api.ts';
+import { type AppendedAt, isAtEnd, resumeAfter, tokenOf, waitFor } from './public-api.ts';
 import type { ReaderCheckers } from './reader-checkers.ts';
 import type { ReadingPlan, StreamPlan } from './reading-plan.ts';
 import type { RowMeter } from './row-meter.ts';
@@ -129,6 +130,10 @@ export class SimulatedApplication {
         tell({ kind: 'threw', thrown: `${workerName} waited: ${String(thrown)}` });
       },
     );
+  }
+
+  isAtEnd(primary: Primary, stream: StreamName): boolean {
+    return isAtEnd(this.#options.worker, primary, stream);
   }
 
   /** What the worker says of each stream. Also reported to the checkers. */

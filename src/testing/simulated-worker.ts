@@ -7,6 +7,7 @@ import type { Clock, Millis } from '../base/clock.ts';
 import { type Random } from '../base/random.ts';
 import { RowcastError } from '../core/model/errors.ts';
 import type { Stream, StreamName } from '../core/model/stream.ts';
+import type { Primary } from '../primary/primary.ts';
 import type { ConnectionHandler, Transport } from '../transport/transport.ts';
 import type { Worker } from '../worker/worker.ts';
 import { FakeCheckpoint } from './fake-checkpoint.ts';
@@ -207,6 +208,10 @@ export class SimulatedWorker {
   send(): void {
     const process = this.#process;
     if (process !== undefined && !process.isStopping) process.worker.send({ name: 'FEDERATION_ACK', token: 7 });
+  }
+
+  isAtEnd(primary: Primary, stream: StreamName): boolean {
+    return this.#process?.application.isAtEnd(primary, stream) ?? false;
   }
 
   standing(): ReturnType<SimulatedApplication['standing']> {

@@ -168,8 +168,8 @@ class World {
       life?.primary !== undefined &&
       this.#workers.every((worker) => {
         const standing = worker.standing();
-        const isThere = ({ reader, token, isLive }: (typeof standing)[number]): boolean =>
-          isLive && token === latestOf(life.primary!, reader.stream);
+        const isThere = ({ reader, isLive }: (typeof standing)[number]): boolean =>
+          isLive && worker.isAtEnd(life.primary!, reader.stream);
         return standing.length > 0 && standing.every(isThere) && [...worker.waits].length === 0;
       })
     );
