@@ -11,6 +11,12 @@ export interface Attributes {
   readonly attributes: object;
 }
 
+export interface WholeBatch {
+  readonly rows: unknown[];
+  readonly attributes: Attributes | undefined;
+  readonly cost: number;
+}
+
 export class CollectedRows {
   readonly #stream: StreamName;
   readonly #host: { readonly unfinished: UnfinishedRows };
@@ -42,8 +48,17 @@ export class CollectedRows {
     this.#count(line);
   }
 
+  /**
+   * A batch of one small row, as most batches are, which costs no bookkeeping. Undefined when it is
+   * part of a larger batch, or must be counted.
+   */
+  takeOne(row: unknown, line: LineInText): WholeBatch | undefined {
+    if (!this.isEmpty || !this.#host.unfinished.isSmall(line)) return undefined;
+    return { rows: [row], attributes: undefined, cost: line.end - line.start };
+  }
+
   /** Takes the rows: the batch is whole. */
-  take(): { readonly rows: unknown[]; readonly attributes: Attributes | undefined; readonly cost: number } {
+  take(): WholeBatch {
     const taken = { rows: this.#rows, attributes: this.#attributes, cost: this.#cost };
     this.drop();
     return taken;

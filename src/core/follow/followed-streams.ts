@@ -93,7 +93,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   /** When the first of them asks. */
   #askAt: Millis = Infinity;
   /** Subscriptions that may have an APPLIED to send, and when it is due. */
-  readonly #toAcknowledge = new Set<Subscription>();
+  #toAcknowledge: Subscription[] = [];
   #acknowledgeAt: Millis = Infinity;
   /** Subscriptions that may be late unnoticed for a limited time only. */
   readonly #urgent = new Set<Subscription>();
@@ -207,7 +207,8 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
     this.#dropped.clear();
     this.#waitingAhead.clear();
     this.#askAt = Infinity;
-    this.#toAcknowledge.clear();
+    for (const subscription of this.#toAcknowledge) subscription.isToAcknowledge = false;
+    this.#toAcknowledge = [];
     this.#acknowledgeAt = Infinity;
   }
 
@@ -243,11 +244,13 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   acknowledge(now: Millis): void {
     if (this.#acknowledgeAt === Infinity || now < this.#acknowledgeAt) return;
     this.#acknowledgeAt = Infinity;
-    for (const subscription of this.#toAcknowledge) {
+    const moved = this.#toAcknowledge;
+    this.#toAcknowledge = [];
+    for (const subscription of moved) {
+      subscription.isToAcknowledge = false;
       const told = subscription.takeAcknowledgement();
       if (told !== undefined) this.send({ name: 'APPLIED', stream: subscription.stream, ...told });
     }
-    this.#toAcknowledge.clear();
   }
 
   /** Whether a position of a followed stream was reached (Delivery.judgeWait). */
@@ -293,7 +296,9 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
 
   noteMoved(subscription: Subscription): void {
     if (this.#eras === undefined || this.#options.isObserver) return;
-    this.#toAcknowledge.add(subscription);
+    if (subscription.isToAcknowledge) return;
+    subscription.isToAcknowledge = true;
+    this.#toAcknowledge.push(subscription);
     if (this.#acknowledgeAt === Infinity) this.#acknowledgeAt = this.now + this.#options.limits.appliedIntervalMs;
   }
 

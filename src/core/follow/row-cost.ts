@@ -1,6 +1,6 @@
 /**
- * How much memory held rows take. Their length on the wire does not tell: `[[],[],[]]` grows more
- * than forty times when it is read.
+ * How much memory held rows take. Their length on the wire does not tell: `[{},{},{}]` grows more
+ * than twenty times when it is read.
  */
 
 import { PeerError } from '../model/errors.ts';
@@ -45,6 +45,12 @@ export class UnfinishedRows {
     }
     this.#bytes += cost;
     return cost;
+  }
+
+  /** Whether a row that is a whole batch by itself is too small to be looked at. */
+  isSmall({ start, end }: LineInText): boolean {
+    const length = end - start;
+    return length <= SHORT_LINE && length * MAX_BYTES_PER_CHARACTER <= this.#maxBytes;
   }
 
   /** Gives back the cost of a batch that is whole or dropped. */

@@ -18,7 +18,7 @@ import type { LineInText } from '../sessions/worker-session.ts';
 import type { RefusalCode, RefusalFacts, SubscribeCommand } from '../wire/command.ts';
 import type { PrimaryEras } from '../wire/greeting.ts';
 import type { Backoff } from './backoff.ts';
-import { CollectedRows } from './collected-rows.ts';
+import { CollectedRows, type WholeBatch } from './collected-rows.ts';
 import { Delivery, type Item, MARK_COST } from './delivery.ts';
 import type { UnfinishedRows } from './row-cost.ts';
 import {
@@ -87,6 +87,8 @@ export class Subscription {
     kind: 'ready',
     subscription: this,
   };
+  /** It stands among those that may have an APPLIED to send. */
+  isToAcknowledge = false;
   readonly #host: SubscriptionHost;
   readonly #rows: CollectedRows;
   #state: SubscriptionState;
@@ -190,7 +192,8 @@ export class Subscription {
     const { history } = state;
     const after = state.kind === 'live' ? state.received.token : state.after;
     if (history === undefined || after === undefined) throw unexpected(this.stream, 'a row came before HISTORY');
-    this.#rows.add(row, line);
+    const one = token === undefined ? undefined : this.#rows.takeOne(row, line);
+    if (one === undefined) this.#rows.add(row, line);
     if (token === undefined) return;
     if (token <= after) {
       throw new PeerError(
@@ -205,7 +208,7 @@ export class Subscription {
       state.next = position;
       state.after = token;
     } else this.#move('rows', { kind: 'catching-up', next: position, after: token, history });
-    this.#pushBatch(token, position, position);
+    this.#pushBatch(one ?? this.#rows.take(), token, position, position);
   }
 
   /**
@@ -367,8 +370,7 @@ export class Subscription {
   }
 
   /** Delivers the collected rows as a whole batch. */
-  #pushBatch(token: Token, of: Position, position: Position | undefined): void {
-    const { rows, attributes, cost } = this.#rows.take();
+  #pushBatch({ rows, attributes, cost }: WholeBatch, token: Token, of: Position, position: Position | undefined): void {
     if (attributes !== undefined && attributes.token !== token) {
       throw unexpected(this.stream, `ATTR came of token ${attributes.token}, and a batch of token ${token} after it`);
     }
@@ -412,7 +414,7 @@ export class Subscription {
         this.#move('rows', { ...state, kind: 'catching-up' });
       }
     }
-    this.#pushBatch(token, { stream: this.stream, token, history: undefined }, undefined);
+    this.#pushBatch(this.#rows.take(), token, { stream: this.stream, token, history: undefined }, undefined);
     return state.kind === 'live' ? 'live' : undefined;
   }
 
