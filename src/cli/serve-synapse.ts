@@ -9,7 +9,9 @@ import type { ConnectedWorker, Primary } from '../primary/primary.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { csCacheFake } from '../synapse/cache-names.ts';
 import { trackFederationAcks } from '../synapse/federation-acks.ts';
-import { caches, federation, synapseStream, synapseStreams } from '../synapse/streams.ts';
+import { federation } from '../synapse/federation.ts';
+import { caches } from '../synapse/plain-streams.ts';
+import { synapseStream, synapseStreams } from '../synapse/streams.ts';
 import { trackSyncingUsers } from '../synapse/syncing-users.ts';
 import { say, type Terminal } from './terminal.ts';
 

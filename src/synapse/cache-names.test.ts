@@ -11,7 +11,8 @@ import {
 } from '../cache/index.ts';
 import type { Worker } from '../worker/worker.ts';
 import { csCacheFake, type SynapseCacheKeys, type SynapseCacheName, synapseCacheNames } from './cache-names.ts';
-import { caches as stream, synapseStreams } from './streams.ts';
+import { caches as stream } from './plain-streams.ts';
+import { synapseStreams } from './streams.ts';
 
 const ROOM = '!room:a.example';
 const OTHER = '!other:a.example';

@@ -1,18 +1,34 @@
 /** The public door of `rowcast/synapse`: the parts of the protocol that are specific to Synapse. */
 export { synapseLimits } from './profile.ts';
-export type { AccountData, AccountDataRow, Content, TagAccountData, TagAccountDataRow } from './account-data.ts';
+export {
+  type AccountData,
+  type AccountDataRow,
+  accountData,
+  type Content,
+  type TagAccountData,
+  type TagAccountDataRow,
+  tagAccountData,
+} from './account-data.ts';
 export { csCacheFake, type SynapseCacheKeys, type SynapseCacheName, synapseCacheNames } from './cache-names.ts';
-export type {
-  EventsChange,
-  EventsRow,
-  EvFields,
-  PersistedEvent,
-  StateAllFields,
-  StateChange,
-  StateFields,
-  StateOverhaul,
+export {
+  type EventsChange,
+  events,
+  type EventsRow,
+  type EvFields,
+  type PersistedEvent,
+  type StateAllFields,
+  type StateChange,
+  type StateFields,
+  type StateOverhaul,
 } from './events.ts';
-export type { Edu, EduObject, FederationItem, FederationRow, PresenceObject } from './federation.ts';
+export {
+  type Edu,
+  type EduObject,
+  type FederationItem,
+  type FederationRow,
+  federation,
+  type PresenceObject,
+} from './federation.ts';
 export { isTrue, type JsonObject, type SynapseBoolean, type UnknownKind, type UnknownRow } from './fields.ts';
 export type { SynapseStream } from './named-stream.ts';
 export type {
@@ -39,24 +55,19 @@ export type {
   TypingRow,
 } from './plain-streams.ts';
 export {
-  accountData,
   backfill,
   caches,
   deviceLists,
-  events,
-  federation,
   groups,
   presence,
   publicRooms,
   pushers,
   pushRules,
   receipts,
-  synapseStream,
-  synapseStreams,
-  tagAccountData,
   toDevice,
   typing,
-} from './streams.ts';
+} from './plain-streams.ts';
+export { synapseStream, synapseStreams } from './streams.ts';
 export { type FederationAcksOptions, trackFederationAcks } from './federation-acks.ts';
 export { type CommandCallbacks, handleCommands } from './primary-commands.ts';
 export { type SyncingUser, type SyncingUsers, type SyncingUsersEvents, trackSyncingUsers } from './syncing-users.ts';

@@ -8,18 +8,20 @@ import type { AccountData, TagAccountData } from './account-data.ts';
 import type { EventsChange } from './events.ts';
 import type { FederationItem } from './federation.ts';
 import type { JsonObject, SynapseBoolean } from './fields.ts';
-import type {
-  Backfill,
-  CacheInvalidation,
-  DeviceListChange,
-  GroupChange,
-  Presence,
-  PublicRoomChange,
-  PusherChange,
-  Receipt,
-  Typing,
+import {
+  type Backfill,
+  type CacheInvalidation,
+  type DeviceListChange,
+  type GroupChange,
+  type Presence,
+  type PublicRoomChange,
+  type PusherChange,
+  pushRules,
+  type Receipt,
+  toDevice,
+  type Typing,
 } from './plain-streams.ts';
-import { pushRules, synapseStream, synapseStreams, toDevice } from './streams.ts';
+import { synapseStream, synapseStreams } from './streams.ts';
 
 const namesOf = (list: readonly { readonly name: string }[]): string[] => list.map(({ name }) => name);
 

@@ -19,23 +19,6 @@ import {
   typing,
 } from './plain-streams.ts';
 
-export { accountData, tagAccountData } from './account-data.ts';
-export { events } from './events.ts';
-export { federation } from './federation.ts';
-export {
-  backfill,
-  caches,
-  deviceLists,
-  groups,
-  presence,
-  publicRooms,
-  pushers,
-  pushRules,
-  receipts,
-  toDevice,
-  typing,
-} from './plain-streams.ts';
-
 const always: readonly SynapseStream[] = [
   events,
   backfill,
