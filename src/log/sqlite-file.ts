@@ -9,7 +9,7 @@ import Database from 'better-sqlite3';
 
 import type { Millis } from '../base/clock.ts';
 import { LogError } from '../core/model/errors.ts';
-import { type Era, formatEra, isLogId, parseEra } from '../core/model/history.ts';
+import { type Era, formatEra, isLogId, ORIGIN_ERA, parseEra } from '../core/model/history.ts';
 import { parseMark, type TimeMark } from './log-time.ts';
 import { damaged, fenced, isInputOutputError, outcomeUnknown } from './sqlite-errors.ts';
 import { FileGuard } from './sqlite-guard.ts';
@@ -166,7 +166,7 @@ export class LogFile {
   transact<T>(work: () => T): T {
     this.checkPlace();
     return this.#transact(() => {
-      this.#checkEra(this.#meta.read.get('era'));
+      this.#checkEra();
       return work();
     });
   }
@@ -188,7 +188,7 @@ export class LogFile {
    * @throws LogError LOG_FENCED
    */
   checkContent(): void {
-    this.#checkEra(this.#meta.read.get('era'));
+    this.#checkEra();
     if (this.#guard?.wasWritten() !== true) return;
     let found: { id: string | undefined; era: string | undefined } | undefined;
     try {
@@ -261,7 +261,8 @@ export class LogFile {
     if (this.database.inTransaction) this.#rollback.run();
   }
 
-  #checkEra(newest: string | undefined): void {
+  #checkEra(): void {
+    const newest = this.#meta.read.get('era');
     if (newest !== this.#era) throw fenced(this.#givenPath, `its newest era is ${newest ?? 'gone'}, not ${this.#era}`);
   }
 
@@ -339,7 +340,7 @@ function createTables(database: Database.Database, id: string): void {
     database.pragma(`application_id = ${APPLICATION_ID}`);
     database.pragma(`user_version = ${FORMAT_VERSION}`);
     database.exec(TABLES);
-    database.prepare(`INSERT INTO meta (name, value) VALUES ('log id', ?), ('era', ?)`).run(id, '0.00000000');
+    database.prepare(`INSERT INTO meta (name, value) VALUES ('log id', ?), ('era', ?)`).run(id, ORIGIN_ERA);
   });
   create.immediate();
 }

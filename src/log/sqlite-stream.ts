@@ -9,7 +9,7 @@ import type Database from 'better-sqlite3';
 
 import type { Millis } from '../base/clock.ts';
 import type { LogError } from '../core/model/errors.ts';
-import { type History, LOG_ID_DIGITS, parseEra } from '../core/model/history.ts';
+import { eraTextOf, type History, ORIGIN_ERA, parseEra } from '../core/model/history.ts';
 import type { BatchAttributes, Bounds, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { Retention, Stream, StreamName } from '../core/model/stream.ts';
@@ -64,6 +64,18 @@ type ChunkRecord = [
   attributes: unknown,
   lines: unknown,
 ];
+
+/** What the checksum of a record covers. */
+interface Checksummed {
+  readonly after: Token;
+  readonly upTo: Token;
+  readonly rows: number;
+  readonly rowsUpTo: number;
+  readonly era: string;
+  readonly logMs: Millis;
+  readonly attributes: string | null;
+  readonly lines: Uint8Array;
+}
 
 /**
  * A chunk without its lines. The lines are the last column of a record, so this does not read them.
@@ -133,10 +145,11 @@ export class SqliteStream {
     let { rowsUpTo } = this.extent;
     for (const chunk of chunks) {
       const { after, upTo, rows, atMs, logMs, lines } = chunk;
+      // Without the id of the log: all eras share it, and `new-history` changes it.
       const era = eraTextOf(chunk.history);
       const attributes = attributesText(chunk.attributes);
       ({ rowsUpTo } = chunk);
-      const crc = checksum(lines, `${after} ${upTo} ${rows} ${rowsUpTo} ${era} ${logMs} ${attributes}`);
+      const crc = checksumOf({ after, upTo, rows, rowsUpTo, era, logMs, attributes, lines });
       this.#statements.insert.run(upTo, after, rows, rowsUpTo, era, atMs, logMs, crc, attributes, lines);
     }
     const { upTo: latest, history } = chunks[chunks.length - 1]!;
@@ -255,7 +268,7 @@ export class SqliteStream {
       typeof logMs === 'number' &&
       (attributes === null || typeof attributes === 'string') &&
       lines instanceof Uint8Array &&
-      checksum(lines, `${after} ${upTo} ${rows} ${rowsUpTo} ${era} ${logMs} ${attributes}`) === crc;
+      checksumOf({ after, upTo, rows, rowsUpTo, era, logMs, attributes, lines }) === crc;
     if (!isChunk) throw this.#damaged(`the chunk up to ${String(upTo)} is not what was written`);
     const history = this.#historyOf(era);
     const chunk = { after, upTo, rows, rowsUpTo, history, atMs, logMs, lines };
@@ -286,13 +299,8 @@ export class SqliteStream {
   }
 }
 
-/** `number.random`, without the id of the log: all eras share it, and `new-history` changes it. */
-function eraTextOf(history: History): string {
-  return history.slice(LOG_ID_DIGITS + 1);
-}
-
-function checksum(lines: Uint8Array, head: string): number {
-  return crc32(head, crc32(lines));
+function checksumOf({ after, upTo, rows, rowsUpTo, era, logMs, attributes, lines }: Checksummed): number {
+  return crc32(`${after} ${upTo} ${rows} ${rowsUpTo} ${era} ${logMs} ${attributes}`, crc32(lines));
 }
 
 /**
@@ -314,9 +322,6 @@ function findRecord(database: Database.Database, name: StreamName): StreamRecord
     )
     .get(name);
 }
-
-/** The era before the first row, which every history has (core/model/history.ts, originOf). */
-const ORIGIN_ERA = '0.00000000';
 
 function createRecord(database: Database.Database, name: StreamName): StreamRecord {
   const rowsTable = freeTableName(database, name);

@@ -374,16 +374,11 @@ export class Subscription {
     if (attributes !== undefined && attributes.token !== token) {
       throw unexpected(this.stream, `ATTR came of token ${attributes.token}, and a batch of token ${token} after it`);
     }
+    const plain = { stream: this.stream, token, position: of, rows };
     const batch =
       attributes === undefined
-        ? { stream: this.stream, token, position: of, rows }
-        : {
-            stream: this.stream,
-            token,
-            position: of,
-            rows,
-            attributes: attributes.attributes as NonNullable<Batch['attributes']>,
-          };
+        ? plain
+        : { ...plain, attributes: attributes.attributes as NonNullable<Batch['attributes']> };
     this.#deliver({ kind: 'batch', batch, cost, position });
   }
 

@@ -25,6 +25,9 @@ export interface HistoryParts extends Era {
 export const LOG_ID_DIGITS = 16;
 export const ERA_RANDOM_DIGITS = 8;
 
+/** The era before the first row, as text. Every history has it. */
+export const ORIGIN_ERA = '0.00000000';
+
 const ERA = '(0|[1-9][0-9]{0,15})\\.([0-9a-f]{8})';
 const HISTORY_PATTERN = new RegExp(`^([0-9a-f]{16})\\.${ERA}$`);
 const ERA_PATTERN = new RegExp(`^${ERA}$`);
@@ -42,7 +45,7 @@ export function formatEra({ number, random }: Era): string {
  * The history of token 0 of a stream that never dropped a row. It is on every history of its log.
  */
 export function originOf(logId: string): History {
-  return `${logId}.0.00000000`;
+  return `${logId}.${ORIGIN_ERA}`;
 }
 
 /** Returns undefined when the text is no history. */
@@ -79,6 +82,11 @@ export function history(text: string): History {
 /** The log id of a valid history. */
 export function logIdOf(of: History): string {
   return of.slice(0, LOG_ID_DIGITS);
+}
+
+/** The era of a valid history, as text: `number.random`. */
+export function eraTextOf(of: History): string {
+  return of.slice(LOG_ID_DIGITS + 1);
 }
 
 /** The era number of a valid history. */
