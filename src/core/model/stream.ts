@@ -53,13 +53,18 @@ export interface Stream<Row = unknown> {
  * const orders = defineStream('orders', { retain: { rows: 100_000 } });
  */
 export function defineStream<Row = unknown>(name: string, options: StreamOptions<Row> = {}): Stream<Row> {
+  return { name: declaredName(name), ...checkOptions(name, options) };
+}
+
+/** Checks the options of a stream, or of a pattern of streams, and fills in the defaults. */
+export function checkOptions<Row>(name: string, options: StreamOptions<Row>): Omit<Stream<Row>, 'name'> {
   const { row, durable = true, retain = {} } = options;
   for (const [limit, value] of Object.entries(retain)) {
     if (!Number.isSafeInteger(value) || value < 1) {
       throw new UsageError('INVALID_OPTION', `retain.${limit} of stream ${name} is a positive integer, not ${value}`);
     }
   }
-  return { name: declaredName(name), durable, retain, ...(row && { row }) };
+  return { durable, retain, ...(row && { row }) };
 }
 
 /**

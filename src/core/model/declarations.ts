@@ -1,0 +1,102 @@
+/**
+ * What an application has declared: single streams, and patterns whose streams are made while it
+ * runs. The first append makes a stream, whichever way it was declared.
+ */
+
+import { quote, UsageError } from './errors.ts';
+import { checkPattern, matchesPattern, type NamePattern, patternsOverlap } from './pattern.ts';
+import { checkOptions, type Stream, type StreamName, type StreamOptions, streamName } from './stream.ts';
+
+/** Streams of one kind, which are made while the primary runs. Made by defineStreams. */
+export interface StreamPattern<Row = unknown> extends Omit<Stream<Row>, 'name'> {
+  readonly pattern: NamePattern;
+  /**
+   * The definition of one of its streams, for append and subscribe.
+   * @throws UsageError INVALID_STREAM_NAME when the pattern does not match the name
+   */
+  stream(name: string): Stream<Row>;
+}
+
+/**
+ * Declares all streams whose names match a pattern: `*` stands for one or more characters other
+ * than `:`. The first append makes a stream.
+ * @throws UsageError INVALID_STREAM_NAME, INVALID_OPTION
+ * @example
+ * const rooms = defineStreams('room:*', { retain: { rows: 10_000 } });
+ * await primary.append(rooms.stream('room:42'), [{ text: 'hello' }]);
+ */
+export function defineStreams<Row = unknown>(pattern: string, options: StreamOptions<Row> = {}): StreamPattern<Row> {
+  const checked = { pattern: checkPattern(pattern), ...checkOptions(pattern, options) };
+  return { ...checked, stream: (name) => streamOf(checked, streamName(name)) };
+}
+
+function streamOf<Row>(pattern: Omit<StreamPattern<Row>, 'stream'>, name: StreamName): Stream<Row> {
+  const { pattern: text, ...options } = pattern;
+  if (matchesPattern(text, name)) return { name, ...options };
+  throw new UsageError('INVALID_STREAM_NAME', `stream ${quote(name)} is none of ${text}`, {
+    facts: { stream: name, pattern: text },
+  });
+}
+
+/** One stream, or the streams of a pattern. */
+export type Declaration<Row = unknown> = Stream<Row> | StreamPattern<Row>;
+
+/** Looks declarations up by name. A stream that is declared by its name wins over a pattern. */
+export class Declarations {
+  readonly #streams = new Map<StreamName, Stream>();
+  readonly #patterns: StreamPattern[] = [];
+
+  /** @throws UsageError DUPLICATE_STREAM: one name is declared twice, or two patterns share names */
+  constructor(declarations: readonly Declaration[]) {
+    for (const declaration of declarations) {
+      if ('pattern' in declaration) this.#addPattern(declaration);
+      else this.#addStream(declaration);
+    }
+  }
+
+  /** The streams that are declared by their names. */
+  get streams(): Iterable<Stream> {
+    return this.#streams.values();
+  }
+
+  get patterns(): readonly StreamPattern[] {
+    return this.#patterns;
+  }
+
+  /** How the stream is declared. Undefined when it is not. */
+  find(name: StreamName): Stream | undefined {
+    return this.#streams.get(name) ?? this.#patternOf(name)?.stream(name);
+  }
+
+  /** Whether a stream of this name is there or may be made. */
+  has(name: StreamName): boolean {
+    return this.#streams.has(name) || this.#patternOf(name) !== undefined;
+  }
+
+  /** The same declarations without those that do not pass. */
+  filter(passes: (declaration: Declaration) => boolean): Declarations {
+    return new Declarations([...this.#streams.values(), ...this.#patterns].filter(passes));
+  }
+
+  #patternOf(name: StreamName): StreamPattern | undefined {
+    return this.#patterns.find(({ pattern }) => matchesPattern(pattern, name));
+  }
+
+  #addStream(stream: Stream): void {
+    if (this.#streams.has(stream.name)) {
+      throw new UsageError('DUPLICATE_STREAM', `stream ${stream.name} is declared twice`, {
+        facts: { stream: stream.name },
+      });
+    }
+    this.#streams.set(stream.name, stream);
+  }
+
+  #addPattern(added: StreamPattern): void {
+    const other = this.#patterns.find(({ pattern }) => patternsOverlap(pattern, added.pattern));
+    if (other !== undefined) {
+      const text = `patterns ${other.pattern} and ${added.pattern} share names: declare each name by one of them`;
+      throw new UsageError('DUPLICATE_STREAM', text, { facts: { patterns: [other.pattern, added.pattern] } });
+    }
+    this.#patterns.push(added);
+  }
+}
