@@ -122,7 +122,7 @@ test('a commit is bounded also where rows are tiny', async () => {
 
 test('between the commits of a flood others have a turn, in the memory log too', async () => {
   const log = memoryLog();
-  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions([defineStream('events')]));
   let commits = 0;
   let turns = 0;
   log.watch(() => commits++);

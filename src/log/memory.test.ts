@@ -14,7 +14,7 @@ test('a memory log draws its id from the chance it was given', async () => {
   const ids = await Promise.all(
     [1, 1, 2].map(async (seed) => {
       const log = memoryLog({ random: seededRandom(seed) });
-      await log.open({ streams: [], limits: defaultBatchLimits, catalog: '$streams' });
+      await log.open(openOptions([]));
       return log.id;
     }),
   );
@@ -25,7 +25,7 @@ test('a memory log draws its id from the chance it was given', async () => {
 
 test('appends to a memory log in one turn share a chunk, and the page is that chunk', async () => {
   const log = memoryLog();
-  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions([defineStream('events')]));
   const hints: RowsEvent[] = [];
   watchRows(log, (hint) => void hints.push(hint));
   await Promise.all([log.append('events', ['1']), log.append('events', ['2', '3'])]);

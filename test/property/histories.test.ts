@@ -24,7 +24,7 @@ async function temporaryDirectory(): Promise<string> {
 
 async function opened(path: string): Promise<Log> {
   const log = sqliteLog({ path });
-  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions([defineStream('events')]));
   return log;
 }
 
