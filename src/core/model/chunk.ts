@@ -82,7 +82,7 @@ function cutChunk(chunk: Chunk, { from, upTo }: { from: Token; upTo: Token }): C
   while (end < sizes.length && tokenAt(chunk, end) <= upTo) end++;
   const rowsBefore = sumOf(sizes, 0, first);
   const rows = sumOf(sizes, first, end);
-  const start = rowStart(texts, 0, rowsBefore);
+  const start = first === sizes.length ? texts.length : rowStart(texts, 0, rowsBefore);
   const isToEnd = end === sizes.length;
   const stop = isToEnd ? texts.length : rowStart(texts, start, rows) - (rows > 0 ? BORDER_BYTES : 0);
   const tokens = Array.from({ length: end - first }, (_, i) => tokenAt(chunk, first + i));
