@@ -23,9 +23,9 @@ import type { AppendOptions, SourceEvent, SourceListener } from './log.ts';
 
 /**
  * Large enough that catch-up moves few records, small enough that a page of a few hundred KiB is
- * not exceeded by much. A larger batch is one chunk. In characters: most rows have one byte each.
+ * not exceeded by much. A larger batch is one chunk.
  */
-const MAX_CHUNK_UNITS = 256 * 1024;
+const MAX_CHUNK_BYTES = 256 * 1024;
 
 /**
  * The most that one commit takes, in characters. The rest is committed after a turn of the event
@@ -287,7 +287,8 @@ export interface EncodeOptions {
 }
 
 /** Reused for the bytes of a chunk while their number is unknown. Each chunk gets its own copy. */
-const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_UNITS * LONGEST_UTF8_BYTES_PER_UNIT);
+const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_BYTES * LONGEST_UTF8_BYTES_PER_UNIT);
+const BORDER = Buffer.from(ROW_BORDER);
 
 /** Makes chunks of the batches. This is the only place where a row becomes bytes. */
 export function encodeChunks({ planned, ...options }: EncodeOptions): Chunk[] {
@@ -295,14 +296,15 @@ export function encodeChunks({ planned, ...options }: EncodeOptions): Chunk[] {
   const chunks: Chunk[] = [];
   let { rowsUpTo } = options;
   let { after } = planned;
+  let { history } = options;
   let first = 0;
-  let text = '';
-  let rows = 0;
-  let history = options.history;
-  const finishChunk = (end: number): void => {
-    rowsUpTo += rows;
+  let bytes = 0;
+  const finishChunk = (end: number, texts: Uint8Array): void => {
     const upTo = tokens[end - 1]!;
+    const sizes = batches.slice(first, end).map((batch) => batch.length);
+    const rows = sizes.reduce((sum, size) => sum + size, 0);
     const ofChunk = tokens.slice(first, end);
+    rowsUpTo += rows;
     chunks.push({
       after,
       upTo,
@@ -311,32 +313,32 @@ export function encodeChunks({ planned, ...options }: EncodeOptions): Chunk[] {
       history,
       atMs: options.atMs,
       logMs: options.logMs,
-      texts: bytesOf(text),
-      sizes: batches.slice(first, end).map((batch) => batch.length),
+      texts,
+      sizes,
       tokens: isConsecutive(ofChunk, upTo) ? undefined : ofChunk,
       attributes: attributesBetween(planned, first, end),
     });
     after = upTo;
     first = end;
-    text = '';
-    rows = 0;
+    bytes = 0;
   };
   for (let i = 0; i < batches.length; i++) {
     const batch = batches[i]!;
-    const ofBatch = batch.length === 1 ? batch[0]! : batch.join(ROW_BORDER);
-    const itsHistory = planned.histories?.get(i) ?? options.history;
-    if (i > first && (text.length + ofBatch.length > MAX_CHUNK_UNITS || itsHistory !== history)) finishChunk(i);
-    history = itsHistory;
-    text = i === first ? ofBatch : `${text}${ROW_BORDER}${ofBatch}`;
-    rows += batch.length;
+    const text = batch.length === 1 ? batch[0]! : batch.join(ROW_BORDER);
+    const ofBatch = planned.histories?.get(i) ?? options.history;
+    // In characters: most have one byte. The scratch has room for what longer ones take.
+    const isFull = bytes + text.length > MAX_CHUNK_BYTES;
+    if (i > first && (isFull || ofBatch !== history)) finishChunk(i, Buffer.from(scratch.subarray(0, bytes)));
+    history = ofBatch;
+    if (text.length > MAX_CHUNK_BYTES) {
+      finishChunk(i + 1, Buffer.from(text));
+      continue;
+    }
+    if (i > first) bytes += BORDER.copy(scratch, bytes);
+    bytes += scratch.write(text, bytes);
   }
-  if (first < batches.length) finishChunk(batches.length);
+  if (first < batches.length) finishChunk(batches.length, Buffer.from(scratch.subarray(0, bytes)));
   return chunks;
-}
-
-function bytesOf(text: string): Uint8Array {
-  if (text.length > MAX_CHUNK_UNITS) return Buffer.from(text);
-  return Buffer.from(scratch.subarray(0, scratch.write(text)));
 }
 
 function attributesBetween(

@@ -5,9 +5,10 @@
 
 import { utf8 } from '../../base/bytes.ts';
 import { attributesLine, rowLine } from '../model/batch.ts';
-import { type Chunk, ROW_BORDER, tokenAt } from '../model/chunk.ts';
+import { type BatchAttributes, type Chunk, ROW_BORDER, tokenAt } from '../model/chunk.ts';
 import type { Page } from '../model/page.ts';
 import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
 
 /** Whether ATTR lines stand before the batches that have attributes. */
 type Form = 'rows' | 'rows-and-attributes';
@@ -23,7 +24,12 @@ const joinedLines: Record<Form, WeakMap<readonly Chunk[], Uint8Array>> = {
 };
 
 const NOTHING = new Uint8Array();
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const BATCH_LENGTH = 'batch '.length;
+const BORDER_BYTES = ROW_BORDER.length;
+const TAB = 0x09;
+const LF = 0x0a;
+const SPACE = 0x20;
+const ZERO = 0x30;
 
 /** RDATA lines, and ATTR lines if they are wanted, each with its LF. Never write to them. */
 export function pageLines({ stream, chunks }: Page, wantsAttributes: boolean): Uint8Array {
@@ -41,33 +47,71 @@ export function pageLines({ stream, chunks }: Page, wantsAttributes: boolean): U
 function chunkLines(stream: StreamName, chunk: Chunk, form: Form): Uint8Array {
   const known = linesOfChunks[form].get(chunk);
   if (known !== undefined) return known;
-  const lines = utf8(encodeChunk(stream, chunk, form === 'rows-and-attributes' ? (chunk.attributes ?? []) : []));
+  const lines = encodeChunk(stream, chunk, form === 'rows-and-attributes' ? (chunk.attributes ?? []) : []);
   linesOfChunks[form].set(chunk, lines);
   return lines;
 }
 
-function encodeChunk(stream: StreamName, chunk: Chunk, attributes: NonNullable<Chunk['attributes']>): string {
-  const { sizes } = chunk;
-  const texts = decoder.decode(chunk.texts);
-  const head = rowLine(stream, 'batch', '');
-  let lines = '';
-  let at = 0;
+/**
+ * Writes the lines of a chunk, in a buffer of their exact size. The texts are put at its end and
+ * moved to the front row by row: each head is longer than the border before it, so the lines never
+ * reach the texts that are still to be moved. This makes no object for a row.
+ */
+function encodeChunk(stream: StreamName, chunk: Chunk, attributes: readonly BatchAttributes[]): Uint8Array {
+  const { texts, sizes, rows } = chunk;
+  const head = utf8(rowLine(stream, 'batch', ''));
+  const prefixLength = head.length - BATCH_LENGTH;
+  const before = attributes.map(({ token, json }) => utf8(`${attributesLine(stream, token, json)}\n`));
+  // The rows without their borders, a line end for each, and the heads.
+  let size = texts.length - BORDER_BYTES * Math.max(0, rows - 1) + rows;
+  size += (rows - sizes.length) * head.length + sizes.length * (prefixLength + 1);
+  for (let place = 0; place < sizes.length; place++) size += digitsOf(tokenAt(chunk, place));
+  for (const { length } of before) size += length;
+  const lines = new Uint8Array(size);
+  let from = size - texts.length;
+  lines.set(texts, from);
+  let to = 0;
   let attributed = 0;
   for (let place = 0; place < sizes.length; place++) {
     const token = tokenAt(chunk, place);
-    const ofBatch = attributes[attributed];
-    if (ofBatch?.token === token) {
-      lines += `${attributesLine(stream, token, ofBatch.json)}\n`;
-      attributed++;
+    if (attributes[attributed]?.token === token) {
+      lines.set(before[attributed]!, to);
+      to += before[attributed++]!.length;
     }
-    for (let row = sizes[place]! - 1; row >= 0; row--) {
-      const border = texts.indexOf(ROW_BORDER, at);
-      const end = border < 0 ? texts.length : border;
-      lines += `${row > 0 ? head : rowLine(stream, token, '')}${texts.slice(at, end)}\n`;
-      at = end + ROW_BORDER.length;
+    for (let left = sizes[place]!; left > 0; left--) {
+      const headEnd = left === 1 ? prefixLength : head.length;
+      for (let i = 0; i < headEnd; i++) lines[to++] = head[i]!;
+      if (left === 1) {
+        to = writeDigits(lines, to, token);
+        lines[to++] = SPACE;
+      }
+      const tab = lines.indexOf(TAB, from);
+      const end = tab < 0 ? size : tab - 1;
+      lines.copyWithin(to, from, end);
+      to += end - from;
+      lines[to++] = LF;
+      from = end + BORDER_BYTES;
     }
   }
   return lines;
+}
+
+function digitsOf(token: Token): number {
+  let digits = 1;
+  for (let rest = token; rest >= 10; rest = Math.floor(rest / 10)) digits++;
+  return digits;
+}
+
+/** @returns where the digits end */
+function writeDigits(lines: Uint8Array, at: number, token: Token): number {
+  const end = at + digitsOf(token);
+  let rest = token;
+  for (let i = end - 1; i >= at; i--) {
+    const next = Math.floor(rest / 10);
+    lines[i] = ZERO + rest - next * 10;
+    rest = next;
+  }
+  return end;
 }
 
 function join(parts: readonly Uint8Array[]): Uint8Array {
