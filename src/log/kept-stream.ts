@@ -1,7 +1,7 @@
 /** One stream kept in memory: its chunks and its bounds. Knows no limits and no clock. */
 
 import type { Millis } from '../base/clock.ts';
-import type { Chunk } from '../core/model/chunk.ts';
+import { type Chunk, chunkAfter } from '../core/model/chunk.ts';
 import type { Bounds, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { Retention } from '../core/model/stream.ts';
@@ -11,6 +11,7 @@ import { judgePosition } from './judge.ts';
 import type { ReadOptions } from './log.ts';
 import { mayDropOldest } from './retention.ts';
 
+/** Bounds, reads and verdicts of one stream, from chunks in memory. */
 export class KeptStream {
   #chunks = new ChunkList();
   #bounds: Bounds;
@@ -50,8 +51,9 @@ export class KeptStream {
     const { earliest, latest, base } = this.#bounds;
     if (after >= latest) return;
     const history = after < earliest ? base : this.#chunks.at(after).history;
-    this.#rowsUpTo -= this.#chunks.rowsAfter(after);
     this.#chunks.truncate(after);
+    // The chunk that was cut knows exactly. Without one nothing is compared with the number.
+    this.#rowsUpTo = this.#chunks.last?.rowsUpTo ?? this.#rowsUpTo;
     this.#bounds = { earliest, latest: after, history, base };
   }
 
@@ -60,12 +62,34 @@ export class KeptStream {
     this.#bounds = { earliest: token + 1, latest: token, history, base: history };
   }
 
-  /** Drops the chunks that the retention no longer needs. */
-  shed(retain: Retention, now: Millis): void {
-    for (let oldest = this.#chunks.first; oldest !== undefined; oldest = this.#chunks.first) {
-      if (!mayDropOldest(retain, { rows: this.#chunks.rows, oldest, now })) return;
-      this.trim(oldest.upTo);
+  /**
+   * The token up to which the retention no longer needs rows, once `added` rows have been appended.
+   * Undefined: it needs all.
+   */
+  spareUpTo(retain: Retention, { added, now }: { readonly added: number; readonly now: Millis }): Token | undefined {
+    let rows = this.#chunks.rows + added;
+    let spare: Token | undefined;
+    for (let place = 0; ; place++) {
+      const oldest = this.#chunks.nth(place);
+      if (!mayDropOldest(retain, { rows, oldest, now })) return spare;
+      rows -= oldest!.rows;
+      spare = oldest!.upTo;
     }
+  }
+
+  /** The kept chunks, oldest first. */
+  *chunks(): IterableIterator<Chunk> {
+    const after = this.#bounds.earliest - 1;
+    for (let place = 0; ; place++) {
+      const chunk = this.#chunks.nth(place);
+      if (chunk === undefined) return;
+      yield chunkAfter(chunk, after);
+    }
+  }
+
+  /** When the newest kept row became durable, in the log's own time. */
+  get newestMs(): Millis | undefined {
+    return this.#chunks.last?.logMs;
   }
 
   read(options: ReadOptions): Chunk[] {

@@ -7,6 +7,7 @@ import type { Millis } from '../base/clock.ts';
 import type { Retention } from '../core/model/stream.ts';
 import type { Chunk } from '../core/model/chunk.ts';
 
+/** What a stream keeps, as far as retention asks. */
 export interface KeptRows {
   /** All kept rows, those of the oldest chunk included. */
   readonly rows: number;
