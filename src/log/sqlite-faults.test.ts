@@ -24,7 +24,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { LogError } from '../core/model/errors.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
-import { openOptions } from '../testing/log-suite-place.ts';
+import { openOptions, watchRows } from '../testing/log-suite-place.ts';
 import type { Log } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
@@ -325,7 +325,7 @@ test('a log whose disk is full says LOG_FULL, keeps nothing of what it refused, 
   const log = await opened({ maxPages: 80 });
   const row = `"${'x'.repeat(50_000)}"`;
   let hints = 0;
-  log.watch(() => void hints++);
+  watchRows(log, () => void hints++);
   let refused: unknown;
   let appended = 0;
   while (refused === undefined) {

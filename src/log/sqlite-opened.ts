@@ -119,8 +119,10 @@ export class OpenedLog {
     return this.isOpen && this.#file.isWalHigh;
   }
 
+  /** Whether the stream may be appended to. The catalog may not. */
   declares(stream: StreamName): boolean {
-    return this.#declarations.has(stream);
+    // A look at the streams that are made is cheaper than patterns.
+    return this.streams.find(stream) !== undefined || this.#declarations.has(stream);
   }
 
   /** A stream, or the catalog. Undefined: it is not made. */

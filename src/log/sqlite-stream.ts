@@ -174,8 +174,8 @@ export class SqliteStream {
     const { bounds, rowsUpTo } = extent;
     const retain = (this.#retain ??= this.#home.retentionOf(this.name));
     let last: Edge | undefined;
-    for (let drops = 0; drops < MAX_DROPS_PER_COMMIT; drops++) {
-      const oldest = this.#oldestUnder(retain);
+    for (let drops = 0; mayDropSome(retain, rowsUpTo) && drops < MAX_DROPS_PER_COMMIT; drops++) {
+      const oldest = this.#home.chunks.oldest(this.id);
       if (oldest === undefined) break;
       const rows = rowsUpTo - oldest.rowsUpTo + oldest.rows;
       if (!mayDropOldest(retain, { rows, oldest, now })) break;
@@ -186,10 +186,6 @@ export class SqliteStream {
     if (last === undefined) return extent;
     const earliest = Math.max(bounds.earliest, last.upTo + 1);
     return this.#save({ bounds: { ...bounds, earliest, base: this.#historyOf(last.era) }, rowsUpTo });
-  }
-
-  #oldestUnder({ rows, ageMs }: Retention): Edge | undefined {
-    return rows === undefined && ageMs === undefined ? undefined : this.#home.chunks.oldest(this.id);
   }
 
   #historyAt(token: Token): History {
@@ -242,4 +238,9 @@ export class SqliteStream {
   #damaged(what: string): LogError {
     return this.#home.damaged(`stream ${this.name}: ${what}`);
   }
+}
+
+/** Spares a look at the oldest chunk where retention surely keeps it, as in most of many small streams. */
+function mayDropSome({ rows, ageMs }: Retention, rowsUpTo: number): boolean {
+  return rows === undefined ? ageMs !== undefined : rowsUpTo > rows;
 }
