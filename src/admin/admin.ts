@@ -69,6 +69,8 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
       return await backups.make(c.req.raw.signal);
     } catch (error) {
       if (signal?.aborted === true) return refusal(503, 'CLOSED', 'the primary stops: no backup was made');
+      // Nobody is there to read it.
+      if (c.req.raw.signal.aborted) return refusal(503, 'CLOSED', 'the client went away: no backup was made');
       if (!(error instanceof RowcastError)) throw error;
       return refusal(statusOf(error), error.code, error.message);
     }
