@@ -60,7 +60,7 @@ export {
   type PrimaryLimits,
   type WorkerLimits,
 } from './core/wire/limits.ts';
-export type { SubscriptionStatus } from './core/sessions/primary-session.ts';
+export type { SubscriptionStatus } from './core/sessions/subscription-status.ts';
 export { createMemoryTransport } from './transport/memory.ts';
 export { tcpTransport } from './transport/tcp.ts';
 export type {

@@ -3,6 +3,7 @@ import { encodeCommand } from './codec.ts';
 import {
   formatPrimaryGreeting,
   formatWorkerGreeting,
+  MAX_SOURCES,
   parsePrimaryGreeting,
   parseWorkerGreeting,
   type PrimaryEras,
@@ -11,7 +12,9 @@ import {
 const eras: PrimaryEras = {
   durable: '8f3c1d2e4b5a6978.1764281400.a1b2c3d4',
   volatile: '00112233445566ff.1764281411.00ff00ff',
+  others: [],
 };
+const relayed = '1111222233334444.1764281412.12345678';
 
 test('the data of the first PING is pinned', () => {
   expect(formatWorkerGreeting(1490197665630.7, { wantsAttributes: false })).toBe('1490197665630 rowcast/2');
@@ -23,6 +26,11 @@ test('the data of the first PING is pinned', () => {
 
 test('what a primary says of itself is what a worker reads', () => {
   expect(parsePrimaryGreeting(formatPrimaryGreeting(1, eras))).toEqual(eras);
+  const more = { ...eras, others: [relayed, '5555222233334444.7.00000001'] };
+  expect(formatPrimaryGreeting(1, more)).toBe(
+    `${formatPrimaryGreeting(1, eras)} src=${relayed} src=5555222233334444.7.00000001`,
+  );
+  expect(parsePrimaryGreeting(formatPrimaryGreeting(1, more))).toEqual(more);
 });
 
 test('what a worker says of itself is what a primary reads', () => {
@@ -65,6 +73,15 @@ test.each([
   ['an era that is none', `1 rowcast/2 log=8f3c mem=${volatile}`],
   ['an era that is none', `1 rowcast/2 log=${durable} mem=`],
   ['two eras of one log', `1 rowcast/2 log=${durable} mem=8f3c1d2e4b5a6978.1764281411.00ff00ff`],
+  ['two eras of one log', `1 rowcast/2 log=${durable} mem=${volatile} src=${durable}`],
+  ['an era that is none', `1 rowcast/2 log=${durable} mem=${volatile} src=`],
+  [
+    'more than MAX_SOURCES eras',
+    formatPrimaryGreeting(1, {
+      ...eras,
+      others: Array.from({ length: MAX_SOURCES - 1 }, (_, i) => `${String(i).padStart(16, '0')}.1.a1b2c3d4`),
+    }),
+  ],
 ])('a primary with %s promises nothing: %j', (_what, data) => {
   expect(parsePrimaryGreeting(data)).toBeUndefined();
 });

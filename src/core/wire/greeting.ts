@@ -1,16 +1,26 @@
 /**
  * How Rowcast introduces itself in the data of its first PING (docs/protocol.md, "Greeting"). A
- * worker sends `<ms> rowcast/2 attr`, a primary `<ms> rowcast/2 log=<era> mem=<era>`. Any other
- * peer takes it as free text.
+ * worker sends `<ms> rowcast/2 attr`, a primary `<ms> rowcast/2 log=<era> mem=<era>`, and `src=<era>`
+ * for each further source. Any other peer takes it as free text.
  */
 
 import type { Millis } from '../../base/clock.ts';
 import { type History, logIdOf, parseHistory } from '../model/history.ts';
 
-/** The present era of each log of a primary. */
+/** The present era of each source of a primary. */
 export interface PrimaryEras {
   readonly durable: History;
   readonly volatile: History;
+  /** Of the sources beside the primary's own two logs. */
+  readonly others: readonly History[];
+}
+
+/** The most sources of one primary, its two logs included: the greeting names each on one line. */
+export const MAX_SOURCES: number = 16;
+
+/** All of them, in the order of the greeting. */
+export function erasOf({ durable, volatile, others }: PrimaryEras): History[] {
+  return [durable, volatile, ...others];
 }
 
 const PROTOCOL = 'rowcast/2';
@@ -24,8 +34,9 @@ export function formatWorkerGreeting(now: Millis, { wantsAttributes }: WorkerGre
   return `${Math.floor(now)} ${PROTOCOL}${wantsAttributes ? ' attr' : ''}`;
 }
 
-export function formatPrimaryGreeting(now: Millis, { durable, volatile }: PrimaryEras): string {
-  return `${Math.floor(now)} ${PROTOCOL} log=${durable} mem=${volatile}`;
+export function formatPrimaryGreeting(now: Millis, { durable, volatile, others }: PrimaryEras): string {
+  const further = others.map((era) => ` src=${era}`).join('');
+  return `${Math.floor(now)} ${PROTOCOL} log=${durable} mem=${volatile}${further}`;
 }
 
 /**
@@ -39,18 +50,21 @@ export function parseWorkerGreeting(data: string): WorkerGreeting | undefined {
 
 /**
  * Returns undefined when the primary does not say that it speaks rowcast/2. Also when its eras are
- * missing, malformed or of one log: then its promises are worth nothing.
+ * missing, malformed, too many or two of one log: then its promises are worth nothing.
  */
 export function parsePrimaryGreeting(data: string): PrimaryEras | undefined {
   const words = data.split(' ');
   if (!words.includes(PROTOCOL)) return undefined;
-  const durable = valueOf(words, 'log=');
-  const volatile = valueOf(words, 'mem=');
-  if (durable === undefined || volatile === undefined || logIdOf(durable) === logIdOf(volatile)) return undefined;
-  return { durable, volatile };
+  const [durable] = valuesOf(words, 'log=');
+  const [volatile] = valuesOf(words, 'mem=');
+  const others = valuesOf(words, 'src=');
+  if (durable === undefined || volatile === undefined) return undefined;
+  const eras = [durable, volatile, ...others];
+  const logIds = new Set(eras.map(logIdOf));
+  const isSound = eras.every((era) => parseHistory(era) !== undefined) && logIds.size === eras.length;
+  return isSound && eras.length <= MAX_SOURCES ? { durable, volatile, others } : undefined;
 }
 
-function valueOf(words: readonly string[], key: string): History | undefined {
-  const value = words.find((word) => word.startsWith(key))?.slice(key.length);
-  return value !== undefined && parseHistory(value) !== undefined ? value : undefined;
+function valuesOf(words: readonly string[], key: string): string[] {
+  return words.filter((word) => word.startsWith(key)).map((word) => word.slice(key.length));
 }
