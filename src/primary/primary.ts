@@ -10,6 +10,7 @@ import { callListeners } from '../base/uncaught.ts';
 import type { Log, LogHealth } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
+import type { Declaration } from '../core/model/declarations.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
@@ -36,8 +37,8 @@ export interface PrimaryOptions {
   readonly name: string;
   /** Keeps the durable streams: sqliteLog, memoryLog. The primary opens and closes it. */
   readonly log: Log;
-  /** The streams of this primary, each declared once (defineStream). */
-  readonly streams: readonly Stream[];
+  /** The streams of this primary (defineStream, defineStreams). Each name is declared once. */
+  readonly streams: readonly Declaration[];
   /** Limits in place of the defaults (docs/protocol.md, "Limits"). */
   readonly limits?: Partial<PrimaryLimits & { maxBatchBytes: number }>;
   /**
