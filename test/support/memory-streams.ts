@@ -96,7 +96,7 @@ export class MemoryStream implements StreamState {
 
   #chunkOf({ token, rows, attributes }: MemoryBatch, after: Token, history: History): Chunk {
     const texts = rows.map((row) => JSON.stringify(row));
-    const planned = { stream: this.name, after, batches: [texts], tokens: [token] };
+    const planned = { stream: this.stream, after, batches: [texts], tokens: [token] };
     const more = attributes === undefined ? {} : { attributes: new Map([[0, JSON.stringify(attributes)]]) };
     return encodeChunks({ planned: { ...planned, ...more }, rowsUpTo: 0, history, atMs: 0, logMs: 0 })[0]!;
   }

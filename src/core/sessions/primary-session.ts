@@ -15,7 +15,7 @@ import type { Page, Verdict } from '../model/page.ts';
 import type { StreamName } from '../model/stream.ts';
 import { decodeCommand, encodeCommand } from '../wire/codec.ts';
 import type { Command, Dialect, UpstreamCommand } from '../wire/command.ts';
-import { erasOf, formatPrimaryGreeting, parseWorkerGreeting } from '../wire/greeting.ts';
+import { allEras, formatPrimaryGreeting, parseWorkerGreeting } from '../wire/greeting.ts';
 import { LineCutter } from '../wire/lines.ts';
 import { pageLines } from '../wire/page-lines.ts';
 import { KeepAlive } from './keep-alive.ts';
@@ -111,6 +111,15 @@ export class PrimarySession {
     return this.#streams.describe(stream);
   }
 
+  isReplicating(stream: StreamName): boolean {
+    return this.#streams.isReplicating(stream);
+  }
+
+  /** Streams that are made later are replicated, too: ALL was asked for. */
+  get includesMade(): boolean {
+    return this.#streams.includesMade;
+  }
+
   /** At least one stream is not live yet: old rows are read, with no end in sight. */
   get isCatchingUp(): boolean {
     return this.#streams.liveCount < this.#streams.count;
@@ -123,7 +132,7 @@ export class PrimarySession {
     this.#state = { kind: 'established', keepAlive: new KeepAlive(this.#options.limits, now) };
     this.#send(now, { name: 'SERVER', serverName: this.#options.serverName });
     const { eras } = this.#options.streams;
-    this.#greeted = erasOf(eras);
+    this.#greeted = allEras(eras);
     this.#send(now, { name: 'PING', data: formatPrimaryGreeting(now, eras) });
   }
 
@@ -318,7 +327,7 @@ export class PrimarySession {
     if (greeting === undefined) return;
     this.#peer = { dialect: 'rowcast/2', wantsAttributes: greeting.wantsAttributes };
     // A log may have begun another era between our greeting and this PING.
-    for (const era of erasOf(this.#options.streams.eras)) if (!this.#greeted.includes(era)) this.handleEra(now, era);
+    for (const era of allEras(this.#options.streams.eras)) if (!this.#greeted.includes(era)) this.handleEra(now, era);
   }
 
   #fail(now: Millis, error: RowcastError, text: string = error.message): void {

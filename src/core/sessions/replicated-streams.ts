@@ -48,6 +48,14 @@ export class ReplicatedStreams {
     return this.#replications.size - this.#notLive;
   }
 
+  isReplicating(stream: StreamName): boolean {
+    return this.#replications.has(stream);
+  }
+
+  get includesMade(): boolean {
+    return this.#all.isAsked;
+  }
+
   /** The replication of one stream. Undefined when there is none. */
   describe(stream: StreamName): SubscriptionStatus | undefined {
     const replication = this.#replications.get(stream);

@@ -41,8 +41,8 @@ export function trimmed(workerName: string, { stream, bounds: { earliest } }: St
 /** The position is of another history. */
 export function reset(state: StreamState, position: Position): StreamRefusal {
   const { stream, bounds } = state;
-  // A stream that was never made has given no position, so this one is from before a deletion.
-  if (!state.isMade) return deleted(state, position.token);
+  // A stream that has had no row gave no such position, so this one is from before a deletion.
+  if (bounds.latest === 0) return deleted(state, position.token);
   const asked = formatPosition(position);
   const text = `position ${asked} is not on the history of stream ${stream}: ${placeOf(bounds)}`;
   return refusal('RESET', bounds, new PeerError('RESET', text, { facts: { stream, ...factsOf(bounds), asked } }));

@@ -28,8 +28,6 @@ export interface StreamState {
   readonly stream: StreamName;
   /** Tells the sources apart, so that one which does not answer holds up only its own streams. */
   readonly source: object;
-  /** False before the first append, and after a deletion. */
-  readonly isMade: boolean;
   readonly bounds: Bounds;
   /** Rows appended since someone follows: the difference of two readings is a lag in rows. */
   readonly appendedRows: number;
