@@ -58,6 +58,7 @@ export {
   type PrimaryStatus,
   type StreamStatus,
 } from './primary/primary.ts';
+export type { StatusOptions } from './primary/status-page.ts';
 export type { UpstreamCommand } from './core/wire/command.ts';
 export {
   defaultPrimaryLimits,

@@ -73,8 +73,8 @@ export class StreamCatalog implements StreamTable {
     const { log, volatileLog, sources = [], limits, tailBytes } = this.#options;
     const open = async (one: Log, catalog: StreamName, durable: boolean): Promise<void> =>
       one.open({ declarations: this.#declarations.filter((one) => one.durable === durable), limits, catalog });
+    await open(log, DURABLE_CATALOG, true);
     try {
-      await open(log, DURABLE_CATALOG, true);
       await open(volatileLog, VOLATILE_CATALOG, false);
       checkLogIds([log, volatileLog, ...sources]);
       this.#sources = [log, volatileLog, ...sources].map((source) => {
