@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
 import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
-import { checkPattern, isPattern, type NamePattern } from '../core/model/pattern.ts';
+import { checkPattern, isPattern } from '../core/model/pattern.ts';
 import { type StreamName, streamName } from '../core/model/stream.ts';
 import { parsePosition, type Position } from '../core/model/position.ts';
 import { parseToken, type Token } from '../core/model/token.ts';
@@ -284,7 +284,7 @@ function parseBatch(text: string): number {
 }
 
 /** A name of a stream, or a pattern. */
-function parseDeclared(text: string): StreamName | NamePattern {
+function parseDeclared(text: string): string {
   return isPattern(text) ? checkPattern(text) : streamName(text);
 }
 

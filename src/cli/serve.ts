@@ -25,7 +25,7 @@ export interface ServeOptions {
   readonly listen?: readonly Address[];
   readonly log: LogAddress;
   /** Names and patterns. */
-  readonly stream?: readonly (StreamName | NamePattern)[];
+  readonly stream?: readonly string[];
   readonly synapse?: true;
   readonly admin: HostAndPort | 'none';
   readonly allowPlaintext?: true;
@@ -65,7 +65,7 @@ async function openPrimary({ name, log, stream, synapse }: ServeOptions, logger:
   const streams = synapse
     ? synapseStreamsOf(stream)
     : (stream ?? defaults.streams).map(
-        (name): Declaration => (isPattern(name) ? defineStreams(name) : defineStream(name)),
+        (text): Declaration => (isPattern(text) ? defineStreams(text) : defineStream(text)),
       );
   return createPrimary({ name, log: openLog(log), streams, logger, ...(synapse && { limits: synapseLimits }) });
 }

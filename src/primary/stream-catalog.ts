@@ -71,11 +71,10 @@ export class StreamCatalog implements StreamTable {
   /** @throws LogError */
   async open(): Promise<void> {
     const { log, volatileLog, sources = [], limits, tailBytes } = this.#options;
-    const open = async (one: Log, catalog: StreamName, durable: boolean): Promise<void> =>
-      one.open({ declarations: this.#declarations.filter((one) => one.durable === durable), limits, catalog });
-    await open(log, DURABLE_CATALOG, true);
+    const ofLog = (durable: boolean): Declarations => this.#declarations.filter((one) => one.durable === durable);
+    await log.open({ declarations: ofLog(true), limits, catalog: DURABLE_CATALOG });
     try {
-      await open(volatileLog, VOLATILE_CATALOG, false);
+      await volatileLog.open({ declarations: ofLog(false), limits, catalog: VOLATILE_CATALOG });
       checkLogIds([log, volatileLog, ...sources]);
       this.#sources = [log, volatileLog, ...sources].map((source) => {
         // The tail watches first, so it has the rows when a hint reaches a session.

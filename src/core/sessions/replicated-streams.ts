@@ -20,6 +20,7 @@ import { PageReads, type ReadRequest } from './page-reads.ts';
 import { type JudgeRequest, PendingVerdicts } from './pending-verdicts.ts';
 import { Replication, type ReplicationState, type Sent } from './replication.ts';
 import * as refusals from './stream-refusals.ts';
+import type { StreamRefusal } from './stream-refusals.ts';
 import type { ReplicatedStreamsOptions, ReplicateFrom, StreamsHost } from './streams-host.ts';
 import { describeReplication, type SubscriptionStatus } from './subscription-status.ts';
 
@@ -210,7 +211,7 @@ export class ReplicatedStreams {
         // A worker that keeps its position in its own database knows what it has. It gets POSITION
         // alone, and no row twice.
         if (this.#host.dialect === 'seed') return this.#standAtLatest(now, replication);
-        return this.#refuse(now, replication, refusals[verdict](replication.served, position));
+        return this.#refuse(now, replication, refusals.offHistory(verdict, replication.served, position));
     }
   }
 
@@ -407,12 +408,12 @@ export class ReplicatedStreams {
     this.#refuse(now, replication, refusals.unavailable(served, error));
   }
 
-  #refuse(now: Millis, replication: Replication, refusal: refusals.StreamRefusal): void {
+  #refuse(now: Millis, replication: Replication, refusal: StreamRefusal): void {
     this.#forget(replication, 'refused');
     this.#sendRefusal(now, replication.stream, refusal);
   }
 
-  #sendRefusal(now: Millis, stream: StreamName, { code, facts, error }: refusals.StreamRefusal): void {
+  #sendRefusal(now: Millis, stream: StreamName, { code, facts, error }: StreamRefusal): void {
     this.#host.send(now, { name: 'REFUSED', stream, code, facts });
     this.#host.emit({ kind: 'refused', error });
   }
