@@ -20,6 +20,7 @@ export type {
 } from './log/log.ts';
 export { memoryLog } from './log/memory.ts';
 export type { Batch, BatchLimits } from './core/model/batch.ts';
+export { type Declaration, type DeclaredOnce, defineStreams, type StreamPattern } from './core/model/declarations.ts';
 export {
   ConnectionError,
   type ErrorCode,

@@ -10,6 +10,7 @@ import { callListeners } from '../base/uncaught.ts';
 import type { Log, LogHealth } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
+import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
@@ -36,8 +37,8 @@ export interface PrimaryOptions {
   readonly name: string;
   /** Keeps the durable streams: sqliteLog, memoryLog. The primary opens and closes it. */
   readonly log: Log;
-  /** The streams of this primary, each declared once (defineStream). */
-  readonly streams: readonly Stream[];
+  /** The streams of this primary (defineStream, defineStreams). Each name is declared once. */
+  readonly streams: readonly Declaration[];
   /** Limits in place of the defaults (docs/protocol.md, "Limits"). */
   readonly limits?: Partial<PrimaryLimits & { maxBatchBytes: number }>;
   /**
@@ -134,7 +135,9 @@ export interface ConnectionStatus extends ConnectedWorker {
  * const primary = await createPrimary({ name: 'main', log: memoryLog(), streams: [orders] });
  * await primary.listen({ host: '127.0.0.1', port: 9092 });
  */
-export async function createPrimary(options: PrimaryOptions): Promise<Primary> {
+export async function createPrimary<const Streams extends readonly Declaration[]>(
+  options: PrimaryOptions & { readonly streams: Streams & DeclaredOnce<Streams> },
+): Promise<Primary> {
   const primary = new Primary(options);
   await primary.open();
   return primary;
@@ -191,7 +194,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#catalog = new StreamCatalog({
-      streams: options.streams,
+      streams: options.streams as readonly Stream[],
       log: options.log,
       volatileLog: memoryLog({ clock: this.#clock, random: options.random ?? systemRandom }),
       limits: this.#limits,
@@ -272,9 +275,9 @@ export class Primary extends EventEmitter<PrimaryEvents> {
    * @example
    * const position = await primary.append('orders', [{ id: 7, state: 'paid' }]);
    */
-  append<Row>(
-    stream: Stream<Row> | StreamName,
-    rows: readonly Row[],
+  append<In>(
+    stream: Stream<In, unknown> | StreamName,
+    rows: readonly NoInfer<In>[],
     options: { readonly attributes?: Readonly<Record<string, unknown>> } = {},
   ): Promise<Position> {
     try {

@@ -9,17 +9,18 @@ import type { StreamName } from './stream.ts';
  * The part of the Standard Schema interface (standardschema.dev, version 1) that Rowcast calls.
  * zod, valibot, arktype and others implement it.
  */
-export interface RowValidator<Row = unknown> {
+export interface RowValidator<In = unknown, Out = In> {
   readonly '~standard': {
     readonly version: 1;
     readonly vendor: string;
-    readonly validate: (value: unknown) => RowVerdict<Row> | Promise<RowVerdict<Row>>;
-    readonly types?: { readonly input: unknown; readonly output: Row } | undefined;
+    readonly validate: (value: unknown) => RowVerdict<Out> | Promise<RowVerdict<Out>>;
+    /** Only for the compiler: the row that it takes, and the row that it makes of it. */
+    readonly types?: { readonly input: In; readonly output: Out } | undefined;
   };
 }
 
-export type RowVerdict<Row> =
-  | { readonly value: Row; readonly issues?: undefined }
+export type RowVerdict<Out> =
+  | { readonly value: Out; readonly issues?: undefined }
   | {
       readonly issues: ReadonlyArray<{
         readonly message: string;
@@ -60,25 +61,25 @@ export function encodeRows(stream: StreamName, rows: readonly unknown[]): RowTex
  * @returns the validator's values, which may differ from the rows (defaults, coercions)
  * @throws UsageError INVALID_ROW naming stream, row and path
  */
-export function validateRows<Row>(
+export function validateRows<Out>(
   stream: StreamName,
-  validator: RowValidator<Row>,
+  validator: RowValidator<unknown, Out>,
   rows: readonly unknown[],
-): Row[] | Promise<Row[]> {
+): Out[] | Promise<Out[]> {
   const verdicts = rows.map((row) => runValidator(stream, validator, row));
   if (verdicts.some((v) => v instanceof Promise)) {
     return Promise.all(verdicts.map(async (verdict) => verdict)).then((settled) =>
       settled.map((v, index) => accepted(stream, v, index)),
     );
   }
-  return (verdicts as RowVerdict<Row>[]).map((v, index) => accepted(stream, v, index));
+  return (verdicts as RowVerdict<Out>[]).map((v, index) => accepted(stream, v, index));
 }
 
-function runValidator<Row>(
+function runValidator<Out>(
   stream: StreamName,
-  validator: RowValidator<Row>,
+  validator: RowValidator<unknown, Out>,
   row: unknown,
-): RowVerdict<Row> | Promise<RowVerdict<Row>> {
+): RowVerdict<Out> | Promise<RowVerdict<Out>> {
   const refuse = (cause: unknown): never => {
     if (cause instanceof RowcastError) throw cause;
     throw new UsageError('INVALID_ROW', `the validator of stream ${stream} threw: ${messageOf(cause)}`, { cause });
@@ -91,7 +92,7 @@ function runValidator<Row>(
   }
 }
 
-function accepted<Row>(stream: StreamName, verdict: RowVerdict<Row>, index: number): Row {
+function accepted<Out>(stream: StreamName, verdict: RowVerdict<Out>, index: number): Out {
   if (verdict.issues === undefined) return verdict.value;
   const texts = verdict.issues.map(({ path = [], message }) => {
     const at = path.map((step) => String(typeof step === 'object' ? step.key : step)).join('.');
