@@ -45,6 +45,7 @@ export type { RowText, RowValidator, RowVerdict } from './core/model/row.ts';
 export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
 export {
+  type BatchOptions,
   type ConnectedWorker,
   type ConnectionStatus,
   createPrimary,

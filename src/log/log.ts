@@ -57,6 +57,15 @@ export interface ReadOptions {
 export interface AppendOptions {
   /** JSON text of an object, on one line. Stored with the batch and read with it. */
   readonly attributes?: AttributesText;
+  /**
+   * Names the append within its stream, in 1 to 255 characters. A second append with this id gives
+   * the first one's position and appends nothing, so a retry after an unknown outcome is safe.
+   */
+  readonly id?: string;
+  /** The batch's token, in place of the next number. Above the stream's latest; may skip. */
+  readonly token?: Token;
+  /** The history of the rows, in place of the log's era: for a relay, which keeps those of its source. */
+  readonly history?: History;
 }
 
 /** A hint that there are rows up to `latest`. It may be lost. */

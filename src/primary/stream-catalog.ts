@@ -10,7 +10,7 @@ import { UsageError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
-import { encodeRows, validateRows } from '../core/model/row.ts';
+import { encodeRows, parseTexts, type RowText, validateRows } from '../core/model/row.ts';
 import { DURABLE_CATALOG, type Stream, type StreamName, VOLATILE_CATALOG } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { StreamState, StreamTable } from '../core/sessions/stream-table.ts';
@@ -42,6 +42,8 @@ class ServedStream implements StreamState {
   /** The highest token that a hint has told. */
   announced: Token;
   appendedRows = 0;
+  /** The highest token that the application was told as `appended`. */
+  toldAppended: Token = 0;
 
   constructor(definition: Stream, log: Log, tail: Tail) {
     this.definition = definition;
@@ -138,6 +140,19 @@ export class StreamCatalog implements StreamTable {
       // Awaited only when it must be: later calls overtake this one meanwhile.
       if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
       // Returned as it is: a promise around it would cost as much as the append itself.
+      return log.append(stream, texts, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Appends a batch of checked texts as they are. Otherwise the same as `append`. */
+  appendTexts(stream: StreamName, texts: readonly RowText[], options?: AppendOptions): Promise<Position> {
+    try {
+      const { definition, log } = this.find(stream);
+      const verdict =
+        definition.row === undefined ? undefined : validateRows(stream, definition.row, parseTexts(texts));
+      if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
       return log.append(stream, texts, options);
     } catch (error) {
       return Promise.reject(error);

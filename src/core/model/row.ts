@@ -2,7 +2,7 @@
  * A row: one fact of a stream. The protocol treats it as opaque JSON; a validator may know more.
  */
 
-import { messageOf, RowcastError, UsageError } from './errors.ts';
+import { messageOf, quote, RowcastError, UsageError } from './errors.ts';
 import type { StreamName } from './stream.ts';
 
 /**
@@ -28,8 +28,14 @@ export type RowVerdict<Out> =
       }>;
     };
 
-/** A row as it stands on a line: JSON without a line end. */
+/** A row as it stands on a line: JSON without a tab or a line end. */
 export type RowText = string;
+
+/**
+ * The most arrays and objects within each other in a row that comes as text. Readers that recurse
+ * take about a thousand (Python's json), less what their own frames take.
+ */
+export const MAX_ROW_DEPTH = 500;
 
 /**
  * Encodes one row as JSON.
@@ -54,6 +60,76 @@ export function encodeRow(stream: StreamName, row: unknown): RowText {
  */
 export function encodeRows(stream: StreamName, rows: readonly unknown[]): RowText[] {
   return rows.map((row) => encodeRow(stream, row));
+}
+
+/**
+ * Says why text from outside is no row; undefined when it is one. The text of a row stays as it
+ * came, so that numbers, the order of keys and escapes survive. This is its only check.
+ */
+export function rowTextFault(text: string): string | undefined {
+  // A line is UTF-8, which has no half characters. An escape (`\ud800`) may name one.
+  if (!text.isWellFormed()) return 'has half a character (a lone surrogate)';
+  try {
+    JSON.parse(text);
+  } catch (cause) {
+    return `is not JSON: ${quote(messageOf(cause))}`;
+  }
+  return isDeep(text) ? `has more than ${MAX_ROW_DEPTH} arrays and objects within each other` : undefined;
+}
+
+/**
+ * The row text of a text without a fault. White space around the value is cut off. Tabs and line
+ * ends become spaces: they stand only between JSON tokens, since a string has them as escapes.
+ */
+export function keepText(text: string): RowText {
+  const trimmed = text.trim();
+  return BREAKS.test(trimmed) ? trimmed.replaceAll(/[\t\n\r]/g, ' ') : trimmed;
+}
+
+const BREAKS = /[\t\n\r]/;
+
+/**
+ * Checks the texts of one batch, and keeps them.
+ * @throws UsageError INVALID_ROW
+ */
+export function keepTexts(stream: StreamName, texts: readonly string[]): RowText[] {
+  return texts.map((text, index) => {
+    const fault = rowTextFault(text);
+    if (fault === undefined) return keepText(text);
+    throw new UsageError('INVALID_ROW', `row ${index} of the batch for stream ${stream} ${fault}`, {
+      facts: { stream, row: index },
+    });
+  });
+}
+
+/** The values of row texts. */
+export function parseTexts(texts: readonly RowText[]): unknown[] {
+  return texts.map((text): unknown => JSON.parse(text));
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+/** Of a text that is JSON. */
+function isDeep(text: string): boolean {
+  // Each level takes two characters, so a short text is never deep.
+  if (text.length <= 2 * MAX_ROW_DEPTH) return false;
+  let depth = 0;
+  let isInString = false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === QUOTE) isInString = !isInString;
+    else if (isInString) i += code === BACKSLASH ? 1 : 0;
+    else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
+      depth++;
+      if (depth > MAX_ROW_DEPTH) return true;
+    } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) depth--;
+  }
+  return false;
 }
 
 /**
