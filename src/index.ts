@@ -5,14 +5,17 @@
 
 export { type Clock, type Millis, systemClock, type Timer } from './base/clock.ts';
 export { type Random, seededRandom, systemRandom } from './base/random.ts';
-export type { Chunk } from './log/chunk.ts';
 export type {
   AppendOptions,
+  BackupOptions,
+  BackupProgress,
+  DeletedEvent,
   EraEvent,
   Log,
   LogHealth,
   LogOptions,
   ReadOptions,
+  RebasedEvent,
   RowsEvent,
   Source,
   SourceEvent,
@@ -20,7 +23,14 @@ export type {
 } from './log/log.ts';
 export { memoryLog } from './log/memory.ts';
 export type { Batch, BatchLimits } from './core/model/batch.ts';
-export { type Declaration, type DeclaredOnce, defineStreams, type StreamPattern } from './core/model/declarations.ts';
+export type { BatchAttributes, Chunk } from './core/model/chunk.ts';
+export {
+  type Declaration,
+  Declarations,
+  type DeclaredOnce,
+  defineStreams,
+  type StreamPattern,
+} from './core/model/declarations.ts';
 export {
   ConnectionError,
   type ErrorCode,
@@ -33,7 +43,7 @@ export {
 } from './core/model/errors.ts';
 export type { History } from './core/model/history.ts';
 export type { Logger } from './core/model/logger.ts';
-export type { BatchAttributes, Bounds, Page, Verdict } from './core/model/page.ts';
+export { type Bounds, emptyBounds, type Page, type Verdict } from './core/model/page.ts';
 export {
   formatPosition,
   formatPositions,

@@ -13,6 +13,7 @@ import { createWorker } from '../worker/worker.ts';
 import type { StatusReport } from '../observe/status-report.ts';
 import { Gate } from '../../test/support/collector.ts';
 import { settle } from '../../test/support/deployment.ts';
+import { parseBatches } from '../testing/log-suite-place.ts';
 import { createAdmin } from './admin.ts';
 
 const ODD_NAMES = ['a/b', 'a%b', 'a%2Fb', '100%', '%41', 'ö/✓', 'é%41', '?#&=+', 'a;b,c', "o'neil", '..a'];
@@ -110,8 +111,8 @@ describe('appending', () => {
     expect(latest(primary)).toBe(20_000);
     expect(hints).toBeLessThan(500);
     const page = await log.read('events', { after: 0, maxBytes: 10_000_000 });
-    const lines = Buffer.from(page.lines).toString().split('\n').slice(0, page.rows);
-    expect(lines.every((line, i) => line === `RDATA events ${i + 1} ${i}`)).toBe(true);
+    const stored = parseBatches(page);
+    expect(stored.every(({ token, rows: [row] }, i) => token === i + 1 && row === `${i}`)).toBe(true);
   });
 
   test('a body that outruns the log waits: only a bounded number of rows is on its way', async () => {

@@ -46,7 +46,7 @@ afterEach(async () => {
 
 async function opened(options: Partial<SqliteLogOptions> = {}): Promise<Log> {
   const log = sqliteLog({ path, ...options });
-  await log.open({ streams: [events], limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions([events]));
   toClose.push(log);
   return log;
 }

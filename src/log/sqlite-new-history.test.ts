@@ -27,7 +27,7 @@ afterEach(async () => {
 
 async function opened(at: string): Promise<Log> {
   const log = sqliteLog({ path: at });
-  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions([defineStream('events')]));
   toClose.push(log);
   return log;
 }

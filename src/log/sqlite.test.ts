@@ -151,11 +151,7 @@ test('a stream that got its retention late sheds its surplus over several commit
   await log.close();
   const again = sqliteLog({ path });
   toClose.push(again);
-  await again.open({
-    streams: [defineStream('events', { retain: { rows: 10 } })],
-    limits: defaultBatchLimits,
-    catalog: '$streams',
-  });
+  await again.open(openOptions([defineStream('events', { retain: { rows: 10 } })]));
   await again.append('events', ['"first"']);
   expect(again.bounds('events')).toMatchObject({ earliest: 1_001, latest: 1_501 });
   await again.append('events', ['"second"']);

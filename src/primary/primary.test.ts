@@ -415,7 +415,8 @@ test.each(['serve', 'refuse'] as const)('rows that are gone, to a peer that is n
 
 test('the streams of each log can be followed like any other, by a Rowcast peer', async () => {
   const { primary, transport } = deploy();
-  await primary({ streams });
+  const server = await primary({ streams });
+  for (const name of ['events', 'receipts', 'typing']) await server.append(name, [1]);
   const hand = rowcastHand(transport);
   hand.send('REPLICATE $streams START', 'REPLICATE $streams.volatile START');
   await hand.line('POSITION $streams.volatile');

@@ -224,7 +224,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#catalog = new StreamCatalog({
-      streams: options.streams as readonly Stream[],
+      streams: options.streams,
       log: options.log,
       volatileLog: memoryLog({ clock: this.#clock, random: options.random ?? systemRandom }),
       limits: this.#limits,
@@ -316,7 +316,12 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       if (this.listenerCount('appended') === 0) return this.#catalog.append(name, rows, stored);
       // A copy, because the caller may change its array at once.
       const asGiven = [...rows];
-      return this.#tellAppended(name, options, () => this.#catalog.append(name, rows, stored), () => asGiven);
+      return this.#tellAppended(
+        name,
+        options,
+        () => this.#catalog.append(name, rows, stored),
+        () => asGiven,
+      );
     } catch (error) {
       return Promise.reject(error);
     }
@@ -332,11 +337,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
    * @example
    * await primary.appendTexts('prices', ['{"amount":1.10}']);
    */
-  appendTexts(
-    stream: Stream | StreamName,
-    texts: readonly string[],
-    options?: BatchOptions,
-  ): Promise<Position> {
+  appendTexts(stream: Stream | StreamName, texts: readonly string[], options?: BatchOptions): Promise<Position> {
     try {
       return this.appendKeptTexts(stream, keepTexts(nameOf(stream), texts), options);
     } catch (error) {
@@ -345,11 +346,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /** @internal For texts that keepText has made. */
-  appendKeptTexts(
-    stream: Stream | StreamName,
-    texts: readonly RowText[],
-    options?: BatchOptions,
-  ): Promise<Position> {
+  appendKeptTexts(stream: Stream | StreamName, texts: readonly RowText[], options?: BatchOptions): Promise<Position> {
     try {
       this.#checkOpen();
       const name = this.#declaredName(stream);

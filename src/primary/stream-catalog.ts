@@ -6,6 +6,7 @@
 import type { AppendOptions, Log, ReadOptions, SourceEvent } from '../log/log.ts';
 import { Tail } from '../log/tail.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
+import { type Declaration, Declarations } from '../core/model/declarations.ts';
 import { UsageError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
@@ -17,7 +18,7 @@ import type { StreamState, StreamTable } from '../core/sessions/stream-table.ts'
 import type { PrimaryEras } from '../core/wire/greeting.ts';
 
 export interface StreamCatalogOptions {
-  readonly streams: readonly Stream[];
+  readonly streams: readonly Declaration[];
   /** Holds the durable streams. */
   readonly log: Log;
   /** Holds the streams that are worth nothing after a restart. */
@@ -67,6 +68,8 @@ class ServedStream implements StreamState {
 
 export class StreamCatalog implements StreamTable {
   readonly #options: StreamCatalogOptions;
+  readonly #declarations: Declarations;
+  readonly #sources = new Map<boolean, { readonly log: Log; readonly tail: Tail }>();
   readonly #served = new Map<StreamName, ServedStream>();
   /** `$streams` of each log. Sessions may ask for them, the application may not. */
   readonly #catalogs = new Map<StreamName, ServedStream>();
@@ -75,11 +78,7 @@ export class StreamCatalog implements StreamTable {
   /** @throws UsageError DUPLICATE_STREAM */
   constructor(options: StreamCatalogOptions) {
     this.#options = options;
-    const names = new Set<StreamName>();
-    for (const { name } of options.streams) {
-      if (names.has(name)) throw new UsageError('DUPLICATE_STREAM', `stream ${name} is declared twice`);
-      names.add(name);
-    }
+    this.#declarations = new Declarations(options.streams);
   }
 
   /** @throws LogError */
@@ -99,21 +98,24 @@ export class StreamCatalog implements StreamTable {
   }
 
   names(): Iterable<StreamName> {
-    return this.#served.keys();
+    const names = new Set<StreamName>();
+    for (const { name } of this.#declarations.streams) names.add(name);
+    for (const { log } of this.#sources.values()) for (const name of log.streams()) names.add(name);
+    return names;
   }
 
   /** The declaration of a stream. Undefined when it was not declared. */
   declared(stream: StreamName): Stream | undefined {
-    return this.#served.get(stream)?.definition;
+    return this.#declarations.find(stream);
   }
 
   get(stream: StreamName): ServedStream | undefined {
-    return this.#served.get(stream) ?? this.#catalogs.get(stream);
+    return this.#touch(stream) ?? this.#catalogs.get(stream);
   }
 
   /** @throws UsageError NO_SUCH_STREAM */
   find(stream: StreamName): ServedStream {
-    const served = this.#served.get(stream);
+    const served = this.#touch(stream);
     if (served !== undefined) return served;
     throw new UsageError(
       'NO_SUCH_STREAM',
@@ -182,14 +184,25 @@ export class StreamCatalog implements StreamTable {
   }
 
   async #openLog(log: Log, catalog: StreamName, durable: boolean): Promise<void> {
-    const streams = this.#options.streams.filter((stream) => stream.durable === durable);
-    await log.open({ streams, limits: this.#options.limits, catalog });
+    const declarations = this.#declarations.filter((declaration) => declaration.durable === durable);
+    await log.open({ declarations, limits: this.#options.limits, catalog });
     // The tail watches first, so it has the rows when a hint reaches a session.
     const tail = new Tail(log, { maxBytes: this.#options.tailBytes });
-    for (const stream of streams) this.#served.set(stream.name, new ServedStream(stream, log, tail));
+    this.#sources.set(durable, { log, tail });
     const definition: Stream = { name: catalog, durable, retain: {} };
     this.#catalogs.set(catalog, new ServedStream(definition, log, tail));
     log.watch(this.#handleEvent);
+  }
+
+  #touch(stream: StreamName): ServedStream | undefined {
+    const known = this.#served.get(stream);
+    if (known !== undefined) return known;
+    const definition = this.#declarations.find(stream);
+    if (definition === undefined) return undefined;
+    const { log, tail } = this.#sources.get(definition.durable)!;
+    const served = new ServedStream(definition, log, tail);
+    this.#served.set(stream, served);
+    return served;
   }
 
   readonly #handleEvent = (event: SourceEvent): void => {
@@ -197,6 +210,7 @@ export class StreamCatalog implements StreamTable {
       for (const listener of this.#listeners) listener.handleEra(event.era);
       return;
     }
+    if (event.kind !== 'rows') return;
     const { stream, latest, chunks } = event;
     const served = this.get(stream);
     if (served === undefined || latest <= served.announced) return;

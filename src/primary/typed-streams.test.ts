@@ -11,7 +11,11 @@ interface Order {
   readonly id: number;
 }
 
-const Payment = z.object({ id: z.coerce.number<string>(), at: z.coerce.date<string>(), kind: z.string().default('card') });
+const Payment = z.object({
+  id: z.coerce.number<string>(),
+  at: z.coerce.date<string>(),
+  kind: z.string().default('card'),
+});
 type PaymentIn = { id: string; at: string; kind?: string | undefined };
 type PaymentOut = { id: number; at: Date; kind: string };
 
@@ -32,7 +36,9 @@ describe('the types of a stream', () => {
       '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value: Number(value) }) },
     };
     expectTypeOf(defineStream('a', { row: typed })).toEqualTypeOf<Stream<string, number, 'a'>>();
-    const untyped = { '~standard': { version: 1, vendor: 'test', validate: (text: unknown) => ({ value: Number(text) }) } } as const;
+    const untyped = {
+      '~standard': { version: 1, vendor: 'test', validate: (text: unknown) => ({ value: Number(text) }) },
+    } as const;
     expectTypeOf(defineStream('a', { row: untyped })).toEqualTypeOf<Stream<unknown, number, 'a'>>();
   });
 
@@ -90,15 +96,21 @@ describe('a second definition of a name', () => {
     // @ts-expect-error -- "orders is declared twice"
     compiles(() => createPrimary({ name, log, streams: [orders, defineStream('stock'), ordersToo] }));
     // @ts-expect-error -- "room:* is declared twice"
-    compiles(() => createPrimary({ name, log, streams: [rooms, orders, defineStreams('room:*', { row: z.string() })] }));
+    compiles(() =>
+      createPrimary({ name, log, streams: [rooms, orders, defineStreams('room:*', { row: z.string() })] }),
+    );
   });
 
   test('other names compile, also those that only the run time knows', () => {
     const id: string = name;
     const either = defineStream(id === 'a' ? 'a' : 'b');
     const options: PrimaryOptions = { name, log, streams: [orders] };
-    compiles(() => createPrimary({ name, log, streams: [orders, defineStream('stock'), rooms, defineStreams('user:*')] }));
-    compiles(() => createPrimary({ name, log, streams: [defineStream(id), defineStream<Order>('x'), defineStream(id)] }));
+    compiles(() =>
+      createPrimary({ name, log, streams: [orders, defineStream('stock'), rooms, defineStreams('user:*')] }),
+    );
+    compiles(() =>
+      createPrimary({ name, log, streams: [defineStream(id), defineStream<Order>('x'), defineStream(id)] }),
+    );
     compiles(() => createPrimary({ name, log, streams: [defineStream(`room:${id}`), defineStream(`room:${name}`)] }));
     compiles(() => createPrimary({ name, log, streams: [either, defineStream('a')] }));
     compiles(() => createPrimary({ name, log, streams: ['a', 'b'].map((each) => defineStream(each)) }));

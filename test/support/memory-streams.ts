@@ -3,15 +3,16 @@
  * Synchronous.
  */
 
-import { encodeBatch } from '../../src/core/model/batch.ts';
+import { type Chunk, chunkBytes } from '../../src/core/model/chunk.ts';
 import { formatHistory, type History, originOf } from '../../src/core/model/history.ts';
-import type { BatchAttributes, Bounds, Page, Verdict } from '../../src/core/model/page.ts';
+import type { Bounds, Page, Verdict } from '../../src/core/model/page.ts';
 import type { Position } from '../../src/core/model/position.ts';
 import { DURABLE_CATALOG, type StreamName } from '../../src/core/model/stream.ts';
 import type { Token } from '../../src/core/model/token.ts';
 import type { StreamState, StreamTable } from '../../src/core/sessions/stream-table.ts';
 import type { PrimaryEras } from '../../src/core/wire/greeting.ts';
-import { refuseGap } from '../../src/log/chunk-page.ts';
+import { pageOf, refuseGap } from '../../src/log/chunk-page.ts';
+import { encodeChunks } from '../../src/log/group-commit.ts';
 import { judgePosition } from '../../src/log/judge.ts';
 
 const LOG_ID = '8f3c1d2e4b5a6978';
@@ -59,7 +60,6 @@ export class MemoryStream implements StreamState {
 
   judge(position: Position): Verdict {
     return judgePosition(position, {
-      logId: LOG_ID,
       bounds: this.bounds,
       historyAt: (token) => this.#historyAt(token),
     });
@@ -69,27 +69,27 @@ export class MemoryStream implements StreamState {
   read(after: Token, maxBytes: number): Page {
     const { name, latest, bounds } = this;
     refuseGap('memory', name, after, bounds);
-    const lines: Buffer[] = [];
-    const attributes: BatchAttributes[] = [];
-    let [bytes, rows, upTo, history] = [0, 0, latest, bounds.history];
+    const chunks: Chunk[] = [];
+    let bytes = 0;
     for (const batch of this.batches) {
       if (batch.token <= after) continue;
-      const ofBatch = batch.history ?? era(1);
+      const history = batch.history ?? era(1);
       // A page ends at the border of an era.
-      if (rows > 0 && (bytes >= maxBytes || ofBatch !== history)) break;
-      if (batch.attributes) attributes.push({ token: batch.token, at: bytes, json: JSON.stringify(batch.attributes) });
-      const texts = batch.rows.map((row) => JSON.stringify(row));
-      const line = Buffer.from(encodeBatch(name, batch.token, texts));
-      lines.push(line);
-      bytes += line.length;
-      rows += batch.rows.length;
-      upTo = batch.token;
-      history = ofBatch;
+      if (chunks.length > 0 && (bytes >= maxBytes || history !== chunks[0]!.history)) break;
+      const chunk = this.#chunkOf(batch, chunks.at(-1)?.upTo ?? after, history);
+      chunks.push(chunk);
+      bytes += chunkBytes(chunk);
     }
+    const page = pageOf(name, chunks, bounds);
     // If the last batch is below it, the stream has moved on without rows.
-    if (upTo === this.batches.at(-1)?.token) upTo = latest;
-    const page = { stream: name, lines: Buffer.concat(lines), rows, upTo, hasMore: upTo < latest, history };
-    return attributes.length > 0 ? { ...page, attributes } : page;
+    return page.upTo === this.batches.at(-1)?.token ? { ...page, upTo: latest, hasMore: false } : page;
+  }
+
+  #chunkOf({ token, rows, attributes }: MemoryBatch, after: Token, history: History): Chunk {
+    const texts = rows.map((row) => JSON.stringify(row));
+    const planned = { stream: this.name, after, batches: [texts], tokens: [token] };
+    const more = attributes === undefined ? {} : { attributes: new Map([[0, JSON.stringify(attributes)]]) };
+    return encodeChunks({ planned: { ...planned, ...more }, rowsUpTo: 0, history, atMs: 0, logMs: 0 })[0]!;
   }
 
   #historyAt(token: Token): History {

@@ -1,4 +1,4 @@
-/** A batch: rows that share one token, and their lines on the wire. Rows are encoded here, once. */
+/** A batch: rows that share one token, and their lines on the wire. */
 
 import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { UsageError } from './errors.ts';
@@ -51,15 +51,6 @@ export function rowLine(stream: StreamName, token: Token | 'batch', row: RowText
  */
 export function attributesLine(stream: StreamName, token: Token, json: string): string {
   return `ATTR ${stream} ${token} ${json}`;
-}
-
-/** The lines of one batch, each with its LF. */
-export function encodeBatch(stream: StreamName, token: Token, rows: readonly RowText[]): string {
-  const last = rows.length - 1;
-  const head = rowLine(stream, 'batch', '');
-  let lines = '';
-  for (let i = 0; i < last; i++) lines += `${head}${rows[i]!}\n`;
-  return `${lines}${rowLine(stream, token, rows[last]!)}\n`;
 }
 
 const LONGEST_TOKEN: Token = Number.MAX_SAFE_INTEGER;

@@ -12,7 +12,8 @@ export const errorCodes = {
   UNKNOWN_COMMAND: 'A line named a command that does not exist or that this side may not send.',
   INVALID_ARGUMENTS: 'The arguments of a command did not parse.',
   UNKNOWN_STREAM: 'A stream was asked for that the primary does not have.',
-  TOKEN_FELL: 'A primary that promises rising tokens sent a lower one.',
+  TOKEN_FELL:
+    'A token did not rise: a primary sent a lower one, or an append was given one that is not above the latest.',
   WRONG_SERVER: 'The primary has another name than the expected one.',
   IDLE_TIMEOUT: 'Nothing arrived for longer than idleTimeoutMs.',
   SLOW_CONSUMER: 'A worker did not keep up and was disconnected.',
@@ -38,6 +39,8 @@ export const errorCodes = {
   INVALID_COMMAND: 'A command to send has a value that does not fit on a line.',
   OBSERVER: 'An observer sends nothing but NAME, PING and REPLICATE.',
   ROW_TOO_LARGE: 'A row does not fit on a line of maxLineBytes.',
+  NOT_SUPPORTED: 'The log that keeps the stream does not offer this.',
+  ID_REUSED: 'The id of an append was taken for other rows of the stream.',
   NO_SUCH_STREAM: 'The stream was not declared.',
   DUPLICATE_STREAM: 'A stream was declared or subscribed twice.',
   DUPLICATE_CACHE: 'A cache or a group of caches was defined twice.',

@@ -13,7 +13,6 @@ import { assert } from '../../base/assert.ts';
 import { utf8 } from '../../base/bytes.ts';
 import type { Millis } from '../../base/clock.ts';
 import { Queue } from '../../base/queue.ts';
-import { attributesLine } from '../model/batch.ts';
 import { PeerError, type RowcastError } from '../model/errors.ts';
 import { type History, logIdOf } from '../model/history.ts';
 import type { Bounds, Page, Verdict } from '../model/page.ts';
@@ -25,6 +24,7 @@ import type { Command, Dialect, RefusalCode, RefusalFacts, UpstreamCommand } fro
 import { formatPrimaryGreeting, parseWorkerGreeting, type PrimaryEras } from '../wire/greeting.ts';
 import type { PrimaryLimits } from '../wire/limits.ts';
 import { LineCutter } from '../wire/lines.ts';
+import { pageLines } from '../wire/page-lines.ts';
 import { KeepAlive } from './keep-alive.ts';
 import { Outflow } from './outflow.ts';
 import { Replication } from './replication.ts';
@@ -623,25 +623,10 @@ export class PrimarySession {
     this.#transmit(now, line);
   }
 
-  /**
-   * Transmits the lines as they are. For a worker that asks for attributes, cuts them where ATTR
-   * lines belong.
-   */
-  #transmitPage(now: Millis, { stream, lines, attributes = [] }: Page): void {
-    let from = 0;
-    if (this.#peer.wantsAttributes) {
-      for (const { token, at, json } of attributes) {
-        if (at > from) this.#transmitRows(now, lines.subarray(from, at));
-        from = at;
-        this.#transmitRows(now, utf8(`${attributesLine(stream, token, json)}\n`));
-      }
-    }
-    this.#transmitRows(now, from === 0 ? lines : lines.subarray(from));
-  }
-
-  #transmitRows(now: Millis, bytes: Uint8Array): void {
-    this.#outflow.handlePage(now, bytes.length);
-    this.#transmit(now, bytes);
+  #transmitPage(now: Millis, page: Page): void {
+    const lines = pageLines(page, this.#peer.wantsAttributes);
+    this.#outflow.handlePage(now, lines.length);
+    this.#transmit(now, lines);
   }
 
   #transmit(now: Millis, bytes: Uint8Array): void {
