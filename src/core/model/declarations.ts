@@ -65,21 +65,20 @@ type KnownName<One> = One extends { readonly name: infer Name extends string }
 
 type OneLiteral<Name extends string, Each = Name> = Each extends unknown
   ? [Name] extends [Each]
-    ? Record<never, never> extends Record<Name, unknown>
+    ? Partial<Record<Name, unknown>> extends Record<Name, unknown>
       ? never
       : Name
     : never
   : never;
 
+/** How often a known name stands in the list: `many` ends the count. */
 type Count<Declarations extends readonly unknown[], Name, Seen = 'none'> = [Name] extends [never]
   ? 'none'
   : Declarations extends readonly [infer First, ...infer Rest]
-    ? [KnownName<First>] extends [Name]
-      ? [KnownName<First>] extends [never]
-        ? Count<Rest, Name, Seen>
-        : Seen extends 'one'
-          ? 'many'
-          : Count<Rest, Name, 'one'>
+    ? Name extends KnownName<First>
+      ? Seen extends 'one'
+        ? 'many'
+        : Count<Rest, Name, 'one'>
       : Count<Rest, Name, Seen>
     : Seen;
 
