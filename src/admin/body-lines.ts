@@ -64,6 +64,6 @@ export class BodyLines {
   }
 
   #tooLong(number: number): LineError {
-    return new LineError('ROW_TOO_LARGE', `line ${number} is over ${this.#maxLineBytes} bytes`, number);
+    return new LineError('ROW_TOO_LARGE', `line ${number} is too large a row: maxLineBytes is ${this.#maxLineBytes}`, number);
   }
 }
