@@ -5,6 +5,7 @@ import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { LogError } from '../core/model/errors.ts';
 import { formatPosition } from '../core/model/position.ts';
+import { defineStreams } from '../core/model/declarations.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { createPrimary, type Primary, type PrimaryOptions } from '../primary/primary.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
@@ -222,6 +223,18 @@ describe('what cannot be appended', () => {
     expect(latest(primary, 'checked')).toBe(1);
   });
 
+  test('a stream of a pattern is made by its first row, and a name that is none is 400', async () => {
+    const { primary, admin } = await setUp({ streams: [defineStreams('room:*')] });
+    const response = await post(admin, '1\n', { stream: 'room:42' });
+    expect(await response.json()).toEqual({ position: positionText(primary, 'room:42'), rows: 1 });
+    expect((await post(admin, '1\n', { stream: 'room:' })).status).toBe(404);
+    for (const stream of ['room:a b', 'room:\n']) {
+      const refused = await post(admin, '1\n', { stream });
+      expect(refused.status).toBe(400);
+      expect(await refused.json()).toMatchObject({ error: { code: 'INVALID_STREAM_NAME' } });
+    }
+  });
+
   test('an unknown stream is 404 NO_SUCH_STREAM', async () => {
     const { admin } = await setUp();
     const response = await post(admin, '1\n', { stream: 'nope' });
@@ -274,6 +287,7 @@ async function linesOf(primary: Primary, transport: MemoryTransport, stream = 'e
 }
 
 describe('the text of a row', () => {
+  // SPEC A1
   test('goes to the wire byte for byte: numbers, repeated keys, escapes and spaces', async () => {
     const transport = createMemoryTransport();
     const { primary, admin } = await setUp({ transport });
@@ -336,6 +350,7 @@ describe('an upload with an Idempotency-Key', () => {
     expect(latest(primary)).toBe(3);
   });
 
+  // SPEC A3
   test('and with other rows is 409 and names the batch, and nothing after that batch is appended', async () => {
     const { primary, admin } = await setUp();
     await post(admin, '1\n2\n3\n4\n5\n6\n', keyed);

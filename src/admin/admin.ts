@@ -5,8 +5,9 @@
 
 import { Hono } from 'hono';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { type ErrorCode, LogError, messageOf, quoteValue, type RowcastError } from '../core/model/errors.ts';
+import { type ErrorCode, LogError, messageOf, quote, quoteValue, type RowcastError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
+import { streamNameFault } from '../core/model/stream.ts';
 import { Counters } from '../observe/counters.ts';
 import { reportStatus } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
@@ -53,6 +54,8 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
 
   app.post('/streams/:name/rows', rowsOnly, async (c) => {
     const name = c.req.param('name');
+    const fault = streamNameFault(name);
+    if (fault !== undefined) return refusal(400, 'INVALID_STREAM_NAME', `${quote(name)}: ${fault}`);
     const stream = primary.stream(name);
     if (stream === undefined)
       return refusal(404, 'NO_SUCH_STREAM', `there is no stream ${name}; GET /status lists those that there are`);

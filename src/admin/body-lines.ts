@@ -64,6 +64,10 @@ export class BodyLines {
   }
 
   #tooLong(number: number): LineError {
-    return new LineError('ROW_TOO_LARGE', `line ${number} is too large a row: maxLineBytes is ${this.#maxLineBytes}`, number);
+    return new LineError(
+      'ROW_TOO_LARGE',
+      `line ${number} is too large a row: maxLineBytes is ${this.#maxLineBytes}`,
+      number,
+    );
   }
 }

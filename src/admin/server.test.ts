@@ -115,6 +115,7 @@ test('a client that is refused in the middle of a long upload reads why', async 
   });
 });
 
+// SPEC A2
 test('an upload with a key that was cut off is completed by the same upload, and each row is appended once', async () => {
   const { primary, server, appended } = await setUp();
   const headers = 'Idempotency-Key: cut-off\r\n';

@@ -462,7 +462,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     rowsOf: () => readonly unknown[],
   ): Promise<Position> {
     const served = this.#catalog.find(stream);
-    const { latest } = served.bounds;
+    const latest = id === undefined ? 0 : served.bounds.latest;
     const appended = append();
     // The caller handles a failure. A listener that throws does not make the append fail.
     void appended.then(

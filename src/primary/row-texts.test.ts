@@ -99,6 +99,7 @@ describe('a second definition of a declared stream', () => {
   const message =
     'stream amounts is declared with another validator than this definition has: use the definition that createPrimary was given';
 
+  // SPEC A4
   test('is refused where it would append other rows, and says to use the declared one', async () => {
     const { primary } = deploy();
     const server = await primary({ streams: [amounts, events] });
