@@ -5,7 +5,7 @@
 
 import { Hono } from 'hono';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { type ErrorCode, LogError, messageOf, quote, quoteValue, type RowcastError } from '../core/model/errors.ts';
+import { type ErrorCode, LogError, messageOf, quote, quoteValue, RowcastError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { streamNameFault } from '../core/model/stream.ts';
 import { Counters } from '../observe/counters.ts';
@@ -13,6 +13,7 @@ import { reportStatus } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
 import { type Appended, type ErrorAnswer, type Health, json, noSuchPage, refusal } from './answers.ts';
 import { appendRows } from './append-rows.ts';
+import { Backups } from './backups.ts';
 import { rowsOnly, sameMachineOnly } from './same-machine.ts';
 
 /** Options of `createAdmin`. */
@@ -83,6 +84,20 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
     return json(statusOf(error), failed(appended, error, line, batch));
   });
 
+  const backups = new Backups(primary, signal);
+  app.get('/backup', () => backups.progress());
+  app.post('/backup', async (c) => {
+    try {
+      return await backups.make(c.req.raw.signal);
+    } catch (error) {
+      if (signal?.aborted === true) return refusal(503, 'CLOSED', 'the primary stops: no backup was made');
+      // Nobody is there to read it.
+      if (c.req.raw.signal.aborted) return refusal(503, 'CLOSED', 'the client went away: no backup was made');
+      if (!(error instanceof RowcastError)) throw error;
+      return refusal(statusOf(error), error.code, error.message);
+    }
+  });
+
   app.notFound((c) => noSuchPage(c.req.method, c.req.path));
   app.onError((error, c) => {
     logger.error(
@@ -117,6 +132,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   BATCH_TOO_LARGE: 413,
   LOG_FULL: 507,
   CLOSED: 503,
+  NOT_SUPPORTED: 501,
 };
 
 function statusOf(error: RowcastError): number {

@@ -10,6 +10,7 @@ import { parseToken, type Token } from '../core/model/token.ts';
 import { formatAddress } from '../transport/transport.ts';
 import { type HostAndPort, parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
 import { append, type AppendOptions } from './append.ts';
+import { backup, type BackupOptions } from './backup.ts';
 import { defaults } from './defaults.ts';
 import { doctor, type DoctorOptions } from './doctor.ts';
 import { follow, type FollowOptions } from './follow.ts';
@@ -179,6 +180,14 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .option('--json', 'as one line of JSON')
     .addHelpText('after', examples('status', "status --json | jq '.connections[].subscriptions'"))
     .action(async (options: StatusOptions) => onEnd(await status(options, terminal)));
+
+  program
+    .command('backup')
+    .description("Copy a running primary's log into a new file, while rows are appended.")
+    .argument('<file>', 'the file, which must not exist yet')
+    .addOption(adminOption('the admin port of the primary'))
+    .addHelpText('after', examples('backup rowcast-2026-12-01.db'))
+    .action(async (file: string, options: BackupOptions) => onEnd(await backup(file, options, terminal)));
 
   program
     .command('send')

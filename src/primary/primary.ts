@@ -7,8 +7,9 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
-import type { AppendOptions, Log, LogHealth } from '../log/log.ts';
+import type { AppendOptions, BackupOptions, Log, LogHealth } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
+import { noBackup } from '../log/temporary-backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
@@ -243,6 +244,25 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   /** @internal Use createPrimary. */
   async open(): Promise<void> {
     await this.#catalog.open();
+  }
+
+  /** The log of the durable streams. */
+  get log(): Log {
+    return this.#options.log;
+  }
+
+  /**
+   * Writes a copy of the durable log into a new file, while appends go on. The copy begins an era
+   * of its own when it is opened.
+   * @throws UsageError NOT_SUPPORTED, CLOSED; LogError; the signal's reason
+   * @example
+   * await primary.backup('/backups/2026-12-01.db');
+   */
+  async backup(path: string, options: BackupOptions = {}): Promise<void> {
+    this.#checkOpen();
+    const { log } = this;
+    if (log.backup === undefined) throw noBackup(log);
+    await log.backup(path, options);
   }
 
   /** The limits of rows and batches. Anything over them is refused. */
