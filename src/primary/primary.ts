@@ -205,6 +205,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   readonly #logger: Logger;
   readonly #listeners = new Set<Listener>();
   readonly #connections = new Set<OpenConnection>();
+  /** The appends with an id that are on their way, of one id together. */
+  readonly #twins = new Map<string, { pending: number; isTold: boolean }>();
   #lastId = 0;
   #closing: Promise<void> | undefined;
   #handleAllClosed: (() => void) | undefined;
@@ -460,12 +462,14 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /**
    * Refuses a definition whose rows are others than those of the declared one.
-   * @throws UsageError NO_SUCH_STREAM, DUPLICATE_STREAM
+   * @throws UsageError DUPLICATE_STREAM
    */
   #declaredName(stream: Stream | StreamName): StreamName {
     if (typeof stream === 'string') return stream;
     const { name, row } = stream;
-    if (this.#catalog.find(name).definition.row === row) return name;
+    const declared = this.#catalog.declared(name);
+    // A stream that is not declared is refused where it is looked for.
+    if (declared === undefined || declared.row === row) return name;
     throw new UsageError(
       'DUPLICATE_STREAM',
       `stream ${name} is declared with another validator than this definition has: ` +
@@ -481,20 +485,40 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     append: () => Promise<Position>,
     rowsOf: () => readonly unknown[],
   ): Promise<Position> {
-    const served = this.#catalog.find(stream);
-    const latest = id === undefined ? 0 : served.bounds.latest;
+    const tell = (position: Position): void => {
+      const batch = { stream, token: position.token, position, rows: rowsOf() };
+      this.#call(() => this.emit('appended', attributes === undefined ? batch : { ...batch, attributes }));
+    };
+    if (id !== undefined) return this.#tellOnce(stream, id, append, tell);
     const appended = append();
     // The caller handles a failure. A listener that throws does not make the append fail.
-    void appended.then(
-      (position) => {
-        // An append that repeats an id gives the position of the first one, which was told before.
-        if (id !== undefined && position.token <= Math.max(latest, served.toldAppended)) return;
-        served.toldAppended = position.token;
-        const batch = { stream, token: position.token, position, rows: rowsOf() };
-        this.#call(() => this.emit('appended', attributes === undefined ? batch : { ...batch, attributes }));
-      },
-      () => {},
-    );
+    void appended.then(tell, () => {});
+    return appended;
+  }
+
+  /** An append that repeats an id gives the position of the first one, which was told then. */
+  #tellOnce(
+    stream: StreamName,
+    id: string,
+    append: () => Promise<Position>,
+    tell: (position: Position) => void,
+  ): Promise<Position> {
+    const { latest } = this.#catalog.find(stream).bounds;
+    const appended = append();
+    // A stream name has no space.
+    const key = `${stream} ${id}`;
+    const twins = this.#twins.get(key) ?? { pending: 0, isTold: false };
+    this.#twins.set(key, twins);
+    twins.pending++;
+    const settle = (): void => {
+      if (--twins.pending === 0) this.#twins.delete(key);
+    };
+    void appended.then((position) => {
+      settle();
+      if (twins.isTold || position.token <= latest) return;
+      twins.isTold = true;
+      tell(position);
+    }, settle);
     return appended;
   }
 

@@ -43,8 +43,6 @@ class ServedStream implements StreamState {
   /** The highest token that a hint has told. */
   announced: Token;
   appendedRows = 0;
-  /** The highest token that the application was told as `appended`. */
-  toldAppended: Token = 0;
 
   constructor(definition: Stream, log: Log, tail: Tail) {
     this.definition = definition;
