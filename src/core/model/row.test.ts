@@ -92,6 +92,9 @@ describe('a row that comes as text', () => {
 
   test('is named by its place in its batch when it is refused', () => {
     expect(keepTexts('events', [' 1', '2 '])).toEqual(['1', '2']);
+    expect(() => keepTexts('events', [1 as unknown as string])).toThrow(
+      'row 0 of the batch for stream events is number',
+    );
     expect(() => keepTexts('events', ['1', 'x'])).toThrow(
       expect.objectContaining({
         code: 'INVALID_ROW',

@@ -67,6 +67,7 @@ export function encodeRows(stream: StreamName, rows: readonly unknown[]): RowTex
  * came, so that numbers, the order of keys and escapes survive. This is its only check.
  */
 export function rowTextFault(text: string): string | undefined {
+  if (typeof text !== 'string') return `is ${typeof text}, not JSON text`;
   // A line is UTF-8, which has no half characters. An escape (`\ud800`) may name one.
   if (!text.isWellFormed()) return 'has half a character (a lone surrogate)';
   try {
@@ -89,7 +90,8 @@ export function keepText(text: string): RowText {
 const BREAKS = /[\t\n\r]/;
 
 /**
- * Checks the texts of one batch, and keeps them.
+ * Makes rows of the JSON texts of one batch that come from outside. Each is checked once and keeps
+ * its text (docs/guides/http.md, "The text of a row is kept").
  * @throws UsageError INVALID_ROW
  */
 export function keepTexts(stream: StreamName, texts: readonly string[]): RowText[] {
