@@ -246,7 +246,9 @@ describe('a stream that is damaged', () => {
   });
 
   test('is judged and counted as LOG_DAMAGED, too', async () => {
-    const log = await withDamage(`UPDATE chunks SET era = 'none' WHERE ${OF_EVENTS}; DELETE FROM chunks WHERE ${OF_OTHERS}`);
+    const log = await withDamage(
+      `UPDATE chunks SET era = 'none' WHERE ${OF_EVENTS}; DELETE FROM chunks WHERE ${OF_OTHERS}`,
+    );
     const damaged = expect.objectContaining({ code: 'LOG_DAMAGED' }) as Error;
     expect(() => log.judge({ stream: 'events', token: 1, history: log.era })).toThrow(damaged);
     expect(() => log.rowsAfter('others', 0)).toThrow(damaged);

@@ -26,7 +26,8 @@ export type ChunkRecord = [
   texts: Uint8Array,
 ];
 
-export const CHUNK_COLUMNS = 'up_to, after, rows, rows_up_to, sizes, tokens, era, at_ms, log_ms, crc32, attributes, texts';
+export const CHUNK_COLUMNS =
+  'up_to, after, rows, rows_up_to, sizes, tokens, era, at_ms, log_ms, crc32, attributes, texts';
 
 /** What SQLite gives, which may be anything. */
 export type UncheckedRecord = unknown[];

@@ -8,7 +8,14 @@ import type Database from 'better-sqlite3';
 import type { Millis } from '../base/clock.ts';
 import type { Chunk } from '../core/model/chunk.ts';
 import type { Token } from '../core/model/token.ts';
-import { CHUNK_COLUMNS, type ChunkRecord, chunkOf, type EraTexts, recordOf, type UncheckedRecord } from './sqlite-chunk-record.ts';
+import {
+  CHUNK_COLUMNS,
+  type ChunkRecord,
+  chunkOf,
+  type EraTexts,
+  recordOf,
+  type UncheckedRecord,
+} from './sqlite-chunk-record.ts';
 
 /**
  * A chunk without its texts. They are the last column of a record, so this does not read them.

@@ -137,7 +137,9 @@ function createTables(database: Database.Database, id: string): void {
     database.pragma(`application_id = ${APPLICATION_ID}`);
     database.pragma(`user_version = ${FORMAT_VERSION}`);
     database.exec(TABLES);
-    database.prepare(`INSERT INTO meta (name, value) VALUES ('log id', ?), ('era', ?), ('streams', '0')`).run(id, ORIGIN_ERA);
+    database
+      .prepare(`INSERT INTO meta (name, value) VALUES ('log id', ?), ('era', ?), ('streams', '0')`)
+      .run(id, ORIGIN_ERA);
   });
   create.immediate();
 }

@@ -33,9 +33,7 @@ export class IdTable {
   constructor(database: Database.Database, eras: EraTexts, retentionMs: Millis) {
     this.#retentionMs = retentionMs;
     this.#eras = eras;
-    this.#find = database.prepare(
-      'SELECT hash, token, era, log_ms AS logMs FROM ids WHERE stream_id = ? AND id = ?',
-    );
+    this.#find = database.prepare('SELECT hash, token, era, log_ms AS logMs FROM ids WHERE stream_id = ? AND id = ?');
     // An id whose time is over may still be there. The new one goes to the end.
     this.#insert = database.prepare(
       'INSERT OR REPLACE INTO ids (stream_id, id, hash, token, era, log_ms) VALUES (?, ?, ?, ?, ?, ?)',

@@ -49,9 +49,7 @@ export class StreamTable {
     }
     if (count !== file.readStreamCount()) throw damaged('records of streams are gone');
     this.catalog =
-      catalogId === undefined
-        ? this.#make(CATALOG_NAME, catalog)
-        : new SqliteStream(catalog, catalogId, this.#home);
+      catalogId === undefined ? this.#make(CATALOG_NAME, catalog) : new SqliteStream(catalog, catalogId, this.#home);
   }
 
   names(): IterableIterator<StreamName> {

@@ -70,16 +70,17 @@ test('a person with the sqlite3 shell can read the rows while the log is open', 
   const log = await opened();
   await log.append('events', ['{"a":1}', '{"a":2}']);
   // As the head of sqlite.ts and docs/operations.md say.
-  const [chunk] = shell(`SELECT after, up_to, rows, sizes, tokens, '[' || CAST(texts AS TEXT) || ']' AS texts FROM chunks
+  const [chunk] =
+    shell(`SELECT after, up_to, rows, sizes, tokens, '[' || CAST(texts AS TEXT) || ']' AS texts FROM chunks
     WHERE stream_id = (SELECT id FROM streams WHERE name = 'events') ORDER BY up_to`) as { texts: string }[];
   expect(chunk).toEqual({ after: 0, up_to: 1, rows: 2, sizes: '2', tokens: null, texts: '[{"a":1},\t{"a":2}]' });
   expect(JSON.parse(chunk!.texts)).toEqual([{ a: 1 }, { a: 2 }]);
   expect(shell("SELECT * FROM streams WHERE name = 'events'")).toEqual([
     { id: 2, name: 'events', latest: 0, earliest: 1, rows_up_to: 0, base_era: '0.00000000' },
   ]);
-  expect(shell("SELECT log.value || '.' || era AS era FROM chunks, meta AS log WHERE name = 'log id' LIMIT 1")).toEqual([
-    { era: log.era },
-  ]);
+  expect(shell("SELECT log.value || '.' || era AS era FROM chunks, meta AS log WHERE name = 'log id' LIMIT 1")).toEqual(
+    [{ era: log.era }],
+  );
 });
 
 test('streams whose names differ only in case are different streams', async () => {
@@ -107,7 +108,9 @@ test('1,000 concurrent appends of two streams share one commit: one hint for eac
     { stream: 'a', latest: 500, chunks: 1 },
     { stream: 'b', latest: 500, chunks: 1 },
   ]);
-  expect(shell(`SELECT name, rows, sizes FROM chunks JOIN streams ON streams.id = stream_id WHERE name <> '$streams'`)).toEqual([
+  expect(
+    shell(`SELECT name, rows, sizes FROM chunks JOIN streams ON streams.id = stream_id WHERE name <> '$streams'`),
+  ).toEqual([
     { name: 'a', rows: 500, sizes: '1*500' },
     { name: 'b', rows: 500, sizes: '1*500' },
   ]);
