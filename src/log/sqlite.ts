@@ -119,6 +119,11 @@ class SqliteLog implements Log {
     this.#fileOptions = { path: resolve(path), synchronous, maxWalBytes, maxPages, newId };
   }
 
+  /** The file, with its directory. */
+  get path(): string {
+    return this.#fileOptions.path;
+  }
+
   get id(): string {
     return this.#known.id;
   }
