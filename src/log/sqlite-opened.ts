@@ -105,7 +105,13 @@ export class OpenedLog {
     this.#ids = new IdTable(database, this.streams.chunks.eras, idRetentionMs);
     this.#time = resumeTime(file, this.streams.chunks.newestLogMs(), environment);
     this.#writer = new LogWriter({
-      ...{ file, streams: this.streams, ids: this.#ids, time: this.#time, clock, random, era },
+      file,
+      streams: this.streams,
+      ids: this.#ids,
+      time: this.#time,
+      clock,
+      random,
+      era,
       watchDamage: (stream, doing, work) => this.#watchDamage(stream, doing, work),
     });
     this.#removals = new Removals(database, (work) => this.#write('delete from', work));

@@ -58,8 +58,8 @@ const NOTHING = { chunks: 0, ids: 0, removals: 0 };
 async function runKilled(what: 'append' | 'delete'): Promise<void> {
   const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixtures/${name}`, import.meta.url));
   const args = ['--import', fixture('typescript-hooks.js'), fixture('sqlite-killed.ts'), path, what];
-  const process_ = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
-  expect(await once(process_, 'close')).toEqual([null, 'SIGKILL']);
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  expect(await once(child, 'close')).toEqual([null, 'SIGKILL']);
 }
 
 // SPEC L13
