@@ -5,6 +5,7 @@
 
 import type { AppendOptions, Log, ReadOptions, RowsEvent, Source, SourceEvent } from '../log/log.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
+import { rowsOfChunkAfter } from '../core/model/chunk.ts';
 import { type Declaration, Declarations } from '../core/model/declarations.ts';
 import { UsageError } from '../core/model/errors.ts';
 import { type History, logIdOf } from '../core/model/history.ts';
@@ -290,7 +291,7 @@ export class StreamCatalog implements StreamTable {
     if (followed?.served !== served || latest <= followed.announced) return;
     let rows = 0;
     if (chunks === undefined) rows = latest - followed.announced;
-    else for (const chunk of chunks) rows += chunk.rows;
+    else for (const chunk of chunks) rows += rowsOfChunkAfter(chunk, followed.announced);
     followed.appendedRows += rows;
     followed.announced = latest;
     for (const listener of this.#listeners) listener.handleRows(stream);
