@@ -11,6 +11,7 @@ import { streamNameFault } from '../core/model/stream.ts';
 import { Counters } from '../observe/counters.ts';
 import { reportStatus } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
+import { DEFAULT_STATUS_LIMIT } from '../primary/status-page.ts';
 import { type Appended, type ErrorAnswer, type Health, json, noSuchPage, refusal } from './answers.ts';
 import { appendRows } from './append-rows.ts';
 import { Backups } from './backups.ts';
@@ -35,6 +36,9 @@ export function isIdempotencyKey(text: string): boolean {
   return text.length <= LONGEST_IDEMPOTENCY_KEY && /^[\x21-\x7e]+$/.test(text);
 }
 
+/** The most streams of one status: its answer is held in memory as a whole. */
+export const MAX_STATUS_LIMIT = 10_000;
+
 /**
  * Answers requests to loopback names only, on any server. Counts the primary's events from here on.
  */
@@ -47,11 +51,24 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
   app.use(sameMachineOnly);
 
   app.get('/healthz', () => {
-    const health: Health = { ok: true, log: primary.status().log, name: primary.name };
+    const health: Health = { ok: true, log: primary.health, name: primary.name };
     return json(200, health);
   });
 
-  app.get('/status', () => json(200, reportStatus(primary.status(), { counts: counters.counts, now: clock.now() })));
+  app.get('/status', (c) => {
+    const { after, match } = c.req.query();
+    const limit = parseCount(c.req.query('limit'), MAX_STATUS_LIMIT, DEFAULT_STATUS_LIMIT);
+    if (limit === undefined) {
+      const came = c.req.query('limit');
+      return refusal(400, 'INVALID_OPTION', `limit is from 1 to ${MAX_STATUS_LIMIT} streams, not ${came}`);
+    }
+    const status = primary.status({
+      limit,
+      ...(after !== undefined && { after }),
+      ...(match !== undefined && { match }),
+    });
+    return json(200, reportStatus(status, { counts: counters.counts, now: clock.now() }));
+  });
 
   app.post('/streams/:name/rows', rowsOnly, async (c) => {
     const name = c.req.param('name');
@@ -109,9 +126,14 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
   return app;
 }
 
-function parseRowsPerBatch(text = '1'): number | undefined {
-  const rows = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  return rows >= 1 && rows <= MAX_ROWS_PER_BATCH ? rows : undefined;
+function parseRowsPerBatch(text?: string): number | undefined {
+  return parseCount(text, MAX_ROWS_PER_BATCH, 1);
+}
+
+function parseCount(text: string | undefined, most: number, byDefault: number): number | undefined {
+  if (text === undefined) return byDefault;
+  const count = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  return count >= 1 && count <= most ? count : undefined;
 }
 
 /** The error answer says what was appended, so that the client can continue after it. */

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { IDEMPOTENCY_KEY_RULE, isIdempotencyKey, MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
 import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
+import { checkPattern, isPattern } from '../core/model/pattern.ts';
 import { type StreamName, streamName } from '../core/model/stream.ts';
 import { parsePosition, type Position } from '../core/model/position.ts';
 import { parseToken, type Token } from '../core/model/token.ts';
@@ -84,8 +85,8 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     )
     .option(
       '--stream <name>',
-      'a stream to offer; may be given more than once (default: the streams of Synapse, but federation)',
-      many(checked(streamName)),
+      'a stream to offer, or a pattern of streams that are made by their first row; may be given more than once (default: the streams of Synapse, but federation)',
+      many(checked(parseDeclared)),
     )
     .option(
       '--synapse',
@@ -102,6 +103,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       examples(
         'serve',
         'serve --stream orders --stream stock --log sqlite:/var/lib/shop/rows.db',
+        "serve --stream 'room:*' --stream users",
         'serve --listen unix:/run/rowcast.sock --admin none',
       ),
     )
@@ -177,8 +179,14 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       'Show the streams of a running primary with earliest and latest token, and its connections with what was sent and applied, queue and age.',
     )
     .addOption(adminOption('the admin port of the primary'))
+    .option('--match <pattern>', 'only these streams: a name, or a pattern such as room:*')
+    .option('--after <name>', 'only streams whose names sort after this one')
+    .option('--all', 'all streams, and not the first 1,000 only')
     .option('--json', 'as one line of JSON')
-    .addHelpText('after', examples('status', "status --json | jq '.connections[].subscriptions'"))
+    .addHelpText(
+      'after',
+      examples('status', "status --match 'room:*' --all", "status --json | jq '.connections[].subscriptions'"),
+    )
     .action(async (options: StatusOptions) => onEnd(await status(options, terminal)));
 
   program
@@ -279,6 +287,11 @@ function parseBatch(text: string): number {
   if (rows < 1 || rows > MAX_ROWS_PER_BATCH)
     throw new InvalidArgumentError(`a batch has 1 to ${MAX_ROWS_PER_BATCH} rows.`);
   return rows;
+}
+
+/** A name of a stream, or a pattern. */
+function parseDeclared(text: string): string {
+  return isPattern(text) ? checkPattern(text) : streamName(text);
 }
 
 function parseIdPrefix(text: string): string {
