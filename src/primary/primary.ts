@@ -65,6 +65,8 @@ export interface PrimaryOptions {
   readonly trimmed?: 'serve' | 'refuse';
   /** The most bytes of the newest rows that each log keeps ready in memory. Default 64 MiB. */
   readonly tailBytes?: number;
+  /** How long the ids of appends are remembered, at least. Default 24 h. */
+  readonly idRetentionMs?: Millis;
   readonly logger?: Logger;
   readonly transport?: Transport;
   readonly clock?: Clock;
@@ -238,10 +240,12 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     super();
     if (options.name === '' || /[\r\n]/.test(options.name))
       throw new UsageError('INVALID_OPTION', 'the name of a primary is one line that is not empty');
-    const { tailBytes = DEFAULT_TAIL_BYTES } = options;
+    const { tailBytes = DEFAULT_TAIL_BYTES, idRetentionMs } = options;
     // Checked here, before the log is open, so that nothing stays open after a bad option.
     if (!Number.isSafeInteger(tailBytes) || tailBytes < 0)
       throw new UsageError('INVALID_OPTION', `tailBytes is an integer from 0, not ${tailBytes}`);
+    if (idRetentionMs !== undefined && !(idRetentionMs > 0))
+      throw new UsageError('INVALID_OPTION', `idRetentionMs is a positive number of ms, not ${idRetentionMs}`);
     this.name = options.name;
     this.#options = options;
     this.#limits = mergeLimits(defaultLimits, options.limits);
@@ -255,6 +259,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       volatileLog: memoryLog({ clock: this.#clock, random: options.random ?? systemRandom }),
       limits: this.#limits,
       tailBytes,
+      idRetentionMs,
     });
     this.#catalog.watch({
       handleRows: (stream) => {
