@@ -7,9 +7,9 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
-import type { AppendOptions, BackupOptions, Log, LogHealth, Source } from '../log/log.ts';
+import type { AppendOptions, Log, LogHealth, Source } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
-import { noBackup } from '../log/temporary-backup.ts';
+import type { BackupOptions } from '../core/model/backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
@@ -33,6 +33,7 @@ import {
   type Listener,
   type Transport,
 } from '../transport/transport.ts';
+import { noBackup } from './temporary-backup.ts';
 import { SessionPump } from './session-pump.ts';
 import { DEFAULT_STATUS_LIMIT, pageOfNames, type StatusOptions } from './status-page.ts';
 import { StreamCatalog } from './stream-catalog.ts';
