@@ -93,7 +93,7 @@ export class StreamCatalog implements StreamTable {
   }
 
   get eras(): PrimaryEras {
-    return { durable: this.#options.log.era, volatile: this.#options.volatileLog.era };
+    return { durable: this.#options.log.era, volatile: this.#options.volatileLog.era, others: [] };
   }
 
   names(): Iterable<StreamName> {

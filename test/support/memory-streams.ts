@@ -109,7 +109,7 @@ export class MemoryStreams implements StreamTable {
   }
 
   get eras(): PrimaryEras {
-    return { durable: this.era, volatile: VOLATILE_ERA };
+    return { durable: this.era, volatile: VOLATILE_ERA, others: [] };
   }
 
   names(): Iterable<StreamName> {
