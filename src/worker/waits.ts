@@ -73,7 +73,7 @@ export class Waits {
 
   /** Patterns or streams were given up, or the worker stops. */
   checkExpected(isAwaited: (stream: StreamName) => boolean): void {
-    for (const expected of [...this.#expected.values()]) {
+    for (const expected of this.#expected.values()) {
       expected.isEnded = !isAwaited(expected.stream);
       this.check(expected);
     }
