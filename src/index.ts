@@ -5,14 +5,17 @@
 
 export { type Clock, type Millis, systemClock, type Timer } from './base/clock.ts';
 export { type Random, seededRandom, systemRandom } from './base/random.ts';
-export type { Chunk } from './log/chunk.ts';
 export type {
   AppendOptions,
+  BackupOptions,
+  BackupProgress,
+  DeletedEvent,
   EraEvent,
   Log,
   LogHealth,
   LogOptions,
   ReadOptions,
+  RebasedEvent,
   RowsEvent,
   Source,
   SourceEvent,
@@ -20,6 +23,14 @@ export type {
 } from './log/log.ts';
 export { memoryLog } from './log/memory.ts';
 export type { Batch, BatchLimits } from './core/model/batch.ts';
+export type { BatchAttributes, Chunk } from './core/model/chunk.ts';
+export {
+  type Declaration,
+  Declarations,
+  type DeclaredOnce,
+  defineStreams,
+  type StreamPattern,
+} from './core/model/declarations.ts';
 export {
   ConnectionError,
   type ErrorCode,
@@ -32,7 +43,8 @@ export {
 } from './core/model/errors.ts';
 export type { History } from './core/model/history.ts';
 export type { Logger } from './core/model/logger.ts';
-export type { BatchAttributes, Bounds, Page, Verdict } from './core/model/page.ts';
+export type { NamePattern } from './core/model/pattern.ts';
+export { type Bounds, emptyBounds, type Page, type Verdict } from './core/model/page.ts';
 export {
   formatPosition,
   formatPositions,
@@ -40,12 +52,11 @@ export {
   parsePositions,
   type Position,
 } from './core/model/position.ts';
-export type { RowText, RowValidator, RowVerdict } from './core/model/row.ts';
-export { defineStreams, type StreamPattern } from './core/model/declarations.ts';
-export type { NamePattern } from './core/model/pattern.ts';
+export { keepTexts, type RowText, type RowValidator, type RowVerdict } from './core/model/row.ts';
 export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
 export {
+  type BatchOptions,
   type ConnectedWorker,
   type ConnectionStatus,
   createPrimary,
@@ -55,6 +66,7 @@ export {
   type PrimaryStatus,
   type StreamStatus,
 } from './primary/primary.ts';
+export type { StatusOptions } from './primary/status-page.ts';
 export type { UpstreamCommand } from './core/wire/command.ts';
 export {
   defaultPrimaryLimits,
@@ -62,7 +74,7 @@ export {
   type PrimaryLimits,
   type WorkerLimits,
 } from './core/wire/limits.ts';
-export type { SubscriptionStatus } from './core/sessions/primary-session.ts';
+export type { SubscriptionStatus } from './core/sessions/subscription-status.ts';
 export { createMemoryTransport } from './transport/memory.ts';
 export { tcpTransport } from './transport/tcp.ts';
 export type {

@@ -4,6 +4,7 @@ import { encodeChunks } from '../../dist/log/group-commit.js';
 import { encodeRows } from '../../dist/core/model/row.js';
 import { RowDecoder } from '../../dist/core/wire/row-decoder.js';
 import { LineCutter } from '../../dist/core/wire/lines.js';
+import { pageLines } from '../../dist/core/wire/page-lines.js';
 import { makeLines, rows as differentRows } from '../rows.js';
 import { rounds } from '../rounds.js';
 
@@ -19,14 +20,21 @@ export async function* measure() {
   const singles = differentRows.slice(0, ROWS).map((row) => [row]);
   const encode = (given) =>
     encodeChunks({
-      stream: 'events',
-      latest: 0,
+      planned: {
+        stream: 'events',
+        after: 0,
+        batches: given.map((batch) => encodeRows('events', batch)),
+        tokens: given.map((_, i) => i + 1),
+      },
       rowsUpTo: 0,
       history: '8f3c1d2e4b5a6978.1764281400.a1b2c3d4',
       atMs: 0,
       logMs: 0,
-      batches: given.map((batch) => encodeRows('events', batch)),
     });
+  // New objects each time: the lines of a chunk are made once.
+  const toLines = (encoded) => pageLines({ stream: 'events', chunks: encoded.map((chunk) => ({ ...chunk })) }, false);
+  const encodedBatches = encode(batches);
+  const encodedSingles = encode(singles);
   const subjects = {
     'JSON.parse of lines split before': () => {
       for (const text of texts) JSON.parse(text);
@@ -46,6 +54,8 @@ export async function* measure() {
     },
     'encode: batches of 100 rows to chunks of bytes': () => encode(batches),
     'encode: single rows to chunks of bytes': () => encode(singles),
+    'encode: chunks of batches of 100 rows to lines': () => toLines(encodedBatches),
+    'encode: chunks of single rows to lines': () => toLines(encodedSingles),
   };
   const table = Object.keys(subjects).map((name) => ({ name, values: [] }));
   const [parse, decode, stringify, encodeBatches, encodeSingles] = table;

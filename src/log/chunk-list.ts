@@ -5,7 +5,7 @@
 
 import { assert } from '../base/assert.ts';
 import type { Token } from '../core/model/token.ts';
-import { type Chunk, chunkAfter, chunkBytes, rowsOfChunkAfter } from './chunk.ts';
+import { type Chunk, chunkAfter, chunkBytes, chunkUpTo, rowsOfChunkAfter } from '../core/model/chunk.ts';
 import type { ReadOptions } from './log.ts';
 
 /**
@@ -48,6 +48,14 @@ export class ChunkList {
       this.#start = 0;
     }
     return chunk;
+  }
+
+  /** Takes back everything after the token. */
+  truncate(after: Token): void {
+    while (this.last !== undefined && this.last.after >= after) this.#slots.pop();
+    const { last } = this;
+    if (last !== undefined && last.upTo > after) this.#slots[this.#slots.length - 1] = chunkUpTo(last, after);
+    if (this.#start > this.#slots.length) this.#start = this.#slots.length;
   }
 
   /**

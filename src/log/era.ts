@@ -19,3 +19,8 @@ export function nextEra(highest: number, wallMs: Millis, random: Random): Era {
 export function madeRow(stream: StreamName, wallMs: Millis): RowText {
   return JSON.stringify({ stream, made: Math.floor(wallMs) });
 }
+
+/** The row of the catalog for a stream that is deleted. */
+export function deletedRow(stream: StreamName, wallMs: Millis): RowText {
+  return JSON.stringify({ stream, deleted: Math.floor(wallMs) });
+}

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { defaultBatchLimits } from '../core/model/batch.ts';
 import type { Position } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { openOptions } from '../testing/log-suite-place.ts';
 import { GroupCommit, encodeChunks } from './group-commit.ts';
 import { memoryLog } from './memory.ts';
 
@@ -18,22 +18,17 @@ function setUp(): { appends: GroupCommit; commits: number[] } {
   let latest = 0;
   const appends = new GroupCommit({
     check: () => {},
-    commit: (batches) =>
-      Array.from(batches, ([stream, ofStream]) => {
-        const history = '0123456789abcdef.1764281400.a1b2c3d4';
-        const chunks = encodeChunks({
-          waiting: ofStream,
-          stream,
-          latest,
-          rowsUpTo: latest,
-          history,
-          atMs: 0,
-          logMs: 0,
-        });
-        latest += ofStream.batches.length;
-        commits.push(ofStream.batches.length);
-        return { kind: 'rows', stream, latest, chunks };
-      }),
+    latest: () => latest,
+    commit: ({ streams }) => {
+      const history = '0123456789abcdef.1764281400.a1b2c3d4';
+      const events = Array.from(streams.values(), (planned) => {
+        const chunks = encodeChunks({ planned, rowsUpTo: latest, history, atMs: 0, logMs: 0 });
+        latest += planned.batches.length;
+        commits.push(planned.batches.length);
+        return { kind: 'rows', stream: planned.stream, latest, chunks } as const;
+      });
+      return { era: history, events };
+    },
     soon: (flush) => void setImmediate(flush),
   });
   return { appends, commits };
@@ -122,7 +117,8 @@ test('a commit is bounded also where rows are tiny', async () => {
 
 test('between the commits of a flood others have a turn, in the memory log too', async () => {
   const log = memoryLog();
-  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions([defineStream('events')]));
+  await log.append('events', ['"made"']);
   let commits = 0;
   let turns = 0;
   log.watch(() => commits++);

@@ -1,25 +1,25 @@
 /**
- * Group commit of appends: they queue, share one commit, are announced and resolve. Knows no
- * storage.
+ * Appends wait here for their neighbours and become durable in one commit. Also gives each batch
+ * its token, answers ids that were seen before, and makes chunks of the rows. Knows no storage.
  *
  *   append ─┐
- *   append ─┼─▶ one commit ─▶ one hint per stream ─▶ all resolve
+ *   append ─┼─▶ plan ─▶ one commit ─▶ one hint per stream ─▶ all resolve
  *   append ─┘
  */
 
 import { LONGEST_UTF8_BYTES_PER_UNIT } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import { Queue } from '../base/queue.ts';
-import { encodeBatch } from '../core/model/batch.ts';
 import type { AttributesText } from '../core/model/attributes.ts';
+import { type BatchAttributes, type Chunk, isConsecutive, ROW_BORDER } from '../core/model/chunk.ts';
+import { UsageError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
-import type { BatchAttributes } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
-import type { Token } from '../core/model/token.ts';
-import type { Chunk } from './chunk.ts';
-import type { AppendOptions, RowsEvent, SourceEvent, SourceListener } from './log.ts';
+import { type Token, token as checkToken } from '../core/model/token.ts';
+import { checkId, hashOfRows, idKey, type KnownId, type NewId, reusedId } from './append-ids.ts';
+import type { AppendOptions, SourceEvent, SourceListener } from './log.ts';
 
 /**
  * Large enough that catch-up moves few records, small enough that a page of a few hundred KiB is
@@ -36,51 +36,73 @@ const MAX_COMMIT_UNITS = 512 * 1024;
 /** The overhead of a row in characters, added to its length. */
 const ROW_UNITS = 64;
 
-/** The batches that are queued for one stream. */
-export interface WaitingBatches {
+/** The batches that a commit adds to one stream. */
+export interface PlannedStream {
+  readonly stream: StreamName;
+  /** The stream's latest token before them. */
+  readonly after: Token;
   /** The rows of each batch, in order. */
-  readonly batches: readonly (readonly RowText[])[];
-  /** By the place of their batch in `batches`; left out where none has some. */
-  readonly attributes?: ReadonlyMap<number, AttributesText>;
+  readonly batches: (readonly RowText[])[];
+  /** The token of each batch. */
+  readonly tokens: Token[];
+  /** By the place of their batch; left out where none has some. */
+  attributes?: Map<number, AttributesText>;
+  /** The histories that are not the log's own era, by the place of their batch. */
+  histories?: Map<number, History>;
 }
 
-export type WaitingStreams = ReadonlyMap<StreamName, WaitingBatches>;
+/** What a commit makes durable, all or nothing. */
+export interface CommitPlan {
+  readonly streams: ReadonlyMap<StreamName, PlannedStream>;
+  /** To be remembered. */
+  readonly ids: readonly NewId[];
+}
+
+/** What has become durable. */
+export interface Committed {
+  /** The era of the batches that brought no history of their own. */
+  readonly era: History;
+  /** To be announced, in order. */
+  readonly events: readonly SourceEvent[];
+}
 
 export interface GroupCommitOptions {
   /** Throws when a batch must not be appended. */
   readonly check: (stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined) => void;
-  /** Makes all batches durable, or none. Each batch gets the next token of its stream. */
-  readonly commit: (waiting: WaitingStreams) => readonly Committed[];
+  /** The newest token of a stream; 0 when it is not made. */
+  readonly latest: (stream: StreamName) => Token;
+  /**
+   * The append of this stream that had the id; undefined when it is not known (any more). Left out
+   * by a log that remembers no ids.
+   */
+  readonly findId?: (stream: StreamName, id: string) => KnownId | undefined;
+  /** Makes the whole plan durable, or none of it. */
+  readonly commit: (plan: CommitPlan) => Committed;
   /** Calls `flush` soon. Appends until then share the first commit. */
   readonly soon: (flush: () => void) => void;
-}
-
-/** The result of a commit for one stream, as announced. */
-export interface Committed extends RowsEvent {
-  /** At least one chunk, all of this commit's era. */
-  readonly chunks: readonly Chunk[];
 }
 
 interface Waiting {
   readonly stream: StreamName;
   readonly rows: readonly RowText[];
-  readonly attributes: AttributesText | undefined;
+  readonly options: AppendOptions | undefined;
   readonly resolve: (position: Position) => void;
   readonly reject: (error: unknown) => void;
+  /** Given by the plan. */
+  token: Token;
+  /** The earlier append of the same id. */
+  first: KnownId | NewId | undefined;
+  refusal: UsageError | undefined;
 }
 
 export class GroupCommit {
-  readonly #check: GroupCommitOptions['check'];
-  readonly #commit: GroupCommitOptions['commit'];
-  readonly #soon: GroupCommitOptions['soon'];
+  readonly #options: GroupCommitOptions;
   readonly #watches = new Set<{ readonly listener: SourceListener }>();
   readonly #waiting = new Queue<Waiting>();
   #isScheduled = false;
 
-  constructor({ check, commit, soon }: GroupCommitOptions) {
-    this.#check = check;
-    this.#commit = commit;
-    this.#soon = soon;
+  constructor(options: GroupCommitOptions) {
+    this.#options = options;
   }
 
   watch(listener: SourceListener): () => void {
@@ -91,12 +113,18 @@ export class GroupCommit {
     return () => void this.#watches.delete(watch);
   }
 
+  /** Tells every listener. One that throws keeps the later events from all. */
+  announce(events: readonly SourceEvent[]): void {
+    for (const event of events) for (const { listener } of this.#watches) listener(event);
+  }
+
   append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position> {
     return new Promise((resolve, reject) => {
-      // An error of the check rejects the promise.
-      this.#check(stream, rows, options);
-      this.#waiting.push({ stream, rows, attributes: options?.attributes, resolve, reject });
-      this.#schedule(this.#soon);
+      // An error of the checks rejects the promise.
+      if (options !== undefined) checkOptions(stream, options, this.#options);
+      this.#options.check(stream, rows, options);
+      this.#waiting.push({ stream, rows, options, resolve, reject, token: 0, first: undefined, refusal: undefined });
+      this.#schedule(this.#options.soon);
     });
   }
 
@@ -138,17 +166,18 @@ export class GroupCommit {
   };
 
   #commitGroup(group: readonly Waiting[]): void {
-    let committed: readonly Committed[];
+    let committed: Committed | undefined;
     try {
-      committed = this.#commit(byStream(group));
+      const plan = planCommit(group, this.#options);
+      if (plan.streams.size > 0) committed = this.#options.commit(plan);
     } catch (error) {
       for (const { reject } of group) reject(error);
       return;
     }
     try {
-      for (const event of committed) this.#announce(event);
+      if (committed !== undefined) this.announce(committed.events);
     } finally {
-      resolveAll(group, committed);
+      settleAll(group, committed?.era);
     }
   }
 
@@ -159,91 +188,168 @@ export class GroupCommit {
       if (waiting === undefined) break;
       group.push(waiting);
       for (let i = 0; i < waiting.rows.length; i++) units += waiting.rows[i]!.length + ROW_UNITS;
-      if (waiting.attributes !== undefined) units += waiting.attributes.length;
+      if (waiting.options?.attributes !== undefined) units += waiting.options.attributes.length;
     }
     return group;
   }
+}
 
-  #announce(event: SourceEvent): void {
-    for (const { listener } of this.#watches) listener(event);
+/** @throws UsageError INVALID_OPTION, INVALID_TOKEN, NOT_SUPPORTED */
+function checkOptions(
+  stream: StreamName,
+  { id, token, history }: AppendOptions,
+  { findId }: Pick<GroupCommitOptions, 'findId'>,
+): void {
+  if (id !== undefined) checkId(id);
+  if (id !== undefined && findId === undefined) {
+    throw new UsageError('NOT_SUPPORTED', `the log of stream ${stream} remembers no ids: append without one`);
+  }
+  if (token !== undefined) checkToken(token);
+  if (history !== undefined && token === undefined) {
+    throw new UsageError(
+      'INVALID_OPTION',
+      'option history of an append needs the option token: both are of its source',
+    );
   }
 }
 
-function byStream(group: readonly Waiting[]): WaitingStreams {
-  const streams = new Map<StreamName, { batches: (readonly RowText[])[]; attributes?: Map<number, AttributesText> }>();
-  for (const { stream, rows, attributes } of group) {
-    let waiting = streams.get(stream);
-    if (waiting === undefined) {
-      waiting = { batches: [] };
-      streams.set(stream, waiting);
+/** Gives each batch its token. Leaves out what an id or a token forbids. */
+function planCommit(group: readonly Waiting[], { latest, findId }: GroupCommitOptions): CommitPlan {
+  const streams = new Map<StreamName, PlannedStream>();
+  const ids = new Map<string, NewId>();
+  for (const waiting of group) {
+    const { stream, rows, options } = waiting;
+    const planned = streams.get(stream);
+    const after = planned === undefined ? latest(stream) : planned.tokens[planned.tokens.length - 1]!;
+    if (options !== undefined && !isWanted(waiting, { after, ids, findId })) continue;
+    const into = planned ?? { stream, after, batches: [], tokens: [] };
+    if (planned === undefined) streams.set(stream, into);
+    waiting.token = options?.token ?? after + 1;
+    if (options !== undefined) planOptions(into, options);
+    into.batches.push(rows);
+    into.tokens.push(waiting.token);
+    if (options?.id === undefined) continue;
+    const { id, history } = options;
+    ids.set(idKey(stream, id), { stream, id, hash: hashOfRows(rows), token: waiting.token, history });
+  }
+  return { streams, ids: [...ids.values()] };
+}
+
+function planOptions(planned: PlannedStream, { attributes, history }: AppendOptions): void {
+  const place = planned.batches.length;
+  if (attributes !== undefined) (planned.attributes ??= new Map()).set(place, attributes);
+  if (history !== undefined) (planned.histories ??= new Map()).set(place, history);
+}
+
+interface Planning {
+  readonly after: Token;
+  readonly ids: ReadonlyMap<string, NewId>;
+  readonly findId: GroupCommitOptions['findId'];
+}
+
+/** Whether the batch is appended: its id is new, and its token is above the stream's latest. */
+function isWanted(waiting: Waiting, { after, ids, findId }: Planning): boolean {
+  const { stream, rows } = waiting;
+  const { id, token } = waiting.options!;
+  if (id !== undefined) {
+    const first = ids.get(idKey(stream, id)) ?? findId!(stream, id);
+    if (first !== undefined) {
+      if (first.hash === hashOfRows(rows)) waiting.first = first;
+      else waiting.refusal = reusedId(stream, id, first);
+      return false;
     }
-    if (attributes !== undefined) (waiting.attributes ??= new Map()).set(waiting.batches.length, attributes);
-    waiting.batches.push(rows);
   }
-  return streams;
+  if (token === undefined || token > after) return true;
+  waiting.refusal = new UsageError(
+    'TOKEN_FELL',
+    `token ${token} was given for a batch of stream ${stream}, which is at ${after}: give a higher one`,
+    { facts: { stream, token, latest: after } },
+  );
+  return false;
 }
 
-function resolveAll(group: readonly Waiting[], committed: readonly Committed[]): void {
-  const reached = new Map(
-    committed.map(({ stream, chunks }) => [stream, { token: chunks[0]!.after, history: chunks[0]!.history }]),
-  );
-  for (const { stream, resolve } of group) {
-    const at = reached.get(stream)!;
-    resolve({ stream, token: ++at.token, history: at.history });
+function settleAll(group: readonly Waiting[], era: History | undefined): void {
+  for (const { stream, options, resolve, reject, token, first, refusal } of group) {
+    if (refusal !== undefined) reject(refusal);
+    else if (first !== undefined) resolve({ stream, token: first.token, history: first.history ?? era! });
+    else resolve({ stream, token, history: options?.history ?? era! });
   }
 }
 
 export interface EncodeOptions {
-  readonly stream: StreamName;
-  readonly waiting: WaitingBatches;
-  /** The last token, and the rows up to it, before these batches. */
-  readonly latest: Token;
+  readonly planned: PlannedStream;
+  /** How many rows the stream has had before. */
   readonly rowsUpTo: number;
+  /** Of the batches that bring none. */
   readonly history: History;
   readonly atMs: Millis;
   readonly logMs: Millis;
 }
 
-/** Reused for the lines of a chunk while their size is unknown. Each chunk gets its own copy. */
-const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_BYTES);
+/** Reused for the bytes of a chunk while their number is unknown. Each chunk gets its own copy. */
+const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_BYTES * LONGEST_UTF8_BYTES_PER_UNIT);
+const BORDER = Buffer.from(ROW_BORDER);
 
-/**
- * Gives the batches the tokens after `latest` and writes their lines. This is the only place where
- * a row becomes bytes.
- */
-export function encodeChunks(options: EncodeOptions): Chunk[] {
-  const { stream, waiting, latest, history, atMs, logMs } = options;
-  const { batches } = waiting;
+/** Makes chunks of the batches. This is the only place where a row becomes bytes. */
+export function encodeChunks({ planned, ...options }: EncodeOptions): Chunk[] {
+  const { batches, tokens } = planned;
   const chunks: Chunk[] = [];
   let { rowsUpTo } = options;
-  let after = latest;
-  let upTo = latest;
-  let rows = 0;
+  let { after } = planned;
+  let { history } = options;
+  let first = 0;
   let bytes = 0;
-  let attributes: BatchAttributes[] | undefined;
-  const finishChunk = (lines: Uint8Array): void => {
+  const finishChunk = (end: number, texts: Uint8Array): void => {
+    const upTo = tokens[end - 1]!;
+    const sizes = batches.slice(first, end).map((batch) => batch.length);
+    const rows = sizes.reduce((sum, size) => sum + size, 0);
+    const ofChunk = tokens.slice(first, end);
     rowsUpTo += rows;
-    chunks.push({ after, upTo, rows, rowsUpTo, history, atMs, logMs, lines, attributes });
+    chunks.push({
+      after,
+      upTo,
+      rows,
+      rowsUpTo,
+      history,
+      atMs: options.atMs,
+      logMs: options.logMs,
+      texts,
+      sizes,
+      tokens: isConsecutive(ofChunk, upTo) ? undefined : ofChunk,
+      attributes: attributesBetween(planned, first, end),
+    });
     after = upTo;
-    rows = 0;
+    first = end;
     bytes = 0;
-    attributes = undefined;
   };
   for (let i = 0; i < batches.length; i++) {
     const batch = batches[i]!;
-    const text = encodeBatch(stream, upTo + 1, batch);
-    // The exact size is computed only when the upper bound exceeds the limit: counting costs as
-    // much as writing.
-    const isCountNeeded = bytes + text.length * LONGEST_UTF8_BYTES_PER_UNIT > MAX_CHUNK_BYTES;
-    const textBytes = isCountNeeded ? Buffer.byteLength(text) : 0;
-    if (rows > 0 && bytes + textBytes > MAX_CHUNK_BYTES) finishChunk(Buffer.from(scratch.subarray(0, bytes)));
-    upTo++;
-    rows += batch.length;
-    const json = waiting.attributes?.get(i);
-    if (json !== undefined) (attributes ??= []).push({ token: upTo, at: bytes, json });
-    if (textBytes > MAX_CHUNK_BYTES) finishChunk(Buffer.from(text));
-    else bytes += scratch.write(text, bytes);
+    const text = batch.length === 1 ? batch[0]! : batch.join(ROW_BORDER);
+    const ofBatch = planned.histories?.get(i) ?? options.history;
+    // In characters: most have one byte. The scratch has room for what longer ones take.
+    const isFull = bytes + text.length > MAX_CHUNK_BYTES;
+    if (i > first && (isFull || ofBatch !== history)) finishChunk(i, Buffer.from(scratch.subarray(0, bytes)));
+    history = ofBatch;
+    if (text.length > MAX_CHUNK_BYTES) {
+      finishChunk(i + 1, Buffer.from(text));
+      continue;
+    }
+    if (i > first) bytes += BORDER.copy(scratch, bytes);
+    bytes += scratch.write(text, bytes);
   }
-  if (rows > 0) finishChunk(Buffer.from(scratch.subarray(0, bytes)));
+  if (first < batches.length) finishChunk(batches.length, Buffer.from(scratch.subarray(0, bytes)));
   return chunks;
+}
+
+function attributesBetween(
+  { attributes, tokens }: PlannedStream,
+  from: number,
+  to: number,
+): BatchAttributes[] | undefined {
+  if (attributes === undefined) return undefined;
+  const found: BatchAttributes[] = [];
+  for (const [place, json] of attributes) {
+    if (place >= from && place < to) found.push({ token: tokens[place]!, json });
+  }
+  return found.length > 0 ? found : undefined;
 }

@@ -9,7 +9,6 @@ import type { Position } from '../core/model/position.ts';
 import type { Token } from '../core/model/token.ts';
 
 export interface JudgedStream {
-  readonly logId: string;
   readonly bounds: Bounds;
   /**
    * The history of the chunk that holds the token. Asked only for tokens from `earliest` to below
@@ -22,9 +21,10 @@ export interface JudgedStream {
  * For a log without an upstream source: a token above its latest is not, or no longer, a place in
  * it.
  */
-export function judgePosition({ token, history }: Position, { logId, bounds, historyAt }: JudgedStream): Verdict {
+export function judgePosition({ token, history }: Position, { bounds, historyAt }: JudgedStream): Verdict {
   const { earliest, latest } = bounds;
-  if (history !== undefined && logIdOf(history) !== logId) return 'reset';
+  // The stream's own log, which for the rows of a relay is the one that they came from.
+  if (history !== undefined && logIdOf(history) !== logIdOf(bounds.history)) return 'reset';
   // While nothing was dropped, token 0 is on every history: a reader without rows has read nothing.
   if (token === 0 && earliest === 1) return 'on';
   if (token < earliest - 1) return 'gap';

@@ -1,27 +1,23 @@
 /** One stream kept in memory: its chunks and its bounds. Knows no limits and no clock. */
 
 import type { Millis } from '../base/clock.ts';
-import { originOf } from '../core/model/history.ts';
+import type { Chunk } from '../core/model/chunk.ts';
 import type { Bounds, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { Retention } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { Chunk } from './chunk.ts';
 import { ChunkList } from './chunk-list.ts';
 import { judgePosition } from './judge.ts';
 import type { ReadOptions } from './log.ts';
 import { mayDropOldest } from './retention.ts';
 
 export class KeptStream {
-  readonly #logId: string;
-  readonly #chunks = new ChunkList();
+  #chunks = new ChunkList();
   #bounds: Bounds;
   #rowsUpTo = 0;
 
-  constructor(logId: string) {
-    this.#logId = logId;
-    const origin = originOf(logId);
-    this.#bounds = { earliest: 1, latest: 0, history: origin, base: origin };
+  constructor(bounds: Bounds) {
+    this.#bounds = bounds;
   }
 
   get bounds(): Bounds {
@@ -49,6 +45,21 @@ export class KeptStream {
     while (this.#chunks.first !== undefined && this.#chunks.first.upTo <= gone) this.#chunks.dropFirst();
   }
 
+  /** Takes back the rows after the token, which is at least `earliest - 1`. */
+  truncate(after: Token): void {
+    const { earliest, latest, base } = this.#bounds;
+    if (after >= latest) return;
+    const history = after < earliest ? base : this.#chunks.at(after).history;
+    this.#rowsUpTo -= this.#chunks.rowsAfter(after);
+    this.#chunks.truncate(after);
+    this.#bounds = { earliest, latest: after, history, base };
+  }
+
+  rebase({ token, history = this.#bounds.history }: Position): void {
+    this.#chunks = new ChunkList();
+    this.#bounds = { earliest: token + 1, latest: token, history, base: history };
+  }
+
   /** Drops the chunks that the retention no longer needs. */
   shed(retain: Retention, now: Millis): void {
     for (let oldest = this.#chunks.first; oldest !== undefined; oldest = this.#chunks.first) {
@@ -67,6 +78,6 @@ export class KeptStream {
 
   judge(position: Position): Verdict {
     const historyAt = (token: Token): string => this.#chunks.at(token).history;
-    return judgePosition(position, { logId: this.#logId, bounds: this.#bounds, historyAt });
+    return judgePosition(position, { bounds: this.#bounds, historyAt });
   }
 }

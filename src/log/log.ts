@@ -15,31 +15,39 @@
  *    append resolves.
  * 7. `trim` drops old rows. A read after a token below `earliest - 1` is refused with LOG_GAP,
  *    never answered with fewer rows.
- * 8. The catalog stream has one row for each stream, `{"stream":"events","made":1764281400000}`,
- *    written by the open that first declared it. It is never trimmed.
- * 9. After a crash at any instant, every resolved append is there and no other append is half
+ * 8. The first append makes a stream. Before that a declared stream is empty. The catalog has a row
+ *    for each stream that was made, `{"stream":"events","made":1764281400000}`, or deleted. It is
+ *    written in the same commit and hinted before the stream's own rows. It is never trimmed.
+ * 9. A stream that was deleted is as if it was never made. Made again in the same era, it begins
+ *    another era first.
+ * 10. An append with an id that the stream has seen appends nothing and gives the first position.
+ * 11. After a crash at any instant, every resolved append is there and no other append is half
  *    there.
  */
 
 import type { AttributesText } from '../core/model/attributes.ts';
+import type { Millis } from '../base/clock.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
+import type { Chunk } from '../core/model/chunk.ts';
+import type { Declarations } from '../core/model/declarations.ts';
 import type { History } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
-import type { Stream, StreamName } from '../core/model/stream.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { Chunk } from './chunk.ts';
 
 /** Options of `Log.open`. */
 export interface LogOptions {
-  /** The streams in use. Other streams in the log are left alone. */
-  readonly streams: readonly Stream[];
+  /** The streams that may be appended to. Other streams in the log are left alone. */
+  readonly declarations: Declarations;
   readonly limits: BatchLimits;
   /**
    * The log's own stream of streams, `$streams` or `$streams.volatile`. Only the log appends to it.
    */
   readonly catalog: StreamName;
+  /** How long the ids of appends are remembered, at least. Default 24 h. */
+  readonly idRetentionMs?: Millis;
 }
 
 /** Options of `Log.read`. */
@@ -57,6 +65,15 @@ export interface ReadOptions {
 export interface AppendOptions {
   /** JSON text of an object, on one line. Stored with the batch and read with it. */
   readonly attributes?: AttributesText;
+  /**
+   * Names the append within its stream, in 1 to 255 characters. A second append with this id gives
+   * the first one's position and appends nothing, so a retry after an unknown outcome is safe.
+   */
+  readonly id?: string;
+  /** The batch's token, in place of the next number. Above the stream's latest; may skip. */
+  readonly token?: Token;
+  /** The history of the rows, in place of the log's era: for a relay, which keeps those of its source. */
+  readonly history?: History;
 }
 
 /** A hint that there are rows up to `latest`. It may be lost. */
@@ -68,20 +85,29 @@ export interface RowsEvent {
   readonly chunks?: readonly Chunk[];
 }
 
-/**
- * The source began another era while open. A log with one writer begins an era only in `open`, and
- * never emits this.
- */
+/** The source began another era while it is open, for example before a deleted stream is made again. */
 export interface EraEvent {
   readonly kind: 'era';
   readonly era: History;
 }
 
-export type SourceEvent = RowsEvent | EraEvent;
+/** A stream was deleted. Its name may be made again. */
+export interface DeletedEvent {
+  readonly kind: 'deleted';
+  readonly stream: StreamName;
+}
+
+/** Rows of a stream were taken back: positions that were on its history may no longer be. */
+export interface RebasedEvent {
+  readonly kind: 'rebased';
+  readonly stream: StreamName;
+}
+
+export type SourceEvent = RowsEvent | EraEvent | DeletedEvent | RebasedEvent;
 
 export type SourceListener = (event: SourceEvent) => void;
 
-/** The part of a log that sessions read. */
+/** What sessions read: a log, or something else that has streams, such as a relay. */
 export interface Source {
   /** The name used in messages: `memory`, `sqlite data/rowcast.db`. */
   readonly name: string;
@@ -92,22 +118,32 @@ export interface Source {
   readonly id: string;
   /** The era of rows written now. Known once open. */
   readonly era: History;
+  /** The stream of its streams. Known once open. */
+  readonly catalog: StreamName;
+
+  /** Whether the stream is declared here, made or not, or is the catalog. */
+  serves(stream: StreamName): boolean;
+
+  /** The streams that are made and declared, without the catalog. */
+  streams(): Iterable<StreamName>;
 
   /**
-   * Whether a position is on the present history.
+   * Whether a position is on the present history. May reject with anything; the stream is then
+   * unavailable to whoever asked.
    * @throws UsageError NO_SUCH_STREAM, CLOSED; LogError of storage
    */
   judge(position: Position): Verdict | Promise<Verdict>;
 
   /**
-   * The earliest and latest tokens of a stream.
+   * The earliest and latest tokens of a stream. A stream that is not made has the bounds of an
+   * empty one (`emptyBounds`).
    * @throws UsageError NO_SUCH_STREAM, CLOSED
    */
   bounds(stream: StreamName): Bounds;
 
   /**
    * Reads the next page after a token. Returns the page itself where it can, so that the live path
-   * makes no promise.
+   * makes no promise. May reject with anything; the stream is then unavailable to whoever asked.
    * @throws UsageError NO_SUCH_STREAM, CLOSED; LogError LOG_GAP and those of storage
    */
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page>;
@@ -129,20 +165,35 @@ export interface Source {
  */
 export type LogHealth = 'ok' | 'slow' | 'failed';
 
+/** Options of `Log.backup`. */
+export interface BackupOptions {
+  /** Ends the backup and removes what was written. */
+  readonly signal?: AbortSignal;
+  /** Called as it goes on. Both numbers are in bytes, about. */
+  readonly onProgress?: (progress: BackupProgress) => void;
+}
+
+export interface BackupProgress {
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
 /** A durable or volatile store of streams. testing/log-suite.ts tests its promises. */
 export interface Log extends Source {
   readonly health: LogHealth;
+  /** The file in which it keeps its rows, where there is one. Temporary copies are made beside it. */
+  readonly path?: string;
 
   /**
-   * Opens the log, begins an era and creates the streams that are new.
+   * Opens the log and begins an era. Makes no stream.
    * @throws LogError LOG_DAMAGED, LOG_FORMAT, LOG_READ_ONLY, LOG_LOCKED, LOG_FULL, LOG_UNAVAILABLE
    */
   open(options: LogOptions): Promise<void>;
 
   /**
-   * Appends the rows as one batch.
+   * Appends the rows as one batch. The first append of a stream makes it.
    * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, ROW_TOO_LARGE, BATCH_TOO_LARGE,
-   * INVALID_ATTRIBUTES, CLOSED; LogError
+   * INVALID_ATTRIBUTES, INVALID_OPTION, ID_REUSED, TOKEN_FELL, CLOSED; LogError
    */
   append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position>;
 
@@ -151,6 +202,33 @@ export interface Log extends Source {
    * `latest`.
    */
   trim(stream: StreamName, upTo: Token): Promise<void>;
+
+  /**
+   * Deletes a stream with all its rows. Does nothing when it is not made.
+   * @throws UsageError NO_SUCH_STREAM, CLOSED; LogError
+   */
+  delete(stream: StreamName): Promise<void>;
+
+  /**
+   * Takes back all rows after the token, which is kept or the last one that was dropped. For a
+   * relay. Left out by a log that cannot keep the rows of one.
+   * @throws UsageError NO_SUCH_STREAM, INVALID_TOKEN, CLOSED; LogError
+   */
+  truncate?(stream: StreamName, after: Token): Promise<void>;
+
+  /**
+   * Drops all rows. The stream goes on after the position, with its history. For a relay, as
+   * truncate.
+   * @throws UsageError NO_SUCH_STREAM, CLOSED; LogError
+   */
+  rebase?(position: Position): Promise<void>;
+
+  /**
+   * Writes a copy of the whole log into a new file, while appends go on. Left out by a log that
+   * keeps nothing, or that has tools of its own.
+   * @throws LogError when the file exists or cannot be written; the signal's reason
+   */
+  backup?(path: string, options?: BackupOptions): Promise<void>;
 
   /** Finishes queued appends, then closes. Does nothing when closed. */
   close(): Promise<void>;

@@ -1,20 +1,23 @@
 import { expect, test } from 'vitest';
 
 import { seededRandom } from '../base/random.ts';
-import { defaultBatchLimits } from '../core/model/batch.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { logSuite } from '../testing/log-suite.ts';
-import { watchRows } from '../testing/log-suite-place.ts';
+import { openOptions, watchRows } from '../testing/log-suite-place.ts';
 import type { RowsEvent } from './log.ts';
 import { memoryLog } from './memory.ts';
 
-logSuite(test, { name: 'memory log', create: ({ clock }) => memoryLog({ clock }), durable: false });
+logSuite(test, {
+  name: 'memory log',
+  create: ({ clock }) => memoryLog({ clock }),
+  supports: { durable: false, ids: true, explicitTokens: true, relays: true, backup: false },
+});
 
 test('a memory log draws its id from the chance it was given', async () => {
   const ids = await Promise.all(
     [1, 1, 2].map(async (seed) => {
       const log = memoryLog({ random: seededRandom(seed) });
-      await log.open({ streams: [], limits: defaultBatchLimits, catalog: '$streams' });
+      await log.open(openOptions([]));
       return log.id;
     }),
   );
@@ -25,7 +28,7 @@ test('a memory log draws its id from the chance it was given', async () => {
 
 test('appends to a memory log in one turn share a chunk, and the page is that chunk', async () => {
   const log = memoryLog();
-  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions([defineStream('events')]));
   const hints: RowsEvent[] = [];
   watchRows(log, (hint) => void hints.push(hint));
   await Promise.all([log.append('events', ['1']), log.append('events', ['2', '3'])]);
@@ -33,5 +36,6 @@ test('appends to a memory log in one turn share a chunk, and the page is that ch
     [{ after: 0, upTo: 2, rows: 3 }],
   ]);
   const page = await log.read('events', { after: 0, maxBytes: 1_000 });
-  expect(page.lines).toBe(hints[0]?.chunks?.[0]?.lines);
+  expect(page.chunks).toHaveLength(1);
+  expect(page.chunks[0]).toBe(hints[0]?.chunks?.[0]);
 });

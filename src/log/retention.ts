@@ -5,7 +5,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import type { Retention } from '../core/model/stream.ts';
-import type { Chunk } from './chunk.ts';
+import type { Chunk } from '../core/model/chunk.ts';
 
 export interface KeptRows {
   /** All kept rows, those of the oldest chunk included. */

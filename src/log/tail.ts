@@ -1,15 +1,17 @@
 /**
  * The tail: the newest chunks of all streams in memory, in front of a source. It serves sessions
  * that keep up, so the live path reads no disk and sessions at the same position share bytes.
- * Everything older is read from the log.
+ *
+ * Everything else is read from the source, once for all sessions that ask for the same page
+ * meanwhile. Where a hint came without rows, the first read brings them for everyone.
  */
 
-import { assert } from '../base/assert.ts';
+import { Queue } from '../base/queue.ts';
+import { type Chunk, chunkBytes } from '../core/model/chunk.ts';
 import { UsageError } from '../core/model/errors.ts';
 import type { Page } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import { type Chunk, chunkBytes } from './chunk.ts';
 import { ChunkList } from './chunk-list.ts';
 import { pageOf } from './chunk-page.ts';
 import type { ReadOptions, Source, SourceEvent } from './log.ts';
@@ -29,6 +31,8 @@ const defaultTailOptions: Required<TailOptions> = Object.freeze({
 
 /** The approximate overhead of a chunk in bytes: many tiny chunks must not go uncounted. */
 const CHUNK_OVERHEAD_BYTES = 256;
+/** The texts of a chunk, and its lines, which sessions make of it and share. */
+const COPIES = 2;
 /**
  * Sessions that keep up are at the newest position or just before it, so few pages are shared by
  * many.
@@ -40,23 +44,40 @@ interface SharedPage {
   readonly maxBytes: number;
   /** The stream's `latest` when the page was made. */
   readonly latest: Token;
+  readonly bytes: number;
   readonly page: Page;
 }
 
 interface Window {
+  readonly stream: StreamName;
   readonly chunks: ChunkList;
   shared: SharedPage[];
 }
 
+/** A chunk in the order in which chunks came. Its window may have dropped it since. */
+interface Kept {
+  readonly window: Window;
+  readonly upTo: Token;
+}
+
+/** Entries of dropped chunks are cleared away once they number this many and half of all. */
+const ENTRIES_WORTH_CLEARING = 1_024;
+
 export class Tail {
   readonly #source: Source;
   readonly #maxBytes: number;
+  /** Only streams that have chunks here. */
   readonly #windows = new Map<StreamName, Window>();
+  #kept = new Queue<Kept>();
+  #chunkCount = 0;
+  /** Reads of the source that are on their way, by what they ask for. */
+  readonly #reading = new Map<string, Promise<Page>>();
   readonly #endWatch: () => void;
   #bytes = 0;
 
   /**
-   * Create it before any other watcher of the log: then it has the rows when the others are told.
+   * Create it before any other watcher of the source: then it has the rows when the others are
+   * told.
    * @throws UsageError INVALID_OPTION
    */
   constructor(source: Source, { maxBytes = defaultTailOptions.maxBytes }: TailOptions = {}) {
@@ -73,25 +94,28 @@ export class Tail {
   }
 
   /**
-   * Returns what it has at once, without reading the log. Reads the rest from the log, with the
-   * log's errors.
+   * Returns what it has at once, without reading the source. Reads the rest from the source, with
+   * the source's errors.
    */
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
     const window = this.#windows.get(stream);
-    return (window && this.#readWindow(stream, window, options)) ?? this.#source.read(stream, options);
+    return (window && this.#readWindow(window, options)) ?? this.#readThrough(stream, options);
   }
 
   /** Ends the watch and forgets all chunks. */
   close(): void {
     this.#endWatch();
     this.#windows.clear();
+    this.#kept.clear();
+    this.#chunkCount = 0;
     this.#bytes = 0;
   }
 
-  #readWindow(stream: StreamName, window: Window, options: ReadOptions): Page | undefined {
+  #readWindow(window: Window, options: ReadOptions): Page | undefined {
+    const { stream } = window;
     const { after, maxBytes } = options;
-    // The log's bounds tell what was trimmed. The log must refuse a read of trimmed rows, so it is
-    // not answered from memory.
+    // The source's bounds tell what was trimmed. The source must refuse a read of trimmed rows, so
+    // it is not answered from memory.
     const bounds = this.#source.bounds(stream);
     const { earliest, latest } = bounds;
     const { first, last } = window.chunks;
@@ -99,71 +123,129 @@ export class Tail {
     if (after < first.after || after < earliest - 1 || after > last.upTo) return undefined;
     if (after === last.upTo) return after === latest ? pageOf(stream, [], bounds) : undefined;
     const shared = window.shared.find((s) => s.after === after && s.maxBytes === maxBytes);
-    if (
-      shared !== undefined &&
-      (shared.latest === latest || shared.page.hasMore || shared.page.lines.length >= maxBytes)
-    ) {
-      return shared.latest === latest ? shared.page : { ...shared.page, hasMore: shared.page.upTo < latest };
+    if (shared !== undefined) {
+      const { page } = shared;
+      if (shared.latest === latest) return page;
+      if (page.hasMore || shared.bytes >= maxBytes) return { ...page, hasMore: page.upTo < latest };
     }
-    const page = pageOf(stream, window.chunks.read(options), bounds);
+    const chunks = window.chunks.read(options);
+    const page = pageOf(stream, chunks, bounds);
+    const bytes = chunks.reduce((sum, chunk) => sum + chunkBytes(chunk), 0);
     // Newest first, one page for each position: a longer page replaces the one it extends.
-    window.shared = [{ after, maxBytes, latest, page }, ...window.shared.filter((s) => s !== shared)].slice(
+    window.shared = [{ after, maxBytes, latest, bytes, page }, ...window.shared.filter((s) => s !== shared)].slice(
       0,
       SHARED_PAGES_PER_STREAM,
     );
     return page;
   }
 
-  #handleEvent(event: SourceEvent): void {
-    // Chunks keep the era in which they were written, so a new era changes none of them.
-    if (event.kind !== 'rows') return;
-    const { stream, chunks = [] } = event;
-    const window = this.#window(stream);
-    this.#forgetTrimmed(stream, window);
-    for (const chunk of chunks) this.#keep(window, chunk);
-    while (this.#bytes > this.#maxBytes) this.#dropFirst(this.#oldestWindow());
+  #readThrough(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
+    const { after, maxBytes } = options;
+    const key = `${after} ${maxBytes} ${stream}`;
+    const running = this.#reading.get(key);
+    if (running !== undefined) return running;
+    const answer = this.#source.read(stream, options);
+    if (!isPromise(answer)) return this.#keepPage(answer, after);
+    const reading: Promise<Page> = Promise.resolve(answer).then(
+      (page) => {
+        // The stream may have been deleted meanwhile, and its rows must not come back.
+        if (this.#reading.get(key) !== reading) return page;
+        this.#reading.delete(key);
+        return this.#keepPage(page, after);
+      },
+      (error: unknown) => {
+        if (this.#reading.get(key) === reading) this.#reading.delete(key);
+        throw error;
+      },
+    );
+    this.#reading.set(key, reading);
+    return reading;
   }
 
-  #keep(window: Window, chunk: Chunk): void {
-    const { last } = window.chunks;
+  /** Keeps the rows of a page that go on where the window ends, or that are the newest. */
+  #keepPage(page: Page, after: Token): Page {
+    const last = this.#windows.get(page.stream)?.chunks.last;
+    const isNext = last === undefined ? page.upTo >= this.#source.bounds(page.stream).latest : last.upTo === after;
+    if (isNext && page.rows > 0) {
+      for (const chunk of page.chunks) this.#keep(page.stream, chunk);
+      this.#shrink();
+    }
+    return page;
+  }
+
+  #handleEvent(event: SourceEvent): void {
+    switch (event.kind) {
+      case 'rows':
+        this.#forgetTrimmed(event.stream);
+        for (const chunk of event.chunks ?? []) this.#keep(event.stream, chunk);
+        return this.#shrink();
+      case 'deleted':
+      case 'rebased':
+        // What is being read may hold rows that are gone.
+        this.#reading.clear();
+        return this.#forget(event.stream);
+      case 'era':
+        // Chunks keep the era in which they were written, so a new era changes none of them.
+        return;
+    }
+  }
+
+  #keep(stream: StreamName, chunk: Chunk): void {
+    if (this.#maxBytes === 0) return;
+    const last = this.#windows.get(stream)?.chunks.last;
     if (last !== undefined && chunk.upTo <= last.upTo) return;
     // A hint was lost, or came without its rows. The window starts again after the hole.
-    if (last !== undefined && chunk.after !== last.upTo)
-      while (window.chunks.first !== undefined) this.#dropFirst(window);
+    if (last !== undefined && chunk.after !== last.upTo) this.#forget(stream);
+    const window = this.#window(stream);
     window.chunks.append(chunk);
+    this.#kept.push({ window, upTo: chunk.upTo });
+    this.#chunkCount++;
     this.#bytes += occupiedBytes(chunk);
   }
 
-  #forgetTrimmed(stream: StreamName, window: Window): void {
+  /** Drops the oldest chunks until the rest fits. */
+  #shrink(): void {
+    while (this.#bytes > this.#maxBytes) {
+      const oldest = this.#kept.shift();
+      if (oldest === undefined) return;
+      if (oldest.window.chunks.first?.upTo === oldest.upTo) this.#dropFirst(oldest.window);
+    }
+    if (this.#kept.length < ENTRIES_WORTH_CLEARING || this.#kept.length < this.#chunkCount * 2) return;
+    const kept = new Queue<Kept>();
+    for (const entry of this.#kept) {
+      const { first } = entry.window.chunks;
+      if (first !== undefined && entry.upTo >= first.upTo) kept.push(entry);
+    }
+    this.#kept = kept;
+  }
+
+  #forgetTrimmed(stream: StreamName): void {
+    const window = this.#windows.get(stream);
+    if (window === undefined) return;
     const { earliest } = this.#source.bounds(stream);
     while (window.chunks.first !== undefined && window.chunks.first.upTo < earliest) this.#dropFirst(window);
     window.shared = window.shared.filter(({ after }) => after >= earliest - 1);
   }
 
-  #dropFirst(window: Window): void {
-    const chunk = window.chunks.dropFirst();
-    if (chunk !== undefined) this.#bytes -= occupiedBytes(chunk);
-    const { first } = window.chunks;
-    window.shared = window.shared.filter(({ after }) => first !== undefined && after >= first.after);
+  #forget(stream: StreamName): void {
+    const window = this.#windows.get(stream);
+    while (window?.chunks.first !== undefined) this.#dropFirst(window);
   }
 
-  /** There are few streams, so asking each is cheaper than keeping them sorted. */
-  #oldestWindow(): Window {
-    let oldest: Window | undefined;
-    for (const window of this.#windows.values()) {
-      const { first } = window.chunks;
-      if (first === undefined) continue;
-      const oldestFirst = oldest?.chunks.first;
-      if (oldestFirst === undefined || first.logMs < oldestFirst.logMs) oldest = window;
-    }
-    assert(oldest !== undefined, 'bytes to be those of a chunk');
-    return oldest;
+  #dropFirst(window: Window): void {
+    const chunk = window.chunks.dropFirst();
+    if (chunk === undefined) return;
+    this.#bytes -= occupiedBytes(chunk);
+    this.#chunkCount--;
+    const { first } = window.chunks;
+    window.shared = window.shared.filter(({ after }) => first !== undefined && after >= first.after);
+    if (first === undefined) this.#windows.delete(window.stream);
   }
 
   #window(stream: StreamName): Window {
     let window = this.#windows.get(stream);
     if (window === undefined) {
-      window = { chunks: new ChunkList(), shared: [] };
+      window = { stream, chunks: new ChunkList(), shared: [] };
       this.#windows.set(stream, window);
     }
     return window;
@@ -171,5 +253,10 @@ export class Tail {
 }
 
 function occupiedBytes(chunk: Chunk): number {
-  return chunkBytes(chunk) + CHUNK_OVERHEAD_BYTES;
+  return chunkBytes(chunk) * COPIES + CHUNK_OVERHEAD_BYTES;
+}
+
+/** A source of another library may have promises of its own. */
+function isPromise(answer: Page | Promise<Page>): answer is Promise<Page> {
+  return 'then' in answer;
 }

@@ -1,7 +1,9 @@
 /** The errors of misuse that all logs share, in the same words. */
 
 import { quote, UsageError } from '../core/model/errors.ts';
+import type { Bounds } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 
 export function notOpen(log: string): UsageError {
   return new UsageError('CLOSED', `log ${log} is not open: open it first, and use it no more once closed`);
@@ -15,5 +17,18 @@ export function noSuchStream(log: string, stream: StreamName): UsageError {
   return new UsageError(
     'NO_SUCH_STREAM',
     `log ${log} was opened without stream ${quote(stream)}: declare it among the streams`,
+  );
+}
+
+/**
+ * Checks that rows after the token can be taken back.
+ * @throws UsageError INVALID_TOKEN
+ */
+export function checkStoredToken(stream: StreamName, token: Token, { earliest, latest }: Bounds): void {
+  if (token >= earliest - 1 && token <= latest) return;
+  throw new UsageError(
+    'INVALID_TOKEN',
+    `stream ${stream} cannot be truncated after ${token}: it reaches from ${earliest} to ${latest}`,
+    { facts: { stream, token, earliest, latest } },
   );
 }

@@ -7,19 +7,24 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
-import type { Log, LogHealth } from '../log/log.ts';
+import type { AppendOptions, BackupOptions, Log, LogHealth, Source } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
+import { noBackup } from '../log/temporary-backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
+import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
 import type { History } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
 import { encodeAttributes } from '../core/model/attributes.ts';
+import { keepTexts, parseTexts, type RowText } from '../core/model/row.ts';
 import { type Token, token } from '../core/model/token.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../core/wire/limits.ts';
-import { PrimarySession, type PrimarySessionEvent, type SubscriptionStatus } from '../core/sessions/primary-session.ts';
+import { PrimarySession, type PrimarySessionEvent } from '../core/sessions/primary-session.ts';
+import type { SubscriptionStatus } from '../core/sessions/subscription-status.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import {
   type Address,
@@ -29,6 +34,7 @@ import {
   type Transport,
 } from '../transport/transport.ts';
 import { SessionPump } from './session-pump.ts';
+import { DEFAULT_STATUS_LIMIT, pageOfNames, type StatusOptions } from './status-page.ts';
 import { StreamCatalog } from './stream-catalog.ts';
 
 export interface PrimaryOptions {
@@ -36,8 +42,14 @@ export interface PrimaryOptions {
   readonly name: string;
   /** Keeps the durable streams: sqliteLog, memoryLog. The primary opens and closes it. */
   readonly log: Log;
-  /** The streams of this primary, each declared once (defineStream). */
-  readonly streams: readonly Stream[];
+  /** The streams of this primary (defineStream, defineStreams). Each name is declared once. */
+  readonly streams: readonly Declaration[];
+  /**
+   * Further sources, at most 14: open logs, or what else has streams, such as a relay. Their streams
+   * are served beside the primary's own and not appended to here. A stream that is declared is the
+   * primary's own; any other is of the first source that serves it. The primary closes none of them.
+   */
+  readonly sources?: readonly Source[];
   /** Limits in place of the defaults (docs/protocol.md, "Limits"). */
   readonly limits?: Partial<PrimaryLimits & { maxBatchBytes: number }>;
   /**
@@ -65,6 +77,19 @@ const defaultLimits: PrimaryLimits & { readonly maxBatchBytes: number } = Object
 });
 const DEFAULT_TAIL_BYTES = 64 * 1024 * 1024;
 
+/** Options of `Primary.append` and `Primary.appendTexts`. */
+export interface BatchOptions {
+  /** A JSON object beside the rows (a trace context, say), for workers that ask for it. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
+  /**
+   * Names the batch within its stream, in 1 to 255 characters, so that it can be appended again
+   * after an unknown outcome. The same id gives the first position and appends nothing.
+   */
+  readonly id?: string;
+  /** The batch's token, above the stream's latest, in place of the next number. May skip. */
+  readonly token?: Token;
+}
+
 /** A worker's connection as the application sees it. */
 export interface ConnectedWorker {
   /** Counts up from 1 within this process. */
@@ -85,7 +110,10 @@ export interface PrimaryEvents {
   'peer-error': [{ readonly worker: ConnectedWorker; readonly text: string }];
   /** `error` says why, unless the worker left in good order or the primary stops. */
   disconnected: [{ readonly worker: ConnectedWorker; readonly error: Error | undefined }];
-  /** A batch that was appended through this primary became durable. */
+  /**
+   * A batch that was appended through this primary became durable. Told once, however often an
+   * append with its id is repeated.
+   */
   appended: [Batch];
   /**
    * A connection was ended by us (a broken line, a slow consumer), a stream was refused (a gap, a
@@ -107,13 +135,21 @@ export interface PrimaryStatus {
    * appends.
    */
   readonly log: LogHealth;
+  /** The patterns that are declared. */
+  readonly patterns: readonly NamePattern[];
+  /** Streams that are declared by name, made or followed, in the order of their names. */
   readonly streams: readonly StreamStatus[];
+  /** The `after` of the status with the streams that follow. Undefined when these are the last. */
+  readonly next: StreamName | undefined;
   readonly connections: readonly ConnectionStatus[];
 }
 
 export interface StreamStatus {
   readonly stream: StreamName;
-  readonly durable: boolean;
+  /** The name of the log or source that has it. */
+  readonly source: string;
+  /** Whether it is kept over a restart. Undefined for a stream of a further source. */
+  readonly durable: boolean | undefined;
   readonly earliest: Token;
   readonly latest: Token;
   /** The history of the row at `latest`. */
@@ -124,6 +160,11 @@ export interface ConnectionStatus extends ConnectedWorker {
   readonly connectedAtMs: Millis;
   /** Bytes given to the socket that the system has not taken yet. */
   readonly queueBytes: number;
+  /** How many streams the connection follows. */
+  readonly streams: number;
+  /** How many of them are live. */
+  readonly liveStreams: number;
+  /** Of the streams that this status is about, and of `$streams` in a status from the first name on. */
   readonly subscriptions: readonly SubscriptionStatus[];
 }
 
@@ -134,10 +175,25 @@ export interface ConnectionStatus extends ConnectedWorker {
  * const primary = await createPrimary({ name: 'main', log: memoryLog(), streams: [orders] });
  * await primary.listen({ host: '127.0.0.1', port: 9092 });
  */
-export async function createPrimary(options: PrimaryOptions): Promise<Primary> {
+export async function createPrimary<const Streams extends readonly Declaration[]>(
+  options: PrimaryOptions & { readonly streams: Streams & DeclaredOnce<Streams> },
+): Promise<Primary> {
   const primary = new Primary(options);
   await primary.open();
   return primary;
+}
+
+/** The options as a log takes them. Undefined where there are none, which is the usual case. */
+function storedOptions(
+  stream: StreamName,
+  { attributes, id, token: given }: BatchOptions = {},
+): AppendOptions | undefined {
+  if (attributes === undefined && id === undefined && given === undefined) return undefined;
+  return {
+    ...(attributes !== undefined && { attributes: encodeAttributes(stream, attributes) }),
+    ...(id !== undefined && { id }),
+    ...(given !== undefined && { token: token(given) }),
+  };
 }
 
 class OpenConnection implements ConnectedWorker {
@@ -171,6 +227,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   readonly #logger: Logger;
   readonly #listeners = new Set<Listener>();
   readonly #connections = new Set<OpenConnection>();
+  /** The appends with an id that are on their way, of one id together. */
+  readonly #twins = new Map<string, { pending: number; isTold: boolean }>();
   #lastId = 0;
   #closing: Promise<void> | undefined;
   #handleAllClosed: (() => void) | undefined;
@@ -193,6 +251,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#catalog = new StreamCatalog({
       streams: options.streams,
       log: options.log,
+      ...(options.sources && { sources: options.sources }),
       volatileLog: memoryLog({ clock: this.#clock, random: options.random ?? systemRandom }),
       limits: this.#limits,
       tailBytes,
@@ -200,6 +259,15 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#catalog.watch({
       handleRows: (stream) => {
         for (const { pump } of this.#connections) pump.handleHint(stream);
+      },
+      handleMade: (stream) => {
+        for (const { pump } of this.#connections) pump.handleMade(stream);
+      },
+      handleDeleted: (stream) => {
+        for (const { pump } of this.#connections) pump.handleDeleted(stream);
+      },
+      handleRebased: (stream) => {
+        for (const { pump } of this.#connections) pump.handleRebased(stream);
       },
       handleEra: (era) => {
         for (const { pump } of this.#connections) pump.handleEra(era);
@@ -212,12 +280,34 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     await this.#catalog.open();
   }
 
+  /** The log of the durable streams. */
+  get log(): Log {
+    return this.#options.log;
+  }
+
+  /**
+   * Writes a copy of the durable log into a new file, while appends go on. The copy begins an era
+   * of its own when it is opened.
+   * @throws UsageError NOT_SUPPORTED, CLOSED; LogError; the signal's reason
+   * @example
+   * await primary.backup('/backups/2026-12-01.db');
+   */
+  async backup(path: string, options: BackupOptions = {}): Promise<void> {
+    this.#checkOpen();
+    const { log } = this;
+    if (log.backup === undefined) throw noBackup(log);
+    await log.backup(path, options);
+  }
+
   /** The limits of rows and batches. Anything over them is refused. */
   get limits(): BatchLimits {
     return this.#limits;
   }
 
-  /** The declaration of a stream. Undefined when it was not declared. */
+  /**
+   * The definition of a stream: the one that was declared by this name, or that of the pattern that
+   * matches it. Undefined when there is none.
+   */
   stream(name: StreamName): Stream | undefined {
     return this.#catalog.declared(name);
   }
@@ -265,36 +355,62 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   /**
    * Appends rows as one batch. Resolves to its position when it is durable. A worker gets the whole
    * batch or nothing.
-   * @param options attributes: a JSON object beside the rows (a trace context, say), for workers
-   *   that ask for it
-   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, INVALID_ATTRIBUTES, ROW_TOO_LARGE,
-   *   BATCH_TOO_LARGE, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, DUPLICATE_STREAM (another definition than the declared one),
+   *   INVALID_ROW, INVALID_ATTRIBUTES, INVALID_OPTION, ROW_TOO_LARGE, BATCH_TOO_LARGE, ID_REUSED,
+   *   TOKEN_FELL, CLOSED; LogError
    * @example
    * const position = await primary.append('orders', [{ id: 7, state: 'paid' }]);
    */
-  append<Row>(
-    stream: Stream<Row> | StreamName,
-    rows: readonly Row[],
-    options: { readonly attributes?: Readonly<Record<string, unknown>> } = {},
+  append<In>(
+    stream: Stream<In, unknown> | StreamName,
+    rows: readonly NoInfer<In>[],
+    options?: BatchOptions,
   ): Promise<Position> {
     try {
       this.#checkOpen();
-      const name = nameOf(stream);
-      const { attributes } = options;
-      const encoded = attributes === undefined ? undefined : { attributes: encodeAttributes(name, attributes) };
+      const name = this.#declaredName(stream);
+      const stored = storedOptions(name, options);
+      if (this.listenerCount('appended') === 0) return this.#catalog.append(name, rows, stored);
       // A copy, because the caller may change its array at once.
-      const asGiven = this.listenerCount('appended') > 0 ? [...rows] : undefined;
-      const appended = this.#catalog.append(name, rows, encoded);
-      if (asGiven === undefined) return appended;
-      // The caller handles a failure. A listener that throws does not make the append fail.
-      void appended.then(
-        (position) => {
-          const batch = { stream: name, token: position.token, position, rows: asGiven };
-          this.#call(() => this.emit('appended', attributes === undefined ? batch : { ...batch, attributes }));
-        },
-        () => {},
+      const asGiven = [...rows];
+      return this.#tellAppended(
+        name,
+        options,
+        () => this.#catalog.append(name, rows, stored),
+        () => asGiven,
       );
-      return appended;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Appends rows that are JSON texts as one batch, and keeps each text as it is: `1.10`,
+   * `9007199254740993`, `{"a":1,"a":2}` and `"\u00e9"` reach the workers unchanged. Each text is
+   * one JSON value with at most 500 arrays and objects within each other. White space around it is
+   * cut off, and tabs and line ends between its tokens become spaces. A validator of the stream and
+   * `appended` listeners get the parsed values. Otherwise the same as `append`.
+   * @throws the errors of `append`
+   * @example
+   * await primary.appendTexts('prices', ['{"amount":1.10}']);
+   */
+  appendTexts(stream: Stream | StreamName, texts: readonly string[], options?: BatchOptions): Promise<Position> {
+    try {
+      return this.appendKeptTexts(stream, keepTexts(nameOf(stream), texts), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** @internal For texts that keepText has made. */
+  appendKeptTexts(stream: Stream | StreamName, texts: readonly RowText[], options?: BatchOptions): Promise<Position> {
+    try {
+      this.#checkOpen();
+      const name = this.#declaredName(stream);
+      const stored = storedOptions(name, options);
+      if (this.listenerCount('appended') === 0) return this.#catalog.appendTexts(name, texts, stored);
+      const append = (): Promise<Position> => this.#catalog.appendTexts(name, texts, stored);
+      return this.#tellAppended(name, options, append, () => parseTexts(texts));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -302,11 +418,25 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /**
    * Drops the rows with token <= upTo. A worker that still needs them gets GAP.
-   * @throws UsageError NO_SUCH_STREAM, INVALID_TOKEN, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, DUPLICATE_STREAM, INVALID_TOKEN, CLOSED; LogError
    */
   async trim(stream: Stream | StreamName, upTo: Token): Promise<void> {
     this.#checkOpen();
-    await this.#catalog.trim(nameOf(stream), token(upTo));
+    await this.#catalog.trim(this.#declaredName(stream), token(upTo));
+  }
+
+  /**
+   * Deletes a stream: its rows, and the ids of its appends. Its workers are told, as `onReset` of
+   * their subscriptions says, and others that look for it find it empty. The next append makes the
+   * stream again, with tokens from 1, in another history. Resolves when the deletion is durable;
+   * the rows are cleared away after that. A stream that is not made stays as it is.
+   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, DUPLICATE_STREAM, CLOSED; LogError
+   * @example
+   * await primary.delete('room:42');
+   */
+  async delete(stream: Stream | StreamName): Promise<void> {
+    this.#checkOpen();
+    await this.#catalog.delete(this.#declaredName(stream));
   }
 
   /**
@@ -321,7 +451,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /**
    * The position of the newest settled row of a stream. A worker that has reached it has seen
-   * everything appended so far.
+   * everything appended so far. Token 0 for a stream that is not made yet.
    * @throws UsageError NO_SUCH_STREAM
    */
   position(stream: Stream | StreamName): Position {
@@ -330,23 +460,38 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     return { stream: name, token: latest, history };
   }
 
-  /** The present state of the log, the streams and the connections. */
-  status(): PrimaryStatus {
-    const streams: StreamStatus[] = [];
-    for (const name of this.#catalog.names()) {
-      const { definition, bounds } = this.#catalog.find(name);
-      const { earliest, latest, history } = bounds;
-      streams.push({ stream: name, durable: definition.durable, earliest, latest, history });
-    }
-    const connections = [...this.#connections].map(({ id, name, peer, connectedAtMs, pump }) => ({
-      id,
-      name,
-      peer,
-      connectedAtMs,
-      queueBytes: pump.connection.unsentBytes,
-      subscriptions: pump.session.subscriptions,
-    }));
-    return { name: this.name, log: this.#options.log.health, streams, connections };
+  /** Health of the durable log. */
+  get health(): LogHealth {
+    return this.#options.log.health;
+  }
+
+  /**
+   * The present state of the log, the connections, and a page of the streams.
+   * @throws UsageError INVALID_OPTION for a limit that is no positive integer
+   * @example
+   * let page = primary.status();
+   * while (page.next !== undefined) page = primary.status({ after: page.next });
+   */
+  status(options: StatusOptions = {}): PrimaryStatus {
+    const { limit = DEFAULT_STATUS_LIMIT } = options;
+    if (!Number.isSafeInteger(limit) || limit < 1)
+      throw new UsageError('INVALID_OPTION', `limit of a status is a positive integer, not ${limit}`);
+    const { names, hasMore } = pageOfNames(this.#catalog.listed(), options);
+    const logsOwn = options.after === undefined && options.match === undefined ? this.#catalog.catalogs : [];
+    return {
+      name: this.name,
+      log: this.health,
+      patterns: this.#catalog.patterns,
+      streams: names.map((name) => this.#statusOf(name)),
+      next: hasMore ? names[names.length - 1] : undefined,
+      connections: Array.from(this.#connections, (open) => connectionStatus(open, [...logsOwn, ...names])),
+    };
+  }
+
+  #statusOf(stream: StreamName): StreamStatus {
+    const { source, declaration, bounds } = this.#catalog.find(stream);
+    const { earliest, latest, history } = bounds;
+    return { stream, source: source.name, durable: declaration?.durable, earliest, latest, history };
   }
 
   /** Stops listening, ends all connections, finishes pending appends and closes the log. */
@@ -377,6 +522,68 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   #checkOpen(): void {
     if (this.#closing !== undefined) throw this.#closedError();
+  }
+
+  /**
+   * Refuses a definition whose rows are others than those of the declared one.
+   * @throws UsageError DUPLICATE_STREAM
+   */
+  #declaredName(stream: Stream | StreamName): StreamName {
+    if (typeof stream === 'string') return stream;
+    const { name, row } = stream;
+    const declared = this.#catalog.declared(name);
+    // A stream that is not declared is refused where it is looked for.
+    if (declared === undefined || declared.row === row) return name;
+    throw new UsageError(
+      'DUPLICATE_STREAM',
+      `stream ${name} is declared with another validator than this definition has: ` +
+        'use the definition that createPrimary was given',
+      { facts: { stream: name } },
+    );
+  }
+
+  /** Appends, and tells the listeners of `appended` when the batch is durable. */
+  #tellAppended(
+    stream: StreamName,
+    { attributes, id }: BatchOptions = {},
+    append: () => Promise<Position>,
+    rowsOf: () => readonly unknown[],
+  ): Promise<Position> {
+    const tell = (position: Position): void => {
+      const batch = { stream, token: position.token, position, rows: rowsOf() };
+      this.#call(() => this.emit('appended', attributes === undefined ? batch : { ...batch, attributes }));
+    };
+    if (id !== undefined) return this.#tellOnce(stream, id, append, tell);
+    const appended = append();
+    // The caller handles a failure. A listener that throws does not make the append fail.
+    void appended.then(tell, () => {});
+    return appended;
+  }
+
+  /** An append that repeats an id gives the position of the first one, which was told then. */
+  #tellOnce(
+    stream: StreamName,
+    id: string,
+    append: () => Promise<Position>,
+    tell: (position: Position) => void,
+  ): Promise<Position> {
+    const { latest } = this.#catalog.find(stream).bounds;
+    const appended = append();
+    // A stream name has no space.
+    const key = `${stream} ${id}`;
+    const twins = this.#twins.get(key) ?? { pending: 0, isTold: false };
+    this.#twins.set(key, twins);
+    twins.pending++;
+    const settle = (): void => {
+      if (--twins.pending === 0) this.#twins.delete(key);
+    };
+    void appended.then((position) => {
+      settle();
+      if (twins.isTold || position.token <= latest) return;
+      twins.isTold = true;
+      tell(position);
+    }, settle);
+    return appended;
   }
 
   #closedError(): UsageError {
@@ -422,4 +629,23 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#call(() => this.emit('disconnected', { worker, error }));
     if (this.#connections.size === 0) this.#handleAllClosed?.();
   }
+}
+
+function connectionStatus(
+  { id, name, peer, connectedAtMs, pump }: OpenConnection,
+  streams: readonly StreamName[],
+): ConnectionStatus {
+  const { connection, session } = pump;
+  const { count, live } = session.replications;
+  const subscriptions = count === 0 ? [] : streams.flatMap((stream) => session.subscription(stream) ?? []);
+  return {
+    id,
+    name,
+    peer,
+    connectedAtMs,
+    queueBytes: connection.unsentBytes,
+    streams: count,
+    liveStreams: live,
+    subscriptions,
+  };
 }

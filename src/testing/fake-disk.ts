@@ -6,11 +6,11 @@
  */
 
 import { type Random, randomInteger } from '../base/random.ts';
+import type { Chunk } from '../core/model/chunk.ts';
 import { type History, originOf } from '../core/model/history.ts';
 import type { Bounds } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { Chunk } from '../log/chunk.ts';
 import type { HistoryNode } from './history-tree.ts';
 
 export interface DiskStream extends Bounds {

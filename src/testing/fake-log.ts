@@ -7,19 +7,20 @@
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
 import { checkBatch } from '../core/model/batch.ts';
+import { type Chunk, chunkAfter, chunkBytes, rowsOfChunkAfter } from '../core/model/chunk.ts';
 import { UsageError } from '../core/model/errors.ts';
 import { formatHistory, type History } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
-import type { Stream, StreamName } from '../core/model/stream.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import { type Chunk, chunkAfter, rowsOfChunkAfter } from '../log/chunk.ts';
 import { pageOf, refuseGap } from '../log/chunk-page.ts';
-import { madeRow, nextEra } from '../log/era.ts';
+import { DeletedNames } from '../log/deleted-names.ts';
+import { deletedRow, madeRow, nextEra } from '../log/era.ts';
 import { encodeChunks } from '../log/group-commit.ts';
 import { judgePosition } from '../log/judge.ts';
-import type { Log, LogHealth, LogOptions, ReadOptions, RowsEvent, SourceListener } from '../log/log.ts';
+import type { Log, LogHealth, LogOptions, ReadOptions, SourceEvent, SourceListener } from '../log/log.ts';
 import { mayDropOldest } from '../log/retention.ts';
 import {
   type DiskState,
@@ -72,10 +73,10 @@ export class FakeLog implements Log {
   readonly health: LogHealth = 'ok';
   era: History = '';
   readonly #options: FakeLogOptions;
-  readonly #streams = new Map<StreamName, Stream>();
+  readonly #deleted = new DeletedNames();
   /** The disk as this process sees it. It stays as it was after the process ends. */
   #state: DiskState;
-  #limits: LogOptions['limits'] | undefined;
+  #opened: LogOptions | undefined;
   #waiting: Waiting[] = [];
   #listeners: SourceListener[] = [];
   #hasEnded = false;
@@ -96,38 +97,36 @@ export class FakeLog implements Log {
     return this.#state.streams.get(stream) ?? emptyStream(this.id, this.#options.committed.root(stream));
   }
 
-  async open({ streams, limits, catalog }: LogOptions): Promise<void> {
-    const { clock, random, committed } = this.#options;
-    const { logId, era } = this.#state;
-    this.#limits = limits;
-    const begun = nextEra(era, clock.wallNow() * WALL_PACE, random);
-    this.era = formatHistory({ logId, ...begun });
-    const kept = new Map(this.#state.streams);
-    const made: RowText[][] = [];
-    for (const stream of streams) {
-      this.#streams.set(stream.name, stream);
-      if (kept.has(stream.name)) continue;
-      kept.set(stream.name, emptyStream(logId, committed.root(stream.name)));
-      made.push([madeRow(stream.name, clock.wallNow())]);
-    }
-    const listed = kept.get(catalog) ?? emptyStream(logId, committed.root(catalog));
-    kept.set(catalog, withChunks(listed, this.#encode(catalog, listed, listed.latest, made)));
-    // The era's record need not be synced: its random part tells it from another era of the same
-    // number.
-    this.#write({ logId, era: begun.number, streams: kept }, made.length > 0);
-    for (const { chunks } of kept.values()) for (const chunk of chunks) this.#measure(chunk);
+  get catalog(): StreamName {
+    return this.#requireOpen().catalog;
+  }
+
+  async open(options: LogOptions): Promise<void> {
+    this.#opened = options;
+    this.#beginEra(false);
+    for (const { chunks } of this.#state.streams.values()) for (const chunk of chunks) this.#measure(chunk);
+  }
+
+  serves(stream: StreamName): boolean {
+    const { declarations, catalog } = this.#requireOpen();
+    return stream === catalog || declarations.has(stream);
+  }
+
+  streams(): Iterable<StreamName> {
+    const { declarations } = this.#requireOpen();
+    return [...this.#state.streams.keys()].filter((name) => declarations.has(name));
   }
 
   append(stream: StreamName, rows: readonly RowText[]): Promise<Position> {
-    if (this.#limits === undefined) return Promise.reject(new UsageError('CLOSED', `log ${this.name} is closed`));
-    checkBatch(stream, rows, this.#limits);
+    if (this.#opened === undefined) return Promise.reject(this.#closedError());
+    checkBatch(stream, rows, this.#opened.limits);
     if (this.#waiting.length === 0) this.#later(this.#options.maxCommitMs, () => this.#commitAndTell());
     return new Promise((resolve) => void this.#waiting.push({ stream, rows, resolve }));
   }
 
   judge(position: Position): Verdict {
     const kept = this.truth(position.stream);
-    return judgePosition(position, { logId: this.id, bounds: kept, historyAt: (token) => historyAt(kept, token) });
+    return judgePosition(position, { bounds: kept, historyAt: (token) => historyAt(kept, token) });
   }
 
   rowsAfter(stream: StreamName, after: Token): number {
@@ -161,7 +160,24 @@ export class FakeLog implements Log {
   }
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
-    this.#writeStream(stream, withoutRowsUpTo(this.truth(stream), upTo), true);
+    if (this.#isMade(stream)) this.#writeStream(stream, withoutRowsUpTo(this.truth(stream), upTo), true);
+  }
+
+  async delete(stream: StreamName): Promise<void> {
+    this.#commitAndTell();
+    const { catalog } = this.#requireOpen();
+    if (!this.#isMade(stream)) return;
+    const streams = new Map(this.#state.streams);
+    streams.delete(stream);
+    this.#deleted.add(stream);
+    const listed = this.truth(catalog);
+    const chunks = this.#encode(catalog, listed, listed.latest, [[deletedRow(stream, this.#options.clock.wallNow())]]);
+    streams.set(catalog, withChunks(listed, chunks));
+    this.#write({ ...this.#state, streams }, true);
+    this.#announce([
+      { kind: 'rows', stream: catalog, latest: this.truth(catalog).latest, chunks },
+      { kind: 'deleted', stream },
+    ]);
   }
 
   /** Moves `latest` without rows, as when writers take numbers and then give up. */
@@ -176,7 +192,8 @@ export class FakeLog implements Log {
       history: this.era,
       atMs: this.#now,
       logMs: this.#now,
-      lines: Buffer.alloc(0),
+      texts: Buffer.alloc(0),
+      sizes: [],
     };
     this.#writeStream(stream, withChunks(kept, [chunk]), true);
     this.#announce([{ kind: 'rows', stream, latest }]);
@@ -192,7 +209,7 @@ export class FakeLog implements Log {
   /** The process ends as it is. The first few queued batches may have reached the disk. */
   crash(): void {
     if (this.#hasEnded) return;
-    if (this.#limits !== undefined)
+    if (this.#opened !== undefined)
       this.#commit(this.#waiting.slice(0, randomInteger(this.#options.random, 0, this.#waiting.length)));
     this.#end();
   }
@@ -203,7 +220,7 @@ export class FakeLog implements Log {
 
   #end(): void {
     this.#hasEnded = true;
-    this.#limits = undefined;
+    this.#opened = undefined;
     this.#waiting = [];
     this.#listeners = [];
   }
@@ -218,7 +235,7 @@ export class FakeLog implements Log {
       const chunk = chunkAfter(chunks[i]!, after);
       if (chunk.history !== (page[0] ?? chunk).history) break;
       page.push(chunk);
-      bytes += chunk.lines.length;
+      bytes += chunkBytes(chunk);
     }
     return pageOf(stream, page, kept);
   }
@@ -230,7 +247,7 @@ export class FakeLog implements Log {
     const { chunksPercent, random, maxHintMs } = this.#options;
     const isShown = random.next() * 100 < chunksPercent;
     const tell = (): void => {
-      this.#announce(isShown ? hints : hints.map(({ kind, stream, latest }) => ({ kind, stream, latest })));
+      this.#announce(isShown ? hints : hints.map(withoutRows));
       for (const [i, { resolve }] of waiting.entries()) resolve(positions[i]!);
     };
     if (maxHintMs === 0) tell();
@@ -238,11 +255,12 @@ export class FakeLog implements Log {
   }
 
   /** @returns a hint for each stream, and the position of each batch */
-  #commit(waiting: readonly Waiting[]): { hints: RowsEvent[]; positions: Position[] } {
-    const hints: RowsEvent[] = [];
+  #commit(waiting: readonly Waiting[]): { hints: SourceEvent[]; positions: Position[] } {
     const positions: Position[] = [];
     const isSynced = this.#options.random.next() * 100 < this.#options.syncedPercent;
-    for (const stream of new Set(waiting.map((one) => one.stream))) {
+    const streams = new Set(waiting.map((one) => one.stream));
+    const hints = this.#make([...streams].filter((stream) => !this.#isMade(stream)));
+    for (const stream of streams) {
       const places = waiting.flatMap((one, place) => (one.stream === stream ? [place] : []));
       const batches = places.map((place) => waiting[place]!.rows);
       const chunks = this.#writeBatches(stream, batches, isSynced);
@@ -252,6 +270,39 @@ export class FakeLog implements Log {
       hints.push({ kind: 'rows', stream, latest, chunks });
     }
     return { hints, positions };
+  }
+
+  /** Lists new streams, and begins an era first if one of them needs it. */
+  #make(made: readonly StreamName[]): SourceEvent[] {
+    const hints: SourceEvent[] = [];
+    if (this.#deleted.needEra(made)) {
+      this.#beginEra(true);
+      hints.push({ kind: 'era', era: this.era });
+    }
+    if (made.length === 0) return hints;
+    const { catalog } = this.#requireOpen();
+    const listed = this.truth(catalog);
+    const batches = made.map((name) => [madeRow(name, this.#options.clock.wallNow())]);
+    const chunks = this.#encode(catalog, listed, listed.latest, batches);
+    // Never synced before the rows of the streams, which are written next.
+    this.#writeStream(catalog, withChunks(listed, chunks), false);
+    hints.push({ kind: 'rows', stream: catalog, latest: this.truth(catalog).latest, chunks });
+    return hints;
+  }
+
+  #beginEra(isSynced: boolean): void {
+    const { clock, random } = this.#options;
+    const { logId, era, streams } = this.#state;
+    const begun = nextEra(era, clock.wallNow() * WALL_PACE, random);
+    this.era = formatHistory({ logId, ...begun });
+    this.#deleted.clear();
+    // The record of an open need not be synced: its random part tells the era from another one of
+    // the same number.
+    this.#write({ logId, era: begun.number, streams }, isSynced);
+  }
+
+  #isMade(stream: StreamName): boolean {
+    return this.#state.streams.has(stream);
   }
 
   #writeBatches(stream: StreamName, batches: readonly (readonly RowText[])[], isSynced: boolean): Chunk[] {
@@ -278,14 +329,14 @@ export class FakeLog implements Log {
     latest: Token,
     batches: readonly (readonly RowText[])[],
   ): Chunk[] {
-    const now = this.#now;
-    const waiting = { batches };
-    const chunks = encodeChunks({ stream, waiting, latest, rowsUpTo, history: this.era, atMs: now, logMs: now });
-    return chunks.map((chunk, i) => (i === 0 ? { ...chunk, after } : chunk));
+    const atMs = this.#now;
+    const tokens = batches.map((_, i) => latest + 1 + i);
+    const planned = { stream, after, batches: [...batches], tokens };
+    return encodeChunks({ planned, rowsUpTo, history: this.era, atMs, logMs: atMs });
   }
 
   #retained(stream: StreamName, kept: DiskStream): DiskStream {
-    const retain = this.#streams.get(stream)?.retain ?? {};
+    const retain = this.#opened?.declarations.find(stream)?.retain ?? {};
     const { chunks } = kept;
     let rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
     let dropped = 0;
@@ -302,11 +353,20 @@ export class FakeLog implements Log {
     this.#options.disk.write(state, { isSynced });
   }
 
-  #measure({ lines }: Chunk): void {
-    this.largestChunkBytes = Math.max(this.largestChunkBytes, lines.length);
+  #measure(chunk: Chunk): void {
+    this.largestChunkBytes = Math.max(this.largestChunkBytes, chunkBytes(chunk) + chunk.rows * LINE_HEAD_BYTES);
   }
 
-  #announce(hints: readonly RowsEvent[]): void {
+  #requireOpen(): LogOptions {
+    if (this.#opened === undefined) throw this.#closedError();
+    return this.#opened;
+  }
+
+  #closedError(): UsageError {
+    return new UsageError('CLOSED', `log ${this.name} is closed`);
+  }
+
+  #announce(hints: readonly SourceEvent[]): void {
     for (const hint of hints) for (const listener of this.#listeners) listener(hint);
   }
 
@@ -315,6 +375,13 @@ export class FakeLog implements Log {
       if (!this.#hasEnded) then();
     });
   }
+}
+
+/** The longest head of a row's line. */
+const LINE_HEAD_BYTES = 60;
+
+function withoutRows(hint: SourceEvent): SourceEvent {
+  return hint.kind === 'rows' ? { kind: hint.kind, stream: hint.stream, latest: hint.latest } : hint;
 }
 
 function firstBeyond(chunks: readonly Chunk[], after: Token): number {

@@ -11,21 +11,11 @@ import { randomInteger, systemRandom } from '../base/random.ts';
 import type { LogPlace, StoredBatch, TestAt } from './log-suite-place.ts';
 import { type Acknowledged, type WrittenRow, writtenStreams } from './log-writer.ts';
 
-export interface CrashOptions {
-  readonly durable: boolean;
-  readonly writer?: (directory: string) => readonly string[];
-}
-
 const KILLS = 3;
 /** Enough that the kill hits any part of a commit, few enough to be quick. */
 const MOST_ACKNOWLEDGED = 150;
 
-export function registerCrash(testAt: TestAt, { durable, writer }: CrashOptions): void {
-  // A log that is only in memory is gone with its process: there is nothing to check.
-  if (!durable) return;
-  if (writer === undefined)
-    return testAt('killing a writing process is not tested: the suite was given no writer', async () => {});
-
+export function registerCrash(testAt: TestAt, writer: (directory: string) => readonly string[]): void {
   testAt('after a kill -9 at any moment every acknowledged batch is there and none is half there', async (place) => {
     const acknowledged: Acknowledged[] = [];
     // All in one directory: the next writer starts from the remains of a kill.

@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 
 import { eraNumberOf, formatHistory, type History, logIdOf, originOf, parseHistory } from '../core/model/history.ts';
+import { defineStreams } from '../core/model/declarations.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import { CATALOG, type LogPlace, numberedRows, type TestAt } from './log-suite-place.ts';
+import { CATALOG, catalogRows, type LogPlace, numberedRows, type TestAt } from './log-suite-place.ts';
 
 const events: Stream = defineStream('events');
 const others: Stream = defineStream('others');
@@ -170,43 +171,29 @@ function registerRowsAfter(testAt: TestAt): void {
   });
 }
 
-interface CatalogRow {
-  readonly stream: string;
-  readonly made: number;
-}
-
-async function catalogRows(place: LogPlace): Promise<CatalogRow[]> {
-  const batches = await place.readAll(CATALOG);
-  assert.ok(
-    batches.every(({ rows }) => rows.length === 1),
-    'a row of the catalog to have a token of its own',
-  );
-  return batches.map(({ rows }) => JSON.parse(rows[0]!) as CatalogRow);
-}
-
 function registerCatalog(testAt: TestAt): void {
-  testAt('the catalog has a row for each stream, and none for itself', async (place) => {
-    const log = await place.open([events, others]);
-    const made = Math.floor(place.clock.wallNow());
-    assert.deepEqual(await catalogRows(place), [
-      { stream: 'events', made },
-      { stream: 'others', made },
-    ]);
-    assert.deepEqual(log.bounds(CATALOG), { earliest: 1, latest: 2, history: log.era, base: originOf(log.id) });
-    assert.equal(await log.judge({ stream: CATALOG, token: 2, history: log.era }), 'on');
-    assert.equal(log.rowsAfter(CATALOG, 1), 1);
-  });
-
-  testAt('the catalog of a log without streams is empty', async (place) => {
-    const log = await place.open([]);
+  testAt('the catalog has a row for each stream that has rows, and none for itself', async (place) => {
+    const log = await place.open([events, others, defineStreams('room:*')]);
     assert.deepEqual(await catalogRows(place), []);
-    assert.equal(log.bounds(CATALOG).latest, 0);
+    const made = Math.floor(place.clock.wallNow());
+    await Promise.all(['events', 'room:1', 'events'].map(async (name) => log.append(name, ['1'])));
+    await log.append('others', ['1']);
+    assert.deepEqual(
+      await catalogRows(place),
+      ['events', 'room:1', 'others'].map((stream) => ({ stream, made })),
+    );
+    assert.deepEqual(log.bounds(CATALOG), { earliest: 1, latest: 3, history: log.era, base: originOf(log.id) });
+    assert.equal(await log.judge({ stream: CATALOG, token: 3, history: log.era }), 'on');
+    assert.equal(log.rowsAfter(CATALOG, 1), 2);
+    assert.deepEqual([...log.streams()], ['events', 'room:1', 'others']);
   });
 
   testAt('only the log itself appends to the catalog, and nobody trims it', async (place) => {
     const log = await place.open([events]);
+    await log.append('events', ['1']);
     await assert.rejects(log.append(CATALOG, ['{}']), { name: 'UsageError', code: 'NO_SUCH_STREAM' });
     await assert.rejects(log.trim(CATALOG, 1), { name: 'UsageError', code: 'NO_SUCH_STREAM' });
+    await assert.rejects(log.delete(CATALOG), { name: 'UsageError', code: 'NO_SUCH_STREAM' });
     assert.equal((await catalogRows(place)).length, 1);
   });
 }
@@ -276,19 +263,23 @@ function registerReopened(testAt: TestAt): void {
     assert.equal(base, first);
   });
 
-  testAt('a stream has its row of the catalog from the open that first declared it', async (place) => {
+  testAt('a stream keeps its row of the catalog when the log is opened again, declared or not', async (place) => {
     const { era: first } = await place.open([events]);
+    await place.append('events', ['1']);
     const made = Math.floor(place.clock.wallNow());
     place.passTime(1_000);
     const log = await place.open([events, others]);
+    assert.deepEqual(await catalogRows(place), [{ stream: 'events', made }]);
+    await Promise.all(['events', 'others'].map(async (name) => log.append(name, ['1'])));
     assert.deepEqual(await catalogRows(place), [
       { stream: 'events', made },
       { stream: 'others', made: made + 1_000 },
     ]);
     assert.equal((await log.read(CATALOG, WHOLE)).history, first);
     assert.equal(log.bounds(CATALOG).history, log.era);
-    await place.open([others]);
+    const other = await place.open([others]);
     assert.equal((await catalogRows(place)).length, 2);
+    assert.deepEqual([...other.streams()], ['others']);
   });
 }
 

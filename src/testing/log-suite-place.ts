@@ -9,11 +9,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type { Clock } from '../base/clock.ts';
-import type { Log, ReadOptions, RowsEvent, Source } from '../log/log.ts';
+import type { Log, LogOptions, ReadOptions, RowsEvent, Source } from '../log/log.ts';
 import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
+import { type BatchAttributes, ROW_BORDER, tokenAt } from '../core/model/chunk.ts';
+import { type Declaration, Declarations } from '../core/model/declarations.ts';
 import type { Page } from '../core/model/page.ts';
 import type { RowText } from '../core/model/row.ts';
-import type { Stream, StreamName } from '../core/model/stream.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -65,10 +67,10 @@ export class LogPlace {
   }
 
   /** Closes the open log, and opens one in the same directory. */
-  async open(streams: readonly Stream[], limits: BatchLimits = defaultBatchLimits): Promise<Log> {
+  async open(declared: readonly Declaration[], limits: BatchLimits = defaultBatchLimits): Promise<Log> {
     await this.#log?.close();
     this.#log = this.create();
-    await this.#log.open({ streams, limits, catalog: CATALOG });
+    await this.#log.open(openOptions(declared, limits));
     return this.#log;
   }
 
@@ -116,10 +118,14 @@ export class LogPlace {
   }
 }
 
-/** Watches for rows only. A source with one era emits nothing else. */
+export function openOptions(declared: readonly Declaration[], limits: BatchLimits = defaultBatchLimits): LogOptions {
+  return { declarations: new Declarations(declared), limits, catalog: CATALOG };
+}
+
+/** Watches for rows of streams, not of the catalog. */
 export function watchRows(source: Source, listener: (event: RowsEvent) => void): () => void {
   return source.watch((event) => {
-    if (event.kind === 'rows') listener(event);
+    if (event.kind === 'rows' && event.stream !== source.catalog) listener(event);
   });
 }
 
@@ -128,28 +134,38 @@ export function numberedRows(count: number, of = 'row'): RowText[] {
   return Array.from({ length: count }, (_, i) => JSON.stringify({ of, i }));
 }
 
-/**
- * Parses the lines of a page. Throws for a line inside an unfinished batch or of another stream.
- */
-export function parseBatches({ stream, lines }: Pick<Page, 'stream' | 'lines'>): StoredBatch[] {
+/** The batches of a page. Checks that its chunks are whole, of one history, and join on. */
+export function parseBatches({ chunks, history }: Page): StoredBatch[] {
   const batches: StoredBatch[] = [];
-  let rows: RowText[] = [];
-  const texts = Buffer.from(lines).toString().split('\n');
-  assert.equal(texts.pop(), '', 'the lines to end with LF');
-  for (const text of texts) {
-    const head = `RDATA ${stream} `;
-    assert.ok(text.startsWith(head), `a line of stream ${stream}, not ${text.slice(0, 100)}`);
-    const [tokenText = ''] = text.slice(head.length).split(' ', 1);
-    rows.push(text.slice(head.length + tokenText.length + 1));
-    if (tokenText === 'batch') continue;
-    const token = Number(tokenText);
-    assert.ok(
-      Number.isSafeInteger(token) && token > (batches.at(-1)?.token ?? 0),
-      `a token above ${batches.at(-1)?.token}, not ${tokenText}`,
-    );
-    batches.push({ token, rows });
-    rows = [];
+  for (const [i, chunk] of chunks.entries()) {
+    if (i > 0) assert.equal(chunk.after, chunks[i - 1]!.upTo, 'a chunk to join on to the one before it');
+    if (chunk.rows > 0) assert.equal(chunk.history, history, 'the history of a chunk to be that of its page');
+    const texts = chunk.rows === 0 ? [] : Buffer.from(chunk.texts).toString().split(ROW_BORDER);
+    assert.equal(texts.length, chunk.rows, 'the rows that the chunk counts');
+    for (const [place, size] of chunk.sizes.entries()) {
+      const token = tokenAt(chunk, place);
+      assert.ok(token > (batches.at(-1)?.token ?? chunk.after) && token <= chunk.upTo, `token ${token} to rise`);
+      batches.push({ token, rows: texts.splice(0, size) });
+    }
+    assert.deepEqual(texts, [], 'the sizes to cover all rows');
   }
-  assert.deepEqual(rows, [], 'the lines to end with a whole batch');
   return batches;
+}
+
+/** The attributes of a page's batches. */
+export function attributesOf({ chunks }: Page): BatchAttributes[] {
+  return chunks.flatMap(({ attributes }) => attributes ?? []);
+}
+
+export interface CatalogRow {
+  readonly stream: StreamName;
+  readonly made?: number;
+  readonly deleted?: number;
+}
+
+/** The rows of the catalog. Checks that each has a token of its own. */
+export async function catalogRows(place: LogPlace): Promise<CatalogRow[]> {
+  const batches = await place.readAll(CATALOG);
+  for (const { rows } of batches) assert.equal(rows.length, 1, 'a row of the catalog to have a token of its own');
+  return batches.map(({ rows }) => JSON.parse(rows[0]!) as CatalogRow);
 }

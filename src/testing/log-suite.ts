@@ -5,13 +5,14 @@
  *     logSuite(test, {
  *       name: 'my log',
  *       create: ({ directory, clock }) => myLog(directory, clock),
- *       durable: true,
+ *       supports: { durable: true, ids: true, explicitTokens: false, relays: false, backup: false },
  *     });
  */
 
 import assert from 'node:assert/strict';
 
 import { randomInteger, seededRandom } from '../base/random.ts';
+import { pageOf } from '../log/chunk-page.ts';
 import type { RowsEvent } from '../log/log.ts';
 import { originOf } from '../core/model/history.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
@@ -19,6 +20,8 @@ import { registerCrash } from './log-suite-crash.ts';
 import { registerAttributes } from './log-suite-attributes.ts';
 import { registerHistories } from './log-suite-histories.ts';
 import { registerKeeping } from './log-suite-keeping.ts';
+import { registerIds, registerRelayed, registerTokens } from './log-suite-options.ts';
+import { registerStreams } from './log-suite-streams.ts';
 import {
   type CreateLog,
   LogPlace,
@@ -31,6 +34,20 @@ import {
 } from './log-suite-place.ts';
 import type { RegisterTest } from './transport-suite.ts';
 
+/** What a log may or may not offer (log/log.ts). */
+export interface LogFeatures {
+  /** Appends are still there after a restart. */
+  readonly durable: boolean;
+  /** It remembers the ids of appends. */
+  readonly ids: boolean;
+  /** It takes tokens that are given. */
+  readonly explicitTokens: boolean;
+  /** It takes histories that are given, `truncate` and `rebase`: it can keep the rows of a relay. */
+  readonly relays: boolean;
+  /** It has `backup`. */
+  readonly backup: boolean;
+}
+
 /** Options of `logSuite`. */
 export interface LogSuiteOptions {
   /** The first words of each test's name. */
@@ -40,8 +57,8 @@ export interface LogSuiteOptions {
    * the first log kept.
    */
   readonly create: CreateLog;
-  /** Whether appends are still there after a restart. */
-  readonly durable: boolean;
+  /** What the log offers. The parts of the suite on other things are skipped and say why. */
+  readonly supports: LogFeatures;
   /**
    * For a durable log: the command line of a process that calls `writeUntilKilled`
    * (testing/log-writer.ts) with a log on the directory. The suite kills it with SIGKILL while it
@@ -65,13 +82,24 @@ export function logSuite(test: RegisterTest, options: LogSuiteOptions): void {
       }
     });
   };
+  const { supports, writer } = options;
   registerAppends(testAt);
   registerReads(testAt);
   registerHints(testAt);
-  registerHistories(testAt, options);
+  registerHistories(testAt, supports);
+  registerStreams(testAt, supports);
   registerAttributes(testAt);
-  registerKeeping(testAt, options);
-  registerCrash(testAt, options);
+  registerKeeping(testAt, supports);
+  const skipped = (what: string, why: string): void => testAt(`${what} is not tested: ${why}`, async () => {});
+  if (supports.ids) registerIds(testAt, supports);
+  else skipped('the id of an append', 'the log remembers none (supports.ids)');
+  if (supports.explicitTokens) registerTokens(testAt, supports);
+  else skipped('a given token', 'the log takes none (supports.explicitTokens)');
+  if (supports.relays) registerRelayed(testAt, supports);
+  else skipped('a given history', 'the log keeps no rows of relays (supports.relays)');
+  if (!supports.durable) skipped('a crash', 'the log keeps nothing (supports.durable)');
+  else if (writer === undefined) skipped('a crash', 'the suite was given no writer');
+  else registerCrash(testAt, writer);
 }
 
 function registerAppends(testAt: TestAt): void {
@@ -198,28 +226,26 @@ function registerReads(testAt: TestAt): void {
     const second = await place.append('events', numberedRows(2));
     const page = await log.read('events', { after: 0, maxBytes: 1 });
     assert.deepEqual(
-      { ...page, lines: parseBatches(page), attributes: page.attributes },
+      { ...page, chunks: parseBatches(page) },
       {
         stream: 'events',
         rows: 3,
         upTo: first,
         hasMore: true,
         history: log.era,
-        attributes: undefined,
-        lines: [{ token: first, rows: numberedRows(3) }],
+        chunks: [{ token: first, rows: numberedRows(3) }],
       },
     );
     const rest = await log.read('events', { after: first, maxBytes: 1_000 });
     assert.deepEqual(
-      { ...rest, lines: parseBatches(rest) },
+      { ...rest, chunks: parseBatches(rest) },
       {
         stream: 'events',
         rows: 2,
         upTo: second,
         hasMore: false,
         history: log.era,
-        attributes: undefined,
-        lines: [{ token: second, rows: numberedRows(2) }],
+        chunks: [{ token: second, rows: numberedRows(2) }],
       },
     );
   });
@@ -236,11 +262,8 @@ function registerReads(testAt: TestAt): void {
 
   testAt('a read at or beyond latest gives an empty page that reaches latest', async (place) => {
     const log = await place.open([events]);
-    const empty = { stream: 'events', lines: 0, rows: 0, hasMore: false, attributes: undefined };
-    const read = async (after: number): Promise<unknown> => {
-      const page = await log.read('events', { after, maxBytes: 1_000 });
-      return { ...page, lines: page.lines.length };
-    };
+    const empty = { stream: 'events', chunks: [], rows: 0, hasMore: false };
+    const read = async (after: number): Promise<unknown> => log.read('events', { after, maxBytes: 1_000 });
     assert.deepEqual(await read(0), { ...empty, upTo: 0, history: originOf(log.id) });
     const latest = await place.append('events', ['1']);
     assert.deepEqual(await read(latest), { ...empty, upTo: latest, history: log.era });
@@ -275,8 +298,8 @@ function registerHints(testAt: TestAt): void {
     assert.equal(hints.at(-1)?.latest, tokens.at(-1));
     if (hints.some((hint) => hint.chunks === undefined)) return;
     const chunks = hints.flatMap((hint) => hint.chunks ?? []);
-    const lines = Buffer.concat(chunks.map((chunk) => chunk.lines));
-    assert.deepEqual(parseBatches({ stream: 'events', lines }), await place.readAll('events'));
+    const page = pageOf('events', chunks, log.bounds('events'));
+    assert.deepEqual(parseBatches(page), await place.readAll('events'));
     assert.equal(
       chunks.reduce((rows, chunk) => rows + chunk.rows, 0),
       4,
@@ -286,6 +309,8 @@ function registerHints(testAt: TestAt): void {
 
   testAt('every watch is told until it ends', async (place) => {
     const log = await place.open([events]);
+    // Made before, so that each append is one hint.
+    await place.append('events', ['0']);
     const told: string[] = [];
     const listener = (): void => void told.push('twice watched');
     const endFirst = log.watch(listener);

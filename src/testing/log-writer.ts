@@ -9,9 +9,9 @@ import { writeSync } from 'node:fs';
 
 import { randomInteger, systemRandom } from '../base/random.ts';
 import type { Log } from '../log/log.ts';
-import { defaultBatchLimits } from '../core/model/batch.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
+import { openOptions } from './log-suite-place.ts';
 
 /** The streams that the writer writes. */
 export const writtenStreams: readonly Stream[] = [defineStream('written'), defineStream('Written')];
@@ -36,7 +36,7 @@ const STDOUT = 1;
 
 /** Opens the log and appends to it until the process is killed. */
 export async function writeUntilKilled(log: Log): Promise<never> {
-  await log.open({ streams: writtenStreams, limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions(writtenStreams));
   const writers = Array.from({ length: APPENDS_AT_ONCE }, (_, i) => writeForever(log, `${process.pid}/${i}`));
   return Promise.race(writers);
 }

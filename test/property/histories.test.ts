@@ -9,12 +9,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
-import { defaultBatchLimits } from '../../src/core/model/batch.ts';
 import type { Verdict } from '../../src/core/model/page.ts';
 import type { Position } from '../../src/core/model/position.ts';
 import { defineStream } from '../../src/core/model/stream.ts';
 import type { Log } from '../../src/log/log.ts';
 import { sqliteLog } from '../../src/log/sqlite.ts';
+import { openOptions } from '../../src/testing/log-suite-place.ts';
 
 async function temporaryDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'rowcast-histories-'));
@@ -24,7 +24,7 @@ async function temporaryDirectory(): Promise<string> {
 
 async function opened(path: string): Promise<Log> {
   const log = sqliteLog({ path });
-  await log.open({ streams: [defineStream('events')], limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions([defineStream('events')]));
   return log;
 }
 

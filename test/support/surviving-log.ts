@@ -19,6 +19,11 @@ export function survivingLog(): Log {
     get era() {
       return log.era;
     },
+    get catalog() {
+      return log.catalog;
+    },
+    serves: (stream) => log.serves(stream),
+    streams: () => log.streams(),
     health: log.health,
     append: (stream, rows, options) => log.append(stream, rows, options),
     judge: (position) => log.judge(position),
@@ -26,6 +31,7 @@ export function survivingLog(): Log {
     read: (stream, options) => log.read(stream, options),
     bounds: (stream) => log.bounds(stream),
     trim: (stream, upTo) => log.trim(stream, upTo),
+    delete: (stream) => log.delete(stream),
     watch: (listener) => {
       const end = log.watch(listener);
       watches.add(end);

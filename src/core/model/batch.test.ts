@@ -1,13 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { checkBatch, defaultBatchLimits, encodeBatch } from './batch.ts';
+import { checkBatch, defaultBatchLimits } from './batch.ts';
 import { memoryOf } from './row-memory.ts';
-
-test('a batch on the wire says batch on all but its last row', () => {
-  expect(encodeBatch('events', 54, ['1', '"ü"', '[]'])).toBe(
-    'RDATA events batch 1\nRDATA events batch "ü"\nRDATA events 54 []\n',
-  );
-  expect(encodeBatch('events', 55, ['1'])).toBe('RDATA events 55 1\n');
-});
 
 describe('what can be sent whatever its token will be', () => {
   const longestToken = String(Number.MAX_SAFE_INTEGER);

@@ -1,4 +1,4 @@
-/** A batch: rows that share one token, and their lines on the wire. Rows are encoded here, once. */
+/** A batch: rows that share one token, and their lines on the wire. */
 
 import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { UsageError } from './errors.ts';
@@ -53,15 +53,6 @@ export function attributesLine(stream: StreamName, token: Token, json: string): 
   return `ATTR ${stream} ${token} ${json}`;
 }
 
-/** The lines of one batch, each with its LF. */
-export function encodeBatch(stream: StreamName, token: Token, rows: readonly RowText[]): string {
-  const last = rows.length - 1;
-  const head = rowLine(stream, 'batch', '');
-  let lines = '';
-  for (let i = 0; i < last; i++) lines += `${head}${rows[i]!}\n`;
-  return `${lines}${rowLine(stream, token, rows[last]!)}\n`;
-}
-
 const LONGEST_TOKEN: Token = Number.MAX_SAFE_INTEGER;
 
 /**
@@ -93,6 +84,11 @@ export function checkBatch(stream: StreamName, rows: readonly RowText[], limits:
       { facts: { stream, rows: rows.length, memory } },
     );
   }
+}
+
+/** What a row counts against maxBatchBytes: its line, as a worker has it in memory. */
+export function memoryOfRow(stream: StreamName, row: RowText): number {
+  return memoryOf(rowLine(stream, LONGEST_TOKEN, '')) + memoryOf(row);
 }
 
 /**

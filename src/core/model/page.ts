@@ -1,33 +1,21 @@
 /** A page, which is what one read of a log returns, and the bounds of a stream. */
 
-import type { History } from './history.ts';
+import type { Chunk } from './chunk.ts';
+import { type History, originOf } from './history.ts';
 import type { StreamName } from './stream.ts';
 import type { Token } from './token.ts';
 
-/** Whole batches of one stream and one history, in order, as lines that are ready to send. */
+/** Whole batches of one stream and one history, in order. Sessions share pages and their bytes. */
 export interface Page {
   readonly stream: StreamName;
-  /**
-   * RDATA lines, each with its LF. All sessions that read here share the bytes: never write to
-   * them.
-   */
-  readonly lines: Uint8Array;
+  /** Neighbouring chunks. None: there is nothing after the position that was asked for. */
+  readonly chunks: readonly Chunk[];
   readonly rows: number;
   /** Inclusive: this page and those before it cover everything up to here. */
   readonly upTo: Token;
   readonly hasMore: boolean;
   /** The history of every row of the page. Without rows, the history of the row at `upTo`. */
   readonly history: History;
-  /** Attributes of this page's batches, in order. Batches without attributes are left out. */
-  readonly attributes?: readonly BatchAttributes[] | undefined;
-}
-
-export interface BatchAttributes {
-  readonly token: Token;
-  /** Where the batch's first line starts in `lines`, in bytes. */
-  readonly at: number;
-  /** The JSON text of an object, on one line. */
-  readonly json: string;
 }
 
 /** How far a stream reaches. */
@@ -45,6 +33,12 @@ export interface Bounds {
    * when none was dropped.
    */
   readonly base: History;
+}
+
+/** The bounds of a stream that is not made yet. */
+export function emptyBounds(logId: string): Bounds {
+  const origin = originOf(logId);
+  return { earliest: 1, latest: 0, history: origin, base: origin };
 }
 
 /** Whether a position is on the present history of a stream (docs/protocol.md, "On a history"). */

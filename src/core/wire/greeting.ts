@@ -74,6 +74,11 @@ export function withEra(eras: PrimaryEras, era: History): PrimaryEras {
   return { durable: renew(eras.durable), volatile: renew(eras.volatile), others: eras.others.map(renew) };
 }
 
+/** The eras of all logs and sources. */
+export function allEras({ durable, volatile, others }: PrimaryEras): History[] {
+  return [durable, volatile, ...others];
+}
+
 function valueOf(words: readonly string[], key: string): History | undefined {
   const value = words.find((word) => word.startsWith(key))?.slice(key.length);
   return value !== undefined && parseHistory(value) !== undefined ? value : undefined;

@@ -3,14 +3,13 @@
  * interface changes this file.
  */
 
-import { defaultBatchLimits } from '../../../src/core/model/batch.ts';
 import { defineStream } from '../../../src/core/model/stream.ts';
 import type { Log } from '../../../src/log/log.ts';
 import { sqliteLog } from '../../../src/log/sqlite.ts';
+import { CATALOG, openOptions, parseBatches } from '../../../src/testing/log-suite-place.ts';
 import { KEPT_ROWS, streamNames } from './facts.ts';
 
 const PAGE_BYTES = 256 * 1024;
-const CATALOG = '$streams';
 
 export interface StoredRow {
   readonly batch: string;
@@ -35,7 +34,7 @@ const streams = streamNames.map((name) => defineStream(name, name === 'kept' ? {
 /** @throws errors of the log, such as LOG_DAMAGED */
 export async function openLog(path: string): Promise<Log> {
   const log = sqliteLog({ path });
-  await log.open({ streams, limits: defaultBatchLimits, catalog: CATALOG });
+  await log.open(openOptions(streams));
   return log;
 }
 
@@ -47,35 +46,21 @@ export async function appendTo(log: Log, stream: string, rows: readonly StoredRo
 
 /** The names in the log's catalog, duplicates included. */
 export async function readCatalog(log: Log): Promise<string[]> {
-  const { lines } = await log.read(CATALOG, { after: 0, maxBytes: PAGE_BYTES });
-  return rowsOf(lines).map(([, row]) => (row as { readonly stream: string }).stream);
+  const page = await log.read(CATALOG, { after: 0, maxBytes: PAGE_BYTES });
+  return parseBatches(page).flatMap(({ rows }) => rows.map((row) => (JSON.parse(row) as { stream: string }).stream));
 }
 
 /** All kept rows of a stream, or those after a token. */
 export async function readStream(log: Log, stream: string, from?: number): Promise<StoredStream> {
   const { earliest, latest } = log.bounds(stream);
   const batches = new Map<number, StoredBatch>();
-  let rows: StoredRow[] = [];
   for (let after = from ?? earliest - 1; ; ) {
     const page = await log.read(stream, { after, maxBytes: PAGE_BYTES });
-    for (const [token, row] of rowsOf(page.lines)) {
-      rows.push(row as StoredRow);
-      if (token === undefined) continue;
-      batches.set(token, { history: page.history, rows });
-      rows = [];
+    for (const { token, rows } of parseBatches(page)) {
+      batches.set(token, { history: page.history, rows: rows.map((row) => JSON.parse(row) as StoredRow) });
     }
     if (!page.hasMore) break;
     after = page.upTo;
   }
-  if (rows.length > 0) throw new Error(`the last batch of ${stream} has no end`);
   return { earliest, latest, batches };
-}
-
-/** Parses `RDATA <stream> <token|batch> <row>`. The last row of a batch has its token. */
-function rowsOf(lines: Uint8Array): (readonly [token: number | undefined, row: unknown])[] {
-  const texts = Buffer.from(lines).toString().split('\n').slice(0, -1);
-  return texts.map((text) => {
-    const [, token, row] = /^RDATA \S+ (\S+) (.*)$/.exec(text)!;
-    return [token === 'batch' ? undefined : Number(token), JSON.parse(row!) as unknown];
-  });
 }

@@ -1,0 +1,125 @@
+/**
+ * The lines of a page, as a peer gets them. Each chunk is encoded once for each form of lines, and
+ * all sessions share the bytes.
+ */
+
+import { utf8 } from '../../base/bytes.ts';
+import { attributesLine, rowLine } from '../model/batch.ts';
+import { type BatchAttributes, type Chunk, ROW_BORDER, tokenAt } from '../model/chunk.ts';
+import type { Page } from '../model/page.ts';
+import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
+
+/** Whether ATTR lines stand before the batches that have attributes. */
+type Form = 'rows' | 'rows-and-attributes';
+
+// Kept as long as the chunks themselves are. A list of chunks is shared as a page is.
+const linesOfChunks: Record<Form, WeakMap<Chunk, Uint8Array>> = {
+  rows: new WeakMap(),
+  'rows-and-attributes': new WeakMap(),
+};
+const joinedLines: Record<Form, WeakMap<readonly Chunk[], Uint8Array>> = {
+  rows: new WeakMap(),
+  'rows-and-attributes': new WeakMap(),
+};
+
+const NOTHING = new Uint8Array();
+const BATCH_LENGTH = 'batch '.length;
+const BORDER_BYTES = ROW_BORDER.length;
+const TAB = 0x09;
+const LF = 0x0a;
+const SPACE = 0x20;
+const ZERO = 0x30;
+
+/** RDATA lines, and ATTR lines if they are wanted, each with its LF. Never write to them. */
+export function pageLines({ stream, chunks }: Page, wantsAttributes: boolean): Uint8Array {
+  const form =
+    wantsAttributes && chunks.some(({ attributes }) => attributes !== undefined) ? 'rows-and-attributes' : 'rows';
+  if (chunks.length === 0) return NOTHING;
+  if (chunks.length === 1) return chunkLines(stream, chunks[0]!, form);
+  const known = joinedLines[form].get(chunks);
+  if (known !== undefined) return known;
+  const lines = join(chunks.map((chunk) => chunkLines(stream, chunk, form)));
+  joinedLines[form].set(chunks, lines);
+  return lines;
+}
+
+function chunkLines(stream: StreamName, chunk: Chunk, form: Form): Uint8Array {
+  const known = linesOfChunks[form].get(chunk);
+  if (known !== undefined) return known;
+  const lines = encodeChunk(stream, chunk, form === 'rows-and-attributes' ? (chunk.attributes ?? []) : []);
+  linesOfChunks[form].set(chunk, lines);
+  return lines;
+}
+
+/**
+ * Writes the lines of a chunk, in a buffer of their exact size. The texts are put at its end and
+ * moved to the front row by row: each head is longer than the border before it, so the lines never
+ * reach the texts that are still to be moved. This makes no object for a row.
+ */
+function encodeChunk(stream: StreamName, chunk: Chunk, attributes: readonly BatchAttributes[]): Uint8Array {
+  const { texts, sizes, rows } = chunk;
+  const head = utf8(rowLine(stream, 'batch', ''));
+  const prefixLength = head.length - BATCH_LENGTH;
+  const before = attributes.map(({ token, json }) => utf8(`${attributesLine(stream, token, json)}\n`));
+  // The rows without their borders, a line end for each, and the heads.
+  let size = texts.length - BORDER_BYTES * Math.max(0, rows - 1) + rows;
+  size += (rows - sizes.length) * head.length + sizes.length * (prefixLength + 1);
+  for (let place = 0; place < sizes.length; place++) size += digitsOf(tokenAt(chunk, place));
+  for (const { length } of before) size += length;
+  const lines = new Uint8Array(size);
+  let from = size - texts.length;
+  lines.set(texts, from);
+  let to = 0;
+  let attributed = 0;
+  for (let place = 0; place < sizes.length; place++) {
+    const token = tokenAt(chunk, place);
+    if (attributes[attributed]?.token === token) {
+      lines.set(before[attributed]!, to);
+      to += before[attributed++]!.length;
+    }
+    for (let left = sizes[place]!; left > 0; left--) {
+      const headEnd = left === 1 ? prefixLength : head.length;
+      for (let i = 0; i < headEnd; i++) lines[to++] = head[i]!;
+      if (left === 1) {
+        to = writeDigits(lines, to, token);
+        lines[to++] = SPACE;
+      }
+      const tab = lines.indexOf(TAB, from);
+      const end = tab < 0 ? size : tab - 1;
+      lines.copyWithin(to, from, end);
+      to += end - from;
+      lines[to++] = LF;
+      from = end + BORDER_BYTES;
+    }
+  }
+  return lines;
+}
+
+function digitsOf(token: Token): number {
+  let digits = 1;
+  for (let rest = token; rest >= 10; rest = Math.floor(rest / 10)) digits++;
+  return digits;
+}
+
+/** @returns where the digits end */
+function writeDigits(lines: Uint8Array, at: number, token: Token): number {
+  const end = at + digitsOf(token);
+  let rest = token;
+  for (let i = end - 1; i >= at; i--) {
+    const next = Math.floor(rest / 10);
+    lines[i] = ZERO + rest - next * 10;
+    rest = next;
+  }
+  return end;
+}
+
+function join(parts: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(parts.reduce((bytes, part) => bytes + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}

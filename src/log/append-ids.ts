@@ -1,0 +1,98 @@
+/**
+ * Ids of appends: the same id on the same stream appends once. Every log remembers them for the
+ * same time and compares rows in the same way.
+ */
+
+import { createHash } from 'node:crypto';
+
+import type { Millis } from '../base/clock.ts';
+import { quote, quoteValue, UsageError } from '../core/model/errors.ts';
+import type { History } from '../core/model/history.ts';
+import type { RowText } from '../core/model/row.ts';
+import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
+
+/** Longer than any client retries. */
+export const DEFAULT_ID_RETENTION_MS: Millis = 24 * 60 * 60 * 1_000;
+
+const LONGEST_ID = 255;
+
+/** An append that a log remembers by its id. */
+export interface KnownId {
+  /** Of its row texts (hashOfRows). */
+  readonly hash: string;
+  readonly token: Token;
+  readonly history: History;
+}
+
+/** An append with an id that is new. */
+export interface NewId {
+  readonly stream: StreamName;
+  readonly id: string;
+  readonly hash: string;
+  readonly token: Token;
+  /** Undefined: the era of its commit. */
+  readonly history: History | undefined;
+}
+
+/** @throws UsageError INVALID_OPTION */
+export function checkId(id: string): void {
+  if (typeof id === 'string' && id.length > 0 && id.length <= LONGEST_ID && id.isWellFormed()) return;
+  throw new UsageError(
+    'INVALID_OPTION',
+    `the id of an append has 1 to ${LONGEST_ID} characters, unlike ${quoteValue(id)}`,
+  );
+}
+
+/** Tells a retry from another append that took the same id. */
+export function hashOfRows(rows: readonly RowText[]): string {
+  const hash = createHash('sha256');
+  for (let i = 0; i < rows.length; i++) hash.update(i === 0 ? rows[i]! : `\n${rows[i]!}`);
+  return hash.digest('base64url');
+}
+
+export function reusedId(stream: StreamName, id: string, { token }: { readonly token: Token }): UsageError {
+  return new UsageError(
+    'ID_REUSED',
+    `id ${quote(id)} of stream ${stream} was taken for other rows, at token ${token}: give each append its own id`,
+    { facts: { stream, id, token } },
+  );
+}
+
+/** The ids of one log in memory, each for a time, and at most so many. */
+export class RememberedIds {
+  readonly #retentionMs: Millis;
+  readonly #maxIds: number;
+  /** In the order in which they came. */
+  readonly #ids = new Map<string, KnownId & { readonly stream: StreamName; readonly at: Millis }>();
+
+  constructor(retentionMs: Millis, maxIds: number) {
+    this.#retentionMs = retentionMs;
+    this.#maxIds = maxIds;
+  }
+
+  find(stream: StreamName, id: string, now: Millis): KnownId | undefined {
+    const known = this.#ids.get(idKey(stream, id));
+    return known === undefined || known.at + this.#retentionMs <= now ? undefined : known;
+  }
+
+  add({ stream, id, hash, token }: NewId, history: History, now: Millis): void {
+    const key = idKey(stream, id);
+    this.#ids.delete(key);
+    this.#ids.set(key, { stream, hash, token, history, at: now });
+    for (const [oldest, { at }] of this.#ids) {
+      if (this.#ids.size <= this.#maxIds && at + this.#retentionMs > now) return;
+      this.#ids.delete(oldest);
+    }
+  }
+
+  /** Forgets the ids of a stream, which is deleted. */
+  forget(stream: StreamName): void {
+    for (const [key, known] of this.#ids) if (known.stream === stream) this.#ids.delete(key);
+  }
+}
+
+/** A stream name has no space. */
+export function idKey(stream: StreamName, id: string): string {
+  return `${stream} ${id}`;
+}

@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest';
+
+import { ROW_BORDER, type Chunk, isConsecutive } from '../core/model/chunk.ts';
+import { ChunkList } from './chunk-list.ts';
+import { mayDropOldest } from './retention.ts';
+
+const ERA = '0123456789abcdef.1764281400.a1b2c3d4';
+
+/** Batches with the given tokens, of 1, 2, 3, 1, … rows. */
+function chunkOf(after: number, tokens: readonly number[], rowsBefore = 0): Chunk {
+  const batches = tokens.map((token, i) =>
+    Array.from({ length: 1 + (i % 3) }, (_, row) => `{"batch 1":${token},"row":${row}}`),
+  );
+  const rows = batches.flat();
+  const upTo = tokens.at(-1)!;
+  return {
+    after,
+    upTo,
+    rows: rows.length,
+    rowsUpTo: rowsBefore + rows.length,
+    history: ERA,
+    atMs: 0,
+    logMs: 0,
+    texts: Buffer.from(rows.join(ROW_BORDER)),
+    sizes: batches.map((batch) => batch.length),
+    tokens: isConsecutive(tokens, upTo) ? undefined : tokens,
+  };
+}
+
+test('a list finds every position, also when most of it was dropped', () => {
+  const list = new ChunkList();
+  expect(list.dropFirst()).toBeUndefined();
+  for (let token = 2; token <= 6_000; token += 2)
+    list.append(chunkOf(token - 2, [token - 1, token], (token / 2 - 1) * 3));
+  for (let dropped = 0; dropped < 2_900; dropped++) expect(list.dropFirst()?.upTo).toBe(2 * dropped + 2);
+  expect(list.rows).toBe(300);
+  for (const after of [5_800, 5_801, 5_802, 5_999]) {
+    const chunks = list.read({ after, maxBytes: 1_000_000 });
+    expect(chunks[0]?.after).toBe(after);
+    expect(chunks.at(-1)?.upTo).toBe(6_000);
+  }
+  expect(list.read({ after: 6_000, maxBytes: 1 })).toEqual([]);
+  for (let kept = 0; kept < 100; kept++) list.dropFirst();
+  expect(list.last).toBeUndefined();
+  list.append(chunkOf(7_000, [7_001]));
+  expect(list.first).toMatchObject({ upTo: 7_001 });
+});
+
+test('a list that is truncated ends with the token, also within a chunk', () => {
+  for (const after of [0, 1, 2, 3, 4, 5, 6]) {
+    const list = new ChunkList();
+    list.append(chunkOf(0, [1, 2, 3]));
+    list.append(chunkOf(3, [4, 5, 6], 6));
+    list.truncate(after);
+    const left = list.read({ after: 0, maxBytes: 1_000_000 });
+    expect(left.at(-1)?.upTo ?? 0).toBe(after);
+    expect(list.rows).toBe([0, 1, 3, 6, 7, 9, 12][after]);
+    if (after > 0) list.append(chunkOf(after, [after + 1]));
+  }
+});
+
+test('a list refuses a chunk that does not join on', () => {
+  const list = new ChunkList();
+  list.append(chunkOf(0, [1]));
+  expect(() => list.append(chunkOf(2, [3]))).toThrow('Bug in Rowcast');
+});
+
+test('retention keeps what either limit asks for, and everything when nothing is said', () => {
+  const oldest = { rows: 10, logMs: 1_000 };
+  expect(mayDropOldest({}, { rows: 100, oldest, now: 9_000 })).toBe(false);
+  expect(mayDropOldest({ rows: 1 }, { rows: 0, oldest: undefined, now: 9_000 })).toBe(false);
+  expect(mayDropOldest({ rows: 90 }, { rows: 100, oldest, now: 9_000 })).toBe(true);
+  expect(mayDropOldest({ rows: 91 }, { rows: 100, oldest, now: 9_000 })).toBe(false);
+  expect(mayDropOldest({ ageMs: 8_000 }, { rows: 10, oldest, now: 9_000 })).toBe(true);
+  expect(mayDropOldest({ ageMs: 8_001 }, { rows: 10, oldest, now: 9_000 })).toBe(false);
+  expect(mayDropOldest({ rows: 91, ageMs: 1 }, { rows: 100, oldest, now: 9_000 })).toBe(false);
+  expect(mayDropOldest({ rows: 90, ageMs: 8_001 }, { rows: 100, oldest, now: 9_000 })).toBe(false);
+});
