@@ -42,6 +42,7 @@ export {
 } from './core/model/errors.ts';
 export type { History } from './core/model/history.ts';
 export type { Logger } from './core/model/logger.ts';
+export type { NamePattern } from './core/model/pattern.ts';
 export { type Bounds, emptyBounds, type Page, type Verdict } from './core/model/page.ts';
 export {
   formatPosition,
@@ -83,7 +84,8 @@ export type {
   Listener,
   Transport,
 } from './transport/transport.ts';
-export { type Checkpoint, fileCheckpoint, memoryCheckpoint } from './worker/checkpoint.ts';
+export { type Checkpoint, memoryCheckpoint } from './worker/checkpoint.ts';
+export { fileCheckpoint } from './worker/file-checkpoint.ts';
 export type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './worker/options.ts';
 export type { BatchHandler, Subscription } from './worker/subscription.ts';
 export { createWorker, type ObserverWorker, type Worker } from './worker/worker.ts';
