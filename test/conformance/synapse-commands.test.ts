@@ -160,7 +160,7 @@ test('follow --synapse --json keeps rows that it does not know as they came, and
 describe('serve --synapse', () => {
   test('offers 14 streams of Synapse, federation where it is asked for, and refuses rows that are none', async () => {
     const { command } = await servePrimary('--synapse');
-    expect(command.err).toMatch(/with 14 streams: events, backfill, presence, .*, typing$/m);
+    expect(command.err).toMatch(/with 14 streams: events, backfill, presence, .*, groups$/m);
     expect(command.err).not.toContain('federation');
     const federated = await servePrimary('--synapse', '--stream', 'federation', '--stream', 'events');
     expect(federated.command.err).toContain('with 2 streams: ');
