@@ -115,7 +115,10 @@ export class OpenedLog {
       era,
       watchDamage: (stream, doing, work) => this.#watchDamage(stream, doing, work),
     });
-    this.#removals = new Removals(database, (work) => this.#write('delete from', work));
+    this.#removals = new Removals(database, (work) => {
+      this.#checkWal();
+      this.#write('delete from', work);
+    });
   }
 
   get era(): History {
@@ -165,18 +168,23 @@ export class OpenedLog {
     }
   }
 
-  /** @throws LogError LOG_DAMAGED when the stream is known to be damaged, or is found so at its first use */
-  checkWhole(stream: StreamName): void {
-    const kept = this.find(stream);
-    if (kept === undefined) return;
+  /**
+   * @throws UsageError NO_SUCH_STREAM; LogError LOG_DAMAGED when the stream is known to be damaged, or
+   * is found so at its first use
+   */
+  checkAppend(stream: StreamName): void {
+    const kept = this.streams.find(stream);
+    if (kept === undefined) {
+      if (!this.#declarations.has(stream)) throw noSuchStream(this.#environment.name, stream);
+      return;
+    }
     if (kept.damage !== undefined) throw kept.damage;
-    this.#watchDamage(kept, 'append to', () => kept.extent);
+    if (!kept.isRead) this.#watchDamage(kept, 'append to', () => kept.extent);
   }
 
   append(plan: CommitPlan): readonly SourceEvent[] {
     return this.change('append to', (writer) => {
-      const { fullWalBytes } = this.#file;
-      if (fullWalBytes !== undefined) throw walFull(this.#environment.path, fullWalBytes);
+      this.#checkWal();
       return writer.append(plan);
     });
   }
@@ -227,6 +235,12 @@ export class OpenedLog {
     } catch (error) {
       throw sqliteLogError(this.#environment.path, 'close', error);
     }
+  }
+
+  /** @throws LogError LOG_FULL */
+  #checkWal(): void {
+    const { fullWalBytes } = this.#file;
+    if (fullWalBytes !== undefined) throw walFull(this.#environment.path, fullWalBytes);
   }
 
   #checkFile(): void {

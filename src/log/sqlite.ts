@@ -253,11 +253,10 @@ class SqliteLog implements Log {
   }
 
   #check(stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined): void {
-    this.#requireDeclared(stream);
     const { limits } = this.#open;
+    this.#open.checkAppend(stream);
     checkBatch(stream, rows, limits);
     if (options?.attributes !== undefined) checkAttributes(stream, options.attributes, limits);
-    this.#open.checkWhole(stream);
   }
 
   #commit(plan: CommitPlan): Committed {
