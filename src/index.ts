@@ -7,8 +7,6 @@ export { type Clock, type Millis, systemClock, type Timer } from './base/clock.t
 export { type Random, seededRandom, systemRandom } from './base/random.ts';
 export type {
   AppendOptions,
-  BackupOptions,
-  BackupProgress,
   DeletedEvent,
   EraEvent,
   Log,
@@ -22,6 +20,7 @@ export type {
   SourceListener,
 } from './log/log.ts';
 export { memoryLog } from './log/memory.ts';
+export type { BackupOptions, BackupProgress } from './core/model/backup.ts';
 export type { Batch, BatchLimits } from './core/model/batch.ts';
 export type { BatchAttributes, Chunk } from './core/model/chunk.ts';
 export {
@@ -43,6 +42,7 @@ export {
 } from './core/model/errors.ts';
 export type { History } from './core/model/history.ts';
 export type { Logger } from './core/model/logger.ts';
+export type { NamePattern } from './core/model/pattern.ts';
 export { type Bounds, emptyBounds, type Page, type Verdict } from './core/model/page.ts';
 export {
   formatPosition,
@@ -84,7 +84,8 @@ export type {
   Listener,
   Transport,
 } from './transport/transport.ts';
-export { type Checkpoint, fileCheckpoint, memoryCheckpoint } from './worker/checkpoint.ts';
+export { type Checkpoint, memoryCheckpoint } from './worker/checkpoint.ts';
+export { fileCheckpoint } from './worker/file-checkpoint.ts';
 export type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './worker/options.ts';
 export type { BatchHandler, Subscription } from './worker/subscription.ts';
 export { createWorker, type ObserverWorker, type Worker } from './worker/worker.ts';
