@@ -18,6 +18,7 @@ import { type Lock, lockFile } from './sqlite-lock.ts';
 import { fileIdentity, makeFile, realPathOf } from './sqlite-place.ts';
 import { rewriteWal } from './sqlite-rewrite.ts';
 import { WalKeeper } from './sqlite-wal.ts';
+import { removeStaleBackups } from './temporary-backup.ts';
 
 /** How long a commit blocks the process while a person writes with the sqlite3 shell. */
 const BUSY_TIMEOUT_MS: Millis = 250;
@@ -38,6 +39,8 @@ export async function openLogFile(options: FileOptions): Promise<LogFile> {
   const lock = await lockFile(path);
   let database: Database.Database | undefined;
   try {
+    // The lock says that no other process makes one of them now.
+    await removeStaleBackups(options.path);
     const identity = fileIdentity(path);
     rewriteWal(path);
     database = new Database(path, { timeout: BUSY_TIMEOUT_MS, fileMustExist: true });

@@ -9,7 +9,7 @@
  *   removals  streams that are deleted and still have chunks or ids
  */
 
-import Database from 'better-sqlite3';
+import type Database from 'better-sqlite3';
 
 import { LogError } from '../core/model/errors.ts';
 import { isLogId, ORIGIN_ERA } from '../core/model/history.ts';

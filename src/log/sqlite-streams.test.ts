@@ -58,8 +58,8 @@ const NOTHING = { chunks: 0, ids: 0, removals: 0 };
 async function runKilled(what: 'append' | 'delete'): Promise<void> {
   const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixtures/${name}`, import.meta.url));
   const args = ['--import', fixture('typescript-hooks.js'), fixture('sqlite-killed.ts'), path, what];
-  const process_ = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
-  expect(await once(process_, 'close')).toEqual([null, 'SIGKILL']);
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  expect(await once(child, 'close')).toEqual([null, 'SIGKILL']);
 }
 
 // SPEC L13
@@ -73,6 +73,7 @@ test('an append that was durable and not answered when the process was killed is
   await expect(log.append('events', ['3'], { id: 'the first' })).rejects.toMatchObject({ code: 'ID_REUSED' });
 }, 30_000);
 
+// SPEC L14
 test('a deletion that a kill interrupted is finished after the next open', async () => {
   await runKilled('delete');
   expect(leftIn()).toEqual({ chunks: 501, ids: 1, removals: 1 });
