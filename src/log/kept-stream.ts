@@ -92,8 +92,9 @@ export class KeptStream {
   }
 
   /** Those who hold rows, furthest behind first. */
-  listHolders(): Holder[] {
-    return this.holders?.list().map((holder) => this.#describe(holder)) ?? [];
+  listHolders(most: number = Infinity): Holder[] {
+    const holders = this.holders?.list().slice(0, most) ?? [];
+    return holders.map((holder) => this.#describe(holder));
   }
 
   read(options: ReadOptions): Chunk[] {

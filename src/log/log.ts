@@ -230,9 +230,13 @@ export interface LogHolders {
 
   /**
    * Those who hold rows of a stream back, furthest behind first.
+   * @param most how many of them; default all
    * @throws UsageError NO_SUCH_STREAM, CLOSED; LogError of storage
    */
-  of(stream: StreamName): readonly Holder[];
+  of(stream: StreamName, most?: number): readonly Holder[];
+
+  /** How many hold rows of a stream back. */
+  count(stream: StreamName): number;
 
   /**
    * Lets go of what a worker holds, until it follows again. Resolves to the streams that it held.

@@ -64,7 +64,8 @@ class MemoryLog implements Log {
   readonly holders: LogHolders = {
     hold: (stream, worker, after) => this.#find(stream)?.holders?.hold(worker, after) ?? 'other',
     acknowledge: (stream, worker, saved) => this.#acknowledge(stream, worker, saved),
-    of: (stream) => this.#find(stream)?.listHolders() ?? [],
+    of: (stream, most) => this.#find(stream)?.listHolders(most) ?? [],
+    count: (stream) => this.#find(stream)?.holders?.count ?? 0,
     forget: async (worker) => this.#forget(worker),
   };
   readonly #clock: Clock;

@@ -82,6 +82,12 @@ export class StreamHolders {
     return this.#savedByAll;
   }
 
+  get count(): number {
+    let count = 0;
+    for (const { holds } of this.#entries.values()) if (holds) count++;
+    return count;
+  }
+
   /** Those who hold rows, furthest behind first. */
   list(): Omit<HolderRecord, 'holds'>[] {
     const holders: Omit<HolderRecord, 'holds'>[] = [];

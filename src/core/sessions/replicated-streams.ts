@@ -52,6 +52,16 @@ export class ReplicatedStreams {
     return this.#replications.has(stream);
   }
 
+  /** The names of all streams that are replicated. */
+  get names(): Iterable<StreamName> {
+    return this.#replications.keys();
+  }
+
+  /** What the worker has saved of a replication, for retention. */
+  acknowledged(stream: StreamName): Token | undefined {
+    return this.#replications.get(stream)?.acknowledged;
+  }
+
   get includesMade(): boolean {
     return this.#all.isAsked;
   }
@@ -108,7 +118,14 @@ export class ReplicatedStreams {
   }
 
   handleApplied(stream: StreamName, applied: Token, saved: Token | undefined): void {
-    this.#replications.get(stream)?.handleApplied(applied, saved);
+    const replication = this.#replications.get(stream);
+    if (replication === undefined) return;
+    const before = replication.acknowledged;
+    replication.handleApplied(applied, saved);
+    const { acknowledged } = replication;
+    if (acknowledged !== undefined && acknowledged !== before) {
+      this.#host.emit({ kind: 'acknowledged', stream, saved: acknowledged });
+    }
   }
 
   /** The socket takes bytes again. */
