@@ -12,6 +12,8 @@ export interface AdminRequest {
   readonly signal: AbortSignal;
   /** Rows to send: makes the request a POST. */
   readonly rows?: Readable;
+  /** What it is without rows. Default GET. */
+  readonly method?: 'GET' | 'DELETE';
 }
 
 /** A JSON answer with any status. */
@@ -25,12 +27,12 @@ export interface AdminAnswer {
  * left unread.
  * @throws ConnectionError; errors of `rows`
  */
-export async function askAdmin({ admin, path, signal, rows }: AdminRequest): Promise<AdminAnswer> {
+export async function askAdmin({ admin, path, signal, rows, method = 'GET' }: AdminRequest): Promise<AdminAnswer> {
   // Not `Connection: close`: a server that may close at once makes the system discard its answer
   // while we still send.
   const agent = new Agent({ keepAlive: true });
   const headers = rows === undefined ? {} : { 'content-type': 'application/x-ndjson' };
-  const asked = request({ ...admin, path, method: rows === undefined ? 'GET' : 'POST', headers, agent, signal });
+  const asked = request({ ...admin, path, method: rows === undefined ? method : 'POST', headers, agent, signal });
   try {
     return await exchange(asked, rows, admin);
   } finally {
