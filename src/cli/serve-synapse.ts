@@ -5,8 +5,8 @@
 
 import { createCaches } from '../cache/index.ts';
 import { type Declaration, defineStreams } from '../core/model/declarations.ts';
-import { isPattern, type NamePattern } from '../core/model/pattern.ts';
-import { defineStream, type StreamName } from '../core/model/stream.ts';
+import { isPattern } from '../core/model/pattern.ts';
+import { defineStream } from '../core/model/stream.ts';
 import type { ConnectedWorker, Primary } from '../primary/primary.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { csCacheFake } from '../synapse/cache-names.ts';
@@ -21,7 +21,7 @@ import { say, type Terminal } from './terminal.ts';
  * Synapse's streams with their types where known. Default: all but federation, which a deployment
  * must ask for.
  */
-export function synapseStreamsOf(names: readonly (StreamName | NamePattern)[] | undefined): readonly Declaration[] {
+export function synapseStreamsOf(names: readonly string[] | undefined): readonly Declaration[] {
   return names === undefined
     ? synapseStreams()
     : names.map(

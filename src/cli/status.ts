@@ -37,7 +37,7 @@ export async function status(options: StatusOptions, terminal: Terminal): Promis
 
 function pathOf({ after, match }: { readonly after?: string | undefined; readonly match?: string }): string {
   const query = new URLSearchParams({ ...(after !== undefined && { after }), ...(match !== undefined && { match }) });
-  return query.size === 0 ? '/status' : `/status?${query}`;
+  return query.size === 0 ? '/status' : `/status?${query.toString()}`;
 }
 
 /** The pages together. All but the streams is as the last page says. */

@@ -146,14 +146,14 @@ export function reportStatus(source: StatusSource, { counts, now }: { counts: Co
     patterns: source.patterns,
     streams: source.streams.map(reportStream),
     next: source.next ?? null,
-    connections: source.connections.map(({ id, name, peer, connectedAtMs, subscriptions, ...counts }) => ({
+    connections: source.connections.map(({ id, name, peer, connectedAtMs, subscriptions, ...numbers }) => ({
       id,
       name: name ?? null,
       peer,
       ageMs: Math.max(0, Math.round(now - connectedAtMs)),
-      queueBytes: counts.queueBytes,
-      streams: counts.streams,
-      liveStreams: counts.liveStreams,
+      queueBytes: numbers.queueBytes,
+      streams: numbers.streams,
+      liveStreams: numbers.liveStreams,
       subscriptions: subscriptions.map(reportSubscription),
     })),
     counts,

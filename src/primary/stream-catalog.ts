@@ -3,6 +3,7 @@
  * its tail. Knows no session and no connection. Listeners of `watch` are told what happens.
  */
 
+import type { Millis } from '../base/clock.ts';
 import type {
   AppendOptions,
   CuttingEvent,
@@ -14,13 +15,14 @@ import type {
   SourceEvent,
 } from '../log/log.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
+import { rowsOfChunkAfter } from '../core/model/chunk.ts';
 import { type Declaration, Declarations } from '../core/model/declarations.ts';
 import { UsageError } from '../core/model/errors.ts';
 import { type History, logIdOf } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import type { Position } from '../core/model/position.ts';
-import { encodeRows, validateRows } from '../core/model/row.ts';
+import { encodeRows, parseTexts, type RowText, validateRows } from '../core/model/row.ts';
 import {
   DURABLE_CATALOG,
   type Stream,
@@ -44,6 +46,8 @@ export interface StreamCatalogOptions {
   readonly limits: BatchLimits;
   /** The most bytes of rows that each tail keeps in memory. */
   readonly tailBytes: number;
+  /** Undefined: the default of the logs. */
+  readonly idRetentionMs?: Millis | undefined;
 }
 
 export interface CatalogListener {
@@ -68,6 +72,13 @@ export interface FoundStream {
   readonly bounds: Bounds;
 }
 
+interface CheckedAppend {
+  readonly declaration: Declaration;
+  /** What the stream's validator gives. */
+  readonly verdict: unknown[] | Promise<unknown[]> | undefined;
+  readonly options: AppendOptions | undefined;
+}
+
 export class StreamCatalog implements StreamTable {
   readonly #options: StreamCatalogOptions;
   readonly #declarations: Declarations;
@@ -90,13 +101,13 @@ export class StreamCatalog implements StreamTable {
 
   /** @throws LogError */
   async open(): Promise<void> {
-    const { log, volatileLog, sources = [], limits, tailBytes } = this.#options;
+    const { log, volatileLog, sources = [], limits, tailBytes, idRetentionMs } = this.#options;
     checkHolders(this.#declarations, log);
-    const open = async (one: Log, catalog: StreamName, durable: boolean): Promise<void> =>
-      one.open({ declarations: this.#declarations.filter((one) => one.durable === durable), limits, catalog });
-    await open(log, DURABLE_CATALOG, true);
+    const shared = idRetentionMs === undefined ? { limits } : { limits, idRetentionMs };
+    const ofLog = (durable: boolean): Declarations => this.#declarations.filter((one) => one.durable === durable);
+    await log.open({ declarations: ofLog(true), ...shared, catalog: DURABLE_CATALOG });
     try {
-      await open(volatileLog, VOLATILE_CATALOG, false);
+      await volatileLog.open({ declarations: ofLog(false), ...shared, catalog: VOLATILE_CATALOG });
       checkLogIds([log, volatileLog, ...sources]);
       this.#sources = [log, volatileLog, ...sources].map((source) => {
         // The tail watches first, so it has the rows when a hint reaches a session.
@@ -179,16 +190,13 @@ export class StreamCatalog implements StreamTable {
    */
   append(stream: StreamName, rows: readonly unknown[], options?: AppendOptions): Promise<Position> {
     try {
-      const { durable, row } = this.#declarationOf(stream);
-      const log = this.#logOf(durable);
+      const declaration = this.#declarationOf(stream);
       // Encoded before anything is awaited, so that later changes to the rows do not reach the
       // batch.
       const texts = encodeRows(stream, rows);
+      const { row } = declaration;
       const verdict = row === undefined ? undefined : validateRows(stream, row, rows);
-      // Awaited only when it must be: later calls overtake this one meanwhile.
-      if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
-      // Returned as it is: a promise around it would cost as much as the append itself.
-      return log.append(stream, texts, options);
+      return this.#appendChecked(stream, texts, { declaration, verdict, options });
     } catch (error) {
       return Promise.reject(error);
     }
@@ -207,6 +215,30 @@ export class StreamCatalog implements StreamTable {
     const { log, volatileLog } = this.#options;
     const forgotten = await Promise.all([log.holders?.forget(worker) ?? [], volatileLog.holders?.forget(worker) ?? []]);
     return forgotten.flat();
+  }
+
+  /** Appends a batch of checked texts as they are. Otherwise the same as `append`. */
+  appendTexts(stream: StreamName, texts: readonly RowText[], options?: AppendOptions): Promise<Position> {
+    try {
+      const declaration = this.#declarationOf(stream);
+      const { row } = declaration;
+      const verdict = row === undefined ? undefined : validateRows(stream, row, parseTexts(texts));
+      return this.#appendChecked(stream, texts, { declaration, verdict, options });
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #appendChecked(
+    stream: StreamName,
+    texts: readonly RowText[],
+    { declaration, verdict, options }: CheckedAppend,
+  ): Promise<Position> {
+    const log = this.#logOf(declaration.durable);
+    // Awaited only when it must be: later calls overtake this one meanwhile.
+    if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
+    // Returned as it is: a promise around it would cost as much as the append itself.
+    return log.append(stream, texts, options);
   }
 
   judge(position: Position): Verdict | Promise<Verdict> {
@@ -303,7 +335,7 @@ export class StreamCatalog implements StreamTable {
     if (followed?.served !== served || latest <= followed.announced) return;
     let rows = 0;
     if (chunks === undefined) rows = latest - followed.announced;
-    else for (const chunk of chunks) rows += chunk.rows;
+    else for (const chunk of chunks) rows += rowsOfChunkAfter(chunk, followed.announced);
     followed.appendedRows += rows;
     followed.announced = latest;
     for (const listener of this.#listeners) listener.handleRows(stream);

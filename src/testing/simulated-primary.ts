@@ -236,7 +236,13 @@ export class SimulatedPrimary {
       const tookNoByteMs = now - end.tookAt;
       // Rows of a volatile stream are hinted before their append resolves and reports them here.
       clock.wakeIn(0, () => {
-        const lagRows = Math.max(0, ...sent.map(({ stream, token }) => this.#lagRows(process.life, stream, token)));
+        const lagRows = Math.max(
+          0,
+          ...sent.map(({ stream, token, lagRows: told }) => {
+            // What a catalog has is known to its log alone.
+            return stream.startsWith('$') ? told : this.#lagRows(process.life, stream, token);
+          }),
+        );
         tell({ kind: 'called-slow', who: peer, tookNoByteMs, stalledTimeoutMs, lagRows, maxLagRows });
       });
     } else if (REFUSALS.has(error.code)) {

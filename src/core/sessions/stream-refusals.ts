@@ -38,8 +38,12 @@ export function trimmed(workerName: string, { stream, bounds: { earliest } }: St
   return new PeerError('TRIMMED', text, { facts: { stream, earliest, asked } });
 }
 
-/** The position is of another history. */
-export function reset(state: StreamState, position: Position): StreamRefusal {
+/** The position is of another history, or ahead of the rows that are here. */
+export function offHistory(verdict: 'reset' | 'ahead', state: StreamState, position: Position): StreamRefusal {
+  return verdict === 'reset' ? reset(state, position) : ahead(state, position);
+}
+
+function reset(state: StreamState, position: Position): StreamRefusal {
   const { stream, bounds } = state;
   // A stream that has had no row gave no such position, so this one is from before a deletion.
   if (bounds.latest === 0) return deleted(state, position.token);
@@ -48,8 +52,8 @@ export function reset(state: StreamState, position: Position): StreamRefusal {
   return refusal('RESET', bounds, new PeerError('RESET', text, { facts: { stream, ...factsOf(bounds), asked } }));
 }
 
-/** The position is above what the source has. It may get there. */
-export function ahead({ stream, bounds }: StreamState, position: Position): StreamRefusal {
+/** The source may get there. */
+function ahead({ stream, bounds }: StreamState, position: Position): StreamRefusal {
   const asked = formatPosition(position);
   const text = `position ${asked} of stream ${stream} is not reached yet: ${placeOf(bounds)}`;
   return refusal('AHEAD', bounds, new PeerError('AHEAD', text, { facts: { stream, ...factsOf(bounds), asked } }));
