@@ -81,9 +81,10 @@ export class KeptStream {
     for (let oldest = this.#chunks.first; oldest !== undefined; oldest = this.#chunks.first) {
       const savedByAll = this.holders?.savedByAll ?? 0;
       if (!mayDropOldest(this.#retain, { rows: this.#chunks.rows, oldest, now, savedByAll })) return [];
-      const untold = this.holders?.takeUntold(oldest.upTo, this.#bounds.latest) ?? [];
+      const { upTo } = oldest;
+      const untold = this.holders?.untold(upTo) ?? [];
+      for (const { worker } of untold) this.holders?.handleTold(worker, this.#bounds.latest);
       if (untold.length > 0) {
-        const { upTo } = oldest;
         return untold.map((one) => ({ kind: 'cutting', stream: this.#name, holder: this.#describe(one), upTo }));
       }
       this.trim(oldest.upTo);

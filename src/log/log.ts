@@ -210,9 +210,9 @@ export type Held = 'holds' | 'other' | 'refused';
 
 /**
  * Who holds rows back (`retain.untilSavedBy`), kept with the rows: a durable log has it over a
- * restart. Written with the next commit, or within a second and at close. If that is lost, rows are
- * kept longer, never shorter. Deleting a stream forgets its holders. What was saved and is no
- * longer on the history counts as nothing.
+ * restart. Somebody who needs more than before is written soon, what was saved within a second and
+ * at close: if that is lost, rows are kept longer. Deleting a stream forgets its holders. What was
+ * saved and is no longer on the history counts as nothing.
  */
 export interface LogHolders {
   /**

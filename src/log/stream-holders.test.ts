@@ -136,7 +136,11 @@ describe('rows that are to be cut', () => {
     const holders = holdersOf(['audit', 'billing', 'fast']);
     holders.acknowledge('billing', 20);
     holders.acknowledge('fast', 90);
-    const told = (upTo: Token): string[] => holders.takeUntold(upTo, 100).map(({ worker }) => worker);
+    const told = (upTo: Token): string[] =>
+      holders.untold(upTo).map(({ worker }) => {
+        holders.handleTold(worker, 100);
+        return worker;
+      });
     expect(told(20)).toEqual(['audit']);
     expect(told(30)).toEqual(['billing']);
     expect(told(40)).toEqual([]);
@@ -151,7 +155,7 @@ describe('rows that are to be cut', () => {
   test('are nobody’s when all have saved them', () => {
     const holders = holdersOf(['audit']);
     holders.acknowledge('audit', 60);
-    expect(holders.takeUntold(60, 100)).toEqual([]);
+    expect(holders.untold(60)).toEqual([]);
   });
 });
 
@@ -164,11 +168,11 @@ describe('what is stored', () => {
     holders.hold('reader-2', 20);
     holders.hold('reader-3', 20);
     expect(holders.hasChanges).toBe(true);
-    const first = holders.takeChanges();
+    const first = holders.changes;
+    holders.handleStored();
     expect([holders.hasChanges, first.removed]).toEqual([false, []]);
     holders.forget('reader-3');
-    const second = holders.takeChanges();
-    expect(second).toEqual({ stored: [], removed: ['reader-3'] });
+    expect(holders.changes).toEqual({ stored: [], removed: ['reader-3'] });
     const again = holdersOf(
       ['audit', 'gone', 'reader-*', 'never-*'],
       first.stored.filter(({ worker }) => worker !== 'reader-3'),
@@ -177,11 +181,33 @@ describe('what is stored', () => {
     expect(again.hasChanges).toBe(false);
   });
 
+  test('is urgent where somebody needs more than before', () => {
+    const holders = holdersOf(['audit', 'reader-*']);
+    const isUrgent = (): boolean => {
+      const was = holders.isUrgent;
+      holders.handleStored();
+      return was;
+    };
+    holders.acknowledge('audit', 60);
+    expect(isUrgent()).toBe(false);
+    holders.hold('audit', 70);
+    expect([holders.hasChanges, isUrgent()]).toEqual([false, false]);
+    holders.hold('audit', 50);
+    expect(isUrgent()).toBe(true);
+    holders.hold('reader-1', 50);
+    expect(isUrgent()).toBe(true);
+    holders.acknowledge('reader-1', 50);
+    holders.forget('audit');
+    expect(isUrgent()).toBe(false);
+    holders.hold('audit', 70);
+    expect(isUrgent()).toBe(true);
+  });
+
   test('of a name that the option has no longer is left out and removed', () => {
     const stored = [{ worker: 'reader-1', saved: { token: 40, history: 'a' }, holds: true }];
     const holders = holdersOf(['audit'], stored);
     expect(names(holders)).toEqual(['audit']);
-    expect(holders.takeChanges()).toEqual({ stored: [], removed: ['reader-1'] });
+    expect(holders.changes).toEqual({ stored: [], removed: ['reader-1'] });
   });
 
   test('counts as nothing saved where it is not on the history', () => {

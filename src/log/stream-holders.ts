@@ -36,6 +36,12 @@ export interface HolderRecord {
   readonly holds: boolean;
 }
 
+/** What is to be stored. */
+export interface HolderChanges {
+  readonly stored: readonly HolderRecord[];
+  readonly removed: readonly WorkerName[];
+}
+
 interface Entry {
   readonly saved: SavedPlace | undefined;
   readonly holds: boolean;
@@ -47,7 +53,7 @@ export interface StreamHoldersOptions {
   readonly untilSavedBy: readonly WorkerName[];
   /** The place of a token on the present history. Undefined when it is not, or no longer, there. */
   readonly placeAt: (token: Token) => SavedPlace | undefined;
-  /** What `takeChanges` gave before. */
+  /** What `changes` gave before. */
   readonly stored?: Iterable<HolderRecord>;
 }
 
@@ -61,6 +67,7 @@ export class StreamHolders {
   readonly #entries = new Map<WorkerName, Entry>();
   /** Entries that differ from what is stored. */
   readonly #changed = new Set<WorkerName>();
+  #isUrgent = false;
   #savedByAll: Token | undefined;
 
   constructor({ untilSavedBy, placeAt, stored = [] }: StreamHoldersOptions) {
@@ -93,6 +100,11 @@ export class StreamHolders {
     const holders: Omit<HolderRecord, 'holds'>[] = [];
     for (const [worker, { saved, holds }] of this.#entries) if (holds) holders.push({ worker, saved });
     return holders.sort((a, b) => tokenOf(a) - tokenOf(b));
+  }
+
+  /** All entries, as those of a stream of which nothing is saved. */
+  unsavedRecords(): HolderRecord[] {
+    return Array.from(this.#entries, ([worker, { holds }]) => ({ worker, saved: undefined, holds }));
   }
 
   /**
@@ -143,27 +155,36 @@ export class StreamHolders {
   }
 
   /**
-   * The holders that still need rows up to the token, which is to be cut, each once until it has
-   * saved what there is now.
+   * The holders that need rows up to the token, which are to be cut, and were not told so since they
+   * last had saved everything.
    */
-  takeUntold(upTo: Token, latest: Token): Omit<HolderRecord, 'holds'>[] {
-    if (this.savedByAll >= upTo) return [];
+  untold(upTo: Token): Omit<HolderRecord, 'holds'>[] {
     const untold: Omit<HolderRecord, 'holds'>[] = [];
+    if (this.savedByAll >= upTo) return untold;
     for (const [worker, entry] of this.#entries) {
       if (!entry.holds || entry.toldAt !== undefined || tokenOf(entry) >= upTo) continue;
-      // Not a change that is stored: after a restart it is told again.
-      this.#entries.set(worker, { ...entry, toldAt: latest });
       untold.push({ worker, saved: entry.saved });
     }
     return untold;
+  }
+
+  /** The worker is told that rows are to be cut. Not stored: after a restart it is told again. */
+  handleTold(worker: WorkerName, latest: Token): void {
+    const entry = this.#entries.get(worker);
+    if (entry !== undefined) this.#entries.set(worker, { ...entry, toldAt: latest });
   }
 
   get hasChanges(): boolean {
     return this.#changed.size > 0;
   }
 
-  /** What has changed since the last call: the entries to store, and the names to store no more. */
-  takeChanges(): { readonly stored: HolderRecord[]; readonly removed: WorkerName[] } {
+  /** A change that must not be lost: by it somebody needs rows that may be dropped without it. */
+  get isUrgent(): boolean {
+    return this.#isUrgent;
+  }
+
+  /** What differs from what is stored: the entries to store, and the names to store no more. */
+  get changes(): HolderChanges {
     const stored: HolderRecord[] = [];
     const removed: WorkerName[] = [];
     for (const worker of this.#changed) {
@@ -171,8 +192,13 @@ export class StreamHolders {
       if (entry === undefined) removed.push(worker);
       else stored.push({ worker, saved: entry.saved, holds: entry.holds });
     }
-    this.#changed.clear();
     return { stored, removed };
+  }
+
+  /** The changes are stored. */
+  handleStored(): void {
+    this.#changed.clear();
+    this.#isUrgent = false;
   }
 
   /** The entry of a worker that may hold rows. Makes one, or why there is none. */
@@ -208,6 +234,9 @@ export class StreamHolders {
   }
 
   #set(worker: WorkerName, entry: Entry): void {
+    const before = this.#entries.get(worker);
+    const needsMore = before === undefined || !before.holds || tokenOf(entry) < tokenOf(before);
+    if (entry.holds && needsMore) this.#isUrgent = true;
     this.#entries.set(worker, entry);
     this.#handleChange(worker);
   }

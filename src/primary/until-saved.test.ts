@@ -1,14 +1,19 @@
 /** Retention by acknowledgement, with real primaries, workers and checkpoints. */
 
 import { once } from 'node:events';
-import { describe, expect, test } from 'vitest';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
 import { deploy } from '../../test/support/deployment.ts';
 import { survivingLog } from '../../test/support/surviving-log.ts';
 import type { Position } from '../core/model/position.ts';
 import { defineStreams } from '../core/model/declarations.ts';
 import { defineStream, type Stream, type StreamName } from '../core/model/stream.ts';
+import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
+import { sqliteLog } from '../log/sqlite.ts';
 import { type Checkpoint, memoryCheckpoint } from '../worker/checkpoint.ts';
 import type { Worker } from '../worker/worker.ts';
 import type { Cutting, HolderStatus, Primary } from './primary.ts';
@@ -118,10 +123,13 @@ test('a worker that is gone for good is forgotten by command, and what it held i
 });
 
 // SPEC L14
-test('who holds rows is known after a restart of the primary', async () => {
+test.each(['memory', 'sqlite'])('who holds rows in a %s log is known after a restart of the primary', async (kind) => {
   const { primary, worker, transport } = deploy();
-  const log = survivingLog();
-  const server = await primary({ streams: [events], log });
+  const directory = await mkdtemp(join(tmpdir(), 'rowcast-holders-'));
+  onTestFinished(() => rm(directory, { recursive: true }));
+  const surviving = survivingLog();
+  const openLog = (): Log => (kind === 'memory' ? surviving : sqliteLog({ path: join(directory, 'log.db') }));
+  const server = await primary({ streams: [events], log: openLog() });
   const reader = worker({ name: 'reader-1', checkpoint: memoryCheckpoint(), limits });
   follow(reader);
   await reader.start();
@@ -129,9 +137,9 @@ test('who holds rows is known after a restart of the primary', async () => {
   await saved(server, 'reader-1', 10);
   await reader.stop();
   await server.close();
-  const next = await primary({ streams: [events], log, transport });
-  await append(next, 10);
-  expect(holders(next)).toEqual([['reader-1', 10, 10]]);
+  const next = await primary({ streams: [events], log: openLog(), transport });
+  await append(next, 20);
+  expect(holders(next)).toEqual([['reader-1', 10, 20]]);
   expect(earliest(next)).toBe(11);
 });
 

@@ -291,6 +291,7 @@ function registerReopened(testAt: TestAt): void {
       );
       holdersOf(place).acknowledge('events', 'reader-1', 3);
       await open(place, { untilSavedBy: ['audit'] });
+      await append(place, 1);
       assert.deepEqual(
         holdersOf(place)
           .of('events')
