@@ -13,6 +13,7 @@ import { resolve } from 'node:path';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
 import { checkAttributes } from '../core/model/attributes.ts';
+import type { BackupOptions } from '../core/model/backup.ts';
 import { checkBatch } from '../core/model/batch.ts';
 import { UsageError } from '../core/model/errors.ts';
 import { type History, LOG_ID_DIGITS } from '../core/model/history.ts';
@@ -26,7 +27,6 @@ import { type Committed, type CommitPlan, GroupCommit } from './group-commit.ts'
 import { judgePosition } from './judge.ts';
 import type {
   AppendOptions,
-  BackupOptions,
   Log,
   LogHealth,
   LogHolders,
@@ -275,11 +275,10 @@ class SqliteLog implements Log {
   }
 
   #check(stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined): void {
-    this.#requireDeclared(stream);
     const { limits } = this.#open;
+    this.#open.checkAppend(stream);
     checkBatch(stream, rows, limits);
     if (options?.attributes !== undefined) checkAttributes(stream, options.attributes, limits);
-    this.#open.checkWhole(stream);
   }
 
   #commit(plan: CommitPlan): Committed {

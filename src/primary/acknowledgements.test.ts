@@ -85,7 +85,7 @@ test('what a worker asks for and what it has saved is told to the log of a strea
   expect(end.take()).toEqual([
     'reader-1 asks for events after 5',
     'reader-1 asks for others after undefined',
-    'reader-1 asks for more after Infinity',
+    `reader-1 asks for more after ${Number.MAX_SAFE_INTEGER}`,
     'reader-1 has saved events up to 7',
   ]);
   expect(end.machine.isFollowing('reader-1', 'events')).toBe(true);

@@ -29,6 +29,9 @@ export interface AcknowledgementsOptions<Worker> {
   readonly onRefused: (worker: Worker, error: RowcastError) => void;
 }
 
+/** NOW lowers nothing: what comes from now on is above all that was saved. */
+const ABOVE_ALL: Token = Number.MAX_SAFE_INTEGER;
+
 export class Acknowledgements<Worker> {
   readonly #options: AcknowledgementsOptions<Worker>;
   readonly #named = new Map<Worker, WorkerName>();
@@ -51,8 +54,7 @@ export class Acknowledgements<Worker> {
   }
 
   handleSubscribed(worker: Worker, stream: StreamName, from: ReplicateFrom): void {
-    // What comes from now on is above all that was saved, so NOW lowers nothing.
-    const after = from === 'START' ? undefined : from === 'NOW' ? Infinity : from;
+    const after = from === 'START' ? undefined : from === 'NOW' ? ABOVE_ALL : from;
     this.#hold(worker, stream, after);
   }
 

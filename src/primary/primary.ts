@@ -7,9 +7,9 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
-import type { AppendOptions, BackupOptions, CuttingEvent, Holder, Log, LogHealth, Source } from '../log/log.ts';
+import type { AppendOptions, CuttingEvent, Holder, Log, LogHealth, Source } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
-import { noBackup } from '../log/temporary-backup.ts';
+import type { BackupOptions } from '../core/model/backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { quote, type RowcastError, UsageError } from '../core/model/errors.ts';
@@ -34,6 +34,7 @@ import {
   type Transport,
 } from '../transport/transport.ts';
 import { Acknowledgements } from './acknowledgements.ts';
+import { noBackup } from './temporary-backup.ts';
 import { SessionPump } from './session-pump.ts';
 import { DEFAULT_STATUS_LIMIT, pageOfNames, type StatusOptions } from './status-page.ts';
 import { StreamCatalog } from './stream-catalog.ts';

@@ -40,14 +40,15 @@ function follow(worker: Worker, seen = new Collector<number>()): Collector<numbe
 }
 
 /** Resolves when the primary knows that the worker has saved everything up to the token. */
-async function saved(primary: Primary, worker: string, token: number): Promise<void> {
+async function hasSaved(primary: Primary, worker: string, token: number): Promise<void> {
   await expect.poll(() => holders(primary).find(([name]) => name === worker)?.[1]).toBe(token);
 }
 
 /** A checkpoint of what another one holds now, as a worker that dies leaves it. */
 async function asLeft(checkpoint: Checkpoint): Promise<Checkpoint> {
   const left = memoryCheckpoint();
-  await left.save(await checkpoint.load());
+  const held = await checkpoint.load();
+  await left.save(held, held);
   return left;
 }
 
@@ -62,11 +63,11 @@ test('a worker that dies and comes again below what others have saved has missed
   follow(other);
   await Promise.all([dying.start(), other.start()]);
   await append(server, 10);
-  await saved(server, 'reader-1', 10);
+  await hasSaved(server, 'reader-1', 10);
   const left = await asLeft(checkpoint);
   await dying.stop();
   await append(server, 20);
-  await saved(server, 'reader-2', 30);
+  await hasSaved(server, 'reader-2', 30);
   await append(server, 1);
   expect([earliest(server), holders(server)[0]]).toEqual([11, ['reader-1', 10, 21]]);
   const again = worker({ name: 'reader-1', checkpoint: left, limits });
@@ -77,7 +78,7 @@ test('a worker that dies and comes again below what others have saved has missed
   await seen.reached(21);
   expect(seen.tokens).toEqual(Array.from({ length: 21 }, (_, i) => 11 + i));
   expect(resets).toEqual([]);
-  await saved(server, 'reader-1', 31);
+  await hasSaved(server, 'reader-1', 31);
   await append(server, 1);
   expect(earliest(server)).toBe(32);
 });
@@ -92,11 +93,11 @@ test('a worker whose handler is slow holds the rows that it has received and not
   );
   await slow.start();
   await append(server, 10);
-  await saved(server, 'reader-slow', 3);
+  await hasSaved(server, 'reader-slow', 3);
   await append(server, 10);
   expect(earliest(server)).toBe(4);
   gate.open();
-  await saved(server, 'reader-slow', 20);
+  await hasSaved(server, 'reader-slow', 20);
   expect(earliest(server)).toBe(21);
 });
 
@@ -110,10 +111,10 @@ test('a worker that is gone for good is forgotten by command, and what it held i
   follow(other);
   await Promise.all([gone.start(), other.start()]);
   await append(server, 10);
-  await saved(server, 'reader-1', 10);
+  await hasSaved(server, 'reader-1', 10);
   await gone.stop();
   await append(server, 10);
-  await saved(server, 'reader-2', 20);
+  await hasSaved(server, 'reader-2', 20);
   expect(earliest(server)).toBe(11);
   expect(await server.forgetWorker('reader-1')).toEqual(['events']);
   expect(await server.forgetWorker('reader-1')).toEqual([]);
@@ -134,7 +135,7 @@ test.each(['memory', 'sqlite'])('who holds rows in a %s log is known after a res
   follow(reader);
   await reader.start();
   await append(server, 10);
-  await saved(server, 'reader-1', 10);
+  await hasSaved(server, 'reader-1', 10);
   await reader.stop();
   await server.close();
   const next = await primary({ streams: [events], log: openLog(), transport });
@@ -151,12 +152,12 @@ test('a worker whose checkpoint is older than what it had saved gets GAP for wha
   follow(reader);
   await reader.start();
   await append(server, 5);
-  await saved(server, 'reader-1', 5);
+  await hasSaved(server, 'reader-1', 5);
   const older = await asLeft(checkpoint);
   await append(server, 5);
-  await saved(server, 'reader-1', 10);
+  await hasSaved(server, 'reader-1', 10);
   await append(server, 5);
-  await saved(server, 'reader-1', 15);
+  await hasSaved(server, 'reader-1', 15);
   await reader.stop();
   const restored = worker({ name: 'reader-1', checkpoint: older, limits });
   const resets: string[] = [];
@@ -179,7 +180,7 @@ test('one that starts afresh holds everything until it has saved something again
   follow(reader);
   await reader.start();
   await append(server, 10);
-  await saved(server, 'reader-1', 10);
+  await hasSaved(server, 'reader-1', 10);
   await reader.stop();
   const afresh = worker({ name: 'reader-1', limits });
   afresh.subscribe(events, { from: 'start' }, () => {});
@@ -202,6 +203,26 @@ test('a worker without a checkpoint saves nothing, so it holds everything', asyn
   expect(holders(server)).toEqual([['reader-1', undefined, 10]]);
 });
 
+test('with a checkpoint that is only read, a batch is saved when its handler is finished', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams: [events] });
+  const gate = new Gate();
+  let stored: Position | undefined;
+  const load = async (): Promise<ReadonlyMap<string, Position>> => new Map(stored && [['events', stored]]);
+  const reader = worker({ name: 'reader-1', checkpoint: { load }, limits });
+  reader.subscribe(events, { from: 'checkpoint', fallback: 'start' }, async ({ position, token }) => {
+    if (token > 4) await gate.opened;
+    stored = position;
+  });
+  await reader.start();
+  await append(server, 10);
+  await hasSaved(server, 'reader-1', 4);
+  expect(earliest(server)).toBe(5);
+  gate.open();
+  await hasSaved(server, 'reader-1', 10);
+  expect(stored?.token).toBe(10);
+});
+
 describe('streams that are made while it runs', () => {
   const rooms = defineStreams<number>('room:*', { retain: { untilSavedBy: ['reader-*', 'audit'] } });
 
@@ -218,6 +239,26 @@ describe('streams that are made while it runs', () => {
     expect(holders(server, 'room:1').map(([name]) => name)).toEqual(['audit', 'reader-1']);
     expect(holders(server, 'room:2').map(([name]) => name)).toEqual(['reader-*', 'audit']);
     gate.open();
+  });
+
+  test('are held for a worker that follows them by a pattern', async () => {
+    const { primary, worker } = deploy();
+    const readers = defineStreams<number>('room:*', { retain: { untilSavedBy: ['reader-*'] } });
+    const server = await primary({ streams: [readers] });
+    const reader = worker({ name: 'reader-1', checkpoint: memoryCheckpoint(), limits });
+    const seen = new Collector<number>();
+    reader.subscribeMatching(readers, { from: 'checkpoint', fallback: 'start' }, seen.handler);
+    await reader.start();
+    for (const name of ['room:1', 'room:2']) await append(server, 5, readers.stream(name));
+    await seen.reached(10);
+    for (const name of ['room:1', 'room:2']) {
+      await expect.poll(() => holders(server, name)).toEqual([['reader-1', 5, 0]]);
+      expect(earliest(server, name)).toBe(6);
+    }
+    await server.delete('room:1');
+    await append(server, 3, readers.stream('room:1'));
+    await seen.reached(13);
+    await expect.poll(() => holders(server, 'room:1')).toEqual([['reader-1', 3, 0]]);
   });
 });
 
@@ -236,10 +277,10 @@ describe('rows that a worker needs and that rows or ageMs cut', () => {
     follow(reader);
     await reader.start();
     await append(server, 20);
-    await saved(server, 'reader-1', 20);
+    await hasSaved(server, 'reader-1', 20);
     expect(told).toEqual([]);
     await append(server, 20);
-    await saved(server, 'reader-1', 40);
+    await hasSaved(server, 'reader-1', 40);
     expect(told).toEqual([{ stream: 'events', worker: 'audit', saved: undefined, lagRows: 21, upTo: 1, earliest: 1 }]);
     expect(earliest(server)).toBe(21);
     expect(lines).toEqual([
@@ -257,7 +298,7 @@ describe('the status', () => {
     const reader = worker({ name: 'reader-1', checkpoint: memoryCheckpoint(), limits });
     follow(reader);
     await reader.start();
-    await saved(server, 'reader-1', 10);
+    await hasSaved(server, 'reader-1', 10);
     const [ofEvents, ofOthers] = server.status().streams;
     const position: Position = server.position('events');
     const expected: HolderStatus[] = [
@@ -293,7 +334,7 @@ test('an old connection of the same worker, whose end is not noticed yet, holds 
   );
   await first.start();
   await append(server, 10);
-  await saved(server, 'reader-1', 3);
+  await hasSaved(server, 'reader-1', 3);
   const second = worker({ name: 'reader-1', checkpoint: memoryCheckpoint(), limits });
   const seen = follow(second);
   await second.start();
@@ -304,7 +345,7 @@ test('an old connection of the same worker, whose end is not noticed yet, holds 
   gate.open();
   await first.stop();
   await gone;
-  await saved(server, 'reader-1', 10);
+  await hasSaved(server, 'reader-1', 10);
 });
 
 test('a log that keeps no acknowledgements refuses a stream that needs them, at open', async () => {
