@@ -7,12 +7,13 @@ export { type Clock, type Millis, systemClock, type Timer } from './base/clock.t
 export { type Random, seededRandom, systemRandom } from './base/random.ts';
 export type {
   AppendOptions,
-  BackupOptions,
-  BackupProgress,
   DeletedEvent,
   EraEvent,
+  Held,
+  Holder,
   Log,
   LogHealth,
+  LogHolders,
   LogOptions,
   ReadOptions,
   RebasedEvent,
@@ -22,9 +23,16 @@ export type {
   SourceListener,
 } from './log/log.ts';
 export { memoryLog } from './log/memory.ts';
+export type { BackupOptions, BackupProgress } from './core/model/backup.ts';
 export type { Batch, BatchLimits } from './core/model/batch.ts';
 export type { BatchAttributes, Chunk } from './core/model/chunk.ts';
-export { type Declaration, Declarations, defineStreams, type StreamPattern } from './core/model/declarations.ts';
+export {
+  type Declaration,
+  Declarations,
+  type DeclaredOnce,
+  defineStreams,
+  type StreamPattern,
+} from './core/model/declarations.ts';
 export {
   ConnectionError,
   type ErrorCode,
@@ -37,6 +45,7 @@ export {
 } from './core/model/errors.ts';
 export type { History } from './core/model/history.ts';
 export type { Logger } from './core/model/logger.ts';
+export type { NamePattern } from './core/model/pattern.ts';
 export { type Bounds, emptyBounds, type Page, type Verdict } from './core/model/page.ts';
 export {
   formatPosition,
@@ -45,19 +54,30 @@ export {
   parsePositions,
   type Position,
 } from './core/model/position.ts';
-export type { RowText, RowValidator, RowVerdict } from './core/model/row.ts';
-export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './core/model/stream.ts';
+export { keepTexts, type RowText, type RowValidator, type RowVerdict } from './core/model/row.ts';
+export {
+  defineStream,
+  type Retention,
+  type Stream,
+  type StreamName,
+  type StreamOptions,
+  type WorkerName,
+} from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
 export {
+  type BatchOptions,
   type ConnectedWorker,
   type ConnectionStatus,
   createPrimary,
+  type Cutting,
+  type HolderStatus,
   type Primary,
   type PrimaryEvents,
   type PrimaryOptions,
   type PrimaryStatus,
   type StreamStatus,
 } from './primary/primary.ts';
+export type { StatusOptions } from './primary/status-page.ts';
 export type { UpstreamCommand } from './core/wire/command.ts';
 export {
   defaultPrimaryLimits,
@@ -65,7 +85,7 @@ export {
   type PrimaryLimits,
   type WorkerLimits,
 } from './core/wire/limits.ts';
-export type { SubscriptionStatus } from './core/sessions/primary-session.ts';
+export type { SubscriptionStatus } from './core/sessions/subscription-status.ts';
 export { createMemoryTransport } from './transport/memory.ts';
 export { tcpTransport } from './transport/tcp.ts';
 export type {
@@ -76,7 +96,8 @@ export type {
   Listener,
   Transport,
 } from './transport/transport.ts';
-export { type Checkpoint, fileCheckpoint, memoryCheckpoint } from './worker/checkpoint.ts';
+export { type Checkpoint, memoryCheckpoint } from './worker/checkpoint.ts';
+export { fileCheckpoint } from './worker/file-checkpoint.ts';
 export type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './worker/options.ts';
 export type { BatchHandler, Subscription } from './worker/subscription.ts';
 export { createWorker, type ObserverWorker, type Worker } from './worker/worker.ts';

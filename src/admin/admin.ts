@@ -5,13 +5,16 @@
 
 import { Hono } from 'hono';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { type ErrorCode, LogError, messageOf, type RowcastError } from '../core/model/errors.ts';
+import { type ErrorCode, LogError, messageOf, quote, quoteValue, RowcastError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
+import { streamNameFault } from '../core/model/stream.ts';
 import { Counters } from '../observe/counters.ts';
 import { reportStatus } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
-import { type Appended, type ErrorAnswer, type Health, json, noSuchPage, refusal } from './answers.ts';
+import { DEFAULT_STATUS_LIMIT } from '../primary/status-page.ts';
+import { type Appended, type ErrorAnswer, type Forgotten, type Health, json, noSuchPage, refusal } from './answers.ts';
 import { appendRows } from './append-rows.ts';
+import { Backups } from './backups.ts';
 import { rowsOnly, sameMachineOnly } from './same-machine.ts';
 
 /** Options of `createAdmin`. */
@@ -24,6 +27,17 @@ export interface AdminOptions {
 }
 
 export const MAX_ROWS_PER_BATCH = 10_000;
+/** With `/` and the number of a batch it is an id of a batch, of at most 255 characters. */
+const LONGEST_IDEMPOTENCY_KEY = 200;
+export const IDEMPOTENCY_KEY_RULE: string = `1 to ${LONGEST_IDEMPOTENCY_KEY} visible ASCII characters`;
+
+/** Whether every batch of an upload can have an id of its own by this key. */
+export function isIdempotencyKey(text: string): boolean {
+  return text.length <= LONGEST_IDEMPOTENCY_KEY && /^[\x21-\x7e]+$/.test(text);
+}
+
+/** The most streams of one status: its answer is held in memory as a whole. */
+const MAX_STATUS_LIMIT = 10_000;
 
 /**
  * Answers requests to loopback names only, on any server. Counts the primary's events from here on.
@@ -37,14 +51,29 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
   app.use(sameMachineOnly);
 
   app.get('/healthz', () => {
-    const health: Health = { ok: true, log: primary.status().log, name: primary.name };
+    const health: Health = { ok: true, log: primary.health, name: primary.name };
     return json(200, health);
   });
 
-  app.get('/status', () => json(200, reportStatus(primary.status(), { counts: counters.counts, now: clock.now() })));
+  app.get('/status', (c) => {
+    const { after, match } = c.req.query();
+    const limit = parseCount(c.req.query('limit'), MAX_STATUS_LIMIT, DEFAULT_STATUS_LIMIT);
+    if (limit === undefined) {
+      const came = c.req.query('limit');
+      return refusal(400, 'INVALID_OPTION', `limit is from 1 to ${MAX_STATUS_LIMIT} streams, not ${came}`);
+    }
+    const status = primary.status({
+      limit,
+      ...(after !== undefined && { after }),
+      ...(match !== undefined && { match }),
+    });
+    return json(200, reportStatus(status, { counts: counters.counts, now: clock.now() }));
+  });
 
   app.post('/streams/:name/rows', rowsOnly, async (c) => {
     const name = c.req.param('name');
+    const fault = streamNameFault(name);
+    if (fault !== undefined) return refusal(400, 'INVALID_STREAM_NAME', `${quote(name)}: ${fault}`);
     const stream = primary.stream(name);
     if (stream === undefined)
       return refusal(404, 'NO_SUCH_STREAM', `there is no stream ${name}; GET /status lists those that there are`);
@@ -56,9 +85,44 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
         `batch is the number of rows a batch, from 1 to ${MAX_ROWS_PER_BATCH}, not ${c.req.query('batch')}`,
       );
     }
+    const idempotencyKey = c.req.header('idempotency-key');
+    if (idempotencyKey !== undefined && !isIdempotencyKey(idempotencyKey)) {
+      return refusal(
+        400,
+        'INVALID_OPTION',
+        `Idempotency-Key has ${IDEMPOTENCY_KEY_RULE}, unlike ${quoteValue(idempotencyKey)}`,
+      );
+    }
     const body = c.req.raw.body ?? new Blob([]).stream();
-    const { appended, error, line } = await appendRows({ primary, stream, rowsPerBatch, body, signal });
-    return error === undefined ? json(200, appended) : json(statusOf(error), failed(appended, error, line));
+    const result = await appendRows({ primary, stream, rowsPerBatch, body, idempotencyKey, signal });
+    const { appended, error, line } = result;
+    if (error === undefined) return json(200, appended);
+    const batch = idempotencyKey === undefined ? undefined : result.batch;
+    return json(statusOf(error), failed(appended, error, line, batch));
+  });
+
+  app.delete('/workers/:name', async (c) => {
+    const worker = c.req.param('name');
+    try {
+      return json(200, { worker, streams: [...(await primary.forgetWorker(worker))] } satisfies Forgotten);
+    } catch (error) {
+      if (!(error instanceof RowcastError)) throw error;
+      return refusal(statusOf(error), error.code, error.message);
+    }
+  });
+
+  const backups = new Backups(primary, signal);
+  app.get('/backup', () => backups.progress());
+  app.post('/backup', async (c) => {
+    try {
+      return await backups.make(c.req.raw.signal);
+    } catch (error) {
+      if (signal?.aborted === true) return refusal(503, 'CLOSED', 'the primary stops: no backup was made');
+      // Nobody is there to read it.
+      if (c.req.raw.signal.aborted) return refusal(503, 'CLOSED', 'the client went away: no backup was made');
+      if (!(error instanceof RowcastError)) throw error;
+      return refusal(statusOf(error), error.code, error.message);
+    }
   });
 
   app.notFound((c) => noSuchPage(c.req.method, c.req.path));
@@ -72,21 +136,35 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
   return app;
 }
 
-function parseRowsPerBatch(text = '1'): number | undefined {
-  const rows = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  return rows >= 1 && rows <= MAX_ROWS_PER_BATCH ? rows : undefined;
+function parseRowsPerBatch(text?: string): number | undefined {
+  return parseCount(text, MAX_ROWS_PER_BATCH, 1);
+}
+
+function parseCount(text: string | undefined, most: number, byDefault: number): number | undefined {
+  if (text === undefined) return byDefault;
+  const count = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  return count >= 1 && count <= most ? count : undefined;
 }
 
 /** The error answer says what was appended, so that the client can continue after it. */
-function failed(appended: Appended, { code, message }: RowcastError, line: number | undefined): ErrorAnswer & Appended {
-  return { error: { code, message, ...(line !== undefined && { line }) }, ...appended };
+function failed(
+  appended: Appended,
+  { code, message }: RowcastError,
+  line: number | undefined,
+  batch: number | undefined,
+): ErrorAnswer & Appended {
+  const place = { ...(line !== undefined && { line }), ...(batch !== undefined && { batch }) };
+  return { error: { code, message, ...place }, ...appended };
 }
 
 const statuses: Partial<Record<ErrorCode, number>> = {
+  ID_REUSED: 409,
+  TOKEN_FELL: 409,
   ROW_TOO_LARGE: 413,
   BATCH_TOO_LARGE: 413,
   LOG_FULL: 507,
   CLOSED: 503,
+  NOT_SUPPORTED: 501,
 };
 
 function statusOf(error: RowcastError): number {

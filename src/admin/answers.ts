@@ -2,16 +2,29 @@
 
 import type { ErrorCode } from '../core/model/errors.ts';
 import { quote } from '../core/model/errors.ts';
+import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { LogState } from '../observe/status-report.ts';
 
 /** Codes of errors that only HTTP can have. Other errors have the code of their cause. */
-export type RefusalCode = 'FOREIGN_HOST' | 'FOREIGN_ORIGIN' | 'WRONG_CONTENT_TYPE' | 'NO_SUCH_PAGE' | 'INTERNAL';
+export type RefusalCode =
+  | 'FOREIGN_HOST'
+  | 'FOREIGN_ORIGIN'
+  | 'WRONG_CONTENT_TYPE'
+  | 'NO_SUCH_PAGE'
+  | 'BACKUP_RUNS'
+  | 'INTERNAL';
 
 /** The part of a request that became durable. */
 export interface Appended {
   /** The position of the last batch as text (core/model/position.ts); null when there is none. */
   readonly position: string | null;
   readonly rows: number;
+}
+
+/** The streams whose rows a worker held back until it was forgotten. */
+export interface Forgotten {
+  readonly worker: WorkerName;
+  readonly streams: readonly StreamName[];
 }
 
 /**
@@ -30,6 +43,8 @@ export interface ErrorAnswer {
     readonly message: string;
     /** Counts from 1: the faulty line, or the first line of the faulty batch. */
     readonly line?: number;
+    /** In an upload with an Idempotency-Key: the batch that was refused, counted from 1. */
+    readonly batch?: number;
   };
 }
 
@@ -51,6 +66,6 @@ export function noSuchPage(method: string, path: string): Response {
   return refusal(
     404,
     'NO_SUCH_PAGE',
-    `there is no ${quote(method)} ${quote(path)}; there are POST /streams/NAME/rows, GET /status and GET /healthz`,
+    `there is no ${quote(method)} ${quote(path)}; there are POST /streams/NAME/rows, DELETE /workers/NAME, POST /backup, GET /status and GET /healthz`,
   );
 }

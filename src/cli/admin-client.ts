@@ -12,6 +12,10 @@ export interface AdminRequest {
   readonly signal: AbortSignal;
   /** Rows to send: makes the request a POST. */
   readonly rows?: Readable;
+  /** What it is without rows. Default GET. */
+  readonly method?: 'GET' | 'DELETE';
+  /** Makes it safe to send the same rows again. */
+  readonly idempotencyKey?: string | undefined;
 }
 
 /** A JSON answer with any status. */
@@ -25,12 +29,22 @@ export interface AdminAnswer {
  * left unread.
  * @throws ConnectionError; errors of `rows`
  */
-export async function askAdmin({ admin, path, signal, rows }: AdminRequest): Promise<AdminAnswer> {
+export async function askAdmin({
+  admin,
+  path,
+  signal,
+  rows,
+  idempotencyKey,
+  method = 'GET',
+}: AdminRequest): Promise<AdminAnswer> {
   // Not `Connection: close`: a server that may close at once makes the system discard its answer
   // while we still send.
   const agent = new Agent({ keepAlive: true });
-  const headers = rows === undefined ? {} : { 'content-type': 'application/x-ndjson' };
-  const asked = request({ ...admin, path, method: rows === undefined ? 'GET' : 'POST', headers, agent, signal });
+  const headers = {
+    ...(rows !== undefined && { 'content-type': 'application/x-ndjson' }),
+    ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
+  };
+  const asked = request({ ...admin, path, method: rows === undefined ? method : 'POST', headers, agent, signal });
   try {
     return await exchange(asked, rows, admin);
   } finally {
@@ -38,6 +52,39 @@ export async function askAdmin({ admin, path, signal, rows }: AdminRequest): Pro
     asked.destroy();
     agent.destroy();
   }
+}
+
+/**
+ * Sends a POST, and gives the body of an answer with status 200 to `take`. Resolves to any other
+ * answer.
+ * @throws ConnectionError; errors of `take`
+ */
+export async function download(
+  { admin, path, signal }: AdminRequest,
+  take: (body: Readable, bytes: number) => Promise<void>,
+): Promise<AdminAnswer | undefined> {
+  const asked = request({ ...admin, path, method: 'POST', signal });
+  try {
+    asked.end();
+    const response = await responseOf(asked, admin);
+    if (response.statusCode !== 200) return await readAnswer(response, admin);
+    const bytes = Number(response.headers['content-length']);
+    if (!Number.isSafeInteger(bytes)) throw notOurs(admin);
+    response.on('error', () => {});
+    await take(response, bytes);
+    return undefined;
+  } finally {
+    asked.destroy();
+  }
+}
+
+function responseOf(asked: ClientRequest, admin: HostAndPort): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    let isConnected = false;
+    asked.once('socket', (socket) => socket.once('connect', () => (isConnected = true)));
+    asked.on('error', (error) => reject(isConnected ? lost(error, admin) : unreachable(error, admin)));
+    asked.once('response', resolve);
+  });
 }
 
 function exchange(asked: ClientRequest, rows: Readable | undefined, admin: HostAndPort): Promise<AdminAnswer> {
@@ -96,18 +143,15 @@ function unreachable(cause: Error, admin: HostAndPort): ConnectionError {
   return new ConnectionError('CONNECTION_LOST', text, { cause });
 }
 
+/** The connection was there. Whether what was sent had its effect is not known. */
 function lost(cause: unknown, admin: HostAndPort): ConnectionError {
   const code = codeOf(cause);
-  if (code === 'ABORT_ERR')
-    return new ConnectionError('CONNECTION_LOST', 'interrupted: what was sent in whole batches is appended', { cause });
   if (code.startsWith('HPE_')) return notOurs(admin, cause);
-  return new ConnectionError(
-    'CONNECTION_LOST',
-    `the connection to the admin port at ${formatAdmin(admin)} was lost (${code}): did the primary end?`,
-    {
-      cause,
-    },
-  );
+  const text =
+    code === 'ABORT_ERR'
+      ? 'interrupted'
+      : `the connection to the admin port at ${formatAdmin(admin)} was lost (${code}), perhaps because the primary ended`;
+  return new ConnectionError('CONNECTION_LOST', text, { cause, facts: { isAnswerLost: true } });
 }
 
 function codeOf(cause: unknown): string {

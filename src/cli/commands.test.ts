@@ -2,15 +2,18 @@
 
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { RunningCommand, servePrimary } from '../../test/support/fake-terminal.ts';
+import { Netcat } from '../../test/support/netcat.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { memoryLog } from '../log/memory.ts';
 import { createPrimary } from '../primary/primary.ts';
+import { tcpTransport } from '../transport/tcp.ts';
+import { parseHostAndPort } from './addresses.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rowcast-cli-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -57,6 +60,27 @@ describe('serve', () => {
   test('offers the streams that it is told, and no other', async () => {
     const { command } = await servePrimary('--stream', 'orders', '--stream', 'a/b');
     expect(command.err).toContain('with 2 streams: orders, a/b\n');
+  });
+
+  test('makes the streams of a pattern when rows are appended to them', async () => {
+    const { command, admin } = await servePrimary('--stream', 'room:*', '--stream', 'users');
+    await command.saw(/\| nc /);
+    expect(command.err).toContain('with streams room:*, users\n');
+    expect(command.err).toContain('  echo \'{"hello":"world"}\' | npx rowcast append room:1 --admin');
+    const appended = new RunningCommand(['append', 'room:42', '--admin', admin]);
+    appended.stdin.end('1\n');
+    expect(await appended.ended).toBe(0);
+    const table = new RunningCommand(['status', '--admin', admin]);
+    expect(await table.ended).toBe(0);
+    expect(table.out).toContain('\nstreams are made by their first row: room:*\n');
+    expect(table.out).toMatch(/^room:42 +1 +1$/m);
+    expect(table.out).toMatch(/^users +- +0$/m);
+  });
+
+  test.each([['room:**'], ['$room*'], ['a b*']])('refuses the pattern %s', async (pattern) => {
+    const command = new RunningCommand(['serve', '--stream', pattern, '--log', 'memory:']);
+    expect(await command.ended).toBe(2);
+    expect(command.err).toContain('pattern ');
   });
 
   test('listens at several addresses, and makes the directory of its log', async () => {
@@ -223,6 +247,60 @@ describe('append', () => {
     expect(command.err).toContain('2 rows before that are appended, up to events=2@');
   });
 
+  test('sends rows to the wire as they came, byte for byte', async () => {
+    const { connect, admin } = await servePrimary();
+    const texts = ['9007199254740993', '1e400', '-0', '{"a":1,"a":2}', '1.10', String.raw`"\u00e9"`, '{ "b" : 1 }'];
+    expect(await (await append(admin, `${texts.join('\r\n')}\r\n`)).ended).toBe(0);
+    const { host, port } = parseHostAndPort(connect);
+    const hand = new Netcat(tcpTransport, { host, port });
+    onTestFinished(() => hand.connection.close());
+    hand.send('REPLICATE events 0');
+    await hand.line('POSITION events');
+    expect(hand.lines.filter((line) => line.startsWith('RDATA '))).toEqual(
+      texts.map((text, i) => `RDATA events ${i + 1} ${text}`),
+    );
+  });
+
+  test('with --id-prefix the same rows are appended once, and other rows are refused', async () => {
+    const { admin } = await servePrimary();
+    const options = ['--batch', '2', '--id-prefix', 'import-7'];
+    const first = await append(admin, '1\n2\n3\n', ...options);
+    const second = await append(admin, '1\n2\n3\n', ...options);
+    expect([await second.ended, second.out]).toEqual([0, first.out]);
+    const other = await append(admin, '1\n2\n4\n', ...options);
+    expect(await other.ended).toBe(1);
+    expect(other.err).toMatch(
+      /^rowcast: .*import-7\/2.* was taken for other rows.*\nrowcast: 2 rows before that are app/,
+    );
+    expect((await append(admin, '9\n')).out).toMatch(positionText(3));
+  });
+
+  test('when the connection is lost it says that no row is known to be appended, and how to send them again', async () => {
+    const server = createServer((socket) => {
+      let text = '';
+      socket.on('error', () => {});
+      socket.on('data', (bytes) => {
+        text += String(bytes);
+        if (text.includes('2\n')) socket.resetAndDestroy();
+      });
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const admin = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    for (const [options, advice] of [
+      [[], 'with --id-prefix PREFIX the same rows can be sent again after this, and each is appended once'],
+      [['--id-prefix', 'a'], 'run the same command with the same rows again: what is appended is not appended twice'],
+    ] as const) {
+      const command = new RunningCommand(['append', 'events', '--admin', admin, ...options]);
+      command.stdin.write('1\n2\n');
+      expect(await command.ended).toBe(1);
+      expect(command.err).toContain(`the connection to the admin port at ${admin} was lost (ECONNRESET)`);
+      expect(command.err).toContain(
+        `; 2 rows were sent, and 0 of them are known to be appended: no answer came; ${advice}\n`,
+      );
+    }
+  });
+
   test('no rows are no failure, and no position', async () => {
     const { admin } = await servePrimary();
     const command = await append(admin, '\n\n');
@@ -261,7 +339,7 @@ describe('append', () => {
     command.stdin.write('1\n');
     await untilLatest(admin, 1);
     expect(await command.stop()).toBe(1);
-    expect(command.err).toContain('interrupted');
+    expect(command.err).toContain('interrupted; 1 row was sent, and 0 of them are known to be appended');
   });
 });
 
@@ -357,6 +435,42 @@ describe('follow', () => {
     expect(await all.stop()).toBe(0);
   });
 
+  test('follows names and patterns together, also streams that are made later', async () => {
+    const { connect, admin } = await servePrimary('--stream', 'room:*', '--stream', 'users', '--stream', 'events');
+    const rows = async (stream: string, text: string): Promise<void> => {
+      const command = new RunningCommand(['append', stream, '--admin', admin]);
+      command.stdin.end(text);
+      expect(await command.ended).toBe(0);
+    };
+    await rows('room:1', '1\n');
+    await rows('users', '2\n');
+    const checkpoint = join(folder, 'patterns.checkpoint');
+    const argv = ['follow', 'events', 'room:*', '--from', 'start', '--checkpoint', checkpoint, '--connect', connect];
+    const first = new RunningCommand(argv);
+    await first.saw(/room:1 1 1\n/);
+    await rows('room:2', '3\n');
+    await first.saw(/room:2 1 3\n/);
+    await rows('events', '4\n');
+    await first.saw(/events 1 4\n/);
+    expect(first.out).not.toContain('users');
+    expect(await first.stop()).toBe(0);
+    await rows('room:3', '5\n');
+    const second = new RunningCommand(argv);
+    await second.saw(/room:3 1 5\n/);
+    expect(second.out).toBe('room:3 1 5\n');
+    expect(await second.stop()).toBe(0);
+  });
+
+  test.each([
+    [['room:**'], 'pattern room:**'],
+    [['room:*', '--from', '5'], 'with the pattern room:*, --from is now or start'],
+    [['room:*', 'room:a*'], 'share names'],
+  ])('refuses %j', async (argv, said) => {
+    const command = new RunningCommand(['follow', ...argv, '--connect', '127.0.0.1:1']);
+    expect(await command.ended).toBe(2);
+    expect(command.err).toContain(said);
+  });
+
   test('with a checkpoint only the new rows come, also after a stop at once', async () => {
     const { connect, admin } = await servePrimary();
     const checkpoint = join(folder, 'reader.json');
@@ -365,9 +479,7 @@ describe('follow', () => {
     const first = new RunningCommand(argv);
     await first.saw(/events 2 2\n/);
     expect(await first.stop()).toBe(0);
-    expect(JSON.parse(readFileSync(checkpoint, 'utf8'))).toMatchObject({
-      positions: [expect.stringMatching(/^events=2@/)],
-    });
+    expect(readFileSync(checkpoint, 'utf8')).toMatch(/\bevents=2@/);
     await append(admin, '3\n');
     const second = new RunningCommand(argv);
     await second.saw(/events 3 3\n/);
@@ -535,6 +647,33 @@ describe('log new-history', () => {
 });
 
 describe('status', () => {
+  test('shows the first 1,000 streams, and says how to see the rest', async () => {
+    const { admin, command } = await servePrimary('--stream', 'room:*', '--stream', 'users');
+    for (let i = 0; i < 1_005; i++) {
+      const response = await fetch(`http://${admin}/streams/room:${String(i).padStart(4, '0')}/rows`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-ndjson' },
+        body: '1\n',
+      });
+      expect(response.status).toBe(200);
+    }
+    const told = async (...options: string[]): Promise<string[]> => {
+      const status = new RunningCommand(['status', '--admin', admin, ...options]);
+      expect(await status.ended).toBe(0);
+      return status.out.split('\n').filter((line) => /^(room:|users|…)/.test(line));
+    };
+    const first = await told();
+    expect(first).toHaveLength(1_001);
+    expect(first.at(-1)).toBe('… and more: --after room:0999 shows the next, --all shows all');
+    expect(await told('--after', 'room:0999')).toHaveLength(6);
+    expect(await told('--all')).toHaveLength(1_006);
+    expect(await told('--match', 'room:*', '--after', 'room:1003')).toEqual([
+      expect.stringMatching(/^room:1004 +1 +1$/),
+    ]);
+    expect(await told('--match', 'users')).toHaveLength(1);
+    expect(await command.stop()).toBe(0);
+  });
+
   test('shows streams and connections as a table, and as one line of JSON', async () => {
     const { connect, admin } = await servePrimary();
     await append(admin, '1\n2\n');

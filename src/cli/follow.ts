@@ -7,6 +7,7 @@ import type { Millis } from '../base/clock.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { escapeControl, messageOf, PeerError, quote, type RowcastError, UsageError } from '../core/model/errors.ts';
 import { formatPosition, type Position } from '../core/model/position.ts';
+import { isPattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { describeRow } from '../synapse/describe.ts';
@@ -14,7 +15,8 @@ import type { UnknownKind } from '../synapse/fields.ts';
 import { synapseLimits } from '../synapse/profile.ts';
 import { synapseStream } from '../synapse/streams.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
-import { type Checkpoint, fileCheckpoint } from '../worker/checkpoint.ts';
+import type { Checkpoint } from '../worker/checkpoint.ts';
+import { fileCheckpoint } from '../worker/file-checkpoint.ts';
 import type { SubscribeOptions } from '../worker/options.ts';
 import type { BatchHandler } from '../worker/subscription.ts';
 import { createWorker, type Worker } from '../worker/worker.ts';
@@ -37,7 +39,7 @@ export interface FollowOptions {
 const FLUSH_TIMEOUT_MS: Millis = 1_000;
 
 /**
- * Without streams it follows all of them.
+ * Follows streams by name and by pattern. Without any it follows all of them.
  * @throws UsageError INVALID_OPTION; RowcastError when a subscription or the checkpoint fails;
  * errors of stdout
  */
@@ -71,7 +73,7 @@ export async function follow(
     end();
   };
   worker.on('error', fail);
-  tellEvents(worker, options.connect, terminal);
+  const hasStreams = tellEvents(worker, options.connect, terminal);
   const named = options.synapse && namedRows(terminal);
   const describe = options.synapse ? describeRow : (_stream: StreamName, row: unknown): string => JSON.stringify(row);
   subscribe(worker, streams, options, (batch) =>
@@ -81,9 +83,14 @@ export async function follow(
   signal.addEventListener('abort', end, { once: true });
   if (signal.aborted) end();
   let isStopping = false;
-  worker.start().catch((error: Error) => {
-    if (!isStopping) fail(error);
-  });
+  worker.start().then(
+    () => {
+      if (!hasStreams()) say(terminal, 'live: no stream has rows yet');
+    },
+    (error: Error) => {
+      if (!isStopping) fail(error);
+    },
+  );
   await ended;
   isStopping = true;
   await stop(worker, output, terminal);
@@ -101,6 +108,12 @@ function checkFrom(from: FollowOptions['from'], streams: readonly StreamName[]):
   if (typeof from === 'string') return;
   if (streams.length === 0)
     throw new UsageError('INVALID_OPTION', 'without streams, --from is now or start: a token is of one stream');
+  const pattern = streams.find(isPattern);
+  if (pattern !== undefined)
+    throw new UsageError(
+      'INVALID_OPTION',
+      `with the pattern ${pattern}, --from is now or start: a token is of one stream`,
+    );
   if (typeof from === 'number') return;
   const others = streams.filter((stream) => stream !== from.stream);
   if (others.length > 0) {
@@ -113,13 +126,12 @@ function checkFrom(from: FollowOptions['from'], streams: readonly StreamName[]):
  * Saves a position only when its rows have left this process: rows still queued here would be lost
  * with it.
  */
-function flushedCheckpoint(checkpoint: Checkpoint, output: RowOutput): Checkpoint {
+function flushedCheckpoint(checkpoint: Required<Checkpoint>, output: RowOutput): Checkpoint {
   return {
     load: async () => checkpoint.load(),
-    save: async (positions) => {
-      const asOfNow = new Map(positions);
+    save: async (changed, all) => {
       await output.flushed();
-      await checkpoint.save(asOfNow);
+      await checkpoint.save(changed, all);
     },
   };
 }
@@ -131,8 +143,12 @@ function subscribe(
   handler: BatchHandler,
 ): void {
   const where: SubscribeOptions = checkpoint === undefined ? { from } : { from: 'checkpoint', fallback: from };
-  if (streams.length === 0) worker.subscribeAll({ ...where, onReset: 'earliest' }, handler);
-  for (const stream of streams) worker.subscribe(stream, { ...where, onReset: 'earliest' }, handler);
+  const how: SubscribeOptions = { ...where, onReset: 'earliest' };
+  if (streams.length === 0) worker.subscribeAll(how, handler);
+  for (const stream of streams) {
+    if (isPattern(stream)) worker.subscribeMatching(stream, how, handler);
+    else worker.subscribe(stream, how, handler);
+  }
 }
 
 class StuckError extends Error {
@@ -204,7 +220,8 @@ function isUnknown(named: unknown): named is UnknownKind {
   return typeof named === 'object' && named !== null && 'kind' in named && named.kind === 'unknown';
 }
 
-function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void {
+/** Returns whether a stream was live so far. */
+function tellEvents(worker: Worker, connect: Address, terminal: Terminal): () => boolean {
   const tell = (text: string): void => say(terminal, text);
   worker.on('connected', ({ isRowcast }) =>
     tell(`connected to ${formatAddress(connect)}${isRowcast ? '' : ', which is no Rowcast primary'}`),
@@ -218,7 +235,9 @@ function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void 
   worker.on('peer-error', ({ text }) => tell(`the primary says: ${text}`));
   // Collects the streams of one turn of the event loop for one line.
   let live: StreamName[] = [];
+  let hasStreams = false;
   worker.on('live', ({ stream }) => {
+    hasStreams = true;
     live.push(stream);
     if (live.length > 1) return;
     setImmediate(() => {
@@ -226,4 +245,5 @@ function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void 
       live = [];
     });
   });
+  return () => hasStreams;
 }

@@ -2,17 +2,20 @@
 
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
+import { IDEMPOTENCY_KEY_RULE, isIdempotencyKey, MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
 import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
-import { type StreamName, streamName } from '../core/model/stream.ts';
+import { checkPattern, isPattern } from '../core/model/pattern.ts';
+import { type StreamName, streamName, type WorkerName } from '../core/model/stream.ts';
 import { parsePosition, type Position } from '../core/model/position.ts';
 import { parseToken, type Token } from '../core/model/token.ts';
 import { formatAddress } from '../transport/transport.ts';
 import { type HostAndPort, parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
 import { append, type AppendOptions } from './append.ts';
+import { backup, type BackupOptions } from './backup.ts';
 import { defaults } from './defaults.ts';
 import { doctor, type DoctorOptions } from './doctor.ts';
 import { follow, type FollowOptions } from './follow.ts';
+import { forget, type ForgetOptions } from './forget.ts';
 import { newHistory } from './new-history.ts';
 import { send, type SendOptions } from './send.ts';
 import { serve, type ServeOptions } from './serve.ts';
@@ -83,8 +86,8 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     )
     .option(
       '--stream <name>',
-      'a stream to offer; may be given more than once (default: the streams of Synapse, but federation)',
-      many(checked(streamName)),
+      'a stream to offer, or a pattern of streams that are made by their first row; may be given more than once (default: the streams of Synapse, but federation)',
+      many(checked(parseDeclared)),
     )
     .option(
       '--synapse',
@@ -101,6 +104,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       examples(
         'serve',
         'serve --stream orders --stream stock --log sqlite:/var/lib/shop/rows.db',
+        "serve --stream 'room:*' --stream users",
         'serve --listen unix:/run/rowcast.sock --admin none',
       ),
     )
@@ -114,11 +118,17 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .argument('<stream>', 'the stream', checked(streamName))
     .addOption(adminOption('the admin port of the primary'))
     .option('--batch <rows>', 'rows a batch: those are applied together or not at all', checked(parseBatch), 1)
+    .option(
+      '--id-prefix <prefix>',
+      'names this upload, so that it can be repeated: batch n has the id PREFIX/n and is appended once',
+      parseIdPrefix,
+    )
     .option('--json', 'one line of JSON: {"position":"events=14@...","rows":3}')
     .addHelpText(
       'after',
       examples(
         'append events < rows.ndjson',
+        'append events --id-prefix import-2026-12-01 < rows.ndjson',
         `append events --batch 100 < rows.ndjson`,
         'append stock --admin 127.0.0.1:9193 < rows.ndjson',
       ),
@@ -130,7 +140,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .description(
       'Print the rows of streams as they come, until SIGINT or SIGTERM; goes on by itself when the connection is lost.',
     )
-    .argument('[streams...]', 'the streams (default: all)', many(checked(streamName)))
+    .argument('[streams...]', "streams, or patterns such as 'room:*' (default: all)", many(checked(parseDeclared)))
     .addOption(connectOption())
     .option('--server <name>', 'the name that the primary must have (default: any)')
     .addOption(
@@ -154,7 +164,8 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       examples(
         'follow events --from start',
         'follow --json | jq .',
-        'follow events --from start --checkpoint reader.json',
+        'follow events --from start --checkpoint reader.checkpoint',
+        "follow events 'room:*'",
         'follow events --from events=14@8f3c1d2e4b5a6978.1764281400.a1b2c3d4',
         'follow --connect unix:/run/rowcast.sock',
         'follow --synapse --observer events receipts',
@@ -170,9 +181,34 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       'Show the streams of a running primary with earliest and latest token, and its connections with what was sent and applied, queue and age.',
     )
     .addOption(adminOption('the admin port of the primary'))
+    .option('--match <pattern>', 'only these streams: a name, or a pattern such as room:*')
+    .option('--after <name>', 'only streams whose names sort after this one')
+    .option('--all', 'all streams, and not the first 1,000 only')
     .option('--json', 'as one line of JSON')
-    .addHelpText('after', examples('status', "status --json | jq '.connections[].subscriptions'"))
+    .addHelpText(
+      'after',
+      examples('status', "status --match 'room:*' --all", "status --json | jq '.connections[].subscriptions'"),
+    )
     .action(async (options: StatusOptions) => onEnd(await status(options, terminal)));
+
+  program
+    .command('backup')
+    .description("Copy a running primary's log into a new file, while rows are appended.")
+    .argument('<file>', 'the file, which must not exist yet')
+    .addOption(adminOption('the admin port of the primary'))
+    .addHelpText('after', examples('backup rowcast-2026-12-01.db'))
+    .action(async (file: string, options: BackupOptions) => onEnd(await backup(file, options, terminal)));
+
+  program
+    .command('forget')
+    .description(
+      'Let a running primary drop the rows that it keeps for a worker (retain.untilSavedBy), for one that is gone for good. Says what it held.',
+    )
+    .argument('<worker>', 'the name of the worker, as status shows it', checked(parseWorkerName))
+    .addOption(adminOption('the admin port of the primary'))
+    .option('--json', 'one line of JSON: {"worker":"reader-7","streams":["events"]}')
+    .addHelpText('after', examples('forget reader-7', 'status && rowcast forget reader-7'))
+    .action(async (worker: WorkerName, options: ForgetOptions) => onEnd(await forget(worker, options, terminal)));
 
   program
     .command('send')
@@ -264,6 +300,21 @@ function parseBatch(text: string): number {
   if (rows < 1 || rows > MAX_ROWS_PER_BATCH)
     throw new InvalidArgumentError(`a batch has 1 to ${MAX_ROWS_PER_BATCH} rows.`);
   return rows;
+}
+
+/** A name of a stream, or a pattern. */
+function parseDeclared(text: string): string {
+  return isPattern(text) ? checkPattern(text) : streamName(text);
+}
+
+function parseWorkerName(text: string): WorkerName {
+  if (text === '' || /[\r\n]/.test(text)) throw new InvalidArgumentError('A name is one line that is not empty.');
+  return text;
+}
+
+function parseIdPrefix(text: string): string {
+  if (!isIdempotencyKey(text)) throw new InvalidArgumentError(`It has ${IDEMPOTENCY_KEY_RULE}.`);
+  return text;
 }
 
 function parseFrom(text: string): Position | Token | 'start' | 'now' {

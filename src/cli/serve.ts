@@ -8,6 +8,8 @@ import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { sqliteLog } from '../log/sqlite.ts';
 import type { Logger } from '../core/model/logger.ts';
+import { type Declaration, defineStreams } from '../core/model/declarations.ts';
+import { isPattern } from '../core/model/pattern.ts';
 import { defineStream, type StreamName } from '../core/model/stream.ts';
 import { createPrimary, type Primary } from '../primary/primary.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
@@ -22,7 +24,8 @@ export interface ServeOptions {
   readonly name: string;
   readonly listen?: readonly Address[];
   readonly log: LogAddress;
-  readonly stream?: readonly StreamName[];
+  /** Names and patterns. */
+  readonly stream?: readonly string[];
   readonly synapse?: true;
   readonly admin: HostAndPort | 'none';
   readonly allowPlaintext?: true;
@@ -58,11 +61,15 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   return exitCodes.fine;
 }
 
-async function openPrimary({ name, log, stream, synapse }: ServeOptions, logger: Logger): Promise<Primary> {
-  const streams = synapse
-    ? synapseStreamsOf(stream)
-    : (stream ?? defaults.streams).map((streamName) => defineStream(streamName));
+async function openPrimary(options: ServeOptions, logger: Logger): Promise<Primary> {
+  const { name, log, synapse } = options;
+  const streams = declarationsOf(options);
   return createPrimary({ name, log: openLog(log), streams, logger, ...(synapse && { limits: synapseLimits }) });
+}
+
+function declarationsOf({ stream, synapse }: ServeOptions): readonly Declaration[] {
+  if (synapse) return synapseStreamsOf(stream);
+  return (stream ?? defaults.streams).map((text) => (isPattern(text) ? defineStreams(text) : defineStream(text)));
 }
 
 function openLog(address: LogAddress): Log {
@@ -76,11 +83,13 @@ interface Serving {
   readonly admin: HostAndPort | undefined;
 }
 
-function tellWhereAndWhatNext(terminal: Terminal, { primary, options: { log }, addresses, admin }: Serving): void {
-  const streams = primary.status().streams.map(({ stream }) => stream);
+function tellWhereAndWhatNext(terminal: Terminal, { primary, options, addresses, admin }: Serving): void {
+  const { log } = options;
+  const names = declarationsOf(options).map((one) => ('pattern' in one ? one.pattern : one.name));
+  const streams = names.some(isPattern) ? 'streams' : `${names.length} streams:`;
   say(
     terminal,
-    `primary ${primary.name} listens at ${addresses.map(formatAddress).join(', ')} with ${streams.length} streams: ${streams.join(', ')}`,
+    `primary ${primary.name} listens at ${addresses.map(formatAddress).join(', ')} with ${streams} ${names.join(', ')}`,
   );
   say(terminal, log.kind === 'memory' ? 'its log is in memory: rows are gone when it ends' : `its log is ${log.path}`);
   say(
@@ -91,7 +100,7 @@ function tellWhereAndWhatNext(terminal: Terminal, { primary, options: { log }, a
   );
   // Printed without our name before it: people copy these lines.
   terminal.stderr.write(
-    `\nTry next, in other terminals:\n${whatNext(streams[0] ?? 'events', addresses[0]!, admin).join('')}\n`,
+    `\nTry next, in other terminals:\n${whatNext(names[0]?.replaceAll('*', '1') ?? 'events', addresses[0]!, admin).join('')}\n`,
   );
 }
 

@@ -11,6 +11,7 @@ import type { Position } from '../core/model/position.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { RememberedId } from './append-ids.ts';
+import type { HolderChanges } from './stream-holders.ts';
 
 /** What one commit, trim or deletion does. All of it is kept, or nothing. Applied in this order. */
 export interface Change {
@@ -28,6 +29,8 @@ export interface Change {
   readonly trimmed?: readonly StreamToken[];
   /** To be remembered. */
   readonly ids?: readonly RememberedId[];
+  /** Who holds rows back (`retain.untilSavedBy`). */
+  readonly holders?: readonly StreamHolderChanges[];
 }
 
 export interface StreamToken {
@@ -38,6 +41,10 @@ export interface StreamToken {
 export interface StreamChunks {
   readonly stream: StreamName;
   readonly chunks: readonly Chunk[];
+}
+
+export interface StreamHolderChanges extends HolderChanges {
+  readonly stream: StreamName;
 }
 
 /** Makes changes durable, for a log that keeps its streams in memory (KeptLog). */

@@ -7,12 +7,14 @@
 
 export type {
   AppendOptions,
-  BackupOptions,
-  BackupProgress,
+  CuttingEvent,
   DeletedEvent,
   EraEvent,
+  Held,
+  Holder,
   Log,
   LogHealth,
+  LogHolders,
   LogOptions,
   ReadOptions,
   RebasedEvent,
@@ -30,6 +32,7 @@ export {
   formatChange,
   parseChange,
   type StreamChunks,
+  type StreamHolderChanges,
   type StreamToken,
 } from './change.ts';
 
@@ -70,6 +73,9 @@ export {
 export { ChunkList } from './chunk-list.ts';
 export { KeptStream } from './kept-stream.ts';
 export { pageOf, refuseGap } from './chunk-page.ts';
+
+// Who holds rows back (retain.untilSavedBy).
+export { type HolderChanges, type HolderRecord, type SavedPlace, StreamHolders } from './stream-holders.ts';
 
 // Histories: eras, positions, streams that are made and deleted.
 export { deletedRow, madeRow, nextEra } from './era.ts';

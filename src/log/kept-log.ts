@@ -15,9 +15,9 @@ import { formatHistory, type History, LOG_ID_DIGITS, logIdOf, parseHistory } fro
 import { type Bounds, emptyBounds, type Page, type Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { Change, ChangeStore, StreamChunks, StreamToken } from './change.ts';
+import type { Change, ChangeStore, StreamChunks, StreamHolderChanges, StreamToken } from './change.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
 import { deletedRow, madeRow, nextEra } from './era.ts';
 import { type Committed, type CommitPlan, encodeChunks, GroupCommit, type PlannedStream } from './group-commit.ts';
@@ -26,14 +26,17 @@ import { KeptStreams } from './kept-streams.ts';
 import { LogTime } from './log-time.ts';
 import type {
   AppendOptions,
+  Held,
   Log,
   LogHealth,
+  LogHolders,
   LogOptions,
   ReadOptions,
   RowsEvent,
   SourceEvent,
   SourceListener,
 } from './log.ts';
+import type { StreamHolders } from './stream-holders.ts';
 import { checkStoredToken, logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
 
 /** Options of `KeptLog`. */
@@ -75,6 +78,17 @@ export class KeptLog implements Log {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #commits: GroupCommit;
+  readonly holders: LogHolders = {
+    hold: (stream, worker, after) => this.#changeHolders(stream, (holders) => holders.hold(worker, after)),
+    acknowledge: (stream, worker, saved) =>
+      this.#changeHolders(stream, (holders) => holders.acknowledge(worker, saved)),
+    of: (stream, most) => this.#find(stream)?.listHolders(most) ?? [],
+    count: (stream) => this.#find(stream)?.holders?.count ?? 0,
+    forget: (worker) => this.#forget(worker),
+  };
+  /** The streams whose holders may have changed since the last write. */
+  readonly #held = new Set<StreamName>();
+  #isHeldScheduled = false;
   #identity: Identity | undefined;
   #isOpening = false;
   #opened: Opened | undefined;
@@ -140,11 +154,11 @@ export class KeptLog implements Log {
   }
 
   judge(position: Position): Verdict | Promise<Verdict> {
-    return (this.#find(position.stream) ?? this.#unmade()).judge(position);
+    return (this.#find(position.stream) ?? this.#unmade(position.stream)).judge(position);
   }
 
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
-    const kept = this.#find(stream) ?? this.#unmade();
+    const kept = this.#find(stream) ?? this.#unmade(stream);
     refuseGap(this.name, stream, options.after, kept.bounds);
     return pageOf(stream, kept.read(options), kept.bounds);
   }
@@ -203,9 +217,57 @@ export class KeptLog implements Log {
   async close(): Promise<void> {
     await this.#commits.run(() => {
       if (this.#opened === undefined) return undefined;
+      const stored = this.#failure === undefined ? this.#write({}) : undefined;
       this.#opened = undefined;
-      return this.#store?.close();
+      this.#held.clear();
+      return stored === undefined ? this.#store?.close() : stored.then(() => this.#store?.close());
     });
+  }
+
+  #changeHolders(stream: StreamName, change: (holders: StreamHolders) => Held): Held {
+    const holders = this.#find(stream)?.holders;
+    if (holders === undefined) return 'other';
+    const held = change(holders);
+    if (held !== 'holds') return held;
+    this.#held.add(stream);
+    if (this.#store === undefined) void this.#shedHeld();
+    else this.#scheduleHeld();
+    return held;
+  }
+
+  async #forget(worker: WorkerName): Promise<StreamName[]> {
+    this.#requireOpen();
+    return this.#commits.run(() => {
+      const { streams } = this.#requireOpen();
+      const forgotten = [...streams.names()].filter((name) => streams.find(name)!.holders?.forget(worker) === true);
+      for (const name of forgotten) this.#held.add(name);
+      const shed = this.#shedHeld();
+      return shed === undefined ? forgotten : shed.then(() => forgotten);
+    });
+  }
+
+  /** Very many workers may ask at once: one write is for all of them. */
+  #scheduleHeld(): void {
+    if (this.#isHeldScheduled) return;
+    this.#isHeldScheduled = true;
+    setImmediate(() => {
+      this.#isHeldScheduled = false;
+      // A store that fails is found out by the next append too. A closed log has written it.
+      this.#commits.run(() => (this.#opened === undefined ? undefined : this.#shedHeld())).catch(() => {});
+    });
+  }
+
+  /** Drops what the changed holders set free, and stores the holders. */
+  #shedHeld(): void | Promise<void> {
+    const { streams, time } = this.#requireOpen();
+    const trimmed: StreamToken[] = [];
+    const cutting: SourceEvent[] = [];
+    for (const stream of this.#held) {
+      const shed = streams.find(stream)?.planShed({ now: time.now() });
+      if (shed?.upTo !== undefined) trimmed.push({ stream, token: shed.upTo });
+      if (shed !== undefined) cutting.push(...shed.cutting);
+    }
+    return this.#writeAndTell(trimmed.length > 0 ? { trimmed } : {}, cutting);
   }
 
   async #open(options: LogOptions): Promise<void> {
@@ -234,7 +296,7 @@ export class KeptLog implements Log {
   }
 
   #commit({ streams: planned, ids }: CommitPlan): Committed | Promise<Committed> {
-    const { streams, declarations, time } = this.#requireOpen();
+    const { streams, time } = this.#requireOpen();
     const now = time.now();
     const { era, appended, events } = this.#draft(planned.keys());
     const trimmed: StreamToken[] = [];
@@ -242,8 +304,11 @@ export class KeptLog implements Log {
       const { stream } = one;
       const { chunks } = this.#draftPlanned({ era, appended, events }, one);
       const added = chunks.reduce((rows, chunk) => rows + chunk.rows, 0);
-      const token = streams.find(stream)?.spareUpTo(declarations.find(stream)!.retain, { added, now });
-      if (token !== undefined) trimmed.push({ stream, token });
+      const kept = streams.find(stream);
+      const shed = kept?.planShed({ added, now });
+      if (shed?.upTo !== undefined) trimmed.push({ stream, token: shed.upTo });
+      if (shed !== undefined) events.push(...shed.cutting);
+      if (kept?.holders !== undefined) this.#held.add(stream);
     }
     const remembered = ids.map((id) => ({ ...id, history: id.history ?? era, atMs: now }));
     const change = { ...this.#eraOf(era), appended, trimmed, ids: remembered };
@@ -315,21 +380,38 @@ export class KeptLog implements Log {
   }
 
   /** Makes the change durable, then visible. Returns a promise only where the store does. */
-  #write(change: Change): undefined | Promise<void> {
-    const opened = this.#requireOpen();
+  #write(asked: Change): undefined | Promise<void> {
+    const { streams } = this.#requireOpen();
     if (this.#failure !== undefined) throw this.#failure;
+    const change = this.#withHolders(asked);
     const apply = (): void => {
-      opened.streams.apply(change);
-      this.#requireIdentity().era = opened.streams.presentEra;
+      streams.apply(change);
+      this.#requireIdentity().era = streams.presentEra;
+      // What was saved of rows that are taken back counts as nothing.
+      const { truncated, rebased } = change;
+      if (truncated !== undefined) this.#held.add(truncated.stream);
+      if (rebased !== undefined) this.#held.add(rebased.stream);
     };
     try {
-      const written = this.#store?.write(change);
+      const written = isEmpty(change) ? undefined : this.#store?.write(change);
       if (written instanceof Promise) return written.then(apply, (error: unknown) => this.#fail(error));
     } catch (error) {
       this.#fail(error);
     }
     apply();
     return undefined;
+  }
+
+  /** Changes of holders are stored with the next change of any kind. */
+  #withHolders(change: Change): Change {
+    const { streams } = this.#requireOpen();
+    const holders: StreamHolderChanges[] = [];
+    for (const stream of this.#held) {
+      const changes = this.#store === undefined ? undefined : streams.find(stream)?.takeHolderChanges();
+      if (changes !== undefined && change.deleted !== stream) holders.push({ stream, ...changes });
+    }
+    this.#held.clear();
+    return holders.length > 0 ? { ...change, holders } : change;
   }
 
   #fail(cause: unknown): never {
@@ -355,8 +437,8 @@ export class KeptLog implements Log {
     return kept;
   }
 
-  #unmade(): KeptStream {
-    return new KeptStream(emptyBounds(this.id));
+  #unmade(name: StreamName): KeptStream {
+    return new KeptStream({ name, retain: {} }, emptyBounds(this.id));
   }
 
   #requireOpen(): Opened {
@@ -368,4 +450,9 @@ export class KeptLog implements Log {
     if (this.#identity === undefined) throw notOpen(this.name);
     return this.#identity;
   }
+}
+
+function isEmpty(change: Change): boolean {
+  for (const _key in change) return false;
+  return true;
 }

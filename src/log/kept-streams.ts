@@ -8,9 +8,10 @@ import type { Millis } from '../base/clock.ts';
 import type { Declarations } from '../core/model/declarations.ts';
 import { type History, logIdOf } from '../core/model/history.ts';
 import { emptyBounds } from '../core/model/page.ts';
+import type { Position } from '../core/model/position.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import { DEFAULT_ID_RETENTION_MS, RememberedIds } from './append-ids.ts';
-import type { Change } from './change.ts';
+import type { Change, StreamToken } from './change.ts';
 import { DeletedNames } from './deleted-names.ts';
 import { KeptStream } from './kept-stream.ts';
 import type { LogOptions } from './log.ts';
@@ -67,14 +68,15 @@ export class KeptStreams {
     return newest;
   }
 
-  apply({ era, deleted, truncated, rebased, appended, trimmed, ids }: Change): void {
+  apply({ era, deleted, truncated, rebased, appended, trimmed, ids, holders }: Change): void {
     if (era !== undefined) this.#beginEra(era);
     if (deleted !== undefined) this.#delete(deleted);
-    if (truncated !== undefined) this.#require(truncated.stream).truncate(truncated.token);
-    if (rebased !== undefined) this.#require(rebased.stream).rebase(rebased);
+    if (truncated !== undefined) this.#truncate(truncated);
+    if (rebased !== undefined) this.#rebase(rebased);
     if (appended !== undefined) for (const { stream, chunks } of appended) this.#require(stream).append(chunks);
     if (trimmed !== undefined) for (const { stream, token } of trimmed) this.#require(stream).trim(token);
     if (ids !== undefined) for (const id of ids) this.ids.add(id);
+    if (holders !== undefined) for (const one of holders) this.#require(one.stream).handleHoldersStored(one);
   }
 
   /** Changes that make the same streams from nothing. */
@@ -90,6 +92,16 @@ export class KeptStreams {
     this.deletedNames.clear();
   }
 
+  #truncate({ stream, token }: StreamToken): void {
+    this.#require(stream).truncate(token);
+    this.ids.forget(stream, token);
+  }
+
+  #rebase(position: Position): void {
+    this.#require(position.stream).rebase(position);
+    this.ids.forget(position.stream);
+  }
+
   #delete(name: StreamName): void {
     this.#made.delete(name);
     this.#undeclared.delete(name);
@@ -101,10 +113,11 @@ export class KeptStreams {
   #require(name: StreamName): KeptStream {
     const kept = name === this.#catalog ? this.#listed : this.#made.get(name);
     if (kept !== undefined) return kept;
-    const made = new KeptStream(emptyBounds(logIdOf(this.presentEra)));
+    const declared = this.#declarations.find(name);
+    const made = new KeptStream(declared ?? { name, retain: {} }, emptyBounds(logIdOf(this.presentEra)));
     if (name === this.#catalog) this.#listed = made;
     else this.#made.set(name, made);
-    if (name !== this.#catalog && !this.#declarations.has(name)) this.#undeclared.add(name);
+    if (name !== this.#catalog && declared === undefined) this.#undeclared.add(name);
     return made;
   }
 }
@@ -114,4 +127,6 @@ function* changesOf(stream: StreamName, kept: KeptStream): IterableIterator<Chan
   yield { rebased: { stream, token: earliest - 1, history: base } };
   // A change of its own for each: a store need not hold a whole stream at once.
   for (const chunk of kept.chunks()) yield { appended: [{ stream, chunks: [chunk] }] };
+  const { storedHolders } = kept;
+  if (storedHolders.length > 0) yield { holders: [{ stream, stored: storedHolders, removed: [] }] };
 }

@@ -2,6 +2,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import { quote } from '../core/model/errors.ts';
+import { parsePosition } from '../core/model/position.ts';
 import type { CountsByCode } from './counters.ts';
 import type { ConnectionReport, StatusReport } from './status-report.ts';
 
@@ -11,6 +12,7 @@ export function formatStatus(report: StatusReport): string {
     `primary ${report.name}, its log is ${report.log}`,
     '',
     ...formatStreams(report),
+    ...formatHolders(report),
     '',
     ...formatConnections(report),
     ...formatCounts(report),
@@ -19,17 +21,36 @@ export function formatStatus(report: StatusReport): string {
     .join('');
 }
 
-function formatStreams({ streams }: StatusReport): string[] {
-  if (streams.length === 0) return ['no streams'];
-  return table(
+function formatStreams({ patterns, streams, next }: StatusReport): string[] {
+  const declared = patterns.length === 0 ? [] : [`streams are made by their first row: ${patterns.join(', ')}`, ''];
+  if (streams.length === 0) return [...declared, 'no streams'];
+  const lines = table(
     ['stream', 'earliest', 'latest', ''],
-    streams.map(({ stream, earliest, latest, durable }) => [
+    streams.map(({ stream, source, earliest, latest, durable }) => [
       stream,
       earliest > latest ? '-' : String(earliest),
       String(latest),
-      durable ? '' : 'not kept over a restart',
+      durable === null ? `of ${source}` : durable ? '' : 'not kept over a restart',
     ]),
   );
+  if (next === null) return [...declared, ...lines];
+  return [...declared, ...lines, `… and more: --after ${next} shows the next, --all shows all`];
+}
+
+/** Who keeps rows from being dropped. Nothing where no stream has `retain.untilSavedBy`. */
+function formatHolders({ streams }: StatusReport): string[] {
+  const rows = streams.flatMap(({ stream, holders = [], holderCount = 0 }) => {
+    const ofStream = holders.map(({ worker, saved, lagRows, connected }) => [
+      stream,
+      quote(worker),
+      saved === null ? '-' : String(parsePosition(saved).token),
+      String(lagRows),
+      connected ? '' : 'not connected',
+    ]);
+    const others = holderCount - holders.length;
+    return others > 0 ? [...ofStream, [stream, `${others} more`, '', '', 'less far behind']] : ofStream;
+  });
+  return rows.length === 0 ? [] : ['', ...table(['stream', 'rows held by', 'saved', 'unsaved rows', ''], rows)];
 }
 
 function formatConnections({ connections }: StatusReport): string[] {
@@ -41,11 +62,11 @@ function formatConnections({ connections }: StatusReport): string[] {
 }
 
 /** One row for each subscription. The first row names the connection. */
-function rowsOfConnection({ id, name, peer, ageMs, queueBytes, subscriptions }: ConnectionReport): string[][] {
+function rowsOfConnection(report: ConnectionReport): string[][] {
+  const { id, name, peer, ageMs, queueBytes, streams, liveStreams, subscriptions } = report;
   const who = [name === null ? `#${id}` : `#${id} ${quote(name)}`, peer, formatAge(ageMs), formatBytes(queueBytes)];
-  if (subscriptions.length === 0) return [[...who, '-', '', '', '', '', 'no subscription']];
-  return subscriptions.map(({ stream, state, sent, sentLagRows, applied, appliedLagRows }, index) => [
-    ...(index === 0 ? who : who.map(() => '')),
+  if (streams === 0) return [[...who, '-', '', '', '', '', 'no subscription']];
+  const rows = subscriptions.map(({ stream, state, sent, sentLagRows, applied, appliedLagRows }) => [
     stream,
     String(sent),
     String(sentLagRows),
@@ -53,6 +74,9 @@ function rowsOfConnection({ id, name, peer, ageMs, queueBytes, subscriptions }: 
     String(appliedLagRows ?? '-'),
     state,
   ]);
+  const others = streams - subscriptions.length;
+  if (others > 0) rows.push([`${others} on other pages`, '', '', '', '', `${liveStreams} of ${streams} live`]);
+  return rows.map((row, index) => [...(index === 0 ? who : who.map(() => '')), ...row]);
 }
 
 function formatCounts({ counts }: StatusReport): string[] {

@@ -5,7 +5,9 @@
 
 import type { Millis } from '../base/clock.ts';
 import type { History } from '../core/model/history.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
+import { formatPosition, type Position } from '../core/model/position.ts';
+import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Counts } from './counters.ts';
 
@@ -16,8 +18,19 @@ export type LogState = 'ok' | 'slow' | 'failed';
 export interface StatusSource {
   readonly name: string;
   readonly log: LogState;
-  readonly streams: readonly StreamReport[];
+  readonly patterns: readonly NamePattern[];
+  readonly streams: readonly StreamSource[];
+  readonly next: StreamName | undefined;
   readonly connections: readonly ConnectionSource[];
+}
+
+export interface StreamSource extends Omit<StreamReport, 'durable' | 'holders'> {
+  readonly durable: boolean | undefined;
+  readonly holders?: readonly HolderSource[];
+}
+
+export interface HolderSource extends Omit<HolderReport, 'saved'> {
+  readonly saved: Position | undefined;
 }
 
 export interface ConnectionSource {
@@ -26,6 +39,8 @@ export interface ConnectionSource {
   readonly peer: string;
   readonly connectedAtMs: Millis;
   readonly queueBytes: number;
+  readonly streams: number;
+  readonly liveStreams: number;
   readonly subscriptions: readonly SubscriptionSource[];
 }
 
@@ -42,18 +57,44 @@ export interface SubscriptionSource {
 export interface StatusReport {
   readonly name: string;
   readonly log: LogState;
+  /** The patterns that are declared. */
+  readonly patterns: readonly NamePattern[];
+  /** One page of the streams, in the order of their names. */
   readonly streams: readonly StreamReport[];
+  /** The `after` of the next page. Null when this is the last one. */
+  readonly next: StreamName | null;
   readonly connections: readonly ConnectionReport[];
   readonly counts: Counts;
 }
 
 export interface StreamReport {
   readonly stream: StreamName;
-  readonly durable: boolean;
+  /** The name of the log or source that has it. */
+  readonly source: string;
+  /** Whether it is kept over a restart. Null for a stream of a further source, which knows itself. */
+  readonly durable: boolean | null;
   readonly earliest: Token;
   readonly latest: Token;
   /** The history of the row at `latest`. */
   readonly history: History;
+  /**
+   * The workers that hold its rows back, furthest behind first, the first few of them. Left out
+   * without `retain.untilSavedBy`.
+   */
+  readonly holders?: readonly HolderReport[];
+  /** How many hold rows back. */
+  readonly holderCount?: number;
+}
+
+/** A worker that holds rows of a stream back until it has saved them. */
+export interface HolderReport {
+  readonly worker: WorkerName;
+  /** The position that it has saved, as text. Null: it has saved nothing, so it needs every row. */
+  readonly saved: string | null;
+  /** Rows after `saved`. */
+  readonly lagRows: number;
+  /** A worker of this name is connected and follows the stream. */
+  readonly connected: boolean;
 }
 
 export interface ConnectionReport {
@@ -65,6 +106,11 @@ export interface ConnectionReport {
   readonly ageMs: Millis;
   /** Bytes given to the socket but not yet taken by the system. */
   readonly queueBytes: number;
+  /** How many streams the connection follows. */
+  readonly streams: number;
+  /** How many of them are live. */
+  readonly liveStreams: number;
+  /** Those of the streams on this page. */
   readonly subscriptions: readonly SubscriptionReport[];
 }
 
@@ -97,23 +143,31 @@ export function reportStatus(source: StatusSource, { counts, now }: { counts: Co
   return {
     name: source.name,
     log: source.log,
-    streams: source.streams.map(({ stream, durable, earliest, latest, history }) => ({
-      stream,
-      durable,
-      earliest,
-      latest,
-      history,
-    })),
-    connections: source.connections.map(({ id, name, peer, connectedAtMs, queueBytes, subscriptions }) => ({
+    patterns: source.patterns,
+    streams: source.streams.map(reportStream),
+    next: source.next ?? null,
+    connections: source.connections.map(({ id, name, peer, connectedAtMs, subscriptions, ...numbers }) => ({
       id,
       name: name ?? null,
       peer,
       ageMs: Math.max(0, Math.round(now - connectedAtMs)),
-      queueBytes,
+      queueBytes: numbers.queueBytes,
+      streams: numbers.streams,
+      liveStreams: numbers.liveStreams,
       subscriptions: subscriptions.map(reportSubscription),
     })),
     counts,
   };
+}
+
+function reportStream(source: StreamSource): StreamReport {
+  const { stream, source: log, durable = null, earliest, latest, history, holders, holderCount = 0 } = source;
+  const report = { stream, source: log, durable, earliest, latest, history };
+  return holders === undefined ? report : { ...report, holders: holders.map(reportHolder), holderCount };
+}
+
+function reportHolder({ worker, saved, lagRows, connected }: HolderSource): HolderReport {
+  return { worker, saved: saved === undefined ? null : formatPosition(saved), lagRows, connected };
 }
 
 function reportSubscription(source: SubscriptionSource): SubscriptionReport {

@@ -7,20 +7,24 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
-import type { Log, LogHealth } from '../log/log.ts';
+import type { AppendOptions, CuttingEvent, Holder, Log, LogHealth, Source } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
+import type { BackupOptions } from '../core/model/backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
-import type { Declaration } from '../core/model/declarations.ts';
-import { type RowcastError, UsageError } from '../core/model/errors.ts';
+import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
+import { quote, type RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
-import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
+import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
 import type { History } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
 import { encodeAttributes } from '../core/model/attributes.ts';
+import { keepTexts, parseTexts, type RowText } from '../core/model/row.ts';
 import { type Token, token } from '../core/model/token.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../core/wire/limits.ts';
-import { PrimarySession, type PrimarySessionEvent, type SubscriptionStatus } from '../core/sessions/primary-session.ts';
+import { PrimarySession, type PrimarySessionEvent } from '../core/sessions/primary-session.ts';
+import type { SubscriptionStatus } from '../core/sessions/subscription-status.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import {
   type Address,
@@ -29,7 +33,10 @@ import {
   type Listener,
   type Transport,
 } from '../transport/transport.ts';
+import { Acknowledgements } from './acknowledgements.ts';
+import { noBackup } from './temporary-backup.ts';
 import { SessionPump } from './session-pump.ts';
+import { DEFAULT_STATUS_LIMIT, pageOfNames, type StatusOptions } from './status-page.ts';
 import { StreamCatalog } from './stream-catalog.ts';
 
 export interface PrimaryOptions {
@@ -39,6 +46,12 @@ export interface PrimaryOptions {
   readonly log: Log;
   /** The streams of this primary (defineStream, defineStreams). Each name is declared once. */
   readonly streams: readonly Declaration[];
+  /**
+   * Further sources, at most 14: open logs, or what else has streams, such as a relay. Their streams
+   * are served beside the primary's own and not appended to here. A stream that is declared is the
+   * primary's own; any other is of the first source that serves it. The primary closes none of them.
+   */
+  readonly sources?: readonly Source[];
   /** Limits in place of the defaults (docs/protocol.md, "Limits"). */
   readonly limits?: Partial<PrimaryLimits & { maxBatchBytes: number }>;
   /**
@@ -54,6 +67,8 @@ export interface PrimaryOptions {
   readonly trimmed?: 'serve' | 'refuse';
   /** The most bytes of the newest rows that each log keeps ready in memory. Default 64 MiB. */
   readonly tailBytes?: number;
+  /** How long the ids of appends are remembered, at least. Default 24 h. */
+  readonly idRetentionMs?: Millis;
   readonly logger?: Logger;
   readonly transport?: Transport;
   readonly clock?: Clock;
@@ -65,6 +80,19 @@ const defaultLimits: PrimaryLimits & { readonly maxBatchBytes: number } = Object
   maxBatchBytes: defaultBatchLimits.maxBatchBytes,
 });
 const DEFAULT_TAIL_BYTES = 64 * 1024 * 1024;
+
+/** Options of `Primary.append` and `Primary.appendTexts`. */
+export interface BatchOptions {
+  /** A JSON object beside the rows (a trace context, say), for workers that ask for it. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
+  /**
+   * Names the batch within its stream, in 1 to 255 characters, so that it can be appended again
+   * after an unknown outcome. The same id gives the first position and appends nothing.
+   */
+  readonly id?: string;
+  /** The batch's token, above the stream's latest, in place of the next number. May skip. */
+  readonly token?: Token;
+}
 
 /** A worker's connection as the application sees it. */
 export interface ConnectedWorker {
@@ -86,7 +114,10 @@ export interface PrimaryEvents {
   'peer-error': [{ readonly worker: ConnectedWorker; readonly text: string }];
   /** `error` says why, unless the worker left in good order or the primary stops. */
   disconnected: [{ readonly worker: ConnectedWorker; readonly error: Error | undefined }];
-  /** A batch that was appended through this primary became durable. */
+  /**
+   * A batch that was appended through this primary became durable. Told once, however often an
+   * append with its id is repeated.
+   */
   appended: [Batch];
   /**
    * A connection was ended by us (a broken line, a slow consumer), a stream was refused (a gap, a
@@ -95,10 +126,23 @@ export interface PrimaryEvents {
    */
   warning: [{ readonly worker: ConnectedWorker; readonly error: RowcastError }];
   /**
+   * Rows that a worker of `retain.untilSavedBy` has not saved are about to be dropped, because of
+   * `rows` or `ageMs`. Told before they are, and once for each worker until it has caught up with
+   * what there was then. It gets GAP for what it has missed.
+   */
+  cutting: [Cutting];
+  /**
    * The application's own code failed where no caller waits for it. Without a listener the error is
    * thrown, as with every emitter.
    */
   error: [RowcastError];
+}
+
+/** Rows of a stream that are about to be dropped although a worker has not saved them. */
+export interface Cutting extends Holder {
+  readonly stream: StreamName;
+  /** The rows up to here go first. */
+  readonly upTo: Token;
 }
 
 export interface PrimaryStatus {
@@ -108,23 +152,52 @@ export interface PrimaryStatus {
    * appends.
    */
   readonly log: LogHealth;
+  /** The patterns that are declared. */
+  readonly patterns: readonly NamePattern[];
+  /** Streams that are declared by name, made or followed, in the order of their names. */
   readonly streams: readonly StreamStatus[];
+  /** The `after` of the status with the streams that follow. Undefined when these are the last. */
+  readonly next: StreamName | undefined;
   readonly connections: readonly ConnectionStatus[];
 }
 
 export interface StreamStatus {
   readonly stream: StreamName;
-  readonly durable: boolean;
+  /** The name of the log or source that has it. */
+  readonly source: string;
+  /** Whether it is kept over a restart. Undefined for a stream of a further source. */
+  readonly durable: boolean | undefined;
   readonly earliest: Token;
   readonly latest: Token;
   /** The history of the row at `latest`. */
   readonly history: History;
+  /**
+   * The workers that hold its rows back, furthest behind first, at most MAX_STATUS_HOLDERS.
+   * Undefined without `retain.untilSavedBy`.
+   */
+  readonly holders?: readonly HolderStatus[];
+  /** How many hold rows back. */
+  readonly holderCount?: number;
 }
+
+/** A worker that holds rows of a stream back (Retention.untilSavedBy). */
+export interface HolderStatus extends Holder {
+  /** A worker of this name is connected and follows the stream. */
+  readonly connected: boolean;
+}
+
+/** The most holders of one stream that a status lists. */
+export const MAX_STATUS_HOLDERS = 20;
 
 export interface ConnectionStatus extends ConnectedWorker {
   readonly connectedAtMs: Millis;
   /** Bytes given to the socket that the system has not taken yet. */
   readonly queueBytes: number;
+  /** How many streams the connection follows. */
+  readonly streams: number;
+  /** How many of them are live. */
+  readonly liveStreams: number;
+  /** Of the streams that this status is about, and of `$streams` in a status from the first name on. */
   readonly subscriptions: readonly SubscriptionStatus[];
 }
 
@@ -135,10 +208,25 @@ export interface ConnectionStatus extends ConnectedWorker {
  * const primary = await createPrimary({ name: 'main', log: memoryLog(), streams: [orders] });
  * await primary.listen({ host: '127.0.0.1', port: 9092 });
  */
-export async function createPrimary(options: PrimaryOptions): Promise<Primary> {
+export async function createPrimary<const Streams extends readonly Declaration[]>(
+  options: PrimaryOptions & { readonly streams: Streams & DeclaredOnce<Streams> },
+): Promise<Primary> {
   const primary = new Primary(options);
   await primary.open();
   return primary;
+}
+
+/** The options as a log takes them. Undefined where there are none, which is the usual case. */
+function storedOptions(
+  stream: StreamName,
+  { attributes, id, token: given }: BatchOptions = {},
+): AppendOptions | undefined {
+  if (attributes === undefined && id === undefined && given === undefined) return undefined;
+  return {
+    ...(attributes !== undefined && { attributes: encodeAttributes(stream, attributes) }),
+    ...(id !== undefined && { id }),
+    ...(given !== undefined && { token: token(given) }),
+  };
 }
 
 class OpenConnection implements ConnectedWorker {
@@ -172,6 +260,9 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   readonly #logger: Logger;
   readonly #listeners = new Set<Listener>();
   readonly #connections = new Set<OpenConnection>();
+  readonly #acknowledgements: Acknowledgements<OpenConnection>;
+  /** The appends with an id that are on their way, of one id together. */
+  readonly #twins = new Map<string, { pending: number; isTold: boolean }>();
   #lastId = 0;
   #closing: Promise<void> | undefined;
   #handleAllClosed: (() => void) | undefined;
@@ -181,10 +272,12 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     super();
     if (options.name === '' || /[\r\n]/.test(options.name))
       throw new UsageError('INVALID_OPTION', 'the name of a primary is one line that is not empty');
-    const { tailBytes = DEFAULT_TAIL_BYTES } = options;
+    const { tailBytes = DEFAULT_TAIL_BYTES, idRetentionMs } = options;
     // Checked here, before the log is open, so that nothing stays open after a bad option.
     if (!Number.isSafeInteger(tailBytes) || tailBytes < 0)
       throw new UsageError('INVALID_OPTION', `tailBytes is an integer from 0, not ${tailBytes}`);
+    if (idRetentionMs !== undefined && !(idRetentionMs > 0))
+      throw new UsageError('INVALID_OPTION', `idRetentionMs is a positive number of ms, not ${idRetentionMs}`);
     this.name = options.name;
     this.#options = options;
     this.#limits = mergeLimits(defaultLimits, options.limits);
@@ -194,17 +287,35 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#catalog = new StreamCatalog({
       streams: options.streams,
       log: options.log,
+      ...(options.sources && { sources: options.sources }),
       volatileLog: memoryLog({ clock: this.#clock, random: options.random ?? systemRandom }),
       limits: this.#limits,
       tailBytes,
+      idRetentionMs,
+    });
+    this.#acknowledgements = new Acknowledgements<OpenConnection>({
+      sessionOf: ({ pump }) => pump.session,
+      holdersOf: (stream) => this.#catalog.holdersOf(stream),
+      onRefused: (worker, error) => this.#warn(worker, error),
     });
     this.#catalog.watch({
       handleRows: (stream) => {
         for (const { pump } of this.#connections) pump.handleHint(stream);
       },
+      handleMade: (stream) => {
+        this.#acknowledgements.handleMade(stream);
+        for (const { pump } of this.#connections) pump.handleMade(stream);
+      },
+      handleDeleted: (stream) => {
+        for (const { pump } of this.#connections) pump.handleDeleted(stream);
+      },
+      handleRebased: (stream) => {
+        for (const { pump } of this.#connections) pump.handleRebased(stream);
+      },
       handleEra: (era) => {
         for (const { pump } of this.#connections) pump.handleEra(era);
       },
+      handleCutting: (event) => this.#handleCutting(event),
     });
   }
 
@@ -213,12 +324,34 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     await this.#catalog.open();
   }
 
+  /** The log of the durable streams. */
+  get log(): Log {
+    return this.#options.log;
+  }
+
+  /**
+   * Writes a copy of the durable log into a new file, while appends go on. The copy begins an era
+   * of its own when it is opened.
+   * @throws UsageError NOT_SUPPORTED, CLOSED; LogError; the signal's reason
+   * @example
+   * await primary.backup('/backups/2026-12-01.db');
+   */
+  async backup(path: string, options: BackupOptions = {}): Promise<void> {
+    this.#checkOpen();
+    const { log } = this;
+    if (log.backup === undefined) throw noBackup(log);
+    await log.backup(path, options);
+  }
+
   /** The limits of rows and batches. Anything over them is refused. */
   get limits(): BatchLimits {
     return this.#limits;
   }
 
-  /** The declaration of a stream. Undefined when it was not declared. */
+  /**
+   * The definition of a stream: the one that was declared by this name, or that of the pattern that
+   * matches it. Undefined when there is none.
+   */
   stream(name: StreamName): Stream | undefined {
     return this.#catalog.declared(name);
   }
@@ -266,36 +399,62 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   /**
    * Appends rows as one batch. Resolves to its position when it is durable. A worker gets the whole
    * batch or nothing.
-   * @param options attributes: a JSON object beside the rows (a trace context, say), for workers
-   *   that ask for it
-   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, INVALID_ATTRIBUTES, ROW_TOO_LARGE,
-   *   BATCH_TOO_LARGE, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, DUPLICATE_STREAM (another definition than the declared one),
+   *   INVALID_ROW, INVALID_ATTRIBUTES, INVALID_OPTION, ROW_TOO_LARGE, BATCH_TOO_LARGE, ID_REUSED,
+   *   TOKEN_FELL, CLOSED; LogError
    * @example
    * const position = await primary.append('orders', [{ id: 7, state: 'paid' }]);
    */
-  append<Row>(
-    stream: Stream<Row> | StreamName,
-    rows: readonly Row[],
-    options: { readonly attributes?: Readonly<Record<string, unknown>> } = {},
+  append<In>(
+    stream: Stream<In, unknown> | StreamName,
+    rows: readonly NoInfer<In>[],
+    options?: BatchOptions,
   ): Promise<Position> {
     try {
       this.#checkOpen();
-      const name = nameOf(stream);
-      const { attributes } = options;
-      const encoded = attributes === undefined ? undefined : { attributes: encodeAttributes(name, attributes) };
+      const name = this.#declaredName(stream);
+      const stored = storedOptions(name, options);
+      if (this.listenerCount('appended') === 0) return this.#catalog.append(name, rows, stored);
       // A copy, because the caller may change its array at once.
-      const asGiven = this.listenerCount('appended') > 0 ? [...rows] : undefined;
-      const appended = this.#catalog.append(name, rows, encoded);
-      if (asGiven === undefined) return appended;
-      // The caller handles a failure. A listener that throws does not make the append fail.
-      void appended.then(
-        (position) => {
-          const batch = { stream: name, token: position.token, position, rows: asGiven };
-          this.#call(() => this.emit('appended', attributes === undefined ? batch : { ...batch, attributes }));
-        },
-        () => {},
+      const asGiven = [...rows];
+      return this.#tellAppended(
+        name,
+        options,
+        () => this.#catalog.append(name, rows, stored),
+        () => asGiven,
       );
-      return appended;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Appends rows that are JSON texts as one batch, and keeps each text as it is: `1.10`,
+   * `9007199254740993`, `{"a":1,"a":2}` and `"\u00e9"` reach the workers unchanged. Each text is
+   * one JSON value with at most 500 arrays and objects within each other. White space around it is
+   * cut off, and tabs and line ends between its tokens become spaces. A validator of the stream and
+   * `appended` listeners get the parsed values. Otherwise the same as `append`.
+   * @throws the errors of `append`
+   * @example
+   * await primary.appendTexts('prices', ['{"amount":1.10}']);
+   */
+  appendTexts(stream: Stream | StreamName, texts: readonly string[], options?: BatchOptions): Promise<Position> {
+    try {
+      return this.appendKeptTexts(stream, keepTexts(nameOf(stream), texts), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** @internal For texts that keepText has made. */
+  appendKeptTexts(stream: Stream | StreamName, texts: readonly RowText[], options?: BatchOptions): Promise<Position> {
+    try {
+      this.#checkOpen();
+      const name = this.#declaredName(stream);
+      const stored = storedOptions(name, options);
+      if (this.listenerCount('appended') === 0) return this.#catalog.appendTexts(name, texts, stored);
+      const append = (): Promise<Position> => this.#catalog.appendTexts(name, texts, stored);
+      return this.#tellAppended(name, options, append, () => parseTexts(texts));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -303,11 +462,40 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /**
    * Drops the rows with token <= upTo. A worker that still needs them gets GAP.
-   * @throws UsageError NO_SUCH_STREAM, INVALID_TOKEN, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, DUPLICATE_STREAM, INVALID_TOKEN, CLOSED; LogError
    */
   async trim(stream: Stream | StreamName, upTo: Token): Promise<void> {
     this.#checkOpen();
-    await this.#catalog.trim(nameOf(stream), token(upTo));
+    await this.#catalog.trim(this.#declaredName(stream), token(upTo));
+  }
+
+  /**
+   * Deletes a stream: its rows, and the ids of its appends. Its workers are told, as `onReset` of
+   * their subscriptions says, and others that look for it find it empty. The next append makes the
+   * stream again, with tokens from 1, in another history. Resolves when the deletion is durable;
+   * the rows are cleared away after that. A stream that is not made stays as it is.
+   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, DUPLICATE_STREAM, CLOSED; LogError
+   * @example
+   * await primary.delete('room:42');
+   */
+  async delete(stream: Stream | StreamName): Promise<void> {
+    this.#checkOpen();
+    await this.#catalog.delete(this.#declaredName(stream));
+  }
+
+  /**
+   * Lets go of what a worker holds of all streams (`retain.untilSavedBy`), for one that is gone for
+   * good. Resolves to the names of the streams that it held back. It holds rows again when it
+   * follows again. A name of no worker holds nothing, and nothing happens.
+   * @throws UsageError CLOSED; LogError
+   * @example
+   * await primary.forgetWorker('reader-7');
+   */
+  async forgetWorker(name: WorkerName): Promise<readonly StreamName[]> {
+    this.#checkOpen();
+    const streams = await this.#catalog.forgetWorker(name);
+    this.#logger.info({ worker: name, streams: streams.length }, `worker ${quote(name)} is forgotten`);
+    return streams;
   }
 
   /**
@@ -322,7 +510,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /**
    * The position of the newest settled row of a stream. A worker that has reached it has seen
-   * everything appended so far.
+   * everything appended so far. Token 0 for a stream that is not made yet.
    * @throws UsageError NO_SUCH_STREAM
    */
   position(stream: Stream | StreamName): Position {
@@ -331,23 +519,45 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     return { stream: name, token: latest, history };
   }
 
-  /** The present state of the log, the streams and the connections. */
-  status(): PrimaryStatus {
-    const streams: StreamStatus[] = [];
-    for (const name of this.#catalog.names()) {
-      const { definition, bounds } = this.#catalog.find(name);
-      const { earliest, latest, history } = bounds;
-      streams.push({ stream: name, durable: definition.durable, earliest, latest, history });
-    }
-    const connections = [...this.#connections].map(({ id, name, peer, connectedAtMs, pump }) => ({
-      id,
-      name,
-      peer,
-      connectedAtMs,
-      queueBytes: pump.connection.unsentBytes,
-      subscriptions: pump.session.subscriptions,
+  /** Health of the durable log. */
+  get health(): LogHealth {
+    return this.#options.log.health;
+  }
+
+  /**
+   * The present state of the log, the connections, and a page of the streams.
+   * @throws UsageError INVALID_OPTION for a limit that is no positive integer
+   * @example
+   * let page = primary.status();
+   * while (page.next !== undefined) page = primary.status({ after: page.next });
+   */
+  status(options: StatusOptions = {}): PrimaryStatus {
+    const { limit = DEFAULT_STATUS_LIMIT } = options;
+    if (!Number.isSafeInteger(limit) || limit < 1)
+      throw new UsageError('INVALID_OPTION', `limit of a status is a positive integer, not ${limit}`);
+    const { names, hasMore } = pageOfNames(this.#catalog.listed(), options);
+    const logsOwn = options.after === undefined && options.match === undefined ? this.#catalog.catalogs : [];
+    return {
+      name: this.name,
+      log: this.health,
+      patterns: this.#catalog.patterns,
+      streams: names.map((name) => this.#statusOf(name)),
+      next: hasMore ? names[names.length - 1] : undefined,
+      connections: Array.from(this.#connections, (open) => connectionStatus(open, [...logsOwn, ...names])),
+    };
+  }
+
+  #statusOf(stream: StreamName): StreamStatus {
+    const { source, declaration, bounds } = this.#catalog.find(stream);
+    const { earliest, latest, history } = bounds;
+    const status = { stream, source: source.name, durable: declaration?.durable, earliest, latest, history };
+    const holders = this.#catalog.holdersOf(stream);
+    if (holders === undefined) return status;
+    const listed = holders.of(stream, MAX_STATUS_HOLDERS).map((holder) => ({
+      ...holder,
+      connected: this.#acknowledgements.isFollowing(holder.worker, stream),
     }));
-    return { name: this.name, log: this.#options.log.health, streams, connections };
+    return { ...status, holders: listed, holderCount: holders.count(stream) };
   }
 
   /** Stops listening, ends all connections, finishes pending appends and closes the log. */
@@ -380,6 +590,68 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     if (this.#closing !== undefined) throw this.#closedError();
   }
 
+  /**
+   * Refuses a definition whose rows are others than those of the declared one.
+   * @throws UsageError DUPLICATE_STREAM
+   */
+  #declaredName(stream: Stream | StreamName): StreamName {
+    if (typeof stream === 'string') return stream;
+    const { name, row } = stream;
+    const declared = this.#catalog.declared(name);
+    // A stream that is not declared is refused where it is looked for.
+    if (declared === undefined || declared.row === row) return name;
+    throw new UsageError(
+      'DUPLICATE_STREAM',
+      `stream ${name} is declared with another validator than this definition has: ` +
+        'use the definition that createPrimary was given',
+      { facts: { stream: name } },
+    );
+  }
+
+  /** Appends, and tells the listeners of `appended` when the batch is durable. */
+  #tellAppended(
+    stream: StreamName,
+    { attributes, id }: BatchOptions = {},
+    append: () => Promise<Position>,
+    rowsOf: () => readonly unknown[],
+  ): Promise<Position> {
+    const tell = (position: Position): void => {
+      const batch = { stream, token: position.token, position, rows: rowsOf() };
+      this.#call(() => this.emit('appended', attributes === undefined ? batch : { ...batch, attributes }));
+    };
+    if (id !== undefined) return this.#tellOnce(stream, id, append, tell);
+    const appended = append();
+    // The caller handles a failure. A listener that throws does not make the append fail.
+    void appended.then(tell, () => {});
+    return appended;
+  }
+
+  /** An append that repeats an id gives the position of the first one, which was told then. */
+  #tellOnce(
+    stream: StreamName,
+    id: string,
+    append: () => Promise<Position>,
+    tell: (position: Position) => void,
+  ): Promise<Position> {
+    const { latest } = this.#catalog.find(stream).bounds;
+    const appended = append();
+    // A stream name has no space.
+    const key = `${stream} ${id}`;
+    const twins = this.#twins.get(key) ?? { pending: 0, isTold: false };
+    this.#twins.set(key, twins);
+    twins.pending++;
+    const settle = (): void => {
+      if (--twins.pending === 0) this.#twins.delete(key);
+    };
+    void appended.then((position) => {
+      settle();
+      if (twins.isTold || position.token <= latest) return;
+      twins.isTold = true;
+      tell(position);
+    }, settle);
+    return appended;
+  }
+
   #closedError(): UsageError {
     return new UsageError('CLOSED', `primary ${this.name} is closed`);
   }
@@ -396,26 +668,44 @@ export class Primary extends EventEmitter<PrimaryEvents> {
         return;
       case 'refused':
       case 'failed':
-        this.#logger.warn({ ...fields, code: event.error.code }, event.error.message);
-        this.#call(() => this.emit('warning', { worker, error: event.error }));
-        return;
+        return this.#warn(worker, event.error);
       case 'peer-error':
         this.#logger.warn(fields, `the worker sent ERROR ${event.text}`);
         this.#call(() => this.emit('peer-error', { worker, text: event.text }));
         return;
       case 'named':
         this.#logger.debug({ ...fields, ...event }, event.kind);
+        this.#acknowledgements.handleNamed(worker, event.workerName);
         this.#call(() => this.emit('named', { worker, name: event.workerName }));
         return;
+      case 'acknowledged':
+        return this.#acknowledgements.handleAcknowledged(worker, event.stream);
       case 'subscribed':
+        this.#logger.debug({ ...fields, ...event }, event.kind);
+        this.#acknowledgements.handleSubscribed(worker, event.stream, event.from);
+        return;
       case 'live':
         this.#logger.debug({ ...fields, ...event }, event.kind);
         return;
     }
   }
 
+  #warn(worker: OpenConnection, error: RowcastError): void {
+    this.#logger.warn({ worker: worker.id, name: worker.name, peer: worker.peer, code: error.code }, error.message);
+    this.#call(() => this.emit('warning', { worker, error }));
+  }
+
+  #handleCutting({ stream, holder, upTo }: CuttingEvent): void {
+    const { worker, saved, lagRows } = holder;
+    const has = saved === undefined ? 'has saved nothing of it' : `has saved it up to ${saved.token}`;
+    const text = `rows of stream ${stream} up to ${upTo} are about to be dropped: worker ${quote(worker)} ${has} and is ${lagRows} rows behind`;
+    this.#logger.warn({ stream, worker, saved: saved?.token, lagRows, upTo }, text);
+    this.#call(() => this.emit('cutting', { stream, ...holder, upTo }));
+  }
+
   #handleClosed(worker: OpenConnection, error: Error | undefined): void {
     this.#connections.delete(worker);
+    this.#acknowledgements.handleClosed(worker);
     this.#logger.info(
       { worker: worker.id, name: worker.name, peer: worker.peer, ...(error && { reason: error.message }) },
       'worker disconnected',
@@ -423,4 +713,23 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#call(() => this.emit('disconnected', { worker, error }));
     if (this.#connections.size === 0) this.#handleAllClosed?.();
   }
+}
+
+function connectionStatus(
+  { id, name, peer, connectedAtMs, pump }: OpenConnection,
+  streams: readonly StreamName[],
+): ConnectionStatus {
+  const { connection, session } = pump;
+  const { count, live } = session.replications;
+  const subscriptions = count === 0 ? [] : streams.flatMap((stream) => session.subscription(stream) ?? []);
+  return {
+    id,
+    name,
+    peer,
+    connectedAtMs,
+    queueBytes: connection.unsentBytes,
+    streams: count,
+    liveStreams: live,
+    subscriptions,
+  };
 }

@@ -48,8 +48,14 @@ export function resumeAfter(ended: Subscription): SubscribeOptions['from'] | und
 }
 
 /** How far each subscription of a connection was sent. */
-export function sentTokens(primary: Primary, connection: number): { stream: StreamName; token: Token }[] {
+export function sentTokens(
+  primary: Primary,
+  connection: number,
+): { stream: StreamName; token: Token; lagRows: number }[] {
   const found = primary.status().connections.find(({ id }) => id === connection);
-  const ofStreams = found?.subscriptions.filter(({ stream }) => !stream.startsWith('$')) ?? [];
-  return ofStreams.map(({ stream, sent }) => ({ stream, token: sent }));
+  return (found?.subscriptions ?? []).map(({ stream, sent, sentLagRows }) => ({
+    stream,
+    token: sent,
+    lagRows: sentLagRows,
+  }));
 }

@@ -236,7 +236,13 @@ export class SimulatedPrimary {
       const tookNoByteMs = now - end.tookAt;
       // Rows of a volatile stream are hinted before their append resolves and reports them here.
       clock.wakeIn(0, () => {
-        const lagRows = Math.max(0, ...sent.map(({ stream, token }) => this.#lagRows(process.life, stream, token)));
+        const lagRows = Math.max(
+          0,
+          ...sent.map(({ stream, token, lagRows: told }) => {
+            // What a catalog has is known to its log alone.
+            return stream.startsWith('$') ? told : this.#lagRows(process.life, stream, token);
+          }),
+        );
         tell({ kind: 'called-slow', who: peer, tookNoByteMs, stalledTimeoutMs, lagRows, maxLagRows });
       });
     } else if (REFUSALS.has(error.code)) {
@@ -304,9 +310,10 @@ export class SimulatedPrimary {
     const { shape, tell } = this.#options;
     const largestChunkBytes = Math.max(end.link.life!.log.largestChunkBytes, this.#largestBurstBytes);
     const shortLinesBytes = SHORT_LINES_BYTES + shape.streams.length * SHORT_LINES_BYTES_PER_STREAM;
-    // One page, which ends with the chunk that reaches pageBytes, and the short lines sent
-    // meanwhile.
-    const maxBytes = shape.primaryLimits.pageBytes + largestChunkBytes + shortLinesBytes;
+    // One page of each log, which ends with the chunk that reaches pageBytes, and the short lines
+    // sent meanwhile. Both logs are read at once where they take their time.
+    const maxPages = shape.log.maxReadMs > 0 ? 2 : 1;
+    const maxBytes = maxPages * (shape.primaryLimits.pageBytes + largestChunkBytes) + shortLinesBytes;
     tell({
       kind: 'held',
       who: end.peer,

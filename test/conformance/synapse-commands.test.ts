@@ -10,7 +10,7 @@ import { formatPosition } from '../../src/core/model/position.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
 import type { Token } from '../../src/core/model/token.ts';
 import { synapseStream } from '../../src/synapse/streams.ts';
-import { fileCheckpoint } from '../../src/worker/checkpoint.ts';
+import { fileCheckpoint } from '../../src/worker/file-checkpoint.ts';
 import { type Capture, readCapture } from '../support/captures.ts';
 import { RunningCommand, servePrimary } from '../support/fake-terminal.ts';
 import { ReplayedSynapse } from '../support/replayed-synapse.ts';
@@ -47,11 +47,10 @@ async function follow(capture: Capture, synapse: ReplayedSynapse): Promise<{ pri
   const args = ['follow', '--synapse', '--json', '--observer', '--connect', connect, '--server', 'localhost:8823'];
   if (capture.requests[0]!.stream !== 'ALL') {
     const path = join(folder, `${capture.name}-${randomInteger({ next: Math.random }, 0, 1e9)}.json`);
-    await fileCheckpoint(path).save(
-      new Map(
-        capture.requests.map(({ stream, from }) => [stream, { stream, token: from as Token, history: undefined }]),
-      ),
+    const positions = new Map(
+      capture.requests.map(({ stream, from }) => [stream, { stream, token: from as Token, history: undefined }]),
     );
+    await fileCheckpoint(path).save(positions, positions);
     args.push('--checkpoint', path, ...capture.requests.map(({ stream }) => stream));
   }
   const command = new RunningCommand(args);
@@ -123,8 +122,6 @@ test('follow --synapse tells rows in words', async () => {
 
 test('follow --synapse --json keeps rows that it does not know as they came, and says so once', async () => {
   const { connect, admin } = await servePrimary('--stream', 'events', '--stream', 'orders');
-  const command = new RunningCommand(['follow', '--synapse', '--json', '--connect', connect]);
-  await command.saw(/live: /);
   const append = async (stream: string, ...rows: unknown[]): Promise<void> => {
     const body = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
     await fetch(`http://${admin}/streams/${stream}/rows`, {
@@ -133,6 +130,10 @@ test('follow --synapse --json keeps rows that it does not know as they came, and
       body,
     });
   };
+  // Streams are made by their first row, and only then does the command say that they are live.
+  for (const stream of ['events', 'orders']) await append(stream, 'before');
+  const command = new RunningCommand(['follow', '--synapse', '--json', '--connect', connect]);
+  await command.saw(/live: /);
   await append('events', ['xyz', { a: 1 }], ['xyz', { a: 2 }], ['ev', 'no event'], 5);
   await append('orders', ['tea', 3]);
   await command.saw(/"orders"/);
@@ -161,7 +162,7 @@ test('follow --synapse --json keeps rows that it does not know as they came, and
 describe('serve --synapse', () => {
   test('offers 14 streams of Synapse, federation where it is asked for, and refuses rows that are none', async () => {
     const { command } = await servePrimary('--synapse');
-    expect(command.err).toMatch(/with 14 streams: events, backfill, presence, .*, typing$/m);
+    expect(command.err).toMatch(/with 14 streams: events, backfill, presence, .*, groups$/m);
     expect(command.err).not.toContain('federation');
     const federated = await servePrimary('--synapse', '--stream', 'federation', '--stream', 'events');
     expect(federated.command.err).toContain('with 2 streams: ');

@@ -23,7 +23,10 @@ export const errorCodes = {
   AHEAD: 'The primary has not reached the position that was asked for.',
   UNAVAILABLE: 'The primary cannot read the stream now.',
   TRIMMED: 'A peer that is not Rowcast asked for rows that are no longer kept, and was served what is kept.',
-  TOO_MANY_STREAMS: 'The primary has more streams than maxStreams, the most that this worker follows.',
+  HOLDER_REFUSED:
+    'A worker whose name matches untilSavedBy holds no rows: its name is too long, or there are too many of them.',
+  TOO_MANY_STREAMS:
+    'A worker would follow more streams than its maxStreams, or asked for more on one connection than the maxReplications of its primary.',
   UNEXPECTED_COMMAND: 'A command came where the protocol does not allow it.',
   PEER_ERROR: 'The other side sent ERROR.',
   // UsageError: the caller misused Rowcast.
@@ -33,7 +36,7 @@ export const errorCodes = {
   OTHER_LOG: 'A position is of another log than the one that is followed: nothing here says whether it was reached.',
   INVALID_STREAM_NAME: 'A stream name was empty, too long, reserved, or had a space or control character.',
   INVALID_OPTION: 'An option was missing or out of range.',
-  INVALID_ROW: "A row did not pass its stream's validator or is not JSON.",
+  INVALID_ROW: "A row did not pass its stream's validator, is not JSON, or is nested too deeply.",
   INVALID_KEY: 'A cache key is none, has a NUL or half a character, or there are too many or too few of them.',
   INVALID_ATTRIBUTES: 'The attributes of a batch are not a JSON object, or do not fit on a line.',
   INVALID_COMMAND: 'A command to send has a value that does not fit on a line.',
@@ -42,7 +45,8 @@ export const errorCodes = {
   NOT_SUPPORTED: 'The log that keeps the stream does not offer this.',
   ID_REUSED: 'The id of an append was taken for other rows of the stream.',
   NO_SUCH_STREAM: 'The stream was not declared.',
-  DUPLICATE_STREAM: 'A stream was declared or subscribed twice.',
+  READ_ONLY_STREAM: 'The stream is of another source, which the primary only serves: it is appended to there.',
+  DUPLICATE_STREAM: 'A stream was declared or subscribed twice, or used with another definition than the declared one.',
   DUPLICATE_CACHE: 'A cache or a group of caches was defined twice.',
   CLOSED: 'The primary, worker or log is closed.',
   PLAINTEXT_REFUSED: 'Listening off loopback without TLS needs allowPlaintext: true.',

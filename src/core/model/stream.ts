@@ -17,20 +17,44 @@ export type StreamName = string;
 export const DURABLE_CATALOG: StreamName = '$streams';
 export const VOLATILE_CATALOG: StreamName = '$streams.volatile';
 
+/** The stream of streams of a further source of a primary. */
+export function catalogOf(logId: string): StreamName {
+  return `${DURABLE_CATALOG}.${logId}`;
+}
+
 /**
  * What is kept of a stream; by default everything. Only whole chunks are dropped, so somewhat more
  * may be kept.
  */
 export interface Retention {
-  /** Keep at least the newest `rows` rows. */
+  /** Keep at least the newest `rows` rows. With `untilSavedBy`: no more than about these. */
   readonly rows?: number;
-  /** Keep at least the rows younger than this. */
+  /** Keep at least the rows younger than this. With `untilSavedBy`: no rows that are older. */
   readonly ageMs?: number;
+  /**
+   * Keep rows until every worker of these names has saved them, and drop them then. A name holds
+   * rows from the start, even when that worker never came. A name with `*`, a pattern as in
+   * defineStreams, holds for each worker of such a name that has followed the stream, until it is
+   * forgotten (Primary.forgetWorker). Until the first of them comes, it holds everything. Needs
+   * workers with checkpoints: what a worker has not saved is never dropped for it.
+   * @example
+   * defineStream('orders', { retain: { untilSavedBy: ['billing', 'reader-*'], rows: 10_000_000 } });
+   */
+  readonly untilSavedBy?: readonly WorkerName[];
 }
 
-export interface StreamOptions<Row = unknown> {
-  /** Any Standard Schema validator. The primary checks rows on append, a worker on receipt. */
-  readonly row?: RowValidator<Row>;
+/** The name of a worker, as it says it by NAME. One line. */
+export type WorkerName = string;
+
+/** A longer name holds no rows: names are stored with the log, and a peer chooses its own. */
+export const LONGEST_WORKER_NAME = 255;
+
+export interface StreamOptions<In = unknown, Out = In> {
+  /**
+   * Any Standard Schema validator. The primary checks rows on append, and appends them as they were
+   * given. A worker gives its subscribers what the validator makes of them.
+   */
+  readonly row?: RowValidator<In, Out>;
   /**
    * False keeps the stream in memory only, for rows that are worth nothing after a restart. Default
    * true.
@@ -39,38 +63,72 @@ export interface StreamOptions<Row = unknown> {
   readonly retain?: Retention;
 }
 
-export interface Stream<Row = unknown> {
-  readonly name: StreamName;
+/**
+ * `append` takes rows of type `In`, and subscribers get rows of type `Out`. The two differ where a
+ * validator transforms rows.
+ */
+export interface Stream<In = unknown, Out = In, Name extends StreamName = StreamName> {
+  /** A literal type where the compiler knows the name, so that it finds a second definition. */
+  readonly name: Name;
   readonly durable: boolean;
   readonly retain: Retention;
-  readonly row?: RowValidator<Row>;
+  readonly row?: RowValidator<In, Out>;
 }
 
 /**
- * Declares a stream for a primary or a worker.
+ * Declares a stream for a primary or a worker. The types of its rows are those of its validator, or
+ * are given as type arguments.
  * @throws UsageError INVALID_STREAM_NAME, INVALID_OPTION
  * @example
- * const orders = defineStream('orders', { retain: { rows: 100_000 } });
+ * const orders = defineStream('orders', { row: z.object({ id: z.number(), at: z.coerce.date() }) });
+ * const stock = defineStream<{ item: string; left: number }>('stock', { retain: { rows: 100_000 } });
  */
-export function defineStream<Row = unknown>(name: string, options: StreamOptions<Row> = {}): Stream<Row> {
-  return { name: declaredName(name), ...checkOptions(name, options) };
+export function defineStream<In = unknown, Out = In, const Name extends StreamName = StreamName>(
+  name: Name,
+  options: StreamOptions<In, Out> = {},
+): Stream<In, Out, Name> {
+  checkDeclaredName(name);
+  return { name, ...checkOptions(name, options) };
 }
 
 /** Checks the options of a stream, or of a pattern of streams, and fills in the defaults. */
-export function checkOptions<Row>(name: string, options: StreamOptions<Row>): Omit<Stream<Row>, 'name'> {
+export function checkOptions<In, Out>(name: string, options: StreamOptions<In, Out>): Omit<Stream<In, Out>, 'name'> {
   const { row, durable = true, retain = {} } = options;
-  for (const [limit, value] of Object.entries(retain)) {
+  const { untilSavedBy, ...limits } = retain;
+  for (const [limit, value] of Object.entries(limits)) {
     if (!Number.isSafeInteger(value) || value < 1) {
       throw new UsageError('INVALID_OPTION', `retain.${limit} of stream ${name} is a positive integer, not ${value}`);
     }
   }
+  if (untilSavedBy !== undefined) checkHolders(name, untilSavedBy);
   return { durable, retain, ...(row && { row }) };
+}
+
+function checkHolders(stream: string, names: readonly unknown[]): void {
+  const refuse = (why: string): never => {
+    throw new UsageError('INVALID_OPTION', `retain.untilSavedBy of stream ${stream} ${why}`);
+  };
+  if (!Array.isArray(names) || names.length === 0) refuse('is a list of at least one name of a worker');
+  for (const name of names) {
+    const why = holderNameFault(name);
+    if (why !== undefined) refuse(`has ${quote(String(name))}: ${why}`);
+  }
+  if (new Set(names).size < names.length) refuse('has a name twice');
+}
+
+function holderNameFault(name: unknown): string | undefined {
+  if (typeof name !== 'string' || name === '') return 'it is no name';
+  if (name.length > LONGEST_WORKER_NAME) return `it is over ${LONGEST_WORKER_NAME} characters`;
+  if (/[\r\n]/.test(name) || !name.isWellFormed()) return 'it does not fit on a line';
+  if (name.includes('**')) return 'a * stands beside another *';
+  if (name.includes('*') && name.startsWith('$')) return 'no pattern matches names with $ in front';
+  return undefined;
 }
 
 /**
  * Names that begin with `$` belong to a log's own streams. `*` is reserved for patterns of names.
  */
-function declaredName(name: string): StreamName {
+function checkDeclaredName(name: string): void {
   if (name.startsWith('$'))
     throw new UsageError(
       'INVALID_STREAM_NAME',
@@ -78,7 +136,7 @@ function declaredName(name: string): StreamName {
     );
   if (name.includes('*'))
     throw new UsageError('INVALID_STREAM_NAME', `stream ${quote(name)} cannot be declared: a name has no *`);
-  return streamName(name);
+  streamName(name);
 }
 
 /** The name of a stream that is given by its definition or by its name. */

@@ -1,0 +1,22 @@
+/** The names of copies that are made for one client and removed again. */
+
+import { randomBytes } from 'node:crypto';
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+
+const MARK = '.backup-';
+const RANDOM_BYTES = 8;
+
+/** Where a copy for one client is made: beside the log, where there is room for one if anywhere. */
+export function temporaryBackupPath(path: string): string {
+  return `${path}${MARK}${randomBytes(RANDOM_BYTES).toString('hex')}`;
+}
+
+/** Removes copies whose process was killed. Call it where no other process has the log open. */
+export async function removeStaleBackups(path: string): Promise<void> {
+  const directory = dirname(path);
+  const start = `${basename(path)}${MARK}`;
+  for (const name of await readdir(directory)) {
+    if (name.startsWith(start)) await rm(join(directory, name), { force: true });
+  }
+}
