@@ -65,8 +65,11 @@ export class Catalogs implements CatalogEvents {
   /** Outlive the catalogs. */
   readonly #boundaries: Boundaries;
   readonly #catalogs = new Map<StreamName, Catalog>();
-  /** Streams that were given up. Their patterns do not bring them back until they are made anew. */
-  readonly #givenUp = new Set<StreamName>();
+  /**
+   * Streams that were given up, so that no pattern brings them. `for-good`: the application has named
+   * the stream. Otherwise it comes back once it was deleted and is made again.
+   */
+  readonly #givenUp = new Map<StreamName, 'for-good' | 'until-deleted'>();
 
   constructor(host: CatalogsHost) {
     this.#host = host;
@@ -87,8 +90,8 @@ export class Catalogs implements CatalogEvents {
     this.#boundaries.load(stored);
   }
 
-  giveUp(stream: StreamName): void {
-    this.#givenUp.add(stream);
+  giveUp(stream: StreamName, isForGood: boolean): void {
+    this.#givenUp.set(stream, isForGood ? 'for-good' : 'until-deleted');
   }
 
   take(stream: StreamName): void {
@@ -227,7 +230,7 @@ export class Catalogs implements CatalogEvents {
   }
 
   handleDeleted(catalog: Catalog, stream: StreamName, history: History, isFresh: boolean): void {
-    if (isFresh) this.#givenUp.delete(stream);
+    if (isFresh && this.#givenUp.get(stream) === 'until-deleted') this.#givenUp.delete(stream);
     const known = this.#host.find(stream);
     if (known !== undefined && !known.isEnded && known.spec.pattern !== undefined) {
       if (isVoid(known, catalog.name, history, isFresh)) this.#host.delete(known);

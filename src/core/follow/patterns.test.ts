@@ -330,6 +330,13 @@ describe('a stream that is deleted', () => {
     expect(end.hear(`HISTORY $streams 2 ${ERA}`, made(3, 'room:1'))).toEqual([`REPLICATE room:1 0 ${ORIGIN}`]);
   });
 
+  test('by name and given up does not come back through a pattern', () => {
+    const end = following();
+    end.subscribe('room:9', 'now');
+    end.unsubscribe('room:9');
+    expect(end.hear('RELEASED room:9', made(2, 'room:9'), deleted(3, 'room:9'), made(4, 'room:9'))).toEqual([]);
+  });
+
   test('is left by an observer without a word, and takes another connection when it is made again', () => {
     const end = new FollowerEnd({ isObserver: true });
     end.subscribeMatching('room:*', 'now');
