@@ -218,8 +218,9 @@ export class Catalogs implements CatalogEvents {
     if (known === undefined || known.isEnded) return !this.#givenUp.has(stream);
     if (known.spec.pattern === undefined) return false;
     // A catalog may drop a stream's rows together once it was deleted. Then only the next one tells.
-    const isAnother = isBefore(known.next, history) || (isFresh && known.listedIn === catalog.name);
-    if (isAnother) {
+    // After token 0 come the rows of whichever stream has the name.
+    const wasListed = isFresh && known.listedIn === catalog.name && !isBeginning(known.next);
+    if (isBefore(known.next, history) || wasListed) {
       this.#host.delete(known);
       return true;
     }
@@ -227,6 +228,12 @@ export class Catalogs implements CatalogEvents {
     // The stream is back, or was listed before the primary had it again.
     if (known.state.kind === 'absent' && catalog.isCurrent) this.#host.ask(known);
     return false;
+  }
+
+  handleAfresh(catalog: Catalog): void {
+    for (const subscription of this.#host.all()) {
+      if (subscription.listedIn === catalog.name) subscription.listedIn = undefined;
+    }
   }
 
   handleDeleted(catalog: Catalog, stream: StreamName, history: History, isFresh: boolean): void {
@@ -259,9 +266,8 @@ export class Catalogs implements CatalogEvents {
     for (const subscription of this.#host.all()) {
       const { state, spec, listedIn } = subscription;
       if (spec.pattern === undefined || state.kind !== 'idle' || !this.mayAsk(subscription)) continue;
-      const isUnread = typeof state.next === 'object' && state.next.token === 0;
       // No catalog has it, and nothing was read that could be void.
-      if (areCurrent && listedIn === undefined && isUnread) this.#host.delete(subscription);
+      if (areCurrent && listedIn === undefined && isBeginning(state.next)) this.#host.delete(subscription);
       else this.#host.ask(subscription);
     }
   }
@@ -332,6 +338,11 @@ function isVoid({ next, listedIn }: Subscription, catalog: StreamName, deletedIn
 function eraIn(place: Place, history: History): number | undefined {
   if (typeof place !== 'object' || !isRead(place) || place.history === undefined) return undefined;
   return logIdOf(place.history) === logIdOf(history) ? eraNumberOf(place.history) : undefined;
+}
+
+/** Token 0: before the first row. */
+function isBeginning(place: Place): boolean {
+  return typeof place === 'object' && place.token === 0;
 }
 
 function isRead(place: Place): boolean {

@@ -419,6 +419,18 @@ describe('a catalog that started afresh', () => {
   });
 });
 
+test('a stream that a new catalog lists later, and that is live at token 0, is not told as deleted', () => {
+  const end = following();
+  end.regreetedBy(rowcast(era(8)));
+  end.hear('REFUSED $streams RESET {}', `POSITION $streams 0 ${ORIGIN}`);
+  expect(end.hear(`POSITION $streams.volatile 0 ${MEMORY_ORIGIN}`)).toEqual([`REPLICATE room:1 5 ${ERA}`]);
+  end.hear(`REFUSED room:1 RESET ${DELETED}`, `HISTORY $streams 0 ${era(8)}`, made(1, 'room:1'));
+  end.hear(`POSITION room:1 0 ${ORIGIN}`);
+  end.takeRows();
+  expect(end.hear(made(2, 'room:1'))).toEqual([]);
+  expect(end.takeRows()).toEqual([]);
+});
+
 describe('a wait for a stream that is not known yet', () => {
   test('waits if a pattern matches its name', () => {
     const end = following();
