@@ -32,6 +32,7 @@ class Application {
   #slow: Promise<void> | undefined;
   #hurry: (() => void) | undefined;
   readonly faults: string[] = [];
+  resets = 0;
 
   readonly handler = async ({ stream, token, rows }: { stream: string; token: number; rows: readonly unknown[] }) => {
     await this.#slow;
@@ -42,7 +43,10 @@ class Application {
   };
 
   follow(worker: Worker): void {
-    worker.on('reset', ({ stream }) => this.#rows.delete(stream));
+    worker.on('reset', ({ stream }) => {
+      this.resets++;
+      this.#rows.delete(stream);
+    });
     worker.on('error', (error) => this.faults.push(error.message));
   }
 
@@ -114,6 +118,7 @@ test('what a worker was told of each stream since its last reset is what the str
       const expected = new Map<string, number[]>();
       const waits: Promise<unknown>[] = [];
       let row = 0;
+      let deletions = 0;
       for (const { what, of, turns } of steps) {
         const stream = of === 3 ? users.stream('user:1') : rooms.stream(`room:${of}`);
         switch (what) {
@@ -126,6 +131,7 @@ test('what a worker was told of each stream since its last reset is what the str
           }
           case 'delete':
             await primary.delete(stream);
+            deletions++;
             expected.delete(stream.name);
             break;
           case 'cut':
@@ -164,6 +170,7 @@ test('what a worker was told of each stream since its last reset is what the str
       const kept = [...(await checkpoint.load()).keys()].filter((key) => !key.startsWith('$')).sort();
       expect(kept).toEqual(names.filter((name) => expected.has(name)));
       expect(application.faults).toEqual([]);
+      expect(application.resets, 'no more than there were deletions').toBeLessThanOrEqual(deletions);
       await Promise.all(waits);
       await primary.close();
     }),
