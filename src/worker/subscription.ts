@@ -255,7 +255,7 @@ export class Runner implements Subscription {
         break;
       case 'deleted':
         // Nothing was told of the stream, so nothing is void.
-        if (before !== undefined || machine.delivery.done > 1) hooks.onReset(this, item.error, before?.history);
+        if ((before?.token ?? 0) > 0 || machine.delivery.done > 1) hooks.onReset(this, item.error, before?.history);
         this.#succeed();
         break;
     }
