@@ -81,6 +81,7 @@ describe('a pattern', () => {
     expect(names(holders)).toEqual(['reader-*']);
   });
 
+  // SPEC K7
   test('lets in MAX_HOLDERS workers of names up to 255 characters, and the others hold nothing', () => {
     const holders = holdersOf(['*', 'audit']);
     expect(holders.hold('x'.repeat(256), 20)).toBe('refused');
