@@ -254,7 +254,8 @@ export class Runner implements Subscription {
         hooks.onReset(this, item.error, before?.history);
         break;
       case 'deleted':
-        hooks.onReset(this, item.error, before?.history);
+        // Nothing was told of the stream, so nothing is void.
+        if (before !== undefined || machine.delivery.done > 1) hooks.onReset(this, item.error, before?.history);
         this.#succeed();
         break;
     }
