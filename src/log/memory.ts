@@ -203,7 +203,7 @@ class MemoryLog implements Log {
   #forget(worker: WorkerName): StreamName[] {
     const forgotten: StreamName[] = [];
     for (const [name, kept] of this.#requireOpen().streams) {
-      if (kept.holders?.forget(worker) !== true) continue;
+      if (kept.holders?.forget(worker, kept.bounds.latest) !== true) continue;
       forgotten.push(name);
       this.#shed(kept);
     }

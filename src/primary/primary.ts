@@ -172,7 +172,7 @@ export interface StreamStatus {
   /** The history of the row at `latest`. */
   readonly history: History;
   /**
-   * The workers that hold its rows back, furthest behind first, at most MAX_STATUS_HOLDERS.
+   * The workers that hold its rows back, furthest behind first, at most 20 of them.
    * Undefined without `retain.untilSavedBy`.
    */
   readonly holders?: readonly HolderStatus[];
@@ -187,7 +187,7 @@ export interface HolderStatus extends Holder {
 }
 
 /** The most holders of one stream that a status lists. */
-export const MAX_STATUS_HOLDERS = 20;
+const MAX_STATUS_HOLDERS = 20;
 
 export interface ConnectionStatus extends ConnectedWorker {
   readonly connectedAtMs: Millis;

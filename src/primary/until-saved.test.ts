@@ -52,7 +52,6 @@ async function asLeft(checkpoint: Checkpoint): Promise<Checkpoint> {
   return left;
 }
 
-// SPEC L12
 test('a worker that dies and comes again below what others have saved has missed nothing', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams: [events] });
@@ -83,6 +82,7 @@ test('a worker that dies and comes again below what others have saved has missed
   expect(earliest(server)).toBe(32);
 });
 
+// SPEC K2
 test('a worker whose handler is slow holds the rows that it has received and not saved', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams: [events] });
@@ -101,7 +101,7 @@ test('a worker whose handler is slow holds the rows that it has received and not
   expect(earliest(server)).toBe(21);
 });
 
-// SPEC L13
+// SPEC K3
 test('a worker that is gone for good is forgotten by command, and what it held is dropped', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams: [events] });
@@ -123,7 +123,6 @@ test('a worker that is gone for good is forgotten by command, and what it held i
   expect(holders(server).map(([name]) => name)).toEqual(['reader-2']);
 });
 
-// SPEC L14
 test.each(['memory', 'sqlite'])('who holds rows in a %s log is known after a restart of the primary', async (kind) => {
   const { primary, worker, transport } = deploy();
   const directory = await mkdtemp(join(tmpdir(), 'rowcast-holders-'));
@@ -263,7 +262,7 @@ describe('streams that are made while it runs', () => {
 });
 
 describe('rows that a worker needs and that rows or ageMs cut', () => {
-  // SPEC L15
+  // SPEC K5
   test('are told before they are dropped, once for each worker until it has caught up', async () => {
     const bounded = defineStream<number>('events', { retain: { untilSavedBy: ['audit', 'reader-*'], rows: 20 } });
     const { primary, worker } = deploy();
