@@ -1,23 +1,34 @@
-/** One stream kept in memory: its chunks and its bounds. Knows no limits and no clock. */
+/** One stream kept in memory: its chunks, its bounds and its holders. Knows no limits and no clock. */
 
 import type { Millis } from '../base/clock.ts';
 import type { Chunk } from '../core/model/chunk.ts';
 import type { Bounds, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
-import type { Retention } from '../core/model/stream.ts';
+import type { Retention, Stream, StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { ChunkList } from './chunk-list.ts';
 import { judgePosition } from './judge.ts';
-import type { ReadOptions } from './log.ts';
+import type { CuttingEvent, Holder, ReadOptions } from './log.ts';
 import { mayDropOldest } from './retention.ts';
+import { type SavedPlace, StreamHolders } from './stream-holders.ts';
 
 export class KeptStream {
+  readonly #name: StreamName;
+  readonly #retain: Retention;
+  /** Undefined without `retain.untilSavedBy`. */
+  readonly holders: StreamHolders | undefined;
   #chunks = new ChunkList();
   #bounds: Bounds;
   #rowsUpTo = 0;
 
-  constructor(bounds: Bounds) {
+  constructor({ name, retain }: Pick<Stream, 'name' | 'retain'>, bounds: Bounds) {
+    this.#name = name;
+    this.#retain = retain;
     this.#bounds = bounds;
+    const { untilSavedBy } = retain;
+    if (untilSavedBy !== undefined) {
+      this.holders = new StreamHolders({ untilSavedBy, placeAt: (token) => this.#placeAt(token) });
+    }
   }
 
   get bounds(): Bounds {
@@ -53,19 +64,38 @@ export class KeptStream {
     this.#rowsUpTo -= this.#chunks.rowsAfter(after);
     this.#chunks.truncate(after);
     this.#bounds = { earliest, latest: after, history, base };
+    this.holders?.judgeAgain();
   }
 
   rebase({ token, history = this.#bounds.history }: Position): void {
     this.#chunks = new ChunkList();
     this.#bounds = { earliest: token + 1, latest: token, history, base: history };
+    this.holders?.judgeAgain();
   }
 
-  /** Drops the chunks that the retention no longer needs. */
-  shed(retain: Retention, now: Millis): void {
+  /**
+   * Drops the chunks that the retention no longer needs. Where a holder needs them and was not told
+   * yet, they stay until the next time.
+   */
+  shed(now: Millis): CuttingEvent[] {
     for (let oldest = this.#chunks.first; oldest !== undefined; oldest = this.#chunks.first) {
-      if (!mayDropOldest(retain, { rows: this.#chunks.rows, oldest, now })) return;
+      const savedByAll = this.holders?.savedByAll ?? 0;
+      if (!mayDropOldest(this.#retain, { rows: this.#chunks.rows, oldest, now, savedByAll })) return [];
+      const { upTo } = oldest;
+      const untold = this.holders?.untold(upTo) ?? [];
+      for (const { worker } of untold) this.holders?.handleTold(worker, this.#bounds.latest);
+      if (untold.length > 0) {
+        return untold.map((one) => ({ kind: 'cutting', stream: this.#name, holder: this.#describe(one), upTo }));
+      }
       this.trim(oldest.upTo);
     }
+    return [];
+  }
+
+  /** Those who hold rows, furthest behind first. */
+  listHolders(most: number = Infinity): Holder[] {
+    const holders = this.holders?.list().slice(0, most) ?? [];
+    return holders.map((holder) => this.#describe(holder));
   }
 
   read(options: ReadOptions): Chunk[] {
@@ -79,5 +109,17 @@ export class KeptStream {
   judge(position: Position): Verdict {
     const historyAt = (token: Token): string => this.#chunks.at(token).history;
     return judgePosition(position, { bounds: this.#bounds, historyAt });
+  }
+
+  #describe({ worker, saved }: { readonly worker: WorkerName; readonly saved: SavedPlace | undefined }): Holder {
+    const position = saved && { stream: this.#name, ...saved };
+    return { worker, saved: position, lagRows: this.rowsAfter(saved?.token ?? 0) };
+  }
+
+  #placeAt(token: Token): SavedPlace | undefined {
+    const { earliest, latest, history, base } = this.#bounds;
+    if (token < earliest - 1 || token > latest) return undefined;
+    if (token === latest) return { token, history };
+    return { token, history: token < earliest ? base : this.#chunks.at(token).history };
   }
 }

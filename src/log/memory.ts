@@ -8,7 +8,7 @@ import { formatHistory, type History, LOG_ID_DIGITS, parseHistory } from '../cor
 import { type Bounds, emptyBounds, type Page, type Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { DEFAULT_ID_RETENTION_MS, RememberedIds } from './append-ids.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
@@ -18,8 +18,10 @@ import { type Committed, type CommitPlan, encodeChunks, GroupCommit, type Planne
 import { KeptStream } from './kept-stream.ts';
 import type {
   AppendOptions,
+  Held,
   Log,
   LogHealth,
+  LogHolders,
   LogOptions,
   ReadOptions,
   RowsEvent,
@@ -59,6 +61,13 @@ interface Identity {
 class MemoryLog implements Log {
   readonly name = 'memory';
   readonly health: LogHealth = 'ok';
+  readonly holders: LogHolders = {
+    hold: (stream, worker, after) => this.#find(stream)?.holders?.hold(worker, after) ?? 'other',
+    acknowledge: (stream, worker, saved) => this.#acknowledge(stream, worker, saved),
+    of: (stream, most) => this.#find(stream)?.listHolders(most) ?? [],
+    count: (stream) => this.#find(stream)?.holders?.count ?? 0,
+    forget: async (worker) => this.#forget(worker),
+  };
   readonly #clock: Clock;
   readonly #random: Random;
   // Commits in a microtask: appends of one turn share a chunk, and none waits longer than that
@@ -99,7 +108,7 @@ class MemoryLog implements Log {
       ...options,
       id,
       streams: new Map(),
-      listed: new KeptStream(emptyBounds(id)),
+      listed: new KeptStream({ name: options.catalog, retain: {} }, emptyBounds(id)),
       deleted: new DeletedNames(),
       ids: new RememberedIds(options.idRetentionMs ?? DEFAULT_ID_RETENTION_MS, MAX_IDS),
     };
@@ -119,11 +128,11 @@ class MemoryLog implements Log {
   }
 
   judge(position: Position): Verdict {
-    return (this.#find(position.stream) ?? this.#unmade()).judge(position);
+    return (this.#find(position.stream) ?? this.#unmade(position.stream)).judge(position);
   }
 
   read(stream: StreamName, options: ReadOptions): Page {
-    const kept = this.#find(stream) ?? this.#unmade();
+    const kept = this.#find(stream) ?? this.#unmade(stream);
     refuseGap(this.name, stream, options.after, kept.bounds);
     return pageOf(stream, kept.read(options), kept.bounds);
   }
@@ -184,6 +193,27 @@ class MemoryLog implements Log {
     }
   }
 
+  #acknowledge(stream: StreamName, worker: WorkerName, saved: Token): Held {
+    const kept = this.#find(stream);
+    const held = kept?.holders?.acknowledge(worker, saved) ?? 'other';
+    if (held === 'holds') this.#shed(kept!);
+    return held;
+  }
+
+  #forget(worker: WorkerName): StreamName[] {
+    const forgotten: StreamName[] = [];
+    for (const [name, kept] of this.#requireOpen().streams) {
+      if (kept.holders?.forget(worker, kept.bounds.latest) !== true) continue;
+      forgotten.push(name);
+      this.#shed(kept);
+    }
+    return forgotten;
+  }
+
+  #shed(kept: KeptStream): void {
+    this.#commits.announce(kept.shed(this.#clock.now()));
+  }
+
   #check(stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined): void {
     this.#requireDeclared(stream);
     const { limits } = this.#requireOpen();
@@ -192,12 +222,11 @@ class MemoryLog implements Log {
   }
 
   #commit({ streams: planned, ids }: CommitPlan): Committed {
-    const { streams, declarations, ids: remembered } = this.#requireOpen();
+    const { streams, ids: remembered } = this.#requireOpen();
     const events = this.#make([...planned.keys()].filter((stream) => !streams.has(stream)));
     for (const one of planned.values()) {
       const kept = streams.get(one.stream)!;
-      events.push(this.#appendTo(kept, one));
-      kept.shed(declarations.find(one.stream)!.retain, this.#clock.now());
+      events.push(this.#appendTo(kept, one), ...kept.shed(this.#clock.now()));
     }
     for (const id of ids) remembered.add(id, id.history ?? this.era, this.#clock.now());
     return { era: this.era, events };
@@ -205,7 +234,7 @@ class MemoryLog implements Log {
 
   /** Makes streams that are not there yet, and begins an era first if one of them needs it. */
   #make(names: readonly StreamName[]): SourceEvent[] {
-    const { id, streams, deleted, listed, catalog } = this.#requireOpen();
+    const { id, streams, deleted, listed, catalog, declarations } = this.#requireOpen();
     const made = names.filter((name) => !streams.has(name));
     const events: SourceEvent[] = [];
     if (deleted.needEra(made)) {
@@ -214,7 +243,7 @@ class MemoryLog implements Log {
       deleted.clear();
       events.push({ kind: 'era', era: identity.era });
     }
-    for (const name of made) streams.set(name, new KeptStream(emptyBounds(id)));
+    for (const name of made) streams.set(name, new KeptStream(declarations.find(name)!, emptyBounds(id)));
     if (made.length === 0) return events;
     const after = listed.bounds.latest;
     const batches = made.map((name) => [madeRow(name, this.#clock.wallNow())]);
@@ -253,8 +282,8 @@ class MemoryLog implements Log {
     return kept;
   }
 
-  #unmade(): KeptStream {
-    return new KeptStream(emptyBounds(this.id));
+  #unmade(name: StreamName): KeptStream {
+    return new KeptStream({ name, retain: {} }, emptyBounds(this.id));
   }
 
   #requireOpen(): Opened {

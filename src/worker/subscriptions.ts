@@ -237,7 +237,8 @@ export class Subscriptions {
   /** The stream was deleted. A subscription that still has items of it learns of that in order. */
   #handleGone(stream: StreamName): void {
     const runner = this.#runners.get(stream);
-    if (runner?.isEnded === false) return;
+    // One that was subscribed by name and failed keeps its error.
+    if (runner !== undefined && (!runner.isEnded || runner.pattern === undefined)) return;
     if (runner !== undefined) this.#runners.delete(stream);
     this.#stored?.delete(stream);
     this.#options.onChanged(stream, undefined);
