@@ -456,6 +456,5 @@ export class KeptLog implements Log {
 }
 
 function isEmpty(change: Change): boolean {
-  for (const _key in change) return false;
-  return true;
+  return Object.keys(change).length === 0;
 }
