@@ -1,7 +1,7 @@
 /** One stream kept in memory: its chunks, its bounds and its holders. Knows no limits and no clock. */
 
 import type { Millis } from '../base/clock.ts';
-import type { Chunk } from '../core/model/chunk.ts';
+import { type Chunk, chunkAfter } from '../core/model/chunk.ts';
 import type { Bounds, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { Retention, Stream, StreamName, WorkerName } from '../core/model/stream.ts';
@@ -10,13 +10,22 @@ import { ChunkList } from './chunk-list.ts';
 import { judgePosition } from './judge.ts';
 import type { CuttingEvent, Holder, ReadOptions } from './log.ts';
 import { mayDropOldest } from './retention.ts';
-import { type SavedPlace, StreamHolders } from './stream-holders.ts';
+import { type HolderChanges, type HolderRecord, type SavedPlace, StreamHolders } from './stream-holders.ts';
 
+/** What a stream drops, and whom it tells instead. */
+interface Shed {
+  /** The rows with this token or a lower one go. Undefined: none. */
+  readonly upTo: Token | undefined;
+  readonly cutting: readonly CuttingEvent[];
+}
+
+/** Bounds, reads and verdicts of one stream, from chunks in memory. */
 export class KeptStream {
   readonly #name: StreamName;
   readonly #retain: Retention;
-  /** Undefined without `retain.untilSavedBy`. */
-  readonly holders: StreamHolders | undefined;
+  #holders: StreamHolders | undefined;
+  /** Of a log with a store: what it has of the holders. */
+  #stored: Map<WorkerName, HolderRecord> | undefined;
   #chunks = new ChunkList();
   #bounds: Bounds;
   #rowsUpTo = 0;
@@ -25,10 +34,18 @@ export class KeptStream {
     this.#name = name;
     this.#retain = retain;
     this.#bounds = bounds;
-    const { untilSavedBy } = retain;
-    if (untilSavedBy !== undefined) {
-      this.holders = new StreamHolders({ untilSavedBy, placeAt: (token) => this.#placeAt(token) });
-    }
+  }
+
+  /** Undefined without `retain.untilSavedBy`. Made when it is first asked for, once all is read. */
+  get holders(): StreamHolders | undefined {
+    const { untilSavedBy } = this.#retain;
+    if (untilSavedBy === undefined) return undefined;
+    this.#holders ??= new StreamHolders({
+      untilSavedBy,
+      placeAt: (token) => this.#placeAt(token),
+      stored: this.#stored?.values() ?? [],
+    });
+    return this.#holders;
   }
 
   get bounds(): Bounds {
@@ -61,41 +78,77 @@ export class KeptStream {
     const { earliest, latest, base } = this.#bounds;
     if (after >= latest) return;
     const history = after < earliest ? base : this.#chunks.at(after).history;
-    this.#rowsUpTo -= this.#chunks.rowsAfter(after);
     this.#chunks.truncate(after);
+    // The chunk that was cut knows exactly. Without one nothing is compared with the number.
+    this.#rowsUpTo = this.#chunks.last?.rowsUpTo ?? this.#rowsUpTo;
     this.#bounds = { earliest, latest: after, history, base };
-    this.holders?.judgeAgain();
+    this.#holders?.judgeAgain();
   }
 
   rebase({ token, history = this.#bounds.history }: Position): void {
     this.#chunks = new ChunkList();
     this.#bounds = { earliest: token + 1, latest: token, history, base: history };
-    this.holders?.judgeAgain();
+    this.#holders?.judgeAgain();
   }
 
   /**
-   * Drops the chunks that the retention no longer needs. Where a holder needs them and was not told
-   * yet, they stay until the next time.
+   * What the retention no longer needs once `added` rows have been appended. Where a holder needs it
+   * and was not told yet, it stays until the next time.
    */
-  shed(now: Millis): CuttingEvent[] {
-    for (let oldest = this.#chunks.first; oldest !== undefined; oldest = this.#chunks.first) {
+  planShed({ added = 0, now }: { readonly added?: number; readonly now: Millis }): Shed {
+    let rows = this.#chunks.rows + added;
+    let upTo: Token | undefined;
+    for (let place = 0; ; place++) {
+      const oldest = this.#chunks.nth(place);
       const savedByAll = this.holders?.savedByAll ?? 0;
-      if (!mayDropOldest(this.#retain, { rows: this.#chunks.rows, oldest, now, savedByAll })) return [];
-      const { upTo } = oldest;
-      const untold = this.holders?.untold(upTo) ?? [];
-      for (const { worker } of untold) this.holders?.handleTold(worker, this.#bounds.latest);
-      if (untold.length > 0) {
-        return untold.map((one) => ({ kind: 'cutting', stream: this.#name, holder: this.#describe(one), upTo }));
-      }
-      this.trim(oldest.upTo);
+      if (!mayDropOldest(this.#retain, { rows, oldest, now, savedByAll })) return { upTo, cutting: [] };
+      const cutting = this.#tellHolders(oldest!.upTo, added);
+      if (cutting.length > 0) return { upTo, cutting };
+      rows -= oldest!.rows;
+      upTo = oldest!.upTo;
     }
-    return [];
   }
 
   /** Those who hold rows, furthest behind first. */
   listHolders(most: number = Infinity): Holder[] {
     const holders = this.holders?.list().slice(0, most) ?? [];
     return holders.map((holder) => this.#describe(holder));
+  }
+
+  /** The changes of holders that are not taken yet, to be stored. */
+  takeHolderChanges(): HolderChanges | undefined {
+    const { holders } = this;
+    if (holders?.hasChanges !== true) return undefined;
+    const { changes } = holders;
+    holders.handleStored();
+    return changes;
+  }
+
+  /** What takeHolderChanges gave is stored. */
+  handleHoldersStored({ stored, removed }: HolderChanges): void {
+    this.#stored ??= new Map();
+    for (const record of stored) this.#stored.set(record.worker, record);
+    for (const worker of removed) this.#stored.delete(worker);
+  }
+
+  /** What is stored of the holders, also where `retain.untilSavedBy` is not set now. */
+  get storedHolders(): HolderRecord[] {
+    return [...(this.#stored?.values() ?? [])];
+  }
+
+  /** The kept chunks, oldest first. */
+  *chunks(): IterableIterator<Chunk> {
+    const after = this.#bounds.earliest - 1;
+    for (let place = 0; ; place++) {
+      const chunk = this.#chunks.nth(place);
+      if (chunk === undefined) return;
+      yield chunkAfter(chunk, after);
+    }
+  }
+
+  /** When the newest kept row became durable, in the log's own time. */
+  get newestMs(): Millis | undefined {
+    return this.#chunks.last?.logMs;
   }
 
   read(options: ReadOptions): Chunk[] {
@@ -109,6 +162,20 @@ export class KeptStream {
   judge(position: Position): Verdict {
     const historyAt = (token: Token): string => this.#chunks.at(token).history;
     return judgePosition(position, { bounds: this.#bounds, historyAt });
+  }
+
+  #tellHolders(upTo: Token, added: number): CuttingEvent[] {
+    const untold = this.holders?.untold(upTo) ?? [];
+    return untold.map((one) => {
+      this.holders?.handleTold(one.worker, this.#bounds.latest);
+      const holder = this.#describe(one);
+      return {
+        kind: 'cutting',
+        stream: this.#name,
+        holder: { ...holder, lagRows: holder.lagRows + added },
+        upTo,
+      };
+    });
   }
 
   #describe({ worker, saved }: { readonly worker: WorkerName; readonly saved: SavedPlace | undefined }): Holder {

@@ -8,6 +8,7 @@ import type { Chunk } from '../core/model/chunk.ts';
 import type { Retention } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 
+/** What a stream keeps, as far as retention asks. */
 export interface KeptRows {
   /** All kept rows, those of the oldest chunk included. */
   readonly rows: number;
