@@ -8,6 +8,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
 import { deploy } from '../../test/support/deployment.ts';
 import { survivingLog } from '../../test/support/surviving-log.ts';
+import { LogError } from '../core/model/errors.ts';
 import type { Position } from '../core/model/position.ts';
 import { defineStreams } from '../core/model/declarations.ts';
 import { defineStream, type Stream, type StreamName } from '../core/model/stream.ts';
@@ -307,6 +308,19 @@ describe('the status', () => {
     expect(ofEvents).toMatchObject({ holders: expected, holderCount: 2 });
     expect(ofOthers).not.toHaveProperty('holders');
   });
+});
+
+test('a log that cannot tell who holds rows leaves that out of the status', async () => {
+  const { primary } = deploy();
+  const log = memoryLog();
+  const of = (): never => {
+    throw new LogError('LOG_DAMAGED', 'it is damaged');
+  };
+  Object.defineProperty(log, 'holders', { value: { ...log.holders!, of } });
+  const server = await primary({ streams: [events], log });
+  await append(server, 1);
+  expect(server.status().streams[0]).toMatchObject({ latest: 1 });
+  expect(server.status().streams[0]).not.toHaveProperty('holders');
 });
 
 test('a worker that is one too many, or of too long a name, is told of and holds nothing', async () => {
