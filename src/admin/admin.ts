@@ -76,7 +76,11 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
     if (fault !== undefined) return refusal(400, 'INVALID_STREAM_NAME', `${quote(name)}: ${fault}`);
     const stream = primary.stream(name);
     if (stream === undefined)
-      return refusal(404, 'NO_SUCH_STREAM', `there is no stream ${name}; GET /status lists those that there are`);
+      return refusal(
+        404,
+        'NO_SUCH_STREAM',
+        `there is no stream ${name}: GET /status lists the streams and patterns that are declared`,
+      );
     const rowsPerBatch = parseRowsPerBatch(c.req.query('batch'));
     if (rowsPerBatch === undefined) {
       return refusal(

@@ -110,7 +110,7 @@ test('a trim, a deletion and appends happen in the order in which they were aske
   await log.close();
 });
 
-// SPEC L15
+// SPEC L19
 test('after a write that failed the log refuses all changes until it is opened again', async () => {
   const store = new SlowStore();
   const log = await opened(store);

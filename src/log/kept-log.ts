@@ -239,7 +239,10 @@ export class KeptLog implements Log {
     this.#requireOpen();
     return this.#commits.run(() => {
       const { streams } = this.#requireOpen();
-      const forgotten = [...streams.names()].filter((name) => streams.find(name)!.holders?.forget(worker) === true);
+      const forgotten = [...streams.names()].filter((name) => {
+        const { holders, bounds } = streams.find(name)!;
+        return holders?.forget(worker, bounds.latest) === true;
+      });
       for (const name of forgotten) this.#held.add(name);
       const shed = this.#shedHeld();
       return shed === undefined ? forgotten : shed.then(() => forgotten);

@@ -43,6 +43,7 @@ async function known(directory: string, stream = 'room:1'): Promise<[string, num
   return log.holders!.of(stream).map(({ worker, saved }) => [worker, saved?.token]);
 }
 
+// SPEC K4
 test('a worker that comes is known after a kill, and so is what it has saved a second later', async () => {
   const directory = temporaryDirectory();
   const log = await opened(directory);

@@ -130,8 +130,9 @@ export class HolderWrites {
       this.#write(step);
       if (this.#waiting.size > 0) this.#continueIn(PAUSE_MS);
     } catch (error) {
+      if (!(error instanceof LogError)) throw error;
       // Anything else is met by appends and reads too, and the log has stopped.
-      if (!(error instanceof LogError && PASSING_CODES.has(error.code))) return;
+      if (!PASSING_CODES.has(error.code)) return;
       for (const stream of step) this.#waiting.add(stream);
       this.#continueIn(INTERVAL_MS);
     }

@@ -233,14 +233,21 @@ export class OpenedLog {
       if (untilSavedBy === undefined) continue;
       if (!storedOf.has(stream.id) && !untilSavedBy.includes(worker) && !waiting.includes(stream)) continue;
       try {
-        if (this.#watchDamage(stream, 'read', () => stream.holders!.forget(worker))) forgotten.push(stream);
+        if (this.#watchDamage(stream, 'read', () => stream.forgetHolder(worker))) forgotten.push(stream);
       } catch (error) {
         // What is damaged is left as it is, and the others go on.
         if (stream.damage === undefined) throw error;
       }
     }
-    const events = this.#storeHolders(new Set([...waiting, ...forgotten]));
-    return { forgotten: forgotten.map(({ name }) => name), events };
+    const changed = new Set([...waiting, ...forgotten]);
+    try {
+      const events = this.#storeHolders(changed);
+      return { forgotten: forgotten.map(({ name }) => name), events };
+    } catch (error) {
+      // It is tried again: in memory the worker is forgotten already.
+      for (const stream of changed) this.#holderWrites.add(stream);
+      throw error;
+    }
   }
 
   async backup(path: string, options: BackupOptions = {}): Promise<void> {

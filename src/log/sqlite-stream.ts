@@ -112,6 +112,11 @@ export class SqliteStream {
     return holders.map((holder) => this.#describe(holder, this.extent));
   }
 
+  /** Returns whether the worker held rows. */
+  forgetHolder(worker: WorkerName): boolean {
+    return this.holders?.forget(worker, this.extent.bounds.latest) === true;
+  }
+
   /** Rows were taken back. */
   judgeHoldersAgain(): void {
     this.#holders?.judgeAgain();

@@ -237,7 +237,7 @@ class SqliteLog implements Log {
     this.#requireDeclared(stream);
     this.#commits.flush();
     const kept = this.#open.find(stream);
-    checkStoredToken(stream, after, kept?.extent.bounds ?? emptyBounds(this.id));
+    checkStoredToken(stream, after, this.bounds(stream));
     if (kept === undefined) this.#commits.announce([{ kind: 'rebased', stream }]);
     else this.#commits.announce(this.#open.change('truncate', (writer) => writer.truncate(kept, after)));
   }

@@ -33,10 +33,10 @@ describe('a name', () => {
   test('that is forgotten holds nothing until its worker follows again', () => {
     const holders = holdersOf(['audit']);
     holders.acknowledge('audit', 30);
-    expect(holders.forget('audit')).toBe(true);
-    expect(holders.forget('audit')).toBe(false);
+    expect(holders.forget('audit', 100)).toBe(true);
+    expect(holders.forget('audit', 110)).toBe(false);
     expect(names(holders)).toEqual([]);
-    expect(holders.savedByAll).toBe(Infinity);
+    expect(holders.savedByAll, 'what came after that is kept until somebody comes').toBe(100);
     expect(holders.hold('audit', 60)).toBe('holds');
     expect(holders.savedByAll).toBeLessThan(0);
   });
@@ -68,10 +68,10 @@ describe('a pattern', () => {
   test('whose workers were all forgotten holds nothing, and neither does one that is itself forgotten', () => {
     const holders = holdersOf(['reader-*', 'other-*']);
     holders.acknowledge('reader-1', 40);
-    holders.forget('reader-1');
+    holders.forget('reader-1', 100);
     expect(names(holders)).toEqual(['other-*']);
-    holders.forget('other-*');
-    expect(holders.savedByAll).toBe(Infinity);
+    holders.forget('other-*', 100);
+    expect(holders.savedByAll).toBe(100);
   });
 
   test('lets no worker in whose name has a star', () => {
@@ -81,6 +81,7 @@ describe('a pattern', () => {
     expect(names(holders)).toEqual(['reader-*']);
   });
 
+  // SPEC K7
   test('lets in MAX_HOLDERS workers of names up to 255 characters, and the others hold nothing', () => {
     const holders = holdersOf(['*', 'audit']);
     expect(holders.hold('x'.repeat(256), 20)).toBe('refused');
@@ -90,7 +91,7 @@ describe('a pattern', () => {
     expect(holders.acknowledge('one-more', 20)).toBe('refused');
     expect(holders.acknowledge('reader-7', 20)).toBe('holds');
     expect(holders.acknowledge('audit', 20)).toBe('holds');
-    holders.forget('reader-7');
+    holders.forget('reader-7', 100);
     expect(holders.hold('one-more', 20)).toBe('holds');
   });
 });
@@ -163,7 +164,7 @@ describe('what is stored', () => {
   test('makes the same holders again', () => {
     const holders = holdersOf(['audit', 'gone', 'reader-*', 'never-*']);
     holders.acknowledge('audit', 60);
-    holders.forget('gone');
+    holders.forget('gone', 100);
     holders.acknowledge('reader-1', 40);
     holders.hold('reader-2', 20);
     holders.hold('reader-3', 20);
@@ -171,7 +172,7 @@ describe('what is stored', () => {
     const first = holders.changes;
     holders.handleStored();
     expect([holders.hasChanges, first.removed]).toEqual([false, []]);
-    holders.forget('reader-3');
+    holders.forget('reader-3', 100);
     expect(holders.changes).toEqual({ stored: [], removed: ['reader-3'] });
     const again = holdersOf(
       ['audit', 'gone', 'reader-*', 'never-*'],
@@ -197,7 +198,7 @@ describe('what is stored', () => {
     holders.hold('reader-1', 50);
     expect(isUrgent()).toBe(true);
     holders.acknowledge('reader-1', 50);
-    holders.forget('audit');
+    holders.forget('audit', 100);
     expect(isUrgent()).toBe(false);
     holders.hold('audit', 70);
     expect(isUrgent()).toBe(true);

@@ -57,33 +57,58 @@ export interface StreamHoldersOptions {
   readonly stored?: Iterable<HolderRecord>;
 }
 
+/** Below every token. */
+const NOTHING: Token = -1;
 const UNSAVED: Entry = Object.freeze({ saved: undefined, holds: true, toldAt: undefined });
 const FREED: Entry = Object.freeze({ saved: undefined, holds: false, toldAt: undefined });
 
+/** The names and patterns of one `untilSavedBy`, which the streams of a pattern share. */
+interface Named {
+  /** Patterns, too. */
+  readonly names: ReadonlySet<WorkerName>;
+  readonly patterns: readonly string[];
+}
+
+const namedBy = new WeakMap<readonly WorkerName[], Named>();
+
+function namedOf(untilSavedBy: readonly WorkerName[]): Named {
+  let named = namedBy.get(untilSavedBy);
+  if (named === undefined) {
+    named = { names: new Set(untilSavedBy), patterns: untilSavedBy.filter((name) => name.includes('*')) };
+    namedBy.set(untilSavedBy, named);
+  }
+  return named;
+}
+
 export class StreamHolders {
-  readonly #names: ReadonlySet<WorkerName>;
-  readonly #patterns: readonly string[];
+  readonly #named: Named;
   readonly #placeAt: StreamHoldersOptions['placeAt'];
   readonly #entries = new Map<WorkerName, Entry>();
   /** Entries that differ from what is stored. */
   readonly #changed = new Set<WorkerName>();
   #isUrgent = false;
   #savedByAll: Token | undefined;
+  /** While nobody holds rows: those up to here were let go. */
+  #freedUpTo: Token = NOTHING;
 
   constructor({ untilSavedBy, placeAt, stored = [] }: StreamHoldersOptions) {
-    this.#names = new Set(untilSavedBy);
-    this.#patterns = untilSavedBy.filter((name) => name.includes('*'));
+    this.#named = namedOf(untilSavedBy);
     this.#placeAt = placeAt;
     for (const name of untilSavedBy) this.#entries.set(name, UNSAVED);
     for (const { worker, saved, holds } of stored) {
-      if (this.#names.has(worker) || this.#isLetIn(worker)) this.#entries.set(worker, { ...UNSAVED, saved, holds });
+      if (this.#named.names.has(worker) || this.#isLetIn(worker))
+        this.#entries.set(worker, { ...UNSAVED, saved, holds });
       // The option has changed since. The worker may be let in again when it follows again.
       else this.#changed.add(worker);
     }
     this.judgeAgain();
   }
 
-  /** Every holder has saved the rows up to here. Below every token when one has saved nothing. */
+  /**
+   * Every holder has saved the rows up to here. Below every token when one has saved nothing. Where
+   * everyone was forgotten, what came after that is kept until somebody comes: it would be gone
+   * before a worker that takes the place of another one.
+   */
   get savedByAll(): Token {
     this.#savedByAll ??= this.#lowest();
     return this.#savedByAll;
@@ -132,15 +157,19 @@ export class StreamHolders {
     return 'holds';
   }
 
-  /** The name holds nothing until it follows the stream again. Returns whether it held rows. */
-  forget(worker: WorkerName): boolean {
+  /**
+   * The name holds nothing until it follows the stream again. Returns whether it held rows.
+   * @param latest of the stream
+   */
+  forget(worker: WorkerName, latest: Token): boolean {
     const entry = this.#entries.get(worker);
     if (entry?.holds !== true) return false;
-    if (this.#names.has(worker)) this.#set(worker, FREED);
+    if (this.#named.names.has(worker)) this.#set(worker, FREED);
     else {
       this.#entries.delete(worker);
       this.#handleChange(worker);
     }
+    if (this.count === 0) this.#freedUpTo = latest;
     return true;
   }
 
@@ -203,12 +232,13 @@ export class StreamHolders {
 
   /** The entry of a worker that may hold rows. Makes one, or why there is none. */
   #letIn(worker: WorkerName): Entry | 'other' | 'refused' {
-    const isNamed = this.#names.has(worker) && !worker.includes('*');
+    const isNamed = this.#named.names.has(worker) && !worker.includes('*');
     const isLetIn = this.#isLetIn(worker);
     if (!isNamed && !isLetIn) return 'other';
     const known = this.#entries.get(worker);
     if (known === undefined) {
-      if (worker.length > LONGEST_WORKER_NAME || this.#entries.size - this.#names.size >= MAX_HOLDERS) return 'refused';
+      if (worker.length > LONGEST_WORKER_NAME || this.#entries.size - this.#named.names.size >= MAX_HOLDERS)
+        return 'refused';
     }
     if (isLetIn) this.#handleFirstOf(worker);
     if (known?.holds === true) return known;
@@ -218,11 +248,11 @@ export class StreamHolders {
 
   /** Whether a pattern lets the worker in. A name with * would be taken for a pattern's own entry. */
   #isLetIn(worker: WorkerName): boolean {
-    return !worker.includes('*') && this.#patterns.some((pattern) => matchesPattern(pattern, worker));
+    return !worker.includes('*') && this.#named.patterns.some((pattern) => matchesPattern(pattern, worker));
   }
 
   #handleFirstOf(worker: WorkerName): void {
-    for (const pattern of this.#patterns) {
+    for (const pattern of this.#named.patterns) {
       if (this.#entries.get(pattern)!.holds && matchesPattern(pattern, worker)) this.#set(pattern, FREED);
     }
   }
@@ -230,7 +260,7 @@ export class StreamHolders {
   #lowest(): Token {
     let lowest = Infinity;
     for (const entry of this.#entries.values()) if (entry.holds) lowest = Math.min(lowest, tokenOf(entry));
-    return lowest;
+    return lowest === Infinity ? this.#freedUpTo : lowest;
   }
 
   #set(worker: WorkerName, entry: Entry): void {
@@ -249,5 +279,5 @@ export class StreamHolders {
 
 /** Below every token where nothing is saved. */
 function tokenOf({ saved }: Pick<Entry, 'saved'>): Token {
-  return saved?.token ?? -1;
+  return saved?.token ?? NOTHING;
 }

@@ -93,6 +93,7 @@ test('what a worker asks for and what it has saved is told to the log of a strea
   expect(end.machine.isFollowing('reader-1', 'events')).toBe(false);
 });
 
+// SPEC K6
 test('a connection without a name, or one that never says what it has saved, holds nothing', () => {
   const end = new Told();
   const nameless = new FakeSession();

@@ -12,7 +12,7 @@ import { memoryLog } from '../log/memory.ts';
 import type { BackupOptions } from '../core/model/backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
-import { quote, type RowcastError, UsageError } from '../core/model/errors.ts';
+import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
@@ -172,8 +172,8 @@ export interface StreamStatus {
   /** The history of the row at `latest`. */
   readonly history: History;
   /**
-   * The workers that hold its rows back, furthest behind first, at most MAX_STATUS_HOLDERS.
-   * Undefined without `retain.untilSavedBy`.
+   * The workers that hold its rows back, furthest behind first, at most 20 of them.
+   * Undefined without `retain.untilSavedBy`, and where the log cannot tell.
    */
   readonly holders?: readonly HolderStatus[];
   /** How many hold rows back. */
@@ -187,7 +187,7 @@ export interface HolderStatus extends Holder {
 }
 
 /** The most holders of one stream that a status lists. */
-export const MAX_STATUS_HOLDERS = 20;
+const MAX_STATUS_HOLDERS = 20;
 
 export interface ConnectionStatus extends ConnectedWorker {
   readonly connectedAtMs: Millis;
@@ -553,11 +553,17 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     const status = { stream, source: source.name, durable: declaration?.durable, earliest, latest, history };
     const holders = this.#catalog.holdersOf(stream);
     if (holders === undefined) return status;
-    const listed = holders.of(stream, MAX_STATUS_HOLDERS).map((holder) => ({
-      ...holder,
-      connected: this.#acknowledgements.isFollowing(holder.worker, stream),
-    }));
-    return { ...status, holders: listed, holderCount: holders.count(stream) };
+    try {
+      const listed = holders.of(stream, MAX_STATUS_HOLDERS).map((holder) => ({
+        ...holder,
+        connected: this.#acknowledgements.isFollowing(holder.worker, stream),
+      }));
+      return { ...status, holders: listed, holderCount: holders.count(stream) };
+    } catch (error) {
+      // A stream that is damaged, or a log that has stopped, must not hide what else there is.
+      if (error instanceof RowcastError) return status;
+      throw error;
+    }
   }
 
   /** Stops listening, ends all connections, finishes pending appends and closes the log. */

@@ -8,6 +8,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
 import { deploy } from '../../test/support/deployment.ts';
 import { survivingLog } from '../../test/support/surviving-log.ts';
+import { LogError } from '../core/model/errors.ts';
 import type { Position } from '../core/model/position.ts';
 import { defineStreams } from '../core/model/declarations.ts';
 import { defineStream, type Stream, type StreamName } from '../core/model/stream.ts';
@@ -52,7 +53,6 @@ async function asLeft(checkpoint: Checkpoint): Promise<Checkpoint> {
   return left;
 }
 
-// SPEC L12
 test('a worker that dies and comes again below what others have saved has missed nothing', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams: [events] });
@@ -83,6 +83,7 @@ test('a worker that dies and comes again below what others have saved has missed
   expect(earliest(server)).toBe(32);
 });
 
+// SPEC K2
 test('a worker whose handler is slow holds the rows that it has received and not saved', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams: [events] });
@@ -101,7 +102,7 @@ test('a worker whose handler is slow holds the rows that it has received and not
   expect(earliest(server)).toBe(21);
 });
 
-// SPEC L13
+// SPEC K3
 test('a worker that is gone for good is forgotten by command, and what it held is dropped', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams: [events] });
@@ -123,7 +124,6 @@ test('a worker that is gone for good is forgotten by command, and what it held i
   expect(holders(server).map(([name]) => name)).toEqual(['reader-2']);
 });
 
-// SPEC L14
 test.each(['memory', 'sqlite'])('who holds rows in a %s log is known after a restart of the primary', async (kind) => {
   const { primary, worker, transport } = deploy();
   const directory = await mkdtemp(join(tmpdir(), 'rowcast-holders-'));
@@ -263,7 +263,7 @@ describe('streams that are made while it runs', () => {
 });
 
 describe('rows that a worker needs and that rows or ageMs cut', () => {
-  // SPEC L15
+  // SPEC K5
   test('are told before they are dropped, once for each worker until it has caught up', async () => {
     const bounded = defineStream<number>('events', { retain: { untilSavedBy: ['audit', 'reader-*'], rows: 20 } });
     const { primary, worker } = deploy();
@@ -308,6 +308,19 @@ describe('the status', () => {
     expect(ofEvents).toMatchObject({ holders: expected, holderCount: 2 });
     expect(ofOthers).not.toHaveProperty('holders');
   });
+});
+
+test('a log that cannot tell who holds rows leaves that out of the status', async () => {
+  const { primary } = deploy();
+  const log = memoryLog();
+  const of = (): never => {
+    throw new LogError('LOG_DAMAGED', 'it is damaged');
+  };
+  Object.defineProperty(log, 'holders', { value: { ...log.holders!, of } });
+  const server = await primary({ streams: [events], log });
+  await append(server, 1);
+  expect(server.status().streams[0]).toMatchObject({ latest: 1 });
+  expect(server.status().streams[0]).not.toHaveProperty('holders');
 });
 
 test('a worker that is one too many, or of too long a name, is told of and holds nothing', async () => {

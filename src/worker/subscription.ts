@@ -254,8 +254,7 @@ export class Runner implements Subscription {
         hooks.onReset(this, item.error, before?.history);
         break;
       case 'deleted':
-        // Nothing was told of the stream, so nothing is void.
-        if (before !== undefined || machine.delivery.done > 1) hooks.onReset(this, item.error, before?.history);
+        if (item.isVoid) hooks.onReset(this, item.error, before?.history);
         this.#succeed();
         break;
     }

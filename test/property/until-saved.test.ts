@@ -99,6 +99,7 @@ async function pass(clock: VirtualClock, ms: number): Promise<void> {
   await settle(5);
 }
 
+// SPEC K1
 test('no worker that untilSavedBy names misses a row, whatever dies, and what all have saved is dropped', async () => {
   let dropped = 0;
   await fc.assert(

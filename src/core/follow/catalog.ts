@@ -51,6 +51,8 @@ export interface CatalogEvents {
    */
   handleMade(catalog: Catalog, stream: StreamName, made: Made, isFresh: boolean): boolean;
   handleDeleted(catalog: Catalog, stream: StreamName, history: History, isFresh: boolean): void;
+  /** The catalog has started afresh: what it has listed before says nothing. */
+  handleAfresh(catalog: Catalog): void;
   /**
    * @param isNew it was made above the boundary of its pattern
    * @throws PeerError TOO_MANY_STREAMS
@@ -143,6 +145,7 @@ export class Catalog {
   #handleReset(): void {
     this.#isAfresh = true;
     this.#isCurrent = false;
+    this.#events.handleAfresh(this);
     this.#phase = 'listing';
     this.#listing = [...this.#events.patterns()];
     this.#listed.clear();

@@ -35,8 +35,8 @@ export type Item =
     }
   /** The position before it is void. */
   | { readonly kind: 'reset'; readonly error: PeerError; readonly cost: number }
-  /** The stream was deleted. It is the last item. */
-  | { readonly kind: 'deleted'; readonly error: PeerError; readonly cost: number };
+  /** The stream was deleted. It is the last item. `isVoid`: the position before it is void. */
+  | { readonly kind: 'deleted'; readonly isVoid: boolean; readonly error: PeerError; readonly cost: number };
 
 /**
  * About the bytes of memory of a waiting move or reset. Both count, because a primary may send them

@@ -137,7 +137,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
 
   /** Keeps a stream that is not followed yet from being followed through a pattern. */
   handleGivenUp(stream: StreamName): void {
-    this.#catalogs.giveUp(stream);
+    this.#catalogs.giveUp(stream, true);
   }
 
   /** Undoes handleGivenUp. */
@@ -149,7 +149,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   handleUnsubscribe(now: Millis, subscription: Subscription): void {
     this.now = now;
     if (this.#subscriptions.get(subscription.stream) !== subscription) return;
-    if (!subscription.isEnded) this.#catalogs.giveUp(subscription.stream);
+    if (!subscription.isEnded) this.#giveUp(subscription);
     this.#leave(subscription);
     this.#link.handleLiveChanged();
   }
@@ -284,7 +284,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
       this.#catalogs.end();
       throw error;
     }
-    this.#catalogs.giveUp(subscription.stream);
+    this.#giveUp(subscription);
     this.#link.emit({ kind: 'ended', subscription, error });
   }
 
@@ -442,6 +442,10 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   #askSeed(subscription: Subscription): void {
     if (!this.#catalogs.isNeeded) subscription.ask();
     else subscription.askBesideAll();
+  }
+
+  #giveUp({ stream, spec }: Subscription): void {
+    this.#catalogs.giveUp(stream, spec.pattern === undefined);
   }
 
   /** Ends a subscription, and tells the primary where that is possible. */

@@ -438,7 +438,10 @@ export class Subscription {
    * @param canRelease false: nothing is sent, and what still comes is not for this subscription
    */
   delete(canRelease: boolean): void {
-    this.#deliver({ kind: 'deleted', error: deletedError(this.stream, this.next), cost: MARK_COST });
+    const { next, stream } = this;
+    // Token 0 is before the rows of whichever stream has the name, but not in another log.
+    const isVoid = typeof next === 'object' && (next.token > 0 || this.#isOfAnotherLog(next));
+    this.#deliver({ kind: 'deleted', isVoid, error: deletedError(stream, next), cost: MARK_COST });
     if (canRelease) this.release();
     else this.end();
   }
@@ -500,6 +503,10 @@ export class Subscription {
     if (this.#eraOf(history) === undefined) {
       throw unexpected(this.stream, `history ${history} is of no log that the primary has named`);
     }
+  }
+
+  #isOfAnotherLog({ history }: Position): boolean {
+    return this.#host.eras !== undefined && history !== undefined && this.#eraOf(history) === undefined;
   }
 
   /** The present era of the log that a history belongs to. */
