@@ -78,7 +78,9 @@ export class KeptStream {
     const { earliest, latest, base } = this.#bounds;
     if (after >= latest) return;
     const history = after < earliest ? base : this.#chunks.at(after).history;
-    this.#chunks.truncate(after);
+    // The chunk of a row that was dropped would else be left, and never go.
+    if (after < earliest) this.#chunks = new ChunkList();
+    else this.#chunks.truncate(after);
     // The chunk that was cut knows exactly. Without one nothing is compared with the number.
     this.#rowsUpTo = this.#chunks.last?.rowsUpTo ?? this.#rowsUpTo;
     this.#bounds = { earliest, latest: after, history, base };
@@ -92,17 +94,19 @@ export class KeptStream {
   }
 
   /**
-   * What the retention no longer needs once `added` rows have been appended. Where a holder needs it
+   * What the retention no longer needs once these chunks have been appended. Where a holder needs it
    * and was not told yet, it stays until the next time.
    */
-  planShed({ added = 0, now }: { readonly added?: number; readonly now: Millis }): Shed {
+  planShed(now: Millis, appended: readonly Chunk[] = []): Shed {
+    const added = appended.reduce((sum, chunk) => sum + chunk.rows, 0);
+    const latest = appended[appended.length - 1]?.upTo ?? this.#bounds.latest;
     let rows = this.#chunks.rows + added;
     let upTo: Token | undefined;
     for (let place = 0; ; place++) {
       const oldest = this.#chunks.nth(place);
       const savedByAll = this.holders?.savedByAll ?? 0;
       if (!mayDropOldest(this.#retain, { rows, oldest, now, savedByAll })) return { upTo, cutting: [] };
-      const cutting = this.#tellHolders(oldest!.upTo, added);
+      const cutting = this.#tellHolders(oldest!.upTo, { added, latest });
       if (cutting.length > 0) return { upTo, cutting };
       rows -= oldest!.rows;
       upTo = oldest!.upTo;
@@ -164,10 +168,10 @@ export class KeptStream {
     return judgePosition(position, { bounds: this.#bounds, historyAt });
   }
 
-  #tellHolders(upTo: Token, added: number): CuttingEvent[] {
+  #tellHolders(upTo: Token, { added, latest }: { readonly added: number; readonly latest: Token }): CuttingEvent[] {
     const untold = this.holders?.untold(upTo) ?? [];
     return untold.map((one) => {
-      this.holders?.handleTold(one.worker, this.#bounds.latest);
+      this.holders?.handleTold(one.worker, latest);
       const holder = this.#describe(one);
       return {
         kind: 'cutting',

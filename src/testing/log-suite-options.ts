@@ -178,6 +178,30 @@ export function registerRelayed(
     for (const token of [8, 10]) await assert.rejects(log.truncate!('events', token), { code: 'INVALID_TOKEN' });
   });
 
+  testAt('after a truncation rows are counted exactly', async (place) => {
+    const log = await place.open([events]);
+    // In one chunk, of uneven batches.
+    await Promise.all([1, 10, 1, 1].map(async (rows) => log.append('events', numberedRows(rows))));
+    await log.truncate!('events', 2);
+    await log.append('events', numberedRows(3));
+    assert.equal(log.rowsAfter('events', 2), 3);
+    assert.equal(log.rowsAfter('events', 0), 14);
+  });
+
+  testAt('retention goes on after a truncation to where a trim was', async (place) => {
+    const retained = defineStream('events', { retain: { rows: 2 } });
+    let log = await place.open([retained]);
+    // One chunk, of which a part was trimmed and the rest is taken back.
+    await Promise.all([1, 1, 1, 1].map(async () => log.append('events', ['1'])));
+    const { latest } = log.bounds('events');
+    await log.trim('events', latest - 2);
+    await log.truncate!('events', latest - 2);
+    if (durable) log = await place.open([retained]);
+    for (const row of numberedRows(40)) await log.append('events', [row]);
+    const { earliest } = log.bounds('events');
+    assert.ok(earliest > latest, `rows to be dropped as they come, not kept from ${earliest}`);
+  });
+
   testAt('a rebase drops all rows, and the stream goes on after its position', async (place) => {
     let log = await place.open([events]);
     for (const row of numberedRows(3)) await log.append('events', [row]);
