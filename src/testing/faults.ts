@@ -181,7 +181,8 @@ const trim: Fault = ({ primary, shape, random }) => {
 const skipTokens: Fault = ({ primary, shape, random }) => {
   const { life } = primary;
   const { name, durable } = pick(random, shape.streams);
-  if (life === undefined || !durable || !life.has(name)) return undefined;
+  // What is not made has no numbers that a writer could take.
+  if (life === undefined || !durable || !life.has(name) || life.stream(name).latest === 0) return undefined;
   const tokens = randomInteger(random, 1, 4);
   life.log.skip(name, tokens);
   return `${tokens} tokens of ${name} are skipped`;

@@ -107,7 +107,7 @@ function registerDeleting(testAt: TestAt): void {
       const before = log.append('room:1', ['1']);
       const deleted = log.delete('room:1');
       const after = log.append('room:1', ['2']);
-      await Promise.all([before, deleted]);
+      await Promise.all([before, deleted, after]);
       assert.deepEqual(await place.readAll('room:1'), [{ token: (await after).token, rows: ['2'] }]);
       assert.equal(await log.judge(await before), 'reset');
     },

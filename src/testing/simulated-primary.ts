@@ -48,6 +48,11 @@ interface Process {
 
 /** What a primary warns of, and the connection goes on. */
 const REFUSALS: ReadonlySet<string> = new Set(['GAP', 'RESET', 'UNKNOWN_STREAM']);
+/**
+ * The wall clock runs a second in 5 ms, so at least a second passes between two opens. That holds
+ * where people restore logs.
+ */
+const WALL_PACE = 200;
 /** What a clean end may take beyond the time that its sessions have. */
 const CLOSE_SLACK_MS: Millis = 200;
 
@@ -91,6 +96,7 @@ export class SimulatedPrimary {
       random,
       committed,
       ...shape.log,
+      wallPace: WALL_PACE,
       onThrown: (thrown) => outcry.hear(() => raise(thrown)),
     });
     const life = new PrimaryLife(name, ++this.#lives, log, declared);
