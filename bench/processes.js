@@ -38,6 +38,11 @@ export async function startProcess(role) {
         child.send({ id, method, argument });
       });
     },
+    /** As kill -9 does. */
+    kill() {
+      isStopping = true;
+      child.kill('SIGKILL');
+    },
     async stop() {
       isStopping = true;
       if (child.exitCode !== null || child.signalCode !== null) return;

@@ -17,13 +17,24 @@ import * as fanout from './parts/fanout.js';
 import * as latency from './parts/latency.js';
 import * as scale from './parts/scale.js';
 import * as slowReader from './parts/slow-reader.js';
+import * as streams from './parts/streams.js';
 import { formatTable, isMet } from './table.js';
 
 /**
  * Each part has `measure(options)`, which yields lists of tables (table.js). It may have `options`
  * of its own.
  */
-const parts = { fanout, 'catch-up': catchUp, latency, append, scale, 'slow-reader': slowReader, codec, caches };
+const parts = {
+  fanout,
+  'catch-up': catchUp,
+  latency,
+  append,
+  scale,
+  streams,
+  'slow-reader': slowReader,
+  codec,
+  caches,
+};
 
 const { positionals, values } = parse();
 const machine = {

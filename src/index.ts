@@ -58,6 +58,7 @@ export {
   type PrimaryStatus,
   type StreamStatus,
 } from './primary/primary.ts';
+export type { StatusOptions } from './primary/status-page.ts';
 export type { UpstreamCommand } from './core/wire/command.ts';
 export {
   defaultPrimaryLimits,
@@ -65,7 +66,7 @@ export {
   type PrimaryLimits,
   type WorkerLimits,
 } from './core/wire/limits.ts';
-export type { SubscriptionStatus } from './core/sessions/primary-session.ts';
+export type { SubscriptionStatus } from './core/sessions/subscription-status.ts';
 export { createMemoryTransport } from './transport/memory.ts';
 export { tcpTransport } from './transport/tcp.ts';
 export type {

@@ -330,10 +330,31 @@ describe('looking', () => {
     expect(await response.json()).toMatchObject({
       name: 'example.com',
       log: 'ok',
-      streams: expect.arrayContaining([{ stream: 'events', durable: true, earliest: 1, latest: 1, history }]),
+      streams: expect.arrayContaining([
+        { stream: 'events', source: 'memory', durable: true, earliest: 1, latest: 1, history },
+      ]),
       connections: [],
       counts: { connectionsMade: 0, slowConsumersCut: 0, trimmedServed: 0, refusals: {}, errors: {} },
     });
+  });
+
+  test('GET /status is a page of the streams, and says where the next one begins', async () => {
+    const { admin } = await setUp();
+    const get = async (query: string): Promise<StatusReport> =>
+      (await (await admin.request(`http://localhost/status?${query}`)).json()) as StatusReport;
+    const all = await get('');
+    expect(all.next).toBeNull();
+    const names = all.streams.map(({ stream }) => stream);
+    const first = await get('limit=2');
+    expect(first.streams.map(({ stream }) => stream)).toEqual(names.slice(0, 2));
+    const rest = await get(new URLSearchParams({ after: first.next! }).toString());
+    expect(rest.streams.map(({ stream }) => stream)).toEqual(names.slice(2));
+    expect((await get('match=events')).streams).toHaveLength(1);
+    for (const limit of ['0', '10001', 'x']) {
+      const response = await admin.request(`http://localhost/status?limit=${limit}`);
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({ error: { code: 'INVALID_OPTION' } });
+    }
   });
 
   // SPEC D8

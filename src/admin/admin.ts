@@ -5,13 +5,15 @@
 
 import { Hono } from 'hono';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { type ErrorCode, LogError, messageOf, type RowcastError } from '../core/model/errors.ts';
+import { type ErrorCode, LogError, messageOf, RowcastError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { Counters } from '../observe/counters.ts';
 import { reportStatus } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
+import { DEFAULT_STATUS_LIMIT } from '../primary/status-page.ts';
 import { type Appended, type ErrorAnswer, type Health, json, noSuchPage, refusal } from './answers.ts';
 import { appendRows } from './append-rows.ts';
+import { Backups } from './backups.ts';
 import { rowsOnly, sameMachineOnly } from './same-machine.ts';
 
 /** Options of `createAdmin`. */
@@ -25,6 +27,9 @@ export interface AdminOptions {
 
 export const MAX_ROWS_PER_BATCH = 10_000;
 
+/** The most streams of one status: its answer is held in memory as a whole. */
+export const MAX_STATUS_LIMIT = 10_000;
+
 /**
  * Answers requests to loopback names only, on any server. Counts the primary's events from here on.
  */
@@ -37,11 +42,24 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
   app.use(sameMachineOnly);
 
   app.get('/healthz', () => {
-    const health: Health = { ok: true, log: primary.status().log, name: primary.name };
+    const health: Health = { ok: true, log: primary.health, name: primary.name };
     return json(200, health);
   });
 
-  app.get('/status', () => json(200, reportStatus(primary.status(), { counts: counters.counts, now: clock.now() })));
+  app.get('/status', (c) => {
+    const { after, match } = c.req.query();
+    const limit = parseCount(c.req.query('limit'), MAX_STATUS_LIMIT, DEFAULT_STATUS_LIMIT);
+    if (limit === undefined) {
+      const came = c.req.query('limit');
+      return refusal(400, 'INVALID_OPTION', `limit is from 1 to ${MAX_STATUS_LIMIT} streams, not ${came}`);
+    }
+    const status = primary.status({
+      limit,
+      ...(after !== undefined && { after }),
+      ...(match !== undefined && { match }),
+    });
+    return json(200, reportStatus(status, { counts: counters.counts, now: clock.now() }));
+  });
 
   app.post('/streams/:name/rows', rowsOnly, async (c) => {
     const name = c.req.param('name');
@@ -61,6 +79,20 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
     return error === undefined ? json(200, appended) : json(statusOf(error), failed(appended, error, line));
   });
 
+  const backups = new Backups(primary, signal);
+  app.get('/backup', () => backups.progress());
+  app.post('/backup', async (c) => {
+    try {
+      return await backups.make(c.req.raw.signal);
+    } catch (error) {
+      if (signal?.aborted === true) return refusal(503, 'CLOSED', 'the primary stops: no backup was made');
+      // Nobody is there to read it.
+      if (c.req.raw.signal.aborted) return refusal(503, 'CLOSED', 'the client went away: no backup was made');
+      if (!(error instanceof RowcastError)) throw error;
+      return refusal(statusOf(error), error.code, error.message);
+    }
+  });
+
   app.notFound((c) => noSuchPage(c.req.method, c.req.path));
   app.onError((error, c) => {
     logger.error(
@@ -72,9 +104,14 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
   return app;
 }
 
-function parseRowsPerBatch(text = '1'): number | undefined {
-  const rows = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  return rows >= 1 && rows <= MAX_ROWS_PER_BATCH ? rows : undefined;
+function parseRowsPerBatch(text?: string): number | undefined {
+  return parseCount(text, MAX_ROWS_PER_BATCH, 1);
+}
+
+function parseCount(text: string | undefined, most: number, byDefault: number): number | undefined {
+  if (text === undefined) return byDefault;
+  const count = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  return count >= 1 && count <= most ? count : undefined;
 }
 
 /** The error answer says what was appended, so that the client can continue after it. */
@@ -87,6 +124,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   BATCH_TOO_LARGE: 413,
   LOG_FULL: 507,
   CLOSED: 503,
+  NOT_SUPPORTED: 501,
 };
 
 function statusOf(error: RowcastError): number {

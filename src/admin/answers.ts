@@ -5,7 +5,13 @@ import { quote } from '../core/model/errors.ts';
 import type { LogState } from '../observe/status-report.ts';
 
 /** Codes of errors that only HTTP can have. Other errors have the code of their cause. */
-export type RefusalCode = 'FOREIGN_HOST' | 'FOREIGN_ORIGIN' | 'WRONG_CONTENT_TYPE' | 'NO_SUCH_PAGE' | 'INTERNAL';
+export type RefusalCode =
+  | 'FOREIGN_HOST'
+  | 'FOREIGN_ORIGIN'
+  | 'WRONG_CONTENT_TYPE'
+  | 'NO_SUCH_PAGE'
+  | 'BACKUP_RUNS'
+  | 'INTERNAL';
 
 /** The part of a request that became durable. */
 export interface Appended {
@@ -51,6 +57,6 @@ export function noSuchPage(method: string, path: string): Response {
   return refusal(
     404,
     'NO_SUCH_PAGE',
-    `there is no ${quote(method)} ${quote(path)}; there are POST /streams/NAME/rows, GET /status and GET /healthz`,
+    `there is no ${quote(method)} ${quote(path)}; there are POST /streams/NAME/rows, POST /backup, GET /status and GET /healthz`,
   );
 }

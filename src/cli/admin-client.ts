@@ -40,6 +40,39 @@ export async function askAdmin({ admin, path, signal, rows }: AdminRequest): Pro
   }
 }
 
+/**
+ * Sends a POST, and gives the body of an answer with status 200 to `take`. Resolves to any other
+ * answer.
+ * @throws ConnectionError; errors of `take`
+ */
+export async function download(
+  { admin, path, signal }: AdminRequest,
+  take: (body: Readable, bytes: number) => Promise<void>,
+): Promise<AdminAnswer | undefined> {
+  const asked = request({ ...admin, path, method: 'POST', signal });
+  try {
+    asked.end();
+    const response = await responseOf(asked, admin);
+    if (response.statusCode !== 200) return await readAnswer(response, admin);
+    const bytes = Number(response.headers['content-length']);
+    if (!Number.isSafeInteger(bytes)) throw notOurs(admin);
+    response.on('error', () => {});
+    await take(response, bytes);
+    return undefined;
+  } finally {
+    asked.destroy();
+  }
+}
+
+function responseOf(asked: ClientRequest, admin: HostAndPort): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    let isConnected = false;
+    asked.once('socket', (socket) => socket.once('connect', () => (isConnected = true)));
+    asked.on('error', (error) => reject(isConnected ? lost(error, admin) : unreachable(error, admin)));
+    asked.once('response', resolve);
+  });
+}
+
 function exchange(asked: ClientRequest, rows: Readable | undefined, admin: HostAndPort): Promise<AdminAnswer> {
   return new Promise((resolve, reject) => {
     let isConnected = false;

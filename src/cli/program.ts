@@ -4,12 +4,14 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
 import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
+import { checkPattern, isPattern } from '../core/model/pattern.ts';
 import { type StreamName, streamName } from '../core/model/stream.ts';
 import { parsePosition, type Position } from '../core/model/position.ts';
 import { parseToken, type Token } from '../core/model/token.ts';
 import { formatAddress } from '../transport/transport.ts';
 import { type HostAndPort, parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
 import { append, type AppendOptions } from './append.ts';
+import { backup, type BackupOptions } from './backup.ts';
 import { defaults } from './defaults.ts';
 import { doctor, type DoctorOptions } from './doctor.ts';
 import { follow, type FollowOptions } from './follow.ts';
@@ -83,8 +85,8 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     )
     .option(
       '--stream <name>',
-      'a stream to offer; may be given more than once (default: the streams of Synapse, but federation)',
-      many(checked(streamName)),
+      'a stream to offer, or a pattern of streams that are made by their first row; may be given more than once (default: the streams of Synapse, but federation)',
+      many(checked(parseDeclared)),
     )
     .option(
       '--synapse',
@@ -101,6 +103,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       examples(
         'serve',
         'serve --stream orders --stream stock --log sqlite:/var/lib/shop/rows.db',
+        "serve --stream 'room:*' --stream users",
         'serve --listen unix:/run/rowcast.sock --admin none',
       ),
     )
@@ -170,9 +173,23 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       'Show the streams of a running primary with earliest and latest token, and its connections with what was sent and applied, queue and age.',
     )
     .addOption(adminOption('the admin port of the primary'))
+    .option('--match <pattern>', 'only these streams: a name, or a pattern such as room:*')
+    .option('--after <name>', 'only streams whose names sort after this one')
+    .option('--all', 'all streams, and not the first 1,000 only')
     .option('--json', 'as one line of JSON')
-    .addHelpText('after', examples('status', "status --json | jq '.connections[].subscriptions'"))
+    .addHelpText(
+      'after',
+      examples('status', "status --match 'room:*' --all", "status --json | jq '.connections[].subscriptions'"),
+    )
     .action(async (options: StatusOptions) => onEnd(await status(options, terminal)));
+
+  program
+    .command('backup')
+    .description("Copy a running primary's log into a new file, while rows are appended.")
+    .argument('<file>', 'the file, which must not exist yet')
+    .addOption(adminOption('the admin port of the primary'))
+    .addHelpText('after', examples('backup rowcast-2026-12-01.db'))
+    .action(async (file: string, options: BackupOptions) => onEnd(await backup(file, options, terminal)));
 
   program
     .command('send')
@@ -264,6 +281,11 @@ function parseBatch(text: string): number {
   if (rows < 1 || rows > MAX_ROWS_PER_BATCH)
     throw new InvalidArgumentError(`a batch has 1 to ${MAX_ROWS_PER_BATCH} rows.`);
   return rows;
+}
+
+/** A name of a stream, or a pattern. */
+function parseDeclared(text: string): string {
+  return isPattern(text) ? checkPattern(text) : streamName(text);
 }
 
 function parseFrom(text: string): Position | Token | 'start' | 'now' {

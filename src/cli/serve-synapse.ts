@@ -4,7 +4,9 @@
  */
 
 import { createCaches } from '../cache/index.ts';
-import { defineStream, type Stream, type StreamName } from '../core/model/stream.ts';
+import { type Declaration, defineStreams } from '../core/model/declarations.ts';
+import { isPattern } from '../core/model/pattern.ts';
+import { defineStream } from '../core/model/stream.ts';
 import type { ConnectedWorker, Primary } from '../primary/primary.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { csCacheFake } from '../synapse/cache-names.ts';
@@ -19,10 +21,12 @@ import { say, type Terminal } from './terminal.ts';
  * Synapse's streams with their types where known. Default: all but federation, which a deployment
  * must ask for.
  */
-export function synapseStreamsOf(names: readonly StreamName[] | undefined): readonly Stream[] {
+export function synapseStreamsOf(names: readonly string[] | undefined): readonly Declaration[] {
   return names === undefined
     ? synapseStreams()
-    : names.map((name): Stream => synapseStream(name) ?? defineStream(name));
+    : names.map(
+        (name): Declaration => synapseStream(name) ?? (isPattern(name) ? defineStreams(name) : defineStream(name)),
+      );
 }
 
 /**

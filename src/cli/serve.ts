@@ -8,6 +8,8 @@ import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { sqliteLog } from '../log/sqlite.ts';
 import type { Logger } from '../core/model/logger.ts';
+import { type Declaration, defineStreams } from '../core/model/declarations.ts';
+import { isPattern, type NamePattern } from '../core/model/pattern.ts';
 import { defineStream, type StreamName } from '../core/model/stream.ts';
 import { createPrimary, type Primary } from '../primary/primary.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
@@ -22,7 +24,8 @@ export interface ServeOptions {
   readonly name: string;
   readonly listen?: readonly Address[];
   readonly log: LogAddress;
-  readonly stream?: readonly StreamName[];
+  /** Names and patterns. */
+  readonly stream?: readonly string[];
   readonly synapse?: true;
   readonly admin: HostAndPort | 'none';
   readonly allowPlaintext?: true;
@@ -61,13 +64,18 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
 async function openPrimary({ name, log, stream, synapse }: ServeOptions, logger: Logger): Promise<Primary> {
   const streams = synapse
     ? synapseStreamsOf(stream)
-    : (stream ?? defaults.streams).map((streamName) => defineStream(streamName));
+    : (stream ?? defaults.streams).map(
+        (text): Declaration => (isPattern(text) ? defineStreams(text) : defineStream(text)),
+      );
   return createPrimary({ name, log: openLog(log), streams, logger, ...(synapse && { limits: synapseLimits }) });
 }
 
 function openLog(address: LogAddress): Log {
   return address.kind === 'memory' ? memoryLog() : sqliteLog({ path: address.path });
 }
+
+/** The most names in the line that says what is served. */
+const MAX_NAMES_TOLD = 50;
 
 interface Serving {
   readonly primary: Primary;
@@ -77,10 +85,13 @@ interface Serving {
 }
 
 function tellWhereAndWhatNext(terminal: Terminal, { primary, options: { log }, addresses, admin }: Serving): void {
-  const streams = primary.status().streams.map(({ stream }) => stream);
+  const { streams: found, patterns, next } = primary.status();
+  const streams = found.map(({ stream }) => stream);
+  const count = next === undefined ? `${streams.length}` : `over ${streams.length}`;
+  const shown = [...patterns, ...streams.slice(0, MAX_NAMES_TOLD), ...(streams.length > MAX_NAMES_TOLD ? ['…'] : [])];
   say(
     terminal,
-    `primary ${primary.name} listens at ${addresses.map(formatAddress).join(', ')} with ${streams.length} streams: ${streams.join(', ')}`,
+    `primary ${primary.name} listens at ${addresses.map(formatAddress).join(', ')} with ${count} streams: ${shown.join(', ')}`,
   );
   say(terminal, log.kind === 'memory' ? 'its log is in memory: rows are gone when it ends' : `its log is ${log.path}`);
   say(
@@ -91,8 +102,13 @@ function tellWhereAndWhatNext(terminal: Terminal, { primary, options: { log }, a
   );
   // Printed without our name before it: people copy these lines.
   terminal.stderr.write(
-    `\nTry next, in other terminals:\n${whatNext(streams[0] ?? 'events', addresses[0]!, admin).join('')}\n`,
+    `\nTry next, in other terminals:\n${whatNext(streams[0] ?? exampleOf(patterns), addresses[0]!, admin).join('')}\n`,
   );
+}
+
+/** A name that a declared pattern matches. */
+function exampleOf([pattern]: readonly NamePattern[]): StreamName {
+  return pattern?.replaceAll('*', '1') ?? 'events';
 }
 
 function whatNext(stream: StreamName, address: Address, admin: HostAndPort | undefined): string[] {

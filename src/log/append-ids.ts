@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 
 import type { Millis } from '../base/clock.ts';
-import { quote, UsageError } from '../core/model/errors.ts';
+import { quote, quoteValue, UsageError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
 import type { RowText } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
@@ -40,7 +40,7 @@ export function checkId(id: string): void {
   if (typeof id === 'string' && id.length > 0 && id.length <= LONGEST_ID && id.isWellFormed()) return;
   throw new UsageError(
     'INVALID_OPTION',
-    `the id of an append has 1 to ${LONGEST_ID} characters, unlike ${quote(String(id))}`,
+    `the id of an append has 1 to ${LONGEST_ID} characters, unlike ${quoteValue(id)}`,
   );
 }
 

@@ -181,6 +181,8 @@ export interface BackupProgress {
 /** A durable or volatile store of streams. testing/log-suite.ts tests its promises. */
 export interface Log extends Source {
   readonly health: LogHealth;
+  /** The file in which it keeps its rows, where there is one. Temporary copies are made beside it. */
+  readonly path?: string;
 
   /**
    * Opens the log and begins an era. Makes no stream.

@@ -19,17 +19,20 @@ export function formatStatus(report: StatusReport): string {
     .join('');
 }
 
-function formatStreams({ streams }: StatusReport): string[] {
-  if (streams.length === 0) return ['no streams'];
-  return table(
+function formatStreams({ patterns, streams, next }: StatusReport): string[] {
+  const declared = patterns.length === 0 ? [] : [`streams are made by their first row: ${patterns.join(', ')}`, ''];
+  if (streams.length === 0) return [...declared, 'no streams'];
+  const lines = table(
     ['stream', 'earliest', 'latest', ''],
-    streams.map(({ stream, earliest, latest, durable }) => [
+    streams.map(({ stream, source, earliest, latest, durable }) => [
       stream,
       earliest > latest ? '-' : String(earliest),
       String(latest),
-      durable ? '' : 'not kept over a restart',
+      durable === null ? `of ${source}` : durable ? '' : 'not kept over a restart',
     ]),
   );
+  if (next === null) return [...declared, ...lines];
+  return [...declared, ...lines, `… and more: --after ${next} shows the next, --all shows all`];
 }
 
 function formatConnections({ connections }: StatusReport): string[] {
@@ -41,11 +44,11 @@ function formatConnections({ connections }: StatusReport): string[] {
 }
 
 /** One row for each subscription. The first row names the connection. */
-function rowsOfConnection({ id, name, peer, ageMs, queueBytes, subscriptions }: ConnectionReport): string[][] {
+function rowsOfConnection(report: ConnectionReport): string[][] {
+  const { id, name, peer, ageMs, queueBytes, streams, liveStreams, subscriptions } = report;
   const who = [name === null ? `#${id}` : `#${id} ${quote(name)}`, peer, formatAge(ageMs), formatBytes(queueBytes)];
-  if (subscriptions.length === 0) return [[...who, '-', '', '', '', '', 'no subscription']];
-  return subscriptions.map(({ stream, state, sent, sentLagRows, applied, appliedLagRows }, index) => [
-    ...(index === 0 ? who : who.map(() => '')),
+  if (streams === 0) return [[...who, '-', '', '', '', '', 'no subscription']];
+  const rows = subscriptions.map(({ stream, state, sent, sentLagRows, applied, appliedLagRows }) => [
     stream,
     String(sent),
     String(sentLagRows),
@@ -53,6 +56,9 @@ function rowsOfConnection({ id, name, peer, ageMs, queueBytes, subscriptions }: 
     String(appliedLagRows ?? '-'),
     state,
   ]);
+  const others = streams - subscriptions.length;
+  if (others > 0) rows.push([`${others} on other pages`, '', '', '', '', `${liveStreams} of ${streams} live`]);
+  return rows.map((row, index) => [...(index === 0 ? who : who.map(() => '')), ...row]);
 }
 
 function formatCounts({ counts }: StatusReport): string[] {

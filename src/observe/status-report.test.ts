@@ -7,10 +7,26 @@ import { reportStatus, type StatusReport, type StatusSource } from './status-rep
 const source: StatusSource = {
   name: 'example.com',
   log: 'ok',
+  patterns: [],
   streams: [
-    { stream: 'events', durable: true, earliest: 1, latest: 54, history: '8f3c1d2e4b5a6978.1764281400.a1b2c3d4' },
-    { stream: 'typing', durable: false, earliest: 1, latest: 0, history: '0123456789abcdef.0.00000000' },
+    {
+      stream: 'events',
+      source: 'sqlite data/rowcast.db',
+      durable: true,
+      earliest: 1,
+      latest: 54,
+      history: '8f3c1d2e4b5a6978.1764281400.a1b2c3d4',
+    },
+    {
+      stream: 'typing',
+      source: 'memory',
+      durable: false,
+      earliest: 1,
+      latest: 0,
+      history: '0123456789abcdef.0.00000000',
+    },
   ],
+  next: undefined,
   connections: [
     {
       id: 1,
@@ -18,6 +34,8 @@ const source: StatusSource = {
       peer: '127.0.0.1:50123',
       connectedAtMs: 1_000,
       queueBytes: 2_048,
+      streams: 2,
+      liveStreams: 1,
       subscriptions: [
         {
           stream: 'events',
@@ -39,7 +57,16 @@ const source: StatusSource = {
         },
       ],
     },
-    { id: 2, name: undefined, peer: 'unix:/run/rowcast.sock', connectedAtMs: 61_000, queueBytes: 0, subscriptions: [] },
+    {
+      id: 2,
+      name: undefined,
+      peer: 'unix:/run/rowcast.sock',
+      connectedAtMs: 61_000,
+      queueBytes: 0,
+      streams: 0,
+      liveStreams: 0,
+      subscriptions: [],
+    },
   ],
 };
 
@@ -120,6 +147,37 @@ describe('the table', () => {
         '',
       ].join('\n'),
     );
+  });
+
+  test('of one page says what is on others, and how to see it', () => {
+    const [events] = source.streams;
+    const relayed = { ...events!, stream: 'far', source: 'a relay', durable: undefined };
+    const [connection] = source.connections;
+    const page: StatusSource = {
+      ...source,
+      patterns: ['room:*', 'user:*'],
+      streams: [events!, relayed],
+      next: 'far',
+      connections: [{ ...connection!, streams: 10_001, liveStreams: 9_000 }],
+    };
+    const text = formatStatus(reportStatus(page, { counts: noCounts, now: 121_000 }));
+    expect(text).toContain(
+      [
+        'streams are made by their first row: room:*, user:*',
+        '',
+        'stream  earliest  latest',
+        'events         1      54',
+        'far            1      54  of a relay',
+        '… and more: --after far shows the next, --all shows all',
+        '',
+      ].join('\n'),
+    );
+    expect(text).toMatch(/ 9999 on other pages +9000 of 10001 live\n/);
+    expect(reportStatus(page, { counts: noCounts, now: 0 })).toMatchObject({
+      next: 'far',
+      streams: [{}, { durable: null, source: 'a relay' }],
+    });
+    expect(reportStatus(source, { counts: noCounts, now: 0 }).next).toBeNull();
   });
 
   test('a worker cannot write control characters to the terminal by its name', () => {

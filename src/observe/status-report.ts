@@ -5,6 +5,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import type { History } from '../core/model/history.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Counts } from './counters.ts';
@@ -16,8 +17,14 @@ export type LogState = 'ok' | 'slow' | 'failed';
 export interface StatusSource {
   readonly name: string;
   readonly log: LogState;
-  readonly streams: readonly StreamReport[];
+  readonly patterns: readonly NamePattern[];
+  readonly streams: readonly StreamSource[];
+  readonly next: StreamName | undefined;
   readonly connections: readonly ConnectionSource[];
+}
+
+export interface StreamSource extends Omit<StreamReport, 'durable'> {
+  readonly durable: boolean | undefined;
 }
 
 export interface ConnectionSource {
@@ -26,6 +33,8 @@ export interface ConnectionSource {
   readonly peer: string;
   readonly connectedAtMs: Millis;
   readonly queueBytes: number;
+  readonly streams: number;
+  readonly liveStreams: number;
   readonly subscriptions: readonly SubscriptionSource[];
 }
 
@@ -42,14 +51,22 @@ export interface SubscriptionSource {
 export interface StatusReport {
   readonly name: string;
   readonly log: LogState;
+  /** The patterns that are declared. */
+  readonly patterns: readonly NamePattern[];
+  /** One page of the streams, in the order of their names. */
   readonly streams: readonly StreamReport[];
+  /** The `after` of the next page. Null when this is the last one. */
+  readonly next: StreamName | null;
   readonly connections: readonly ConnectionReport[];
   readonly counts: Counts;
 }
 
 export interface StreamReport {
   readonly stream: StreamName;
-  readonly durable: boolean;
+  /** The name of the log or source that has it. */
+  readonly source: string;
+  /** Whether it is kept over a restart. Null for a stream of a further source, which knows itself. */
+  readonly durable: boolean | null;
   readonly earliest: Token;
   readonly latest: Token;
   /** The history of the row at `latest`. */
@@ -65,6 +82,11 @@ export interface ConnectionReport {
   readonly ageMs: Millis;
   /** Bytes given to the socket but not yet taken by the system. */
   readonly queueBytes: number;
+  /** How many streams the connection follows. */
+  readonly streams: number;
+  /** How many of them are live. */
+  readonly liveStreams: number;
+  /** Those of the streams on this page. */
   readonly subscriptions: readonly SubscriptionReport[];
 }
 
@@ -97,19 +119,24 @@ export function reportStatus(source: StatusSource, { counts, now }: { counts: Co
   return {
     name: source.name,
     log: source.log,
-    streams: source.streams.map(({ stream, durable, earliest, latest, history }) => ({
+    patterns: source.patterns,
+    streams: source.streams.map(({ stream, source: log, durable = null, earliest, latest, history }) => ({
       stream,
+      source: log,
       durable,
       earliest,
       latest,
       history,
     })),
-    connections: source.connections.map(({ id, name, peer, connectedAtMs, queueBytes, subscriptions }) => ({
+    next: source.next ?? null,
+    connections: source.connections.map(({ id, name, peer, connectedAtMs, subscriptions, ...numbers }) => ({
       id,
       name: name ?? null,
       peer,
       ageMs: Math.max(0, Math.round(now - connectedAtMs)),
-      queueBytes,
+      queueBytes: numbers.queueBytes,
+      streams: numbers.streams,
+      liveStreams: numbers.liveStreams,
       subscriptions: subscriptions.map(reportSubscription),
     })),
     counts,

@@ -270,11 +270,13 @@ test('status tells of the log, of streams and of connections', async () => {
   expect(server.status()).toEqual({
     name: 'example.com',
     log: 'ok',
+    patterns: [],
     streams: [
-      { stream: 'events', durable: true, earliest: 3, latest: 5, history },
-      { stream: 'receipts', durable: true, earliest: 1, latest: 0, history: originOf(log.id) },
-      { stream: 'typing', durable: false, earliest: 1, latest: 0, history: volatile },
+      { stream: 'events', source: 'memory', durable: true, earliest: 3, latest: 5, history },
+      { stream: 'receipts', source: 'memory', durable: true, earliest: 1, latest: 0, history: originOf(log.id) },
+      { stream: 'typing', source: 'memory', durable: false, earliest: 1, latest: 0, history: volatile },
     ],
+    next: undefined,
     connections: [
       {
         id: 1,
@@ -282,6 +284,8 @@ test('status tells of the log, of streams and of connections', async () => {
         peer: expect.any(String),
         connectedAtMs: clock.now(),
         queueBytes: 0,
+        streams: 1,
+        liveStreams: 1,
         subscriptions: [
           { stream: 'events', state: 'live', sent: 5, sentLagRows: 0, applied: 4, appliedLagRows: 2, saved: 3 },
         ],
@@ -340,7 +344,7 @@ test('a stream that a Rowcast worker may not have is refused with a warning, and
     'RDATA events 4 4',
     `REFUSED events GAP {"earliest":4,"latest":4,"history":"${log.era}"}`,
     'REFUSED nosuch UNKNOWN_STREAM {}',
-    `REFUSED receipts RESET {"earliest":1,"latest":0,"history":"${originOf(log.id)}"}`,
+    `REFUSED receipts RESET {"earliest":1,"latest":0,"history":"${originOf(log.id)}","deleted":true}`,
   ]);
   expect(warnings.toSorted()).toEqual([
     ['hand', 'GAP'],

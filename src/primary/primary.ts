@@ -7,12 +7,14 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
-import type { Log, LogHealth } from '../log/log.ts';
+import type { BackupOptions, Log, LogHealth, Source } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
+import { noBackup } from '../log/temporary-backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration } from '../core/model/declarations.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
 import type { History } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
@@ -20,7 +22,8 @@ import { encodeAttributes } from '../core/model/attributes.ts';
 import { type Token, token } from '../core/model/token.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../core/wire/limits.ts';
-import { PrimarySession, type PrimarySessionEvent, type SubscriptionStatus } from '../core/sessions/primary-session.ts';
+import { PrimarySession, type PrimarySessionEvent } from '../core/sessions/primary-session.ts';
+import type { SubscriptionStatus } from '../core/sessions/subscription-status.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import {
   type Address,
@@ -30,6 +33,7 @@ import {
   type Transport,
 } from '../transport/transport.ts';
 import { SessionPump } from './session-pump.ts';
+import { DEFAULT_STATUS_LIMIT, pageOfNames, type StatusOptions } from './status-page.ts';
 import { StreamCatalog } from './stream-catalog.ts';
 
 export interface PrimaryOptions {
@@ -39,6 +43,12 @@ export interface PrimaryOptions {
   readonly log: Log;
   /** The streams of this primary (defineStream, defineStreams). Each name is declared once. */
   readonly streams: readonly Declaration[];
+  /**
+   * Further sources, at most 14: open logs, or what else has streams, such as a relay. Their streams
+   * are served beside the primary's own and not appended to here. A stream that is declared is the
+   * primary's own; any other is of the first source that serves it. The primary closes none of them.
+   */
+  readonly sources?: readonly Source[];
   /** Limits in place of the defaults (docs/protocol.md, "Limits"). */
   readonly limits?: Partial<PrimaryLimits & { maxBatchBytes: number }>;
   /**
@@ -108,13 +118,21 @@ export interface PrimaryStatus {
    * appends.
    */
   readonly log: LogHealth;
+  /** The patterns that are declared. */
+  readonly patterns: readonly NamePattern[];
+  /** Streams that are declared by name, made or followed, in the order of their names. */
   readonly streams: readonly StreamStatus[];
+  /** The `after` of the status with the streams that follow. Undefined when these are the last. */
+  readonly next: StreamName | undefined;
   readonly connections: readonly ConnectionStatus[];
 }
 
 export interface StreamStatus {
   readonly stream: StreamName;
-  readonly durable: boolean;
+  /** The name of the log or source that has it. */
+  readonly source: string;
+  /** Whether it is kept over a restart. Undefined for a stream of a further source. */
+  readonly durable: boolean | undefined;
   readonly earliest: Token;
   readonly latest: Token;
   /** The history of the row at `latest`. */
@@ -125,6 +143,11 @@ export interface ConnectionStatus extends ConnectedWorker {
   readonly connectedAtMs: Millis;
   /** Bytes given to the socket that the system has not taken yet. */
   readonly queueBytes: number;
+  /** How many streams the connection follows. */
+  readonly streams: number;
+  /** How many of them are live. */
+  readonly liveStreams: number;
+  /** Of the streams that this status is about, and of `$streams` in a status from the first name on. */
   readonly subscriptions: readonly SubscriptionStatus[];
 }
 
@@ -194,6 +217,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#catalog = new StreamCatalog({
       streams: options.streams,
       log: options.log,
+      ...(options.sources && { sources: options.sources }),
       volatileLog: memoryLog({ clock: this.#clock, random: options.random ?? systemRandom }),
       limits: this.#limits,
       tailBytes,
@@ -201,6 +225,15 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#catalog.watch({
       handleRows: (stream) => {
         for (const { pump } of this.#connections) pump.handleHint(stream);
+      },
+      handleMade: (stream) => {
+        for (const { pump } of this.#connections) pump.handleMade(stream);
+      },
+      handleDeleted: (stream) => {
+        for (const { pump } of this.#connections) pump.handleDeleted(stream);
+      },
+      handleRebased: (stream) => {
+        for (const { pump } of this.#connections) pump.handleRebased(stream);
       },
       handleEra: (era) => {
         for (const { pump } of this.#connections) pump.handleEra(era);
@@ -213,12 +246,34 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     await this.#catalog.open();
   }
 
+  /** The log of the durable streams. */
+  get log(): Log {
+    return this.#options.log;
+  }
+
+  /**
+   * Writes a copy of the durable log into a new file, while appends go on. The copy begins an era
+   * of its own when it is opened.
+   * @throws UsageError NOT_SUPPORTED, CLOSED; LogError; the signal's reason
+   * @example
+   * await primary.backup('/backups/2026-12-01.db');
+   */
+  async backup(path: string, options: BackupOptions = {}): Promise<void> {
+    this.#checkOpen();
+    const { log } = this;
+    if (log.backup === undefined) throw noBackup(log);
+    await log.backup(path, options);
+  }
+
   /** The limits of rows and batches. Anything over them is refused. */
   get limits(): BatchLimits {
     return this.#limits;
   }
 
-  /** The declaration of a stream. Undefined when it was not declared. */
+  /**
+   * The definition of a stream: the one that was declared by this name, or that of the pattern that
+   * matches it. Undefined when there is none.
+   */
   stream(name: StreamName): Stream | undefined {
     return this.#catalog.declared(name);
   }
@@ -303,11 +358,25 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /**
    * Drops the rows with token <= upTo. A worker that still needs them gets GAP.
-   * @throws UsageError NO_SUCH_STREAM, INVALID_TOKEN, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, INVALID_TOKEN, CLOSED; LogError
    */
   async trim(stream: Stream | StreamName, upTo: Token): Promise<void> {
     this.#checkOpen();
     await this.#catalog.trim(nameOf(stream), token(upTo));
+  }
+
+  /**
+   * Deletes a stream: its rows, and the ids of its appends. Its workers are told, as `onReset` of
+   * their subscriptions says, and others that look for it find it empty. The next append makes the
+   * stream again, with tokens from 1, in another history. Resolves when the deletion is durable;
+   * the rows are cleared away after that. A stream that is not made stays as it is.
+   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, CLOSED; LogError
+   * @example
+   * await primary.delete('room:42');
+   */
+  async delete(stream: Stream | StreamName): Promise<void> {
+    this.#checkOpen();
+    await this.#catalog.delete(nameOf(stream));
   }
 
   /**
@@ -322,7 +391,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /**
    * The position of the newest settled row of a stream. A worker that has reached it has seen
-   * everything appended so far.
+   * everything appended so far. Token 0 for a stream that is not made yet.
    * @throws UsageError NO_SUCH_STREAM
    */
   position(stream: Stream | StreamName): Position {
@@ -331,23 +400,38 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     return { stream: name, token: latest, history };
   }
 
-  /** The present state of the log, the streams and the connections. */
-  status(): PrimaryStatus {
-    const streams: StreamStatus[] = [];
-    for (const name of this.#catalog.names()) {
-      const { definition, bounds } = this.#catalog.find(name);
-      const { earliest, latest, history } = bounds;
-      streams.push({ stream: name, durable: definition.durable, earliest, latest, history });
-    }
-    const connections = [...this.#connections].map(({ id, name, peer, connectedAtMs, pump }) => ({
-      id,
-      name,
-      peer,
-      connectedAtMs,
-      queueBytes: pump.connection.unsentBytes,
-      subscriptions: pump.session.subscriptions,
-    }));
-    return { name: this.name, log: this.#options.log.health, streams, connections };
+  /** Health of the durable log. */
+  get health(): LogHealth {
+    return this.#options.log.health;
+  }
+
+  /**
+   * The present state of the log, the connections, and a page of the streams.
+   * @throws UsageError INVALID_OPTION for a limit that is no positive integer
+   * @example
+   * let page = primary.status();
+   * while (page.next !== undefined) page = primary.status({ after: page.next });
+   */
+  status(options: StatusOptions = {}): PrimaryStatus {
+    const { limit = DEFAULT_STATUS_LIMIT } = options;
+    if (!Number.isSafeInteger(limit) || limit < 1)
+      throw new UsageError('INVALID_OPTION', `limit of a status is a positive integer, not ${limit}`);
+    const { names, hasMore } = pageOfNames(this.#catalog.listed(), options);
+    const logsOwn = options.after === undefined && options.match === undefined ? this.#catalog.catalogs : [];
+    return {
+      name: this.name,
+      log: this.health,
+      patterns: this.#catalog.patterns,
+      streams: names.map((name) => this.#statusOf(name)),
+      next: hasMore ? names[names.length - 1] : undefined,
+      connections: Array.from(this.#connections, (open) => connectionStatus(open, [...logsOwn, ...names])),
+    };
+  }
+
+  #statusOf(stream: StreamName): StreamStatus {
+    const { source, declaration, bounds } = this.#catalog.find(stream);
+    const { earliest, latest, history } = bounds;
+    return { stream, source: source.name, durable: declaration?.durable, earliest, latest, history };
   }
 
   /** Stops listening, ends all connections, finishes pending appends and closes the log. */
@@ -423,4 +507,23 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#call(() => this.emit('disconnected', { worker, error }));
     if (this.#connections.size === 0) this.#handleAllClosed?.();
   }
+}
+
+function connectionStatus(
+  { id, name, peer, connectedAtMs, pump }: OpenConnection,
+  streams: readonly StreamName[],
+): ConnectionStatus {
+  const { connection, session } = pump;
+  const { count, live } = session.replications;
+  const subscriptions = count === 0 ? [] : streams.flatMap((stream) => session.subscription(stream) ?? []);
+  return {
+    id,
+    name,
+    peer,
+    connectedAtMs,
+    queueBytes: connection.unsentBytes,
+    streams: count,
+    liveStreams: live,
+    subscriptions,
+  };
 }

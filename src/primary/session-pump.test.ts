@@ -79,7 +79,13 @@ async function setUp(onEvent: (event: PrimarySessionEvent) => void = () => {}): 
   });
   const ends: unknown[] = [];
   const pump = new SessionPump({ connection, session, catalog, clock, onEvent, onClosed: (end) => ends.push(end) });
-  catalog.watch({ handleRows: (stream) => pump.handleHint(stream), handleEra: (era) => pump.handleEra(era) });
+  catalog.watch({
+    handleRows: (stream) => pump.handleHint(stream),
+    handleMade: (stream) => pump.handleMade(stream),
+    handleDeleted: (stream) => pump.handleDeleted(stream),
+    handleRebased: (stream) => pump.handleRebased(stream),
+    handleEra: (era) => pump.handleEra(era),
+  });
   pump.handleOpen();
   connection.text = '';
   return {

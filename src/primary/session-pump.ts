@@ -3,15 +3,14 @@
 import { Alarm } from '../base/alarm.ts';
 import { assertNever } from '../base/assert.ts';
 import type { Clock, Millis } from '../base/clock.ts';
-import { RowcastError } from '../core/model/errors.ts';
+import { callListeners } from '../base/uncaught.ts';
+import { LogError, messageOf, RowcastError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
+import type { Page, Verdict } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
-import type {
-  JudgeRequest,
-  PrimaryOutput,
-  PrimarySession,
-  PrimarySessionEvent,
-} from '../core/sessions/primary-session.ts';
+import type { ReadRequest } from '../core/sessions/page-reads.ts';
+import type { JudgeRequest } from '../core/sessions/pending-verdicts.ts';
+import type { PrimaryOutput, PrimarySession, PrimarySessionEvent } from '../core/sessions/primary-session.ts';
 import type { Connection, ConnectionHandler } from '../transport/transport.ts';
 import type { StreamCatalog } from './stream-catalog.ts';
 
@@ -74,7 +73,27 @@ export class SessionPump implements ConnectionHandler {
   }
 
   handleHint(stream: StreamName): void {
+    // Most sessions of a primary with very many streams do not follow this one.
+    if (!this.session.isReplicating(stream)) return;
     this.session.handleHint(this.#now, stream);
+    this.#drain();
+  }
+
+  handleMade(stream: StreamName): void {
+    if (!this.session.includesMade) return;
+    this.session.handleMade(this.#now, stream);
+    this.#drain();
+  }
+
+  handleDeleted(stream: StreamName): void {
+    if (!this.session.isReplicating(stream)) return;
+    this.session.handleDeleted(this.#now, stream);
+    this.#drain();
+  }
+
+  handleRebased(stream: StreamName): void {
+    if (!this.session.isReplicating(stream)) return;
+    this.session.handleRebased(this.#now, stream);
     this.#drain();
   }
 
@@ -154,47 +173,78 @@ export class SessionPump implements ConnectionHandler {
   }
 
   #judge(request: JudgeRequest): void {
+    const { position } = request;
     this.#ask(
-      () => this.#options.catalog.judge(request.position),
+      position.stream,
+      () => this.#options.catalog.judge(position),
+      isVerdict,
       (verdict) => this.session.handleVerdict(this.#now, request, verdict),
       (error) => this.session.handleJudgeFailed(this.#now, request, error),
     );
   }
 
-  #read({ stream, after, maxBytes }: Extract<PrimaryOutput, { kind: 'read' }>): void {
+  #read(request: ReadRequest): void {
+    const { stream, after, maxBytes } = request;
     this.#ask(
+      stream,
       () => this.#options.catalog.read(stream, { after, maxBytes }),
-      (page) => this.session.handlePage(this.#now, page),
-      (error) => this.session.handleReadFailed(this.#now, stream, error),
+      (page) => isPage(page, request),
+      (page) => this.session.handlePage(this.#now, request, page),
+      (error) => this.session.handleReadFailed(this.#now, request, error),
     );
   }
 
-  /** Asks the log. It answers without a promise when it can. */
+  /**
+   * Asks the log. It answers without a promise when it can. Whatever else it does, whoever asked
+   * gets an answer: a log may come from anywhere.
+   */
   #ask<Answer>(
+    stream: StreamName,
     ask: () => Answer | Promise<Answer>,
+    isSound: (answer: Answer) => boolean,
     handle: (answer: Answer) => void,
     handleFailed: (error: RowcastError) => void,
   ): void {
-    const fail = (thrown: unknown): void => {
-      if (!(thrown instanceof RowcastError)) throw thrown;
-      handleFailed(thrown);
+    const take = (answer: Answer): void => {
+      if (isSound(answer)) handle(answer);
+      else handleFailed(cannotRead(stream, new TypeError('its log gave no such answer')));
     };
     let answer: Answer | Promise<Answer>;
     try {
       answer = ask();
     } catch (thrown) {
-      return fail(thrown);
+      return handleFailed(cannotRead(stream, thrown));
     }
-    if (!(answer instanceof Promise)) return handle(answer);
+    if (!isPromise(answer)) return take(answer);
+    const later = (act: () => void): void =>
+      callListeners(this.#options.clock, () => {
+        act();
+        this.#drain();
+      });
     answer.then(
-      (settled) => {
-        handle(settled);
-        this.#drain();
-      },
-      (thrown: unknown) => {
-        fail(thrown);
-        this.#drain();
-      },
+      (settled) => later(() => take(settled)),
+      (thrown: unknown) => later(() => handleFailed(cannotRead(stream, thrown))),
     );
   }
+}
+
+const verdicts: Readonly<Record<Verdict, true>> = Object.freeze({ on: true, gap: true, reset: true, ahead: true });
+
+function isVerdict(answer: unknown): boolean {
+  return typeof answer === 'string' && Object.hasOwn(verdicts, answer);
+}
+
+function isPage(page: Page | undefined, { stream, after }: ReadRequest): boolean {
+  return page?.stream === stream && Array.isArray(page.chunks) && page.upTo >= after;
+}
+
+/** A log of another library may have promises of its own. */
+function isPromise<Answer>(answer: Answer | Promise<Answer>): answer is Promise<Answer> {
+  return typeof (answer as { readonly then?: unknown } | undefined)?.then === 'function';
+}
+
+function cannotRead(stream: StreamName, thrown: unknown): RowcastError {
+  if (thrown instanceof RowcastError) return thrown;
+  const text = `stream ${stream} cannot be read: ${messageOf(thrown)}`;
+  return new LogError('LOG_UNAVAILABLE', text, { cause: thrown, facts: { stream } });
 }

@@ -1,21 +1,22 @@
 /**
- * The primary's streams in its two logs, durable and volatile, each log behind its tail. Knows no
- * session and no connection. Listeners of `watch` are told of every append.
+ * The primary's streams in its two logs, durable and volatile, and in further sources, each behind
+ * its tail. Knows no session and no connection. Listeners of `watch` are told what happens.
  */
 
-import type { AppendOptions, Log, ReadOptions, SourceEvent } from '../log/log.ts';
-import { Tail } from '../log/tail.ts';
+import type { AppendOptions, Log, ReadOptions, RowsEvent, Source, SourceEvent } from '../log/log.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import { type Declaration, Declarations } from '../core/model/declarations.ts';
 import { UsageError } from '../core/model/errors.ts';
-import type { History } from '../core/model/history.ts';
+import { type History, logIdOf } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
 import type { Position } from '../core/model/position.ts';
 import { encodeRows, validateRows } from '../core/model/row.ts';
 import { DURABLE_CATALOG, type Stream, type StreamName, VOLATILE_CATALOG } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { StreamState, StreamTable } from '../core/sessions/stream-table.ts';
-import type { PrimaryEras } from '../core/wire/greeting.ts';
+import type { StreamTable } from '../core/sessions/stream-table.ts';
+import { MAX_SOURCES, type PrimaryEras } from '../core/wire/greeting.ts';
+import { FollowedStream, ServedSource } from './served-source.ts';
 
 export interface StreamCatalogOptions {
   readonly streams: readonly Declaration[];
@@ -23,120 +24,145 @@ export interface StreamCatalogOptions {
   readonly log: Log;
   /** Holds the streams that are worth nothing after a restart. */
   readonly volatileLog: Log;
+  /** Further sources, which are open. Their streams are served and not appended to. */
+  readonly sources?: readonly Source[];
   readonly limits: BatchLimits;
   /** The most bytes of rows that each tail keeps in memory. */
   readonly tailBytes: number;
 }
 
 export interface CatalogListener {
-  /** A stream's `latest` moved, and its rows can be read. */
+  /** The `latest` of a stream that someone follows moved, and its rows can be read. */
   handleRows(stream: StreamName): void;
+  /** A stream was made. Told before its first rows, unless the source told neither with its rows. */
+  handleMade(stream: StreamName): void;
+  handleDeleted(stream: StreamName): void;
+  /** Rows of a stream were taken back. */
+  handleRebased(stream: StreamName): void;
   /** A log has begun another era. */
   handleEra(era: History): void;
 }
 
-/** One stream: its declaration, its log, how far it is. */
-class ServedStream implements StreamState {
-  readonly definition: Stream;
-  readonly log: Log;
-  readonly tail: Tail;
-  /** The highest token that a hint has told. */
-  announced: Token;
-  appendedRows = 0;
-
-  constructor(definition: Stream, log: Log, tail: Tail) {
-    this.definition = definition;
-    this.log = log;
-    this.tail = tail;
-    this.announced = this.bounds.latest;
-  }
-
-  /**
-   * The log's own bounds, not those of the last hint: rows may be read before their hint has come,
-   * and a session that has read them is not ahead of the stream.
-   */
-  get bounds(): Bounds {
-    return this.log.bounds(this.definition.name);
-  }
-
-  rowsAfter(after: Token): number {
-    return this.log.rowsAfter(this.definition.name, after);
-  }
+/** A stream that was found: where it is, and how far. */
+export interface FoundStream {
+  readonly source: Source;
+  /** Undefined for a stream of a further source. */
+  readonly declaration: Declaration | undefined;
+  readonly bounds: Bounds;
 }
 
 export class StreamCatalog implements StreamTable {
   readonly #options: StreamCatalogOptions;
   readonly #declarations: Declarations;
-  readonly #sources = new Map<boolean, { readonly log: Log; readonly tail: Tail }>();
-  readonly #served = new Map<StreamName, ServedStream>();
-  /** `$streams` of each log. Sessions may ask for them, the application may not. */
-  readonly #catalogs = new Map<StreamName, ServedStream>();
+  /** Undefined until it is open. The durable log, the volatile one, and the others. */
+  #sources: readonly ServedSource[] = [];
+  /** Streams that sessions replicate. What nobody follows costs nothing here. */
+  readonly #followed = new Map<StreamName, FollowedStream>();
   readonly #listeners: CatalogListener[] = [];
+  readonly #endWatches: (() => void)[] = [];
 
-  /** @throws UsageError DUPLICATE_STREAM */
+  /** @throws UsageError DUPLICATE_STREAM, INVALID_OPTION */
   constructor(options: StreamCatalogOptions) {
     this.#options = options;
     this.#declarations = new Declarations(options.streams);
+    checkSources(options.sources ?? []);
   }
 
   /** @throws LogError */
   async open(): Promise<void> {
-    const { log, volatileLog } = this.#options;
-    await this.#openLog(log, DURABLE_CATALOG, true);
+    const { log, volatileLog, sources = [], limits, tailBytes } = this.#options;
+    const ofLog = (durable: boolean): Declarations => this.#declarations.filter((one) => one.durable === durable);
+    await log.open({ declarations: ofLog(true), limits, catalog: DURABLE_CATALOG });
     try {
-      await this.#openLog(volatileLog, VOLATILE_CATALOG, false);
+      await volatileLog.open({ declarations: ofLog(false), limits, catalog: VOLATILE_CATALOG });
+      checkLogIds([log, volatileLog, ...sources]);
+      this.#sources = [log, volatileLog, ...sources].map((source) => {
+        // The tail watches first, so it has the rows when a hint reaches a session.
+        const served = new ServedSource(source, tailBytes);
+        this.#endWatches.push(source.watch((event) => this.#handleEvent(served, event)));
+        return served;
+      });
     } catch (error) {
-      await log.close();
+      await this.close();
       throw error;
     }
   }
 
   get eras(): PrimaryEras {
-    return { durable: this.#options.log.era, volatile: this.#options.volatileLog.era };
+    const { log, volatileLog, sources = [] } = this.#options;
+    return { durable: log.era, volatile: volatileLog.era, others: sources.map(({ era }) => era) };
   }
 
-  names(): Iterable<StreamName> {
-    const names = new Set<StreamName>();
-    for (const { name } of this.#declarations.streams) names.add(name);
-    for (const { log } of this.#sources.values()) for (const name of log.streams()) names.add(name);
-    return names;
+  *names(): IterableIterator<StreamName> {
+    const { streams } = this.#declarations;
+    const byName = new Set<StreamName>();
+    for (const { name } of streams) byName.add(name);
+    yield* byName;
+    for (const served of this.#sources) {
+      for (const name of served.source.streams()) {
+        if (!byName.has(name) && this.#sourceOf(name) === served) yield name;
+      }
+    }
   }
 
-  /** The declaration of a stream. Undefined when it was not declared. */
+  /** The streams that a status lists, some of them twice: also those that are followed and not made. */
+  *listed(): IterableIterator<StreamName> {
+    yield* this.names();
+    for (const name of this.#followed.keys()) if (!name.startsWith('$')) yield name;
+  }
+
+  /** The logs' own streams. */
+  get catalogs(): readonly StreamName[] {
+    return this.#sources.map(({ source }) => source.catalog);
+  }
+
+  get patterns(): readonly NamePattern[] {
+    return this.#declarations.patterns.map(({ pattern }) => pattern);
+  }
+
+  /** The definition of a stream. Undefined when it was not declared. */
   declared(stream: StreamName): Stream | undefined {
     return this.#declarations.find(stream);
   }
 
-  get(stream: StreamName): ServedStream | undefined {
-    return this.#touch(stream) ?? this.#catalogs.get(stream);
+  follow(stream: StreamName): FollowedStream | undefined {
+    let followed = this.#followed.get(stream);
+    if (followed === undefined) {
+      const served = this.#sourceOf(stream);
+      if (served === undefined) return undefined;
+      followed = new FollowedStream(stream, served);
+      this.#followed.set(stream, followed);
+    }
+    followed.followers++;
+    return followed;
+  }
+
+  leave(followed: FollowedStream): void {
+    if (--followed.followers === 0) this.#followed.delete(followed.stream);
   }
 
   /** @throws UsageError NO_SUCH_STREAM */
-  find(stream: StreamName): ServedStream {
-    const served = this.#touch(stream);
-    if (served !== undefined) return served;
-    throw new UsageError(
-      'NO_SUCH_STREAM',
-      `there is no stream ${stream}: it was not declared when the primary was made`,
-      {
-        facts: { stream },
-      },
-    );
+  find(stream: StreamName): FoundStream {
+    const served = stream.startsWith('$') ? undefined : this.#sourceOf(stream);
+    if (served === undefined) throw noSuchStream(stream);
+    const { source } = served;
+    return { source, declaration: this.#declarations.declarationOf(stream), bounds: source.bounds(stream) };
   }
 
   /**
    * Appends a batch. Resolves to its position when it is durable. Batches of one stream keep the
    * order of the calls, unless the stream's validator is asynchronous.
-   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, INVALID_ATTRIBUTES, ROW_TOO_LARGE,
-   *   BATCH_TOO_LARGE, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, INVALID_ROW, INVALID_ATTRIBUTES,
+   *   ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
    */
   append(stream: StreamName, rows: readonly unknown[], options?: AppendOptions): Promise<Position> {
     try {
-      const { definition, log } = this.find(stream);
+      const { durable, row } = this.#declarationOf(stream);
+      const log = this.#logOf(durable);
       // Encoded before anything is awaited, so that later changes to the rows do not reach the
       // batch.
       const texts = encodeRows(stream, rows);
-      const verdict = definition.row === undefined ? undefined : validateRows(stream, definition.row, rows);
+      const verdict = row === undefined ? undefined : validateRows(stream, row, rows);
       // Awaited only when it must be: later calls overtake this one meanwhile.
       if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
       // Returned as it is: a promise around it would cost as much as the append itself.
@@ -147,63 +173,131 @@ export class StreamCatalog implements StreamTable {
   }
 
   judge(position: Position): Verdict | Promise<Verdict> {
-    return this.get(position.stream)!.log.judge(position);
+    return this.#servedOf(position.stream).source.judge(position);
   }
 
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
-    return this.get(stream)!.tail.read(stream, options);
+    return this.#servedOf(stream).tail.read(stream, options);
   }
 
-  /** @throws UsageError NO_SUCH_STREAM; LogError */
+  /** @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM; LogError */
   async trim(stream: StreamName, upTo: Token): Promise<void> {
-    await this.find(stream).log.trim(stream, upTo);
+    await this.#logOf(this.#declarationOf(stream).durable).trim(stream, upTo);
+  }
+
+  /** @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM; LogError */
+  async delete(stream: StreamName): Promise<void> {
+    await this.#logOf(this.#declarationOf(stream).durable).delete(stream);
   }
 
   watch(listener: CatalogListener): void {
     this.#listeners.push(listener);
   }
 
-  /** Finishes pending appends and closes both logs. */
+  /** Finishes pending appends and closes both logs. Further sources belong to who opened them. */
   async close(): Promise<void> {
+    for (const { tail } of this.#sources) tail.close();
+    for (const endWatch of this.#endWatches) endWatch();
     await Promise.all([this.#options.log.close(), this.#options.volatileLog.close()]);
   }
 
-  async #openLog(log: Log, catalog: StreamName, durable: boolean): Promise<void> {
-    const declarations = this.#declarations.filter((declaration) => declaration.durable === durable);
-    await log.open({ declarations, limits: this.#options.limits, catalog });
-    // The tail watches first, so it has the rows when a hint reaches a session.
-    const tail = new Tail(log, { maxBytes: this.#options.tailBytes });
-    this.#sources.set(durable, { log, tail });
-    const definition: Stream = { name: catalog, durable, retain: {} };
-    this.#catalogs.set(catalog, new ServedStream(definition, log, tail));
-    log.watch(this.#handleEvent);
+  #logOf(durable: boolean): Log {
+    return durable ? this.#options.log : this.#options.volatileLog;
   }
 
-  #touch(stream: StreamName): ServedStream | undefined {
-    const known = this.#served.get(stream);
-    if (known !== undefined) return known;
-    const definition = this.#declarations.find(stream);
-    if (definition === undefined) return undefined;
-    const { log, tail } = this.#sources.get(definition.durable)!;
-    const served = new ServedStream(definition, log, tail);
-    this.#served.set(stream, served);
+  /**
+   * The source that has a stream, made or not: one of the two logs where it is declared, otherwise
+   * the first that serves it.
+   */
+  #sourceOf(stream: StreamName): ServedSource | undefined {
+    if (stream.startsWith('$')) return this.#sources.find(({ source }) => source.catalog === stream);
+    const declaration = this.#declarations.declarationOf(stream);
+    if (declaration !== undefined) return this.#sources[declaration.durable ? 0 : 1];
+    return this.#sources.find(({ source }, i) => i > 1 && source.serves(stream));
+  }
+
+  #servedOf(stream: StreamName): ServedSource {
+    const served = this.#followed.get(stream)?.served ?? this.#sourceOf(stream);
+    if (served === undefined) throw noSuchStream(stream);
     return served;
   }
 
-  readonly #handleEvent = (event: SourceEvent): void => {
+  #declarationOf(stream: StreamName): Declaration {
+    const declaration = this.#declarations.declarationOf(stream);
+    if (declaration !== undefined) return declaration;
+    const elsewhere = stream.startsWith('$') ? undefined : this.#sourceOf(stream);
+    if (elsewhere === undefined) throw noSuchStream(stream);
+    const { name } = elsewhere.source;
+    throw new UsageError(
+      'READ_ONLY_STREAM',
+      `stream ${stream} is of the source ${name}, which this primary only serves: append to it there`,
+      { facts: { stream, source: name } },
+    );
+  }
+
+  #handleEvent(served: ServedSource, event: SourceEvent): void {
     if (event.kind === 'era') {
       for (const listener of this.#listeners) listener.handleEra(event.era);
       return;
     }
-    if (event.kind !== 'rows') return;
-    const { stream, latest, chunks } = event;
-    const served = this.get(stream);
-    if (served === undefined || latest <= served.announced) return;
+    if (event.kind === 'rows') return this.#handleRows(served, event);
+    const { kind, stream } = event;
+    const followed = this.#followed.get(stream);
+    if (followed?.served !== served) return;
+    followed.announced = followed.bounds.latest;
+    for (const listener of this.#listeners) {
+      if (kind === 'deleted') listener.handleDeleted(stream);
+      else listener.handleRebased(stream);
+    }
+  }
+
+  #handleRows(served: ServedSource, { stream, latest, chunks }: RowsEvent): void {
+    if (stream === served.source.catalog) {
+      served.handleCatalog(latest, chunks, (made) => {
+        if (this.#sourceOf(made) !== served) return;
+        for (const listener of this.#listeners) listener.handleMade(made);
+      });
+    }
+    const followed = this.#followed.get(stream);
+    if (followed?.served !== served || latest <= followed.announced) return;
     let rows = 0;
-    if (chunks === undefined) rows = latest - served.announced;
+    if (chunks === undefined) rows = latest - followed.announced;
     else for (const chunk of chunks) rows += chunk.rows;
-    served.appendedRows += rows;
-    served.announced = latest;
+    followed.appendedRows += rows;
+    followed.announced = latest;
     for (const listener of this.#listeners) listener.handleRows(stream);
-  };
+  }
+}
+
+/** @throws UsageError INVALID_OPTION */
+function checkSources(sources: readonly Source[]): void {
+  if (sources.length + 2 > MAX_SOURCES) {
+    throw new UsageError('INVALID_OPTION', `a primary has at most ${MAX_SOURCES - 2} sources beside its two logs`);
+  }
+  for (const { name, catalog, era } of sources) {
+    // Workers know the catalog of a source by its log id, which the greeting names.
+    const expected = `${DURABLE_CATALOG}.${logIdOf(era)}`;
+    if (catalog !== expected) {
+      throw new UsageError('INVALID_OPTION', `the catalog of source ${name} is ${expected}, not ${catalog}`);
+    }
+  }
+}
+
+/** @throws UsageError INVALID_OPTION */
+function checkLogIds(sources: readonly Source[]): void {
+  const ids = new Map<string, Source>();
+  for (const source of sources) {
+    const id = logIdOf(source.era);
+    const other = ids.get(id);
+    if (other !== undefined) {
+      const text = `source ${source.name} is of log ${id}, and so is ${other.name}: serve one of them`;
+      throw new UsageError('INVALID_OPTION', text, { facts: { logId: id } });
+    }
+    ids.set(id, source);
+  }
+}
+
+function noSuchStream(stream: StreamName): UsageError {
+  const text = `there is no stream ${stream}: neither it nor a pattern that matches it was declared`;
+  return new UsageError('NO_SUCH_STREAM', text, { facts: { stream } });
 }

@@ -321,7 +321,9 @@ describe.each(titled)('%s: a primary of ours in the place of the recorded one', 
       for (const line of said) expect(Buffer.byteLength(line)).toBeLessThanOrEqual(SYNAPSE_LINE_BYTES);
 
       // Every row of the catch-up, and of each stream all of them before its POSITION.
-      for (const { name, batches, latest } of [...end.streams.names()].map((stream) => end.streams.get(stream)!)) {
+      for (const { stream: name, batches, latest } of [...end.streams.names()].map(
+        (stream) => end.streams.get(stream)!,
+      )) {
         const ofStream = said.filter(
           (line) => line.startsWith(`RDATA ${name} `) || line === `POSITION ${name} ${latest}`,
         );

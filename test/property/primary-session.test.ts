@@ -19,13 +19,19 @@ const greetings = ['', 'PING 1490197665630\n', 'PING 1 rowcast/2\n', 'PING 1 row
 
 /** Rows 2 to 5 of stream events are kept, of three eras. */
 function table(): MemoryStreams {
-  const streams = new MemoryStreams('events', 'typing');
+  const streams = new MemoryStreams('events', 'typing', 'room:*');
   for (let i = 1; i <= 5; i++) {
     streams.era = era(Math.ceil(i / 2));
     streams.appendWith({ trace: i }, 'events', i, 'x');
   }
   streams.trim('events', 1);
   return streams;
+}
+
+/** Takes back the newest row that is kept. */
+function rebase(end: PrimaryEnd, stream: string): void {
+  const { latest, earliest } = end.streams.get(stream)!.bounds;
+  end.rebase(stream, Math.max(latest - 1, earliest - 1));
 }
 
 /** ERROR at most once, a close right after it, and no line after that. */
@@ -40,7 +46,19 @@ function expectGoodEnd({ outputs }: PrimaryEnd): void {
 }
 
 describe('a primary', () => {
-  type Step = 'bytes' | 'append' | 'trim' | 'era' | 'drained' | 'answer' | 'judged' | 'fail' | { readonly ms: number };
+  type Step =
+    | 'bytes'
+    | 'append'
+    | 'trim'
+    | 'era'
+    | 'deleted'
+    | 'rebased'
+    | 'made'
+    | 'drained'
+    | 'answer'
+    | 'judged'
+    | 'fail'
+    | { readonly ms: number };
 
   const steps: fc.Arbitrary<readonly Step[]> = fc.array(
     fc.oneof(
@@ -49,6 +67,7 @@ describe('a primary', () => {
         weight: 8,
         arbitrary: fc.constantFrom<Step>('append', 'trim', 'era', 'drained', 'answer', 'judged', 'fail'),
       },
+      { weight: 2, arbitrary: fc.constantFrom<Step>('deleted', 'rebased', 'made') },
       { weight: 1, arbitrary: fc.record({ ms: fc.constantFrom(1, 999, 5_000, 16_000, 70_000) }) },
     ),
     { maxLength: 60 },
@@ -83,6 +102,9 @@ describe('a primary', () => {
             else if (step === 'append') end.append('events', 1);
             else if (step === 'trim') end.streams.trim('events', Math.min(end.streams.get('events')!.earliest, 5));
             else if (step === 'era') end.beginEra(era(++eras));
+            else if (step === 'deleted') end.delete('events');
+            else if (step === 'rebased') rebase(end, 'events');
+            else if (step === 'made') end.make(`room:${++eras}`, 1);
             else if (step === 'drained') end.drained();
             else if (step === 'judged' && !end.isJudging) {
               const request = end.outputs.of('judge')[judged];
@@ -127,6 +149,9 @@ describe('a primary', () => {
             said.push(...end.hint('events'));
           } else if (step === 'trim') end.streams.trim('events', Math.min(end.streams.get('events')!.earliest, 5));
           else if (step === 'era') said.push(...end.beginEra(era(++eras)));
+          else if (step === 'deleted') said.push(...end.delete('typing'));
+          else if (step === 'rebased') said.push(...end.rebase('typing', 0));
+          else if (step === 'made') said.push(...end.make(`room:${++eras}`, 1));
           else if (step === 'bytes') said.push(...end.hear(`REPLICATE events ${eras}`));
         }
         expect(said).toContain('POSITION events 5');
@@ -194,16 +219,17 @@ describe('a primary', () => {
 
 describe('to a worker that keeps to the rules', () => {
   type Ask = { readonly stream: string; readonly place: string };
-  type Step = Ask | 'append' | 'trim' | 'era' | 'answer' | 'judged' | 'drained';
+  type Step = Ask | 'append' | 'trim' | 'era' | 'deleted' | 'rebased' | 'answer' | 'judged' | 'drained';
 
   const asks: fc.Arbitrary<Ask> = fc.record({
-    stream: fc.constantFrom('events', 'typing', '$streams', 'nosuch'),
+    stream: fc.constantFrom('events', 'typing', 'room:1', '$streams', 'nosuch'),
     place: fc.constantFrom('START', 'NOW', '0', '1', '3', '77', `3 ${era(2)}`, `3 ${era(9)}`, `5 ${era(3)}`),
   });
   const steps = fc.array(
     fc.oneof(
       { weight: 3, arbitrary: asks },
       { weight: 4, arbitrary: fc.constantFrom<Step>('append', 'trim', 'era', 'answer', 'judged', 'drained') },
+      { weight: 1, arbitrary: fc.constantFrom<Step>('deleted', 'rebased') },
     ),
     { maxLength: 40 },
   );
@@ -240,6 +266,8 @@ describe('to a worker that keeps to the rules', () => {
           } else if (step === 'append') end.append('events', 'new');
           else if (step === 'trim') end.streams.trim('events', Math.min(end.streams.get('events')!.earliest, 5));
           else if (step === 'era') end.beginEra(era(++eras));
+          else if (step === 'deleted') end.delete('events');
+          else if (step === 'rebased') rebase(end, 'events');
           else if (step === 'drained') end.drained();
           else if (step === 'judged' && !isJudging) judge();
           else if (step === 'answer' && !isReading) answer();

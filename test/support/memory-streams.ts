@@ -8,6 +8,7 @@ import { formatHistory, type History, originOf } from '../../src/core/model/hist
 import type { Bounds, Page, Verdict } from '../../src/core/model/page.ts';
 import type { Position } from '../../src/core/model/position.ts';
 import { DURABLE_CATALOG, type StreamName } from '../../src/core/model/stream.ts';
+import { isPattern, matchesPattern, type NamePattern } from '../../src/core/model/pattern.ts';
 import type { Token } from '../../src/core/model/token.ts';
 import type { StreamState, StreamTable } from '../../src/core/sessions/stream-table.ts';
 import type { PrimaryEras } from '../../src/core/wire/greeting.ts';
@@ -35,7 +36,10 @@ export interface MemoryBatch {
 }
 
 export class MemoryStream implements StreamState {
-  readonly name: StreamName;
+  readonly stream: StreamName;
+  readonly source: object;
+  /** How many replications follow it. */
+  followers = 0;
   batches: MemoryBatch[] = [];
   latest: Token = 0;
   earliest: Token = 1;
@@ -43,8 +47,13 @@ export class MemoryStream implements StreamState {
   base: History = ORIGIN;
   appendedRows = 0;
 
-  constructor(name: StreamName) {
-    this.name = name;
+  constructor(stream: StreamName, source: object) {
+    this.stream = stream;
+    this.source = source;
+  }
+
+  get isMade(): boolean {
+    return this.latest > 0;
   }
 
   get bounds(): Bounds {
@@ -67,7 +76,7 @@ export class MemoryStream implements StreamState {
 
   /** @throws LogError LOG_GAP */
   read(after: Token, maxBytes: number): Page {
-    const { name, latest, bounds } = this;
+    const { stream: name, latest, bounds } = this;
     refuseGap('memory', name, after, bounds);
     const chunks: Chunk[] = [];
     let bytes = 0;
@@ -87,7 +96,7 @@ export class MemoryStream implements StreamState {
 
   #chunkOf({ token, rows, attributes }: MemoryBatch, after: Token, history: History): Chunk {
     const texts = rows.map((row) => JSON.stringify(row));
-    const planned = { stream: this.name, after, batches: [texts], tokens: [token] };
+    const planned = { stream: this.stream, after, batches: [texts], tokens: [token] };
     const more = attributes === undefined ? {} : { attributes: new Map([[0, JSON.stringify(attributes)]]) };
     return encodeChunks({ planned: { ...planned, ...more }, rowsUpTo: 0, history, atMs: 0, logMs: 0 })[0]!;
   }
@@ -100,24 +109,67 @@ export class MemoryStream implements StreamState {
 
 export class MemoryStreams implements StreamTable {
   readonly #streams: Map<StreamName, MemoryStream>;
-  readonly #catalog = new MemoryStream(DURABLE_CATALOG);
+  readonly #source = { name: 'memory' };
+  readonly #catalog = new MemoryStream(DURABLE_CATALOG, this.#source);
+  readonly #pattern: NamePattern | undefined;
   /** The era of new rows. */
   era: History = era(1);
 
   constructor(...names: readonly StreamName[]) {
-    this.#streams = new Map(names.map((name) => [name, new MemoryStream(name)]));
+    this.#pattern = names.find(isPattern);
+    const declared = names.filter((name) => !isPattern(name));
+    this.#streams = new Map(declared.map((name) => [name, new MemoryStream(name, this.#source)]));
   }
 
   get eras(): PrimaryEras {
-    return { durable: this.era, volatile: VOLATILE_ERA };
+    return { durable: this.era, volatile: VOLATILE_ERA, others: [] };
   }
 
-  names(): Iterable<StreamName> {
-    return this.#streams.keys();
+  /** A stream of the pattern is there only once it is made. */
+  *names(): IterableIterator<StreamName> {
+    for (const [name, { isMade }] of this.#streams) {
+      if (isMade || this.#pattern === undefined || !matchesPattern(this.#pattern, name)) yield name;
+    }
   }
 
+  /** A stream of the pattern is there from when it is looked at. */
   get(stream: StreamName): MemoryStream | undefined {
-    return stream === DURABLE_CATALOG ? this.#catalog : this.#streams.get(stream);
+    if (stream === DURABLE_CATALOG) return this.#catalog;
+    const isOfPattern = this.#pattern !== undefined && matchesPattern(this.#pattern, stream);
+    if (isOfPattern && !this.#streams.has(stream)) this.add(stream, this.#source);
+    return this.#streams.get(stream);
+  }
+
+  /** Adds a stream of a source of its own, or of the one that is given. */
+  add(stream: StreamName, source: object = {}): void {
+    this.#streams.set(stream, new MemoryStream(stream, source));
+  }
+
+  follow(stream: StreamName): MemoryStream | undefined {
+    const state = this.get(stream);
+    if (state !== undefined) state.followers++;
+    return state;
+  }
+
+  leave(state: MemoryStream): void {
+    state.followers--;
+  }
+
+  /** How many replications there are of all streams. */
+  get followers(): number {
+    return [...this.#streams.values()].reduce((sum, { followers }) => sum + followers, this.#catalog.followers);
+  }
+
+  /** The stream is as if it was never made. */
+  delete(stream: StreamName): void {
+    Object.assign(this.get(stream)!, { batches: [], latest: 0, earliest: 1, base: ORIGIN });
+  }
+
+  /** Drops every row after the token. */
+  truncate(stream: StreamName, token: Token): void {
+    const state = this.get(stream)!;
+    state.batches = state.batches.filter((batch) => batch.token <= token);
+    state.latest = token;
   }
 
   /** One batch with the next token. */

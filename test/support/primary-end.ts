@@ -8,12 +8,14 @@ import { RowcastError } from '../../src/core/model/errors.ts';
 import type { History } from '../../src/core/model/history.ts';
 import type { Page, Verdict } from '../../src/core/model/page.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
+import type { Token } from '../../src/core/model/token.ts';
+import type { ReadRequest } from '../../src/core/sessions/page-reads.ts';
 import {
-  type JudgeRequest,
   type PrimaryOutput,
   PrimarySession,
   type PrimarySessionOptions,
 } from '../../src/core/sessions/primary-session.ts';
+import type { JudgeRequest } from '../../src/core/sessions/pending-verdicts.ts';
 import { defaultPrimaryLimits, type PrimaryLimits } from '../../src/core/wire/limits.ts';
 import { MemoryStreams } from './memory-streams.ts';
 import { bytesOf, SessionOutputs, T0, wakeUntil } from './session-outputs.ts';
@@ -91,6 +93,26 @@ export class PrimaryEnd {
     return this.drain();
   }
 
+  /** Appends the first rows of a stream. */
+  make(stream: StreamName, ...rows: readonly unknown[]): string[] {
+    this.streams.append(stream, ...rows);
+    this.session.handleMade(this.now, stream);
+    return this.hint(stream);
+  }
+
+  delete(stream: StreamName): string[] {
+    this.streams.delete(stream);
+    this.session.handleDeleted(this.now, stream);
+    return this.drain();
+  }
+
+  /** Rows of the stream are taken back: those after the token. */
+  rebase(stream: StreamName, token: Token): string[] {
+    this.streams.truncate(stream, token);
+    this.session.handleRebased(this.now, stream);
+    return this.drain();
+  }
+
   /** The log begins another era. */
   beginEra(era: History): string[] {
     this.streams.era = era;
@@ -113,13 +135,13 @@ export class PrimaryEnd {
   answer(page?: Page): string[] {
     const read = this.outputs.of('read').at(-1)!;
     if (page === undefined) this.#read(read);
-    else this.session.handlePage(this.now, page);
+    else this.session.handlePage(this.now, read, page);
     return this.drain();
   }
 
   /** Fails the waiting read. */
   failRead(error: RowcastError): string[] {
-    this.session.handleReadFailed(this.now, this.outputs.of('read').at(-1)!.stream, error);
+    this.session.handleReadFailed(this.now, this.outputs.of('read').at(-1)!, error);
     return this.drain();
   }
 
@@ -170,21 +192,22 @@ export class PrimaryEnd {
     }
   }
 
-  #read({ stream, after, maxBytes }: Extract<PrimaryOutput, { kind: 'read' }>): void {
+  #read(request: ReadRequest): void {
+    const { stream, after, maxBytes } = request;
     let page: Page;
     try {
       page = this.streams.get(stream)!.read(after, maxBytes);
     } catch (thrown) {
       if (!(thrown instanceof RowcastError)) throw thrown;
-      return this.session.handleReadFailed(this.now, stream, thrown);
+      return this.session.handleReadFailed(this.now, request, thrown);
     }
-    this.session.handlePage(this.now, page);
+    this.session.handlePage(this.now, request, page);
   }
 
   #judge(
-    { position, replication }: JudgeRequest,
-    verdict: Verdict = this.streams.get(position.stream)!.judge(position),
+    request: JudgeRequest,
+    verdict: Verdict = this.streams.get(request.position.stream)!.judge(request.position),
   ): void {
-    this.session.handleVerdict(this.now, { position, replication }, verdict);
+    this.session.handleVerdict(this.now, request, verdict);
   }
 }

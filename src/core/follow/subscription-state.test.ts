@@ -20,7 +20,7 @@ const LINE = { text: '1', start: 0, end: 1 };
 
 /** What a subscription needs around it, and no more. */
 class Host implements SubscriptionHost {
-  eras: PrimaryEras | undefined = { durable: ERA, volatile: MEMORY };
+  eras: PrimaryEras | undefined = { durable: ERA, volatile: MEMORY, others: [] };
   readonly unfinished = new UnfinishedRows(1_000);
   readonly tally = { wanted: 0, live: 0 };
   send(): void {}

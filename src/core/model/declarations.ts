@@ -5,7 +5,14 @@
 
 import { quote, UsageError } from './errors.ts';
 import { checkPattern, matchesPattern, type NamePattern, patternsOverlap } from './pattern.ts';
-import { checkOptions, type Stream, type StreamName, type StreamOptions, streamName } from './stream.ts';
+import {
+  checkOptions,
+  type Stream,
+  type StreamName,
+  type StreamOptions,
+  streamName,
+  streamNameFault,
+} from './stream.ts';
 
 /** Streams of one kind, which are made while the primary runs. Made by defineStreams. */
 export interface StreamPattern<Row = unknown> extends Omit<Stream<Row>, 'name'> {
@@ -68,6 +75,11 @@ export class Declarations {
     return this.#streams.get(name) ?? this.#patternOf(name)?.stream(name);
   }
 
+  /** The declaration that a name falls under. Undefined when there is none. */
+  declarationOf(name: StreamName): Declaration | undefined {
+    return this.#streams.get(name) ?? this.#patternOf(name);
+  }
+
   /** Whether a stream of this name is there or may be made. */
   has(name: StreamName): boolean {
     return this.#streams.has(name) || this.#patternOf(name) !== undefined;
@@ -79,7 +91,9 @@ export class Declarations {
   }
 
   #patternOf(name: StreamName): StreamPattern | undefined {
-    return this.#patterns.find(({ pattern }) => matchesPattern(pattern, name));
+    const pattern = this.#patterns.find((candidate) => matchesPattern(candidate.pattern, name));
+    // `room:*` means every text after the colon, and not all of it fits on a line as a name.
+    return pattern !== undefined && streamNameFault(name) === undefined ? pattern : undefined;
   }
 
   #addStream(stream: Stream): void {

@@ -23,7 +23,8 @@ export const errorCodes = {
   AHEAD: 'The primary has not reached the position that was asked for.',
   UNAVAILABLE: 'The primary cannot read the stream now.',
   TRIMMED: 'A peer that is not Rowcast asked for rows that are no longer kept, and was served what is kept.',
-  TOO_MANY_STREAMS: 'The primary has more streams than maxStreams, the most that this worker follows.',
+  TOO_MANY_STREAMS:
+    'A worker would follow more streams than its maxStreams, or asked for more on one connection than the maxReplications of its primary.',
   UNEXPECTED_COMMAND: 'A command came where the protocol does not allow it.',
   PEER_ERROR: 'The other side sent ERROR.',
   // UsageError: the caller misused Rowcast.
@@ -42,6 +43,7 @@ export const errorCodes = {
   NOT_SUPPORTED: 'The log that keeps the stream does not offer this.',
   ID_REUSED: 'The id of an append was taken for other rows of the stream.',
   NO_SUCH_STREAM: 'The stream was not declared.',
+  READ_ONLY_STREAM: 'The stream is of another source, which the primary only serves: it is appended to there.',
   DUPLICATE_STREAM: 'A stream was declared or subscribed twice.',
   DUPLICATE_CACHE: 'A cache or a group of caches was defined twice.',
   CLOSED: 'The primary, worker or log is closed.',

@@ -25,7 +25,7 @@ describe('paging', () => {
     const end = opened();
     end.streams.append('events', 1);
     end.hear('REPLICATE events 0');
-    expect(end.outputs.of('read')).toEqual([{ kind: 'read', stream: 'events', after: 0, maxBytes: 65_536 }]);
+    expect(end.outputs.of('read')).toEqual([{ kind: 'read', stream: 'events', after: 0, maxBytes: 65_536, number: 1 }]);
   });
 
   test('streams take turns, so that a long history does not hold up a short one', () => {
@@ -85,17 +85,25 @@ describe('paging', () => {
     expect(end.append('events', 3)).toEqual(['RDATA events 1 1', 'RDATA events 2 2', 'RDATA events 3 3']);
   });
 
-  test('a page that moves nothing is a bug of ours', () => {
-    const end = opened();
+  test('a page that moves nothing is a fault of the log, and is not asked for again and again', () => {
+    const end = PrimaryEnd.rowcast();
     end.streams.append('events', 1);
     end.isReading = false;
     end.hear('REPLICATE events 0');
-    expect(() => end.answer({ ...empty, upTo: 0, hasMore: true })).toThrow(/Bug in Rowcast/);
+    expect(end.answer({ ...empty, upTo: 0, hasMore: true })).toEqual([
+      expect.stringMatching(/^REFUSED events UNAVAILABLE /),
+    ]);
+    expect(end.outputs.of('read')).toHaveLength(1);
   });
 
-  test('so is an answer that nobody asked for', () => {
+  test('an answer that nobody asked for, or a second one, is not sent', () => {
     const end = opened();
-    expect(() => end.session.handlePage(end.now, { ...empty, upTo: 0 })).toThrow(/Bug in Rowcast/);
+    end.streams.append('events', 1);
+    end.hear('REPLICATE events 0');
+    const [read] = end.outputs.of('read');
+    end.session.handlePage(end.now, read!, end.streams.get('events')!.read(0, 1));
+    end.session.handlePage(end.now, { ...read!, number: 77 }, end.streams.get('events')!.read(0, 1));
+    expect(end.drain()).toEqual([]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { era, MemoryStreams } from '../../../test/support/memory-streams.ts';
+import { era, MemoryStream, MemoryStreams } from '../../../test/support/memory-streams.ts';
 import { PrimaryEnd } from '../../../test/support/primary-end.ts';
 import { LogError } from '../model/errors.ts';
 import { Replication, type ReplicationInput, type ReplicationState, replicationTransitions } from './replication.ts';
@@ -48,6 +48,10 @@ const give: Record<ReplicationInput, (end: PrimaryEnd, from: Kind) => void> = {
   on: (end) => void end.judged({ verdict: 'on' }),
   page: (end) => pageTo(end, 'one batch'),
   'caught-up': (end) => pageTo(end, 'the end'),
+  rebased: (end) => {
+    end.session.handleRebased(end.now, 'events');
+    end.drain();
+  },
   refused: (end, from) => {
     if (from === 'idle') end.hear('REPLICATE nosuch START');
     else if (from === 'judging') end.judged({ verdict: 'reset' });
@@ -117,7 +121,7 @@ describe('a replication', () => {
   };
 
   test.each(cells.filter(({ to }) => to === 'never'))('$from: $input would be a bug of ours', ({ from, input }) => {
-    const replication = new Replication('events', 1);
+    const replication = new Replication(new MemoryStream('events', {}));
     replication.state = states[from];
     for (const to of Object.values(states)) expect(() => replication.move(input, to)).toThrow(/Bug in Rowcast/);
     expect(replication.state).toBe(states[from]);
@@ -125,7 +129,7 @@ describe('a replication', () => {
 
   test.each(leading)('$from: $input leads nowhere but to $to', ({ from, input, to }) => {
     for (const kind of kinds) {
-      const replication = new Replication('events', 1);
+      const replication = new Replication(new MemoryStream('events', {}));
       replication.state = states[from];
       if (kind === to) replication.move(input, states[kind]);
       else expect(() => replication.move(input, states[kind])).toThrow(/Bug in Rowcast/);
@@ -134,7 +138,7 @@ describe('a replication', () => {
   });
 
   test('has sent something only from when it catches up', () => {
-    const replication = new Replication('events', 1);
+    const replication = new Replication(new MemoryStream('events', {}));
     for (const kind of kinds) {
       replication.state = states[kind];
       expect(replication.sent).toBe(kind === 'catching-up' || kind === 'live' ? sent : undefined);

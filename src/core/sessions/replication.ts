@@ -9,6 +9,7 @@ import type { History } from '../model/history.ts';
 import type { Position } from '../model/position.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
+import type { StreamState } from './stream-table.ts';
 
 /** How far a stream was sent on this connection. */
 export interface Sent {
@@ -24,8 +25,11 @@ export interface Sent {
 
 export type ReplicationState =
   | { readonly kind: 'idle' }
-  /** The log is checking whether the position is on its history. */
-  | { readonly kind: 'judging'; readonly position: Position }
+  /**
+   * The log is checking whether the position is on its history. `sent`: rows of the stream were
+   * taken back, so the position that it was sent to is judged again.
+   */
+  | { readonly kind: 'judging'; readonly position: Position; readonly sent?: Sent }
   /** Begins at the earliest row, which is looked up when the first page is read. */
   | { readonly kind: 'starting' }
   | { readonly kind: 'catching-up'; readonly sent: Sent }
@@ -37,7 +41,16 @@ export type ReplicationState =
 
 type Kind = ReplicationState['kind'];
 
-export type ReplicationInput = 'replicate' | 'start' | 'now' | 'on' | 'page' | 'caught-up' | 'refused' | 'release';
+export type ReplicationInput =
+  | 'replicate'
+  | 'start'
+  | 'now'
+  | 'on'
+  | 'page'
+  | 'caught-up'
+  | 'rebased'
+  | 'refused'
+  | 'release';
 
 /** `fault`: the peer broke the protocol. `never`: we did. */
 type Row = Readonly<Record<ReplicationInput, Kind | 'fault' | 'never'>>;
@@ -50,6 +63,7 @@ const running: Row = {
   on: 'never',
   page: 'catching-up',
   'caught-up': 'live',
+  rebased: 'judging',
   refused: 'idle',
   release: 'idle',
 };
@@ -62,21 +76,20 @@ export const replicationTransitions: Readonly<Record<Kind, Row>> = Object.freeze
     on: 'never',
     page: 'never',
     'caught-up': 'never',
+    rebased: 'idle',
     refused: 'idle',
     release: 'idle',
   },
   judging: { ...running, on: 'catching-up', page: 'never', 'caught-up': 'never' },
-  starting: running,
+  starting: { ...running, rebased: 'starting' },
   'catching-up': running,
   live: { ...running, page: 'live' },
 });
 
 export class Replication {
-  readonly stream: StreamName;
-  /** Tells the answer to an old request from the answer to the present one. */
-  readonly number: number;
+  readonly served: StreamState;
   state: ReplicationState = { kind: 'idle' };
-  /** It is in the queue for a page. */
+  /** It waits for its turn to be read. */
   isQueued = false;
   /**
    * A live stream owes POSITION once everything is sent: another era has begun, or rows were
@@ -91,13 +104,16 @@ export class Replication {
   /** Where the worker would resume after a crash. */
   saved: Token | undefined;
 
-  constructor(stream: StreamName, number: number) {
-    this.stream = stream;
-    this.number = number;
+  constructor(served: StreamState) {
+    this.served = served;
+  }
+
+  get stream(): StreamName {
+    return this.served.stream;
   }
 
   get sent(): Sent | undefined {
-    return this.state.kind === 'catching-up' || this.state.kind === 'live' ? this.state.sent : undefined;
+    return this.state.kind === 'idle' || this.state.kind === 'starting' ? undefined : this.state.sent;
   }
 
   get isLive(): boolean {

@@ -3,7 +3,7 @@ import { bytesOf, ERA, MEMORY, ROWCAST, SYNAPSE, T0, WorkerEnd } from '../../../
 import { PeerError } from '../model/errors.ts';
 
 const GREETING = ['SERVER example.com', `PING ${ROWCAST}`] as const;
-const ERAS = { durable: ERA, volatile: MEMORY };
+const ERAS = { durable: ERA, volatile: MEMORY, others: [] };
 
 describe('greeting', () => {
   test('NAME and PING go out at once; the primary is known by SERVER and the first PING', () => {

@@ -11,6 +11,12 @@ import {
 const eras: PrimaryEras = {
   durable: '8f3c1d2e4b5a6978.1764281400.a1b2c3d4',
   volatile: '00112233445566ff.1764281411.00ff00ff',
+  others: [],
+};
+/** With two further sources. */
+const more: PrimaryEras = {
+  ...eras,
+  others: ['cccccccccccccccc.1764281411.00000001', 'dddddddddddddddd.1764281411.00000002'],
 };
 
 test('the data of the first PING is pinned', () => {
@@ -19,10 +25,13 @@ test('the data of the first PING is pinned', () => {
   expect(formatPrimaryGreeting(1490197665618.2, eras)).toBe(
     '1490197665618 rowcast/2 log=8f3c1d2e4b5a6978.1764281400.a1b2c3d4 mem=00112233445566ff.1764281411.00ff00ff',
   );
+  expect(formatPrimaryGreeting(1, more)).toBe(
+    `${formatPrimaryGreeting(1, eras)} src=cccccccccccccccc.1764281411.00000001 src=dddddddddddddddd.1764281411.00000002`,
+  );
 });
 
 test('what a primary says of itself is what a worker reads', () => {
-  expect(parsePrimaryGreeting(formatPrimaryGreeting(1, eras))).toEqual(eras);
+  for (const said of [eras, more]) expect(parsePrimaryGreeting(formatPrimaryGreeting(1, said))).toEqual(said);
 });
 
 test('what a worker says of itself is what a primary reads', () => {
@@ -64,7 +73,19 @@ test.each([
   ['an era of one log only', `1 rowcast/2 mem=${volatile}`],
   ['an era that is none', `1 rowcast/2 log=8f3c mem=${volatile}`],
   ['an era that is none', `1 rowcast/2 log=${durable} mem=`],
+  ['a source that is none', `1 rowcast/2 log=${durable} mem=${volatile} src=8f3c`],
+  ['a source twice', `1 rowcast/2 log=${durable} mem=${volatile} src=${durable}`],
+  ['too many sources', formatPrimaryGreeting(1, { durable, volatile, others: manyEras(15) })],
   ['two eras of one log', `1 rowcast/2 log=${durable} mem=8f3c1d2e4b5a6978.1764281411.00ff00ff`],
 ])('a primary with %s promises nothing: %j', (_what, data) => {
   expect(parsePrimaryGreeting(data)).toBeUndefined();
 });
+
+test('as many sources as one primary may have are read', () => {
+  const said = { durable, volatile, others: manyEras(14) };
+  expect(parsePrimaryGreeting(formatPrimaryGreeting(1, said))).toEqual(said);
+});
+
+function manyEras(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `${String(i).padStart(16, '0')}.1764281411.00000002`);
+}

@@ -1,19 +1,25 @@
 /**
  * How Rowcast introduces itself in the data of its first PING (docs/protocol.md, "Greeting"). A
- * worker sends `<ms> rowcast/2 attr`, a primary `<ms> rowcast/2 log=<era> mem=<era>`. Any other
- * peer takes it as free text.
+ * worker sends `<ms> rowcast/2 attr`, a primary `<ms> rowcast/2 log=<era> mem=<era>`, with one
+ * `src=<era>` for each further source. Any other peer takes it as free text.
  */
 
 import type { Millis } from '../../base/clock.ts';
 import { type History, logIdOf, parseHistory } from '../model/history.ts';
 
-/** The present era of each log of a primary. */
+/** The present era of each log of a primary, and of each further source. */
 export interface PrimaryEras {
   readonly durable: History;
   readonly volatile: History;
+  readonly others: readonly History[];
 }
 
+/** The most sources of one primary, its two logs included. Their eras fit on one PING line. */
+export const MAX_SOURCES = 16;
+
 const PROTOCOL = 'rowcast/2';
+/** Stands before the era of each further source. */
+const OTHER = 'src=';
 
 export interface WorkerGreeting {
   /** The worker asks for ATTR. */
@@ -24,8 +30,9 @@ export function formatWorkerGreeting(now: Millis, { wantsAttributes }: WorkerGre
   return `${Math.floor(now)} ${PROTOCOL}${wantsAttributes ? ' attr' : ''}`;
 }
 
-export function formatPrimaryGreeting(now: Millis, { durable, volatile }: PrimaryEras): string {
-  return `${Math.floor(now)} ${PROTOCOL} log=${durable} mem=${volatile}`;
+export function formatPrimaryGreeting(now: Millis, { durable, volatile, others }: PrimaryEras): string {
+  const further = others.map((era) => ` ${OTHER}${era}`).join('');
+  return `${Math.floor(now)} ${PROTOCOL} log=${durable} mem=${volatile}${further}`;
 }
 
 /**
@@ -39,15 +46,24 @@ export function parseWorkerGreeting(data: string): WorkerGreeting | undefined {
 
 /**
  * Returns undefined when the primary does not say that it speaks rowcast/2. Also when its eras are
- * missing, malformed or of one log: then its promises are worth nothing.
+ * missing, malformed, too many, or two of them are of one log: then its promises are worth nothing.
  */
 export function parsePrimaryGreeting(data: string): PrimaryEras | undefined {
   const words = data.split(' ');
   if (!words.includes(PROTOCOL)) return undefined;
   const durable = valueOf(words, 'log=');
   const volatile = valueOf(words, 'mem=');
-  if (durable === undefined || volatile === undefined || logIdOf(durable) === logIdOf(volatile)) return undefined;
-  return { durable, volatile };
+  const others = words.filter((word) => word.startsWith(OTHER)).map((word) => word.slice(OTHER.length));
+  if (durable === undefined || volatile === undefined) return undefined;
+  if (others.some((other) => parseHistory(other) === undefined)) return undefined;
+  const all = [durable, volatile, ...others];
+  if (all.length > MAX_SOURCES || new Set(all.map(logIdOf)).size < all.length) return undefined;
+  return { durable, volatile, others };
+}
+
+/** The eras of all logs and sources. */
+export function allEras({ durable, volatile, others }: PrimaryEras): History[] {
+  return [durable, volatile, ...others];
 }
 
 function valueOf(words: readonly string[], key: string): History | undefined {

@@ -25,6 +25,10 @@ export interface PrimaryLimits extends SessionLimits {
   readonly maxLagRows: number;
   /** A socket that takes no byte for this long while rows wait is a slow consumer. */
   readonly stalledTimeoutMs: Millis;
+  /** The most streams on one connection. */
+  readonly maxReplications: number;
+  /** How long a log may take to answer a read before the stream counts as unavailable. */
+  readonly sourceTimeoutMs: Millis;
 }
 
 export interface WorkerLimits extends SessionLimits {
@@ -63,6 +67,8 @@ export const defaultPrimaryLimits: PrimaryLimits = Object.freeze({
   pageBytes: 64 * 1024,
   maxLagRows: 1_000_000,
   stalledTimeoutMs: 60_000,
+  maxReplications: 100_000,
+  sourceTimeoutMs: 30_000,
 });
 
 /** The limits of createWorker where its options give no others. */

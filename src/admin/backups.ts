@@ -1,0 +1,65 @@
+/** Backups over the admin port: the copy is made on the primary, sent to the client, and kept nowhere. */
+
+import { Readable } from 'node:stream';
+
+import type { BackupProgress } from '../log/log.ts';
+import { temporaryBackup } from '../log/temporary-backup.ts';
+import type { Primary } from '../primary/primary.ts';
+import { json, refusal } from './answers.ts';
+
+interface Running {
+  progress: BackupProgress | undefined;
+}
+
+export class Backups {
+  readonly #primary: Primary;
+  readonly #stopping: AbortSignal | undefined;
+  /** The copy that is being made. One at a time: each takes as much room as the log. */
+  #running: Running | undefined;
+
+  /** @param stopping aborted when the server stops */
+  constructor(primary: Primary, stopping: AbortSignal | undefined) {
+    this.#primary = primary;
+    this.#stopping = stopping;
+  }
+
+  /** How far the copy is. */
+  progress(): Response {
+    if (this.#running === undefined)
+      return refusal(404, 'NO_SUCH_PAGE', 'no backup is being made: POST /backup makes one');
+    return json(200, this.#running.progress ?? { doneBytes: 0, totalBytes: 0 });
+  }
+
+  /**
+   * Makes a copy and answers with its bytes.
+   * @param left aborted when the client goes away
+   * @throws UsageError NOT_SUPPORTED; LogError; the reason of an abort
+   */
+  async make(left: AbortSignal): Promise<Response> {
+    if (this.#running !== undefined) {
+      return refusal(409, 'BACKUP_RUNS', 'another backup is being made: try again when it is finished');
+    }
+    const running: Running = { progress: undefined };
+    this.#running = running;
+    const signal = this.#stopping === undefined ? left : AbortSignal.any([left, this.#stopping]);
+    try {
+      const file = await temporaryBackup(this.#primary.log, {
+        signal,
+        onProgress: (progress) => {
+          running.progress = progress;
+        },
+      });
+      const { size } = await file.stat();
+      // The stream closes the file, which takes the last trace of the copy from the disk.
+      const body = Readable.toWeb(file.createReadStream()) as ReadableStream<Uint8Array>;
+      const headers = {
+        'content-type': 'application/vnd.sqlite3',
+        'content-length': String(size),
+        'cache-control': 'no-store',
+      };
+      return new Response(body, { headers });
+    } finally {
+      this.#running = undefined;
+    }
+  }
+}

@@ -1,0 +1,162 @@
+/** `rowcast backup`: a copy of a running primary's log, in a file of its own. */
+
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Readable } from 'node:stream';
+import { LogError, messageOf, UsageError } from '../core/model/errors.ts';
+import type { BackupProgress } from '../log/log.ts';
+import type { HostAndPort } from './addresses.ts';
+import { askAdmin, download, errorOf } from './admin-client.ts';
+import { print } from './row-output.ts';
+import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+
+export interface BackupOptions {
+  readonly admin: HostAndPort;
+}
+
+const MIB = 1024 * 1024;
+const PROGRESS_INTERVAL_MS = 500;
+
+/** @throws UsageError INVALID_OPTION when the file exists; LogError LOG_UNAVAILABLE; ConnectionError */
+export async function backup(path: string, { admin }: BackupOptions, terminal: Terminal): Promise<ExitCode> {
+  const { signal } = terminal;
+  // Made first, so that nothing is copied in vain. A file that exists is never touched.
+  await (await create(path)).close();
+  const part = `${path}.${randomBytes(8).toString('hex')}.part`;
+  let isDone = false;
+  const line = new ProgressLine(terminal);
+  const stopWatching = watchProgress(admin, line, terminal);
+  try {
+    const answer = await download({ admin, path: '/backup', signal }, async (body, bytes) => {
+      stopWatching();
+      await receive(part, body, bytes, line);
+    });
+    stopWatching();
+    line.end();
+    if (answer !== undefined) {
+      say(terminal, errorOf(answer, admin)?.message ?? 'the primary made no backup');
+      return exitCodes.failed;
+    }
+    await rename(part, path);
+    await syncDirectory(dirname(path));
+    isDone = true;
+    say(terminal, `the log is copied to ${path}; to restore it, stop the primary and put it in the place of its file`);
+    await print(terminal.stdout, `${path}\n`);
+    return exitCodes.fine;
+  } finally {
+    stopWatching();
+    line.end();
+    await rm(part, { force: true });
+    if (!isDone) await rm(path, { force: true });
+  }
+}
+
+/** The file is for its owner alone, as the log itself is. */
+async function create(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'wx', 0o600);
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'EEXIST') {
+      throw new UsageError('INVALID_OPTION', `${path} exists already: give the backup a file of its own`, { cause });
+    }
+    throw unwritable(path, cause);
+  }
+}
+
+async function receive(path: string, body: Readable, bytes: number, line: ProgressLine): Promise<void> {
+  const file = await create(path);
+  let done = 0;
+  try {
+    for await (const part of body as AsyncIterable<Uint8Array>) {
+      await writeTo(file, path, part);
+      done += part.length;
+      line.show(`receiving ${done / bytes < 1 ? percentOf(done, bytes) : 'the end'} of ${mebibytes(bytes)}`);
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  if (done === bytes) return;
+  throw new LogError(
+    'LOG_UNAVAILABLE',
+    `only ${done} of ${bytes} bytes of the backup came: the primary ended, or its disk failed`,
+  );
+}
+
+async function writeTo(file: FileHandle, path: string, part: Uint8Array): Promise<void> {
+  try {
+    await file.writeFile(part);
+  } catch (cause) {
+    throw unwritable(path, cause);
+  }
+}
+
+/** The rename is durable only with its directory. Some file systems cannot sync one. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, constants.O_RDONLY);
+  try {
+    await directory.sync();
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EINVAL')) throw error;
+  } finally {
+    await directory.close();
+  }
+}
+
+function unwritable(path: string, cause: unknown): LogError {
+  return new LogError('LOG_UNAVAILABLE', `cannot write ${path}: ${messageOf(cause)}`, { cause });
+}
+
+/** Asks the primary how far its copy is, on a terminal only. Returns the function that ends it. */
+function watchProgress(admin: HostAndPort, line: ProgressLine, { signal, stderr }: Terminal): () => void {
+  if (stderr.isTTY !== true) return () => {};
+  const stopped = new AbortController();
+  const timer = setInterval(() => {
+    askAdmin({ admin, path: '/backup', signal: AbortSignal.any([signal, stopped.signal]) }).then(
+      ({ status, body }) => {
+        if (status !== 200 || stopped.signal.aborted) return;
+        const { doneBytes, totalBytes } = body as BackupProgress;
+        line.show(`the primary has copied ${percentOf(doneBytes, totalBytes)} of ${mebibytes(totalBytes)}`);
+      },
+      // The request for the backup itself tells what is wrong.
+      () => {},
+    );
+  }, PROGRESS_INTERVAL_MS);
+  return () => {
+    clearInterval(timer);
+    stopped.abort();
+  };
+}
+
+function percentOf(done: number, all: number): string {
+  return `${all === 0 ? 0 : Math.floor((done / all) * 100)} %`;
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / MIB).toFixed(1)} MiB`;
+}
+
+/** One line that is overwritten, on a terminal only. */
+class ProgressLine {
+  readonly #terminal: Terminal;
+  #isShown = false;
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+  }
+
+  show(text: string): void {
+    const { stderr } = this.#terminal;
+    if (stderr.isTTY !== true) return;
+    this.#isShown = true;
+    stderr.write(`\r\u001b[Krowcast: ${text}`);
+  }
+
+  end(): void {
+    if (!this.#isShown) return;
+    this.#isShown = false;
+    this.#terminal.stderr.write('\r\u001b[K');
+  }
+}
