@@ -59,6 +59,27 @@ describe('serve', () => {
     expect(command.err).toContain('with 2 streams: orders, a/b\n');
   });
 
+  test('makes the streams of a pattern when rows are appended to them', async () => {
+    const { command, admin } = await servePrimary('--stream', 'room:*', '--stream', 'users');
+    await command.saw(/\| nc /);
+    expect(command.err).toContain('with streams room:*, users\n');
+    expect(command.err).toContain('  echo \'{"hello":"world"}\' | npx rowcast append room:1 --admin');
+    const appended = new RunningCommand(['append', 'room:42', '--admin', admin]);
+    appended.stdin.end('1\n');
+    expect(await appended.ended).toBe(0);
+    const table = new RunningCommand(['status', '--admin', admin]);
+    expect(await table.ended).toBe(0);
+    expect(table.out).toContain('\nstreams are made by their first row: room:*\n');
+    expect(table.out).toMatch(/^room:42 +1 +1$/m);
+    expect(table.out).toMatch(/^users +- +0$/m);
+  });
+
+  test.each([['room:**'], ['$room*'], ['a b*']])('refuses the pattern %s', async (pattern) => {
+    const command = new RunningCommand(['serve', '--stream', pattern, '--log', 'memory:']);
+    expect(await command.ended).toBe(2);
+    expect(command.err).toContain('pattern ');
+  });
+
   test('listens at several addresses, and makes the directory of its log', async () => {
     const path = join(folder, 'made', 'for it', 'rowcast.db');
     const { command, admin } = await servePrimary(
@@ -535,6 +556,33 @@ describe('log new-history', () => {
 });
 
 describe('status', () => {
+  test('shows the first 1,000 streams, and says how to see the rest', async () => {
+    const { admin, command } = await servePrimary('--stream', 'room:*', '--stream', 'users');
+    for (let i = 0; i < 1_005; i++) {
+      const response = await fetch(`http://${admin}/streams/room:${String(i).padStart(4, '0')}/rows`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-ndjson' },
+        body: '1\n',
+      });
+      expect(response.status).toBe(200);
+    }
+    const told = async (...options: string[]): Promise<string[]> => {
+      const status = new RunningCommand(['status', '--admin', admin, ...options]);
+      expect(await status.ended).toBe(0);
+      return status.out.split('\n').filter((line) => /^(room:|users|…)/.test(line));
+    };
+    const first = await told();
+    expect(first).toHaveLength(1_001);
+    expect(first.at(-1)).toBe('… and more: --after room:0999 shows the next, --all shows all');
+    expect(await told('--after', 'room:0999')).toHaveLength(6);
+    expect(await told('--all')).toHaveLength(1_006);
+    expect(await told('--match', 'room:*', '--after', 'room:1003')).toEqual([
+      expect.stringMatching(/^room:1004 +1 +1$/),
+    ]);
+    expect(await told('--match', 'users')).toHaveLength(1);
+    expect(await command.stop()).toBe(0);
+  });
+
   test('shows streams and connections as a table, and as one line of JSON', async () => {
     const { connect, admin } = await servePrimary();
     await append(admin, '1\n2\n');

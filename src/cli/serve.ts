@@ -9,7 +9,7 @@ import { memoryLog } from '../log/memory.ts';
 import { sqliteLog } from '../log/sqlite.ts';
 import type { Logger } from '../core/model/logger.ts';
 import { type Declaration, defineStreams } from '../core/model/declarations.ts';
-import { isPattern, type NamePattern } from '../core/model/pattern.ts';
+import { isPattern } from '../core/model/pattern.ts';
 import { defineStream, type StreamName } from '../core/model/stream.ts';
 import { createPrimary, type Primary } from '../primary/primary.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
@@ -61,21 +61,20 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   return exitCodes.fine;
 }
 
-async function openPrimary({ name, log, stream, synapse }: ServeOptions, logger: Logger): Promise<Primary> {
-  const streams = synapse
-    ? synapseStreamsOf(stream)
-    : (stream ?? defaults.streams).map(
-        (text): Declaration => (isPattern(text) ? defineStreams(text) : defineStream(text)),
-      );
+async function openPrimary(options: ServeOptions, logger: Logger): Promise<Primary> {
+  const { name, log, synapse } = options;
+  const streams = declarationsOf(options);
   return createPrimary({ name, log: openLog(log), streams, logger, ...(synapse && { limits: synapseLimits }) });
+}
+
+function declarationsOf({ stream, synapse }: ServeOptions): readonly Declaration[] {
+  if (synapse) return synapseStreamsOf(stream);
+  return (stream ?? defaults.streams).map((text) => (isPattern(text) ? defineStreams(text) : defineStream(text)));
 }
 
 function openLog(address: LogAddress): Log {
   return address.kind === 'memory' ? memoryLog() : sqliteLog({ path: address.path });
 }
-
-/** The most names in the line that says what is served. */
-const MAX_NAMES_TOLD = 50;
 
 interface Serving {
   readonly primary: Primary;
@@ -84,14 +83,13 @@ interface Serving {
   readonly admin: HostAndPort | undefined;
 }
 
-function tellWhereAndWhatNext(terminal: Terminal, { primary, options: { log }, addresses, admin }: Serving): void {
-  const { streams: found, patterns, next } = primary.status();
-  const streams = found.map(({ stream }) => stream);
-  const count = next === undefined ? `${streams.length}` : `over ${streams.length}`;
-  const shown = [...patterns, ...streams.slice(0, MAX_NAMES_TOLD), ...(streams.length > MAX_NAMES_TOLD ? ['…'] : [])];
+function tellWhereAndWhatNext(terminal: Terminal, { primary, options, addresses, admin }: Serving): void {
+  const { log } = options;
+  const names = declarationsOf(options).map((one) => ('pattern' in one ? one.pattern : one.name));
+  const streams = names.some(isPattern) ? 'streams' : `${names.length} streams:`;
   say(
     terminal,
-    `primary ${primary.name} listens at ${addresses.map(formatAddress).join(', ')} with ${count} streams: ${shown.join(', ')}`,
+    `primary ${primary.name} listens at ${addresses.map(formatAddress).join(', ')} with ${streams} ${names.join(', ')}`,
   );
   say(terminal, log.kind === 'memory' ? 'its log is in memory: rows are gone when it ends' : `its log is ${log.path}`);
   say(
@@ -102,13 +100,8 @@ function tellWhereAndWhatNext(terminal: Terminal, { primary, options: { log }, a
   );
   // Printed without our name before it: people copy these lines.
   terminal.stderr.write(
-    `\nTry next, in other terminals:\n${whatNext(streams[0] ?? exampleOf(patterns), addresses[0]!, admin).join('')}\n`,
+    `\nTry next, in other terminals:\n${whatNext(names[0]?.replaceAll('*', '1') ?? 'events', addresses[0]!, admin).join('')}\n`,
   );
-}
-
-/** A name that a declared pattern matches. */
-function exampleOf([pattern]: readonly NamePattern[]): StreamName {
-  return pattern?.replaceAll('*', '1') ?? 'events';
 }
 
 function whatNext(stream: StreamName, address: Address, admin: HostAndPort | undefined): string[] {

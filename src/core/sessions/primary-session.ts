@@ -98,21 +98,21 @@ export class PrimarySession {
 
   /** How many streams are replicated, and how many of them are live. */
   get replications(): { readonly count: number; readonly live: number } {
-    return { count: this.#streams.count, live: this.#streams.liveCount };
+    return { count: this.#streams.table.count, live: this.#streams.table.liveCount };
   }
 
   /** All streams of the connection. For one that may have very many, ask by name. */
   get subscriptions(): SubscriptionStatus[] {
-    return [...this.#streams.describeAll()];
+    return this.#streams.table.describeAll();
   }
 
   /** One stream of the connection. Undefined when it is not replicated. */
   subscription(stream: StreamName): SubscriptionStatus | undefined {
-    return this.#streams.describe(stream);
+    return this.#streams.table.describe(stream);
   }
 
   isReplicating(stream: StreamName): boolean {
-    return this.#streams.isReplicating(stream);
+    return this.#streams.table.has(stream);
   }
 
   /** Streams that are made later are replicated, too: ALL was asked for. */
@@ -122,7 +122,8 @@ export class PrimarySession {
 
   /** At least one stream is not live yet: old rows are read, with no end in sight. */
   get isCatchingUp(): boolean {
-    return this.#streams.liveCount < this.#streams.count;
+    const { count, liveCount } = this.#streams.table;
+    return liveCount < count;
   }
 
   handleOpen(now: Millis): void {

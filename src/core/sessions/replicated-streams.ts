@@ -18,74 +18,54 @@ import type { Token } from '../model/token.ts';
 import { AllStreams } from './all-streams.ts';
 import { PageReads, type ReadRequest } from './page-reads.ts';
 import { type JudgeRequest, PendingVerdicts } from './pending-verdicts.ts';
-import { Replication, type ReplicationState, type Sent } from './replication.ts';
+import type { Replication, ReplicationState, Sent } from './replication.ts';
+import { ReplicationTable } from './replication-table.ts';
 import * as refusals from './stream-refusals.ts';
 import type { StreamRefusal } from './stream-refusals.ts';
 import type { ReplicatedStreamsOptions, ReplicateFrom, StreamsHost } from './streams-host.ts';
-import { describeReplication, type SubscriptionStatus } from './subscription-status.ts';
 
 export class ReplicatedStreams {
   readonly #options: ReplicatedStreamsOptions;
   readonly #host: StreamsHost;
-  readonly #replications = new Map<StreamName, Replication>();
+  readonly #table: ReplicationTable;
   readonly #reads = new PageReads();
   readonly #verdicts: PendingVerdicts;
   readonly #all = new AllStreams();
-  #notLive = 0;
   /** The time of the latest input. */
   #now: Millis = 0;
 
   constructor(options: ReplicatedStreamsOptions, host: StreamsHost) {
     this.#options = options;
     this.#host = host;
+    this.#table = new ReplicationTable(options.streams);
     this.#verdicts = new PendingVerdicts(options.limits.sourceTimeoutMs);
   }
 
-  get count(): number {
-    return this.#replications.size;
-  }
-
-  get liveCount(): number {
-    return this.#replications.size - this.#notLive;
-  }
-
-  isReplicating(stream: StreamName): boolean {
-    return this.#replications.has(stream);
+  /** What is replicated now. Only to be looked at. */
+  get table(): Pick<ReplicationTable, 'count' | 'liveCount' | 'has' | 'describe' | 'describeAll'> {
+    return this.#table;
   }
 
   get includesMade(): boolean {
     return this.#all.isAsked;
   }
 
-  /** The replication of one stream. Undefined when there is none. */
-  describe(stream: StreamName): SubscriptionStatus | undefined {
-    const replication = this.#replications.get(stream);
-    return replication && describeReplication(replication);
-  }
-
-  *describeAll(): IterableIterator<SubscriptionStatus> {
-    for (const replication of this.#replications.values()) yield describeReplication(replication);
-  }
-
   replicate(now: Millis, stream: StreamName, from: ReplicateFrom, history: History | undefined): void {
     const isSeed = this.#host.dialect === 'seed';
     // For a seed peer, another REPLICATE starts the stream afresh.
     if (isSeed) this.#end(stream);
-    const replication = this.#replications.get(stream) ?? this.#follow(now, stream);
+    const replication = this.#table.get(stream) ?? this.#follow(now, stream);
     if (replication === undefined) return;
     const { bounds } = replication.served;
     this.#now = now;
     if (from === 'NOW') return this.#beginLive(now, replication, { token: bounds.latest, history: bounds.history });
-    if (from === 'START') {
-      replication.move('start', { kind: 'starting' });
-      this.#add(replication, from);
-      this.#reads.enqueue(replication);
-    } else {
-      const position = { stream, token: from, history };
-      replication.move('replicate', { kind: 'judging', position });
-      this.#add(replication, from);
-      this.#host.judge(this.#verdicts.ask(now, replication, position));
-    }
+    const position = from === 'START' ? undefined : { stream, token: from, history };
+    if (position === undefined) this.#table.move(replication, 'start', { kind: 'starting' });
+    else this.#table.move(replication, 'replicate', { kind: 'judging', position });
+    this.#host.emit({ kind: 'subscribed', stream, from });
+    this.#host.outflow.handleRequest();
+    if (position === undefined) this.#reads.enqueue(replication);
+    else this.#host.judge(this.#verdicts.ask(now, replication, position));
   }
 
   /** Asks for every stream, also for those that are made later. `goOnWithAll` answers. */
@@ -109,7 +89,7 @@ export class ReplicatedStreams {
   }
 
   handleApplied(stream: StreamName, applied: Token, saved: Token | undefined): void {
-    this.#replications.get(stream)?.handleApplied(applied, saved);
+    this.#table.get(stream)?.handleApplied(applied, saved);
   }
 
   /** The socket takes bytes again. */
@@ -119,7 +99,7 @@ export class ReplicatedStreams {
 
   /** A stream's `latest` moved. */
   handleHint(now: Millis, stream: StreamName): void {
-    const replication = this.#replications.get(stream);
+    const replication = this.#table.get(stream);
     if (replication === undefined) return;
     const { state, served } = replication;
     if (state.kind !== 'live' && state.kind !== 'catching-up') return;
@@ -129,7 +109,7 @@ export class ReplicatedStreams {
     if (isBehind) this.#reads.enqueue(replication);
     if (state.kind !== 'live') return;
     // The rows were read before they were announced.
-    if (!isBehind) return replication.move('page', { ...state, rows: appendedRows });
+    if (!isBehind) return this.#table.move(replication, 'page', { ...state, rows: appendedRows });
     if (this.#options.slowConsumer !== 'disconnect') return;
     const lagRows = appendedRows - state.rows;
     const { maxLagRows } = this.#options.limits;
@@ -140,7 +120,7 @@ export class ReplicatedStreams {
 
   /** A stream is there that was not. */
   handleMade(now: Millis, stream: StreamName): void {
-    if (!this.#all.isAsked || this.#replications.has(stream)) return;
+    if (!this.#all.isAsked || this.#table.has(stream)) return;
     const replication = this.#follow(now, stream);
     if (replication === undefined) return;
     this.#now = now;
@@ -151,7 +131,7 @@ export class ReplicatedStreams {
 
   /** A stream was deleted. Rows of it that are being read are not sent. */
   handleDeleted(now: Millis, stream: StreamName): void {
-    const replication = this.#replications.get(stream);
+    const replication = this.#table.get(stream);
     if (replication === undefined) return;
     this.#now = now;
     // The seed has no line for it. A worker of the seed takes a position below its own as the news
@@ -162,20 +142,19 @@ export class ReplicatedStreams {
 
   /** Rows of a stream were taken back. Rows of it that are being read are not sent. */
   handleRebased(now: Millis, stream: StreamName): void {
-    const replication = this.#replications.get(stream);
+    const replication = this.#table.get(stream);
     if (replication === undefined) return;
     this.#now = now;
     this.#reads.cancel(replication);
-    const { state, served, isLive } = replication;
+    const { state, served } = replication;
     if (state.kind === 'judging') return this.#judgeAgain(now, replication, state);
     if (state.kind === 'starting') {
-      replication.move('rebased', state);
+      this.#table.move(replication, 'rebased', state);
       return this.#reads.enqueue(replication);
     }
     assert(state.kind !== 'idle', 'a replication to be dropped when it ends');
     const { sent } = state;
     if (this.#host.dialect !== 'seed') {
-      if (isLive) this.#notLive++;
       const position = { stream, token: sent.token, history: sent.named };
       this.#judgeAgain(now, replication, { kind: 'judging', position, sent });
       // What such a peer has is known by its numbers alone.
@@ -189,7 +168,7 @@ export class ReplicatedStreams {
     this.#now = now;
     this.#host.send(now, { name: 'ERA', era });
     const logId = logIdOf(era);
-    for (const replication of this.#replications.values()) {
+    for (const replication of this.#table.values()) {
       if (!replication.isLive || logIdOf(replication.served.bounds.history) !== logId) continue;
       // POSITION after ERA says that everything of the earlier eras was sent.
       replication.owesPosition = true;
@@ -244,13 +223,13 @@ export class ReplicatedStreams {
     const isCaughtUp = sent.token >= bounds.latest;
     if (state.kind === 'live') {
       const rows = isCaughtUp ? appendedRows : state.rows + page.rows;
-      replication.move(isCaughtUp ? 'caught-up' : 'page', { kind: 'live', sent, rows });
+      this.#table.move(replication, isCaughtUp ? 'caught-up' : 'page', { kind: 'live', sent, rows });
       if (!isCaughtUp) this.#reads.enqueue(replication);
       else if (isMovedWithoutRows || replication.owesPosition) this.#sendPosition(now, replication);
       return;
     }
     if (isCaughtUp) return this.#goLive(now, replication, sent);
-    replication.move('page', { kind: 'catching-up', sent });
+    this.#table.move(replication, 'page', { kind: 'catching-up', sent });
     this.#reads.enqueue(replication);
   }
 
@@ -304,8 +283,7 @@ export class ReplicatedStreams {
 
   /** The connection answers nothing more. */
   clear(): void {
-    for (const { served } of this.#replications.values()) this.#options.streams.leave(served);
-    this.#replications.clear();
+    this.#table.clear();
     this.#verdicts.clear();
     this.#reads.clear();
     this.#all.clear();
@@ -314,46 +292,38 @@ export class ReplicatedStreams {
   /** Looks up a stream that is not replicated. Undefined when the peer was refused it. */
   #follow(now: Millis, stream: StreamName): Replication | undefined {
     const { limits, streams } = this.#options;
-    if (this.#replications.size >= limits.maxReplications) {
+    if (this.#table.count >= limits.maxReplications) {
       this.#host.fail(now, refusals.tooManyStreams(limits.maxReplications));
       return undefined;
     }
     // To a peer that is not Rowcast, the logs' own streams do not exist.
     const isHidden = this.#host.dialect === 'seed' && stream.startsWith('$');
     const served = isHidden ? undefined : streams.follow(stream);
-    if (served !== undefined) return new Replication(served);
+    if (served !== undefined) return this.#table.add(served);
     const unknown = refusals.unknownStream(stream);
     if (this.#host.dialect === 'seed') this.#host.fail(now, unknown.error);
     else this.#sendRefusal(now, stream, unknown);
     return undefined;
   }
 
-  #add(replication: Replication, from: ReplicateFrom): void {
-    this.#replications.set(replication.stream, replication);
-    this.#host.emit({ kind: 'subscribed', stream: replication.stream, from });
-    this.#notLive++;
-    this.#host.outflow.handleRequest();
-  }
-
   /** Begins with new rows: those after the position. */
   #beginLive(now: Millis, replication: Replication, { token, history }: Pick<Position, 'token' | 'history'>): void {
     const { served, stream } = replication;
     const sent = { began: token, token, named: undefined };
-    replication.move('now', { kind: 'live', sent, rows: served.appendedRows });
-    this.#replications.set(stream, replication);
+    this.#table.move(replication, 'now', { kind: 'live', sent, rows: served.appendedRows });
     this.#host.emit({ kind: 'subscribed', stream, from: 'NOW' });
     this.#announceLive(now, replication, history);
     if (token < served.bounds.latest) this.#reads.enqueue(replication);
   }
 
   #judgeAgain(now: Millis, replication: Replication, state: Extract<ReplicationState, { kind: 'judging' }>): void {
-    replication.move('rebased', state);
+    this.#table.move(replication, 'rebased', state);
     this.#host.judge(this.#verdicts.ask(now, replication, state.position));
   }
 
   /** The replication that a verdict is for; undefined when it has ended meanwhile. */
   #takeJudged(now: Millis, request: JudgeRequest): Replication | undefined {
-    const replication = this.#replications.get(request.position.stream);
+    const replication = this.#table.get(request.position.stream);
     if (!this.#host.isEstablished || replication === undefined) return undefined;
     this.#now = now;
     return this.#verdicts.take(replication, request) ? replication : undefined;
@@ -363,7 +333,7 @@ export class ReplicatedStreams {
   #begin(now: Millis, replication: Replication, { token, history }: Position): void {
     const { bounds } = replication.served;
     const sent = replication.sent ?? { began: token, token, named: history };
-    replication.move('on', { kind: 'catching-up', sent });
+    this.#table.move(replication, 'on', { kind: 'catching-up', sent });
     if (token >= bounds.latest) this.#goLive(now, replication, sent);
     else this.#reads.enqueue(replication);
   }
@@ -388,11 +358,11 @@ export class ReplicatedStreams {
     this.#verdicts.forget(replication);
     this.#reads.cancel(replication);
     if (state.kind === 'live') {
-      replication.move('page', { ...state, sent });
+      this.#table.move(replication, 'page', { ...state, sent, ...(isAtLatest && { rows: served.appendedRows }) });
       if (isAtLatest) return void this.#sendPosition(now, replication);
       replication.owesPosition = true;
     } else {
-      replication.move(state.kind === 'judging' ? 'on' : 'page', { kind: 'catching-up', sent });
+      this.#table.move(replication, state.kind === 'judging' ? 'on' : 'page', { kind: 'catching-up', sent });
       if (isAtLatest) return this.#goLive(now, replication, sent);
     }
     this.#reads.enqueue(replication);
@@ -420,22 +390,18 @@ export class ReplicatedStreams {
 
   /** Ends the replication of a stream, if there is one. */
   #end(stream: StreamName): void {
-    const replication = this.#replications.get(stream);
+    const replication = this.#table.get(stream);
     if (replication !== undefined) this.#forget(replication, 'release');
   }
 
   #forget(replication: Replication, input: 'refused' | 'release'): void {
-    if (!replication.isLive) this.#notLive--;
-    replication.move(input, { kind: 'idle' });
-    this.#replications.delete(replication.stream);
+    this.#table.remove(replication, input);
     this.#verdicts.forget(replication);
     this.#reads.forget(replication);
-    this.#options.streams.leave(replication.served);
   }
 
   #goLive(now: Millis, replication: Replication, sent: Sent): void {
-    replication.move('caught-up', { kind: 'live', sent, rows: replication.served.appendedRows });
-    this.#notLive--;
+    this.#table.move(replication, 'caught-up', { kind: 'live', sent, rows: replication.served.appendedRows });
     this.#announceLive(now, replication);
   }
 
@@ -455,7 +421,7 @@ export class ReplicatedStreams {
     replication.owesPosition = false;
     // A seed peer was told no history, and may still greet as Rowcast.
     const named = this.#host.dialect === 'seed' ? undefined : history;
-    replication.move('page', { ...state, sent: { ...state.sent, named } });
+    this.#table.move(replication, 'page', { ...state, sent: { ...state.sent, named } });
     this.#host.send(now, { name: 'POSITION', stream, token, history: named });
     return token;
   }
