@@ -5,22 +5,23 @@
  */
 
 import type { Millis } from '../base/clock.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Checker, Finding } from './checkers.ts';
-import { describeNode, type Happening, type Reader } from './happening.ts';
+import { type Boundary, describeNode, type Happening, type Reader } from './happening.ts';
 import { type HistoryNode, isOn, nodeAt } from './history-tree.ts';
 import type { Known } from './known.ts';
 import type { PrimaryLife } from './primary-life.ts';
-import { savedTokens } from './public-api.ts';
+import { boundaryKey, savedTokens } from './public-api.ts';
 import { batchFault, type CommittedBatches, type WorldRow } from './world-rows.ts';
 
 interface Standing {
   readonly reader: Reader;
   /** Undefined until the first row or position decides. */
   known: Known | undefined;
-  begin: 'start' | 'now' | undefined;
-  /** With `now`: rows older than this were not asked for. */
+  begin: 'start' | 'now' | 'first' | undefined;
+  /** When it was asked for. With `now`: rows older than this were not asked for. */
   sinceMs: Millis;
   /** The batch that the handler is applying. */
   at: HistoryNode | undefined;
@@ -35,14 +36,20 @@ const LIVES_REMEMBERED = 4;
 export class ReaderCheckers implements Checker {
   /** Two branches grow side by side. A wait cannot see the one that its worker does not follow. */
   hasCopies = false;
+  /** An older history may be back: a boundary says nothing about what was made in it. */
+  #hasForkedOnce = false;
   readonly #committed: CommittedBatches;
   readonly #now: () => Millis;
   readonly #standings = new Map<string, Standing>();
   readonly #current = new Map<string, Standing>();
   /** The primaries that each worker's process was linked to, newest last. */
   readonly #lives = new Map<string, PrimaryLife[]>();
-  /** Those of them that told it where some stream stands. */
-  readonly #heard = new Map<string, Set<PrimaryLife>>();
+  /** When each worker's process was first linked to a primary. */
+  readonly #linkedAt = new Map<string, Millis>();
+  /** When boundaries were taken, by worker and key. */
+  readonly #boundaries = new Map<string, Map<string, Boundary>>();
+  /** The last deletion of each stream, anywhere. */
+  readonly #deletedAt = new Map<StreamName, Millis>();
   /** Where readers of a worker's stream stood once: a save may still say so. */
   readonly #once = new Map<string, Known[]>();
 
@@ -60,22 +67,30 @@ export class ReaderCheckers implements Checker {
     switch (happening.kind) {
       case 'worker-started':
         this.#lives.set(happening.worker, []);
-        this.#heard.set(happening.worker, new Set());
+        this.#linkedAt.delete(happening.worker);
+        this.#boundaries.set(happening.worker, new Map(happening.boundaries));
         for (const [stream, known] of happening.loaded) this.#remember(happening.worker, stream, known);
         return undefined;
       case 'linked': {
         const lives = this.#lives.get(happening.worker)!;
         if (lives.push(happening.life) > LIVES_REMEMBERED) lives.shift();
+        if (!this.#linkedAt.has(happening.worker)) this.#linkedAt.set(happening.worker, this.#now());
         return undefined;
       }
+      case 'history-changed':
+        this.#hasForkedOnce = true;
+        return undefined;
+      case 'deleting':
+        this.#deletedAt.set(happening.node.stream, this.#now());
+        return undefined;
       case 'subscribed': {
-        const { reader, begin } = happening;
+        const { reader, begin, sinceMs } = happening;
         const isKnown = typeof begin === 'object';
         const standing: Standing = {
           reader,
           known: isKnown ? begin : undefined,
           begin: isKnown ? undefined : begin,
-          sinceMs: this.#now(),
+          sinceMs,
           at: undefined,
           hasEnded: false,
           hasReset: false,
@@ -97,6 +112,7 @@ export class ReaderCheckers implements Checker {
       case 'positioned':
         return this.#move(this.#standings.get(happening.reader.name)!, happening);
       case 'saved':
+        for (const key of happening.positions.keys()) this.#noteBoundary(happening.worker, key);
         for (const [stream, token] of savedTokens(happening.positions))
           if (this.knownAt(happening.worker, stream, token) === undefined)
             return {
@@ -154,24 +170,72 @@ export class ReaderCheckers implements Checker {
       : checkNext(standing.known.claims, node, given);
   }
 
-  #checkFirst({ begin, sinceMs, reader, hasReset }: Standing, node: HistoryNode, given: string): Finding | undefined {
-    if (begin === 'now' && (hasReset || !this.#isLate(reader))) {
-      // A stream that is new to a worker of all streams is followed from its first row, whatever was said.
-      if (node.committedAtMs >= sinceMs || node.parent?.parent === undefined) return undefined;
+  #checkFirst(standing: Standing, node: HistoryNode, given: string): Finding | undefined {
+    const { begin, sinceMs, reader } = standing;
+    const before = node.parent!;
+    if (before.parent === undefined && (begin !== 'now' || this.#mayBeNew(standing, node))) return undefined;
+    if (this.#isNew(standing, node)) {
+      const saw = `${given} first, of a stream that was made after it had begun to follow all, and no GAP was told`;
+      return { checker: 'new streams from their first row', saw };
+    }
+    if (begin === 'now') {
+      if (node.committedAtMs >= sinceMs) return undefined;
       return { checker: 'once and in order', saw: `${given}, which is older than the subscription from now on` };
     }
-    const before = node.parent!;
     if (this.#isStart(reader, before)) return undefined;
     return { checker: 'nothing missing', saw: `${given} first, from the start, and ${describeNode(before)} is kept` };
+  }
+
+  /**
+   * The stream was made above the boundary of its pattern, or is made again after a deletion that
+   * was told: nothing of it may be left out.
+   */
+  #isNew({ reader, begin, hasReset }: Standing, { madeAtMs }: HistoryNode): boolean {
+    if (begin === 'first') return true;
+    const boundary = this.#boundaryOf(reader);
+    return boundary !== undefined && !hasReset && madeAtMs > boundary.toMs;
+  }
+
+  /** The stream may have been made above the boundary of its pattern. */
+  #mayBeNew({ reader, hasReset }: Standing, { madeAtMs }: HistoryNode): boolean {
+    if (reader.pattern === undefined) return false;
+    const fromMs = this.#boundaryOf(reader)?.fromMs ?? this.#linkedAt.get(reader.worker) ?? this.#now();
+    return hasReset || madeAtMs >= fromMs || this.#hasForkedOnce || this.hasCopies;
+  }
+
+  #boundaryOf({ worker, stream, pattern }: Reader): Boundary | undefined {
+    if (pattern === undefined) return undefined;
+    return this.#boundaries.get(worker)?.get(this.#boundaryKey(worker, stream, pattern));
+  }
+
+  #boundaryKey(worker: string, stream: StreamName, pattern: NamePattern): string {
+    const isDurable = this.#livesOf(worker).at(-1)?.isDurable(stream) ?? true;
+    return boundaryKey(isDurable, pattern);
+  }
+
+  /** The boundary of this key has been taken by now. */
+  #noteBoundary(worker: string, key: string): void {
+    const ofWorker = this.#boundaries.get(worker);
+    if (!key.startsWith('$') || ofWorker === undefined || ofWorker.has(key)) return;
+    ofWorker.set(key, { fromMs: this.#linkedAt.get(worker) ?? 0, toMs: this.#now() });
+  }
+
+  /** What is known of the boundaries of these keys. */
+  boundariesOf(worker: string, keys: Iterable<string>): Map<string, Boundary> {
+    const kept = new Map<string, Boundary>();
+    for (const key of keys) {
+      const boundary = this.#boundaries.get(worker)?.get(key);
+      if (boundary !== undefined) kept.set(key, boundary);
+    }
+    return kept;
   }
 
   /** Nothing up to there is kept, or was not for a while. */
   #isStart({ worker, stream }: Reader, node: HistoryNode): boolean {
     if (node.parent === undefined) return true;
-    return this.#livesOf(worker).some((life) => {
-      const { head, earliest } = life.stream(stream);
-      return node.token < earliest && isOn(node, head);
-    });
+    return this.#livesOf(worker).some((life) =>
+      life.ever(stream).some(({ head, earliest }) => node.token < earliest && isOn(node, head)),
+    );
   }
 
   #apply(standing: Standing): undefined {
@@ -184,8 +248,8 @@ export class ReaderCheckers implements Checker {
 
   #move(standing: Standing, { token, isLive }: Extract<Happening, { kind: 'positioned' }>): Finding | undefined {
     const { known } = standing;
-    const newest = this.#livesOf(standing.reader.worker).at(-1);
-    if (isLive && newest !== undefined) this.#heard.get(standing.reader.worker)?.add(newest);
+    const { worker, stream, pattern } = standing.reader;
+    if (isLive && pattern !== undefined) this.#noteBoundary(worker, this.#boundaryKey(worker, stream, pattern));
     if (known?.token === token && (!isLive || known.claims.length === 1)) return undefined;
     const lives = this.#livesOf(standing.reader.worker);
     const moved = this.#resolve(standing, token, isLive ? lives.slice(-1) : lives);
@@ -195,14 +259,14 @@ export class ReaderCheckers implements Checker {
   }
 
   /** The place of a reader if it truly is at the token. */
-  #resolve({ reader, known, begin, hasReset }: Standing, token: Token, lives: readonly PrimaryLife[]): Known | Finding {
+  #resolve(standing: Standing, token: Token, lives: readonly PrimaryLife[]): Known | Finding {
+    const { reader, known, begin } = standing;
     const says = `${reader.name} says position ${token}`;
     const dishonest = (why: string): Finding => ({ checker: 'honest positions', saw: `${says}, ${why}` });
     if (known !== undefined && token < known.token) return dishonest(`after ${known.token}, without a reset`);
     const claims = new Set<HistoryNode>();
     for (const life of lives) {
-      const { head, latest } = life.stream(reader.stream);
-      if (token <= latest) claims.add(nodeAt(head, token));
+      for (const { head, latest } of life.ever(reader.stream)) if (token <= latest) claims.add(nodeAt(head, token));
     }
     if (claims.size === 0) return dishonest('and no primary that it heard has come so far');
     if (known !== undefined) {
@@ -210,14 +274,17 @@ export class ReaderCheckers implements Checker {
       if (still.length > 0) return { token, claims: still };
       return dishonest(`and has applied what is up to ${known.claims.map(describeNode).join(' or ')}`);
     }
-    if (begin === 'now' && (hasReset || !this.#isLate(reader))) return { token, claims: [...claims] };
-    const starts = [...claims].filter((claim) => this.#isStart(reader, claim));
+    const asked = [...claims].filter((claim) => claim.parent === undefined || !this.#isNew(standing, claim));
+    const starts = begin === 'now' ? asked : asked.filter((claim) => this.#isStart(reader, claim));
     if (starts.length > 0) return { token, claims: starts };
     return { checker: 'nothing missing', saw: `${says}, from the start, and rows before it are kept` };
   }
 
   #reset(standing: Standing, { code, next }: Extract<Happening, { kind: 'reset' }>): Finding | undefined {
     const { known, reader, at } = standing;
+    // A deletion is told also to a reader that has nothing yet.
+    const hadNothing = known === undefined || known.claims.every((claim) => claim.parent === undefined);
+    const wasDeleted = code === 'RESET' && hadNothing && this.#wasDeletedSince(reader, standing.sinceMs);
     const isAbsent = code === 'UNKNOWN_STREAM' && this.#livesOf(reader.worker).some((life) => !life.has(reader.stream));
     const mayHaveMore = next === 'ended' && code === 'RESET' && this.#hasForked(reader);
     const isTrue =
@@ -233,7 +300,7 @@ export class ReaderCheckers implements Checker {
       // New rows are those after the reset was judged, which may be long before it is reported.
       standing.sinceMs = 0;
     }
-    if (isTrue || mayHaveMore || isAbsent) return undefined;
+    if (isTrue || mayHaveMore || isAbsent || wasDeleted) return undefined;
     const stands = known === undefined ? 'nothing' : `position ${known.token}`;
     return {
       checker: 'true resets',
@@ -241,15 +308,14 @@ export class ReaderCheckers implements Checker {
     };
   }
 
-  /** Not the primary's when the worker began to follow all streams, but later: nothing of it may be left out. */
-  #isLate({ worker, stream, isOneOfAll }: Reader): boolean {
-    return isOneOfAll && [...(this.#heard.get(worker) ?? [])].some((life) => !life.has(stream));
+  #wasDeletedSince({ stream }: Reader, sinceMs: Millis): boolean {
+    return (this.#deletedAt.get(stream) ?? -1) >= sinceMs;
   }
 
   #isGone({ worker, stream }: Reader, { token, claims }: Known, code: string): boolean {
     return this.#livesOf(worker).some((life) => {
-      const { head, earliest, latest } = life.stream(stream);
-      if (code === 'GAP') return token < earliest - 1;
+      const { head, latest } = life.stream(stream);
+      if (code === 'GAP') return life.ever(stream).some(({ earliest }) => token < earliest - 1);
       const node = nodeAt(head, token);
       // Numbers without rows follow. The reader may have moved past some of them without a report.
       const isBeforeSkipped = latest > token && nodeAt(head, token + 1) === node;
@@ -259,10 +325,11 @@ export class ReaderCheckers implements Checker {
 
   /** It was before the first kept row, and nobody was told. */
   #isStartGone(reader: Reader, code: string): boolean {
-    const { worker, stream, isOneOfAll } = reader;
+    const { worker, stream, pattern } = reader;
     const lives = this.#livesOf(worker);
-    // A worker of all streams asks for a new stream from token 0, so a missing start is reported.
-    if (code === 'GAP') return isOneOfAll && lives.some((life) => life.stream(stream).earliest > 1);
+    // A new stream of a pattern is asked for from token 0, so a missing start is reported.
+    if (code === 'GAP')
+      return pattern !== undefined && lives.some((life) => life.ever(stream).some(({ earliest }) => earliest > 1));
     return lives.some((life) => {
       const { head, earliest } = life.stream(stream);
       const token = earliest - 1;

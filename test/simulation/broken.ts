@@ -247,9 +247,11 @@ export const acknowledgesEarly: Broken = {
 export const knowsNoHistories: Broken = {
   makeLog: (options) => {
     class TrustingLog extends FakeLog {
-      override judge(position: Position): Verdict {
+      override judge(position: Position): Verdict | Promise<Verdict> {
         const verdict = super.judge(position);
-        return verdict === 'reset' && position.token <= this.bounds(position.stream).latest ? 'on' : verdict;
+        const trusting = (judged: Verdict): Verdict =>
+          judged === 'reset' && position.token <= this.bounds(position.stream).latest ? 'on' : judged;
+        return verdict instanceof Promise ? verdict.then(trusting) : trusting(verdict);
       }
     }
     return new TrustingLog(options);

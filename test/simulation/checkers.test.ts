@@ -34,7 +34,15 @@ const cases: readonly Case[] = [
     also: 'everyone reaches latest',
     shape: {
       history: { losesTails: true, restores: true, copies: false },
-      log: { maxCommitMs: 0, maxHintMs: 0, maxReadMs: 0, chunksPercent: 100, syncedPercent: 0 },
+      log: {
+        maxCommitMs: 0,
+        maxHintMs: 0,
+        maxReadMs: 0,
+        failsPercent: 0,
+        chunksPercent: 100,
+        syncedPercent: 0,
+        skipsPercent: 10,
+      },
       meanFaultGapMs: 60,
     },
   },
