@@ -133,11 +133,20 @@ export class ReaderCheckers implements Checker {
   knownAt(worker: string, stream: StreamName, token: Token): Known | undefined {
     const standing = this.#current.get(`${worker} ${stream}`);
     if (standing?.known?.token === token) return standing.known;
-    const once = this.onceAt(worker, stream, token);
+    const once = this.onceAt(worker, stream, token) ?? this.#movedOnce(standing, token);
     const moved = standing && this.#resolve(standing, token, this.#livesOf(worker));
     if (moved === undefined || isFinding(moved)) return once;
     // The save may be from before the last reset or from after it.
     return once === undefined ? moved : { token, claims: [...once.claims, ...moved.claims] };
+  }
+
+  /** Before a reset the reader may have moved on without rows, and nobody told. */
+  #movedOnce(standing: Standing | undefined, token: Token): Known | undefined {
+    if (standing === undefined) return undefined;
+    const { worker, stream } = standing.reader;
+    const known = this.#once.get(`${worker} ${stream}`)?.at(-1);
+    const moved = known && this.#resolve({ ...standing, known }, token, this.#livesOf(worker));
+    return moved === undefined || isFinding(moved) ? undefined : moved;
   }
 
   /** The place of an earlier reader of the worker at a position that it had. */
