@@ -46,6 +46,7 @@ export {
   type Position,
 } from './core/model/position.ts';
 export type { RowText, RowValidator, RowVerdict } from './core/model/row.ts';
+export type { NamePattern } from './core/model/pattern.ts';
 export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
 export {
@@ -77,7 +78,8 @@ export type {
   Listener,
   Transport,
 } from './transport/transport.ts';
-export { type Checkpoint, fileCheckpoint, memoryCheckpoint } from './worker/checkpoint.ts';
+export { type Checkpoint, memoryCheckpoint } from './worker/checkpoint.ts';
+export { fileCheckpoint } from './worker/file-checkpoint.ts';
 export type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './worker/options.ts';
 export type { BatchHandler, Subscription } from './worker/subscription.ts';
 export { createWorker, type ObserverWorker, type Worker } from './worker/worker.ts';

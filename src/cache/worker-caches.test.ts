@@ -147,7 +147,8 @@ describe('before it was ever live', () => {
   test('it begins at now, whatever a checkpoint says', async () => {
     const checkpoint = memoryCheckpoint();
     const history = '8f3c1d2e4b5a6978.1764281400.a1b2c3d4';
-    await checkpoint.save(new Map([['caches', { stream: 'caches', token: 1, history }]]));
+    const positions = new Map([['caches', { stream: 'caches', token: 1, history }]]);
+    await checkpoint.save(positions, positions);
     const setup = new Setup({ worker: { checkpoint } });
     await setup.startPrimary();
     for (let i = 0; i < 5; i++) await setup.primary.append('caches', [['get_user', ['x'], i]]);

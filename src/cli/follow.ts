@@ -14,7 +14,8 @@ import type { UnknownKind } from '../synapse/fields.ts';
 import { synapseLimits } from '../synapse/profile.ts';
 import { synapseStream } from '../synapse/streams.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
-import { type Checkpoint, fileCheckpoint } from '../worker/checkpoint.ts';
+import type { Checkpoint } from '../worker/checkpoint.ts';
+import { fileCheckpoint } from '../worker/file-checkpoint.ts';
 import type { SubscribeOptions } from '../worker/options.ts';
 import type { BatchHandler } from '../worker/subscription.ts';
 import { createWorker, type Worker } from '../worker/worker.ts';
@@ -113,13 +114,12 @@ function checkFrom(from: FollowOptions['from'], streams: readonly StreamName[]):
  * Saves a position only when its rows have left this process: rows still queued here would be lost
  * with it.
  */
-function flushedCheckpoint(checkpoint: Checkpoint, output: RowOutput): Checkpoint {
+function flushedCheckpoint(checkpoint: Required<Checkpoint>, output: RowOutput): Checkpoint {
   return {
     load: async () => checkpoint.load(),
-    save: async (positions) => {
-      const asOfNow = new Map(positions);
+    save: async (changed, all) => {
       await output.flushed();
-      await checkpoint.save(asOfNow);
+      await checkpoint.save(changed, all);
     },
   };
 }

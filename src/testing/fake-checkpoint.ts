@@ -5,7 +5,7 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
-import type { Checkpoint } from '../worker/checkpoint.ts';
+import { applyChanges, type Checkpoint } from '../worker/checkpoint.ts';
 import type { Boundary } from './happening.ts';
 import type { Known } from './known.ts';
 import type { SavedPositions } from './public-api.ts';
@@ -51,12 +51,13 @@ export class FakeCheckpoint {
   }
 
   /** The checkpoint for one process. */
-  open(clock: Clock): Checkpoint {
+  open(clock: Clock): Required<Checkpoint> {
     const { random, maxSaveMs, failsPercent, onSave } = this.#options;
     return {
       load: async () => this.#stored.positions,
-      save: async (given) => {
-        const positions = new Map(given);
+      save: async (changed) => {
+        const positions = new Map(this.#stored.positions);
+        applyChanges(positions, changed);
         const saving = { positions, ...onSave(positions) };
         this.#saving = saving;
         if (maxSaveMs > 0)

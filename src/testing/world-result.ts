@@ -29,7 +29,7 @@ export interface WorldParts {
   /** The connection for one side. */
   readonly connection: (end: LinkEnd, side: 'worker' | 'primary') => Connection;
   /** The checkpoint for a worker. */
-  readonly checkpoint: (checkpoint: Checkpoint) => Checkpoint;
+  readonly checkpoint: (checkpoint: Required<Checkpoint>) => Checkpoint;
 }
 
 export const realParts: WorldParts = Object.freeze({
@@ -37,7 +37,7 @@ export const realParts: WorldParts = Object.freeze({
   makeWorker: (options: WorkerOptions): Worker => createWorker(options),
   makeLog: (options: FakeLogOptions): FakeLog => new FakeLog(options),
   connection: (end: LinkEnd): Connection => end,
-  checkpoint: (checkpoint: Checkpoint): Checkpoint => checkpoint,
+  checkpoint: (checkpoint: Required<Checkpoint>): Checkpoint => checkpoint,
 });
 
 /** The result of `runWorld`. */

@@ -1,21 +1,30 @@
 /**
- * Writes a checkpoint soon after positions moved, one write at a time, and once more at the end.
+ * Writes to a checkpoint what has changed soon after positions moved, one write at a time, and once
+ * more at the end.
  */
 
 import type { Clock, Millis, Timer } from '../base/clock.ts';
+import type { Subscription as Machine } from '../core/follow/subscription.ts';
 import { HandlerError, messageOf, RowcastError } from '../core/model/errors.ts';
 import type { Position } from '../core/model/position.ts';
-import type { Checkpoint } from './checkpoint.ts';
-import type { SavedPosition } from './subscriptions.ts';
+import { applyChanges, type Checkpoint } from './checkpoint.ts';
+import type { Runner } from './subscription.ts';
+
+/**
+ * A position at the time when a checkpoint was written, so that the subscription can be told once
+ * it is saved.
+ */
+export interface SavedPosition {
+  readonly machine: Machine;
+  readonly position: Position;
+  readonly lineage: number;
+}
 
 export interface CheckpointWriterOptions {
   readonly checkpoint: Checkpoint;
   readonly clock: Clock;
-  /** The positions as they are now. */
-  readonly positions: () => {
-    readonly positions: ReadonlyMap<string, Position>;
-    readonly own: readonly SavedPosition[];
-  };
+  /** The subscription that follows a stream now. */
+  readonly runnerOf: (stream: string) => Runner | undefined;
   /** These positions are stored. */
   readonly onSaved: (own: readonly SavedPosition[]) => void;
   /** A write failed. The next move of a position tries again, and so does the end. */
@@ -27,6 +36,13 @@ const INTERVAL_MS: Millis = 100;
 
 export class CheckpointWriter {
   readonly #options: CheckpointWriterOptions;
+  /** Every position, as the last write that was begun has it. */
+  readonly #all = new Map<string, Position>();
+  /** Subscriptions whose position has moved since. */
+  #moved: Runner[] = [];
+  /** What else has changed since, and what a write that failed had. */
+  #changed = new Map<string, Position | undefined>();
+  #own: SavedPosition[] = [];
   #timer: Timer | undefined;
   #isDirty = false;
   #hasFailed = false;
@@ -36,21 +52,34 @@ export class CheckpointWriter {
     this.#options = options;
   }
 
+  /** False: the checkpoint is only read. */
+  get canSave(): boolean {
+    return this.#options.checkpoint.save !== undefined;
+  }
+
   /** @throws HandlerError CHECKPOINT_FAILED */
   async load(): Promise<ReadonlyMap<string, Position>> {
     try {
-      return await this.#options.checkpoint.load();
+      const stored = await this.#options.checkpoint.load();
+      applyChanges(this.#all, stored);
+      return stored;
     } catch (thrown) {
       throw explain('read', thrown);
     }
   }
 
-  handlePosition(): void {
-    this.#isDirty = true;
-    this.#timer ??= this.#options.clock.wakeIn(INTERVAL_MS, () => {
-      this.#timer = undefined;
-      void this.#write();
-    });
+  /** The position of a subscription has moved. */
+  handleMoved(runner: Runner): void {
+    if (runner.isToSave) return;
+    runner.isToSave = true;
+    this.#moved.push(runner);
+    this.#schedule();
+  }
+
+  /** Another position has changed. Undefined: it is gone. */
+  handleChanged(key: string, position: Position | undefined): void {
+    this.#changed.set(key, position);
+    this.#schedule();
   }
 
   /** Writes what is not written yet. */
@@ -61,6 +90,15 @@ export class CheckpointWriter {
     await this.#write();
   }
 
+  #schedule(): void {
+    if (!this.canSave) return;
+    this.#isDirty = true;
+    this.#timer ??= this.#options.clock.wakeIn(INTERVAL_MS, () => {
+      this.#timer = undefined;
+      void this.#write();
+    });
+  }
+
   async #write(): Promise<void> {
     if (this.#writing !== undefined || !this.#isDirty) return;
     this.#isDirty = false;
@@ -68,20 +106,51 @@ export class CheckpointWriter {
     await this.#writing;
     this.#writing = undefined;
     // Positions moved during the write.
-    if (this.#isDirty) this.handlePosition();
+    if (this.#isDirty) this.#schedule();
   }
 
   async #save(): Promise<void> {
-    const { positions, own } = this.#options.positions();
+    const own = this.#own;
+    this.#collect();
+    const changed = this.#changed;
+    this.#changed = new Map();
+    this.#own = [];
+    applyChanges(this.#all, changed);
     try {
-      await this.#options.checkpoint.save(positions);
+      if (changed.size > 0) await this.#options.checkpoint.save!(changed, this.#all);
       this.#hasFailed = false;
     } catch (thrown) {
       this.#hasFailed = true;
+      // What has changed meanwhile is newer.
+      for (const [key, position] of this.#changed) changed.set(key, position);
+      this.#changed = changed;
+      this.#own = own;
       this.#options.onError(explain('write', thrown));
       return;
     }
     this.#options.onSaved(own);
+  }
+
+  /** Collects what has changed. A key that the checkpoint need not be told of is left out. */
+  #collect(): void {
+    const changed = this.#changed;
+    for (const runner of this.#moved) {
+      runner.isToSave = false;
+      const { stream } = runner;
+      // A subscription that was removed may still have finished its last batch.
+      const { machine } =
+        this.#options.runnerOf(stream)?.machine === undefined ? runner : this.#options.runnerOf(stream)!;
+      if (machine === undefined) continue;
+      const { toSave, applied, lineage } = machine.delivery;
+      changed.set(stream, toSave);
+      if (applied !== undefined) this.#own.push({ machine, position: applied, lineage });
+    }
+    this.#moved = [];
+    if (this.#hasFailed) return;
+    for (const [key, position] of changed) {
+      const stored = this.#all.get(key);
+      if (stored?.token === position?.token && stored?.history === position?.history) changed.delete(key);
+    }
   }
 }
 

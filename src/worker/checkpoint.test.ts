@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -7,167 +7,194 @@ import { Gate } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
 import type { RowcastError } from '../core/model/errors.ts';
 import type { Position } from '../core/model/position.ts';
+import { defineStream } from '../core/model/stream.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
-import { fileCheckpoint, memoryCheckpoint } from './checkpoint.ts';
-import { CheckpointWriter, type CheckpointWriterOptions } from './checkpoint-writer.ts';
+import { type Checkpoint, memoryCheckpoint } from './checkpoint.ts';
+import { CheckpointWriter } from './checkpoint-writer.ts';
+import { fileCheckpoint } from './file-checkpoint.ts';
+import type { Runner } from './subscription.ts';
 
-async function temporaryDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'rowcast-checkpoint-'));
-  onTestFinished(() => rm(directory, { recursive: true }));
-  return directory;
-}
+type Changed = ReadonlyMap<string, Position | undefined>;
 
 const HISTORY = '8f3c1d2e4b5a6978.7.a1b2c3d4';
-const positions = mapOf(
-  { stream: 'events', token: 54, history: HISTORY },
-  { stream: '__proto__', token: 0, history: '8f3c1d2e4b5a6978.0.00000000' },
-  { stream: 'a=b,é', token: 7, history: undefined },
-  { stream: '$streams', token: 3, history: HISTORY },
-);
 
-function mapOf(...all: readonly Position[]): ReadonlyMap<string, Position> {
-  return new Map(all.map((position) => [position.stream, position]));
+function positionOf(stream: string, token: number): Position {
+  return { stream, token, history: HISTORY };
 }
 
-const eventsAt = (token: number): ReadonlyMap<string, Position> => mapOf({ stream: 'events', token, history: HISTORY });
-
-test('a file checkpoint gives back what was saved last, and leaves no other file', async () => {
-  const directory = await temporaryDirectory();
-  const path = join(directory, 'reader-1.json');
-  await fileCheckpoint(path).save(eventsAt(1));
-  await fileCheckpoint(path).save(positions);
-  expect(await fileCheckpoint(path).load()).toEqual(positions);
-  expect(await readdir(directory)).toEqual(['reader-1.json']);
-});
-
-test('a file that is not there yet is an empty checkpoint', async () => {
-  expect(await fileCheckpoint(join(await temporaryDirectory(), 'none.json')).load()).toEqual(new Map());
-});
-
-test('what a crash left half written beside the file does no harm', async () => {
-  const path = join(await temporaryDirectory(), 'reader-1.json');
-  await fileCheckpoint(path).save(positions);
-  await writeFile(`${path}.new`, '{"version":2,"pos');
-  expect(await fileCheckpoint(path).load()).toEqual(positions);
-  await fileCheckpoint(path).save(eventsAt(55));
-  expect(await fileCheckpoint(path).load()).toEqual(eventsAt(55));
-});
-
-test.each([
-  ['', 'damaged'],
-  ['{"version":2,"positions"', 'damaged'],
-  ['null', 'version undefined, expected 2'],
-  ['{"version":1,"streams":{"events":{"token":1}}}', 'version 1, expected 2'],
-  ['{"version":3,"positions":[]}', 'version 3, expected 2'],
-  ['{"version":2}', 'no positions'],
-  ['{"version":2,"positions":{}}', 'no positions'],
-  ['{"version":2,"positions":["events=-1"]}', "a token is an integer from 0 to 2^53-1, not '-1'"],
-  ['{"version":2,"positions":[null]}', 'a position is null'],
-  ['{"version":2,"positions":["events=1@8f3c"]}', "'8f3c' is no history"],
-  ['{"version":2,"positions":["events"]}', 'it is not a stream name, = and a token'],
-])('a damaged file is an error that names it, never a fresh start: %s', async (text, why) => {
-  const path = join(await temporaryDirectory(), 'reader-1.json');
-  await writeFile(path, text);
-  const loaded = fileCheckpoint(path).load();
-  await expect(loaded).rejects.toMatchObject({ name: 'HandlerError', code: 'CHECKPOINT_FAILED' });
-  await expect(loaded).rejects.toThrow(`checkpoint ${path} is damaged`);
-  await expect(loaded).rejects.toThrow(why);
-  expect(await readFile(path, 'utf8')).toBe(text);
-});
-
-test('a file that cannot be read or written is an error that names it', async () => {
-  const directory = await temporaryDirectory();
-  const path = join(directory, 'folder');
-  await mkdir(path);
-  await expect(fileCheckpoint(path).load()).rejects.toMatchObject({
-    code: 'CHECKPOINT_FAILED',
-    message: expect.stringContaining(path),
-  });
-  await expect(fileCheckpoint(path).save(positions)).rejects.toMatchObject({
-    code: 'CHECKPOINT_FAILED',
-    message: expect.stringContaining(path),
-  });
-  const nowhere = join(directory, 'no', 'such', 'folder.json');
-  await expect(fileCheckpoint(nowhere).save(positions)).rejects.toMatchObject({
-    code: 'CHECKPOINT_FAILED',
-    message: expect.stringContaining(nowhere),
-  });
-});
-
-test('a memory checkpoint keeps a copy', async () => {
+test('a memory checkpoint keeps a copy, and forgets what is gone', async () => {
   const checkpoint = memoryCheckpoint();
   expect(await checkpoint.load()).toEqual(new Map());
-  const mine = new Map(eventsAt(1));
-  await checkpoint.save(mine);
-  mine.set('events', { stream: 'events', token: 2, history: HISTORY });
-  expect(await checkpoint.load()).toEqual(eventsAt(1));
+  const mine = new Map<string, Position | undefined>([['events', positionOf('events', 1)]]);
+  await checkpoint.save(mine, new Map());
+  mine.set('events', positionOf('events', 2));
+  expect(await checkpoint.load()).toEqual(new Map([['events', positionOf('events', 1)]]));
+  await checkpoint.save(new Map([['events', undefined]]), new Map());
+  expect(await checkpoint.load()).toEqual(new Map());
 });
 
-function writer(save: () => Promise<void>): { clock: VirtualClock; written: CheckpointWriter; errors: RowcastError[] } {
-  const clock = new VirtualClock();
-  const errors: RowcastError[] = [];
-  const options: CheckpointWriterOptions = {
-    clock,
-    checkpoint: { load: async () => new Map(), save },
-    positions: () => ({ positions, own: [] }),
-    onSaved: () => {},
-    onError: (error) => errors.push(error),
-  };
-  return { clock, written: new CheckpointWriter(options), errors };
+/** A writer, and what its checkpoint gets. */
+class Writing {
+  readonly clock = new VirtualClock();
+  readonly errors: RowcastError[] = [];
+  readonly saves: Changed[] = [];
+  readonly alls: string[][] = [];
+  readonly told: string[] = [];
+  readonly writer: CheckpointWriter;
+  readonly #runners = new Map<string, Runner>();
+
+  constructor(save: Checkpoint['save'] = async () => {}, stored: readonly Position[] = []) {
+    this.writer = new CheckpointWriter({
+      clock: this.clock,
+      checkpoint: {
+        load: async () => new Map(stored.map((position) => [position.stream, position])),
+        save: async (changed, all) => {
+          this.saves.push(new Map(changed));
+          this.alls.push([...all.values()].map(({ stream, token }) => `${stream} ${token}`));
+          await save(changed, all);
+        },
+      },
+      runnerOf: (stream) => this.#runners.get(stream),
+      onSaved: (own) => this.told.push(own.map(({ position: { stream, token } }) => `${stream} ${token}`).join()),
+      onError: (error) => this.errors.push(error),
+    });
+  }
+
+  /** The position of a stream moves. Undefined: it is void. */
+  move(stream: string, token: number | undefined): void {
+    const toSave = token === undefined ? undefined : positionOf(stream, token);
+    const isToSave = this.#runners.get(stream)?.isToSave ?? false;
+    const machine = { delivery: { toSave, applied: toSave, lineage: 0 } };
+    const runner = { stream, isToSave, machine } as unknown as Runner;
+    // The writer holds the runner of the first move.
+    const held = this.#runners.get(stream) ?? runner;
+    Object.assign(held, { machine });
+    this.#runners.set(stream, held);
+    this.writer.handleMoved(held);
+  }
+
+  /** The time of a write passes. */
+  async write(): Promise<Changed | undefined> {
+    this.clock.step(this.clock.now() + 100);
+    await settle(1);
+    return this.saves.at(-1);
+  }
 }
 
+test('a save has what moved since the last one, and all positions', async () => {
+  const writing = new Writing(undefined, [positionOf('events', 1), positionOf('other', 9)]);
+  await writing.writer.load();
+  writing.move('events', 2);
+  writing.move('users', 1);
+  writing.move('events', 3);
+  expect(await writing.write()).toEqual(
+    new Map([
+      ['events', positionOf('events', 3)],
+      ['users', positionOf('users', 1)],
+    ]),
+  );
+  writing.move('users', 2);
+  writing.writer.handleChanged('other', undefined);
+  expect(await writing.write()).toEqual(
+    new Map([
+      ['other', undefined],
+      ['users', positionOf('users', 2)],
+    ]),
+  );
+  expect(writing.alls).toEqual([
+    ['events 3', 'other 9', 'users 1'],
+    ['events 3', 'users 2'],
+  ]);
+  expect(writing.told).toEqual(['events 3,users 1', 'users 2']);
+});
+
+test('what stands where it stood, and what was never stored and is gone, is not written', async () => {
+  const writing = new Writing(undefined, [positionOf('events', 1)]);
+  await writing.writer.load();
+  writing.move('events', 1);
+  writing.move('brief', undefined);
+  writing.writer.handleChanged('gone', undefined);
+  expect(await writing.write()).toBeUndefined();
+  expect(writing.told, 'it is saved all the same').toEqual(['events 1']);
+});
+
 test('positions that move within 100 ms share a write, and one write waits for the other', async () => {
-  let writes = 0;
   const gate = new Gate();
-  const { clock, written } = writer(async () => {
-    writes++;
-    await gate.opened;
-  });
-  written.handlePosition();
-  written.handlePosition();
+  const writing = new Writing(async () => gate.opened);
+  const { clock, saves } = writing;
+  writing.move('events', 1);
+  writing.move('events', 2);
   expect(clock.step(clock.now() + 99)).toBe(false);
   expect(clock.step(clock.now() + 1)).toBe(true);
-  expect(writes).toBe(1);
-  written.handlePosition();
+  expect(saves.length).toBe(1);
+  writing.move('events', 3);
   clock.step(clock.now() + 1_000);
-  expect(writes).toBe(1);
-  const closed = written.close();
+  expect(saves.length).toBe(1);
+  const closed = writing.writer.close();
   await settle(2);
-  expect(writes).toBe(1);
+  expect(saves.length).toBe(1);
   gate.open();
   await closed;
-  expect(writes).toBe(2);
+  expect(saves.length).toBe(2);
 });
 
 test('nothing is written when nothing moved', async () => {
-  let writes = 0;
-  const { written } = writer(async () => void writes++);
-  await written.close();
-  expect(writes).toBe(0);
+  const { writer, saves } = new Writing();
+  await writer.close();
+  expect(saves.length).toBe(0);
 });
 
-test('a write that fails is reported, and tried once more at the end', async () => {
-  let writes = 0;
-  const { clock, written, errors } = writer(async () => {
-    if (writes++ === 0) throw new Error('disk full');
+test('a write that fails is reported, and comes again with what changed since, at the latest at the end', async () => {
+  const writing = new Writing(async () => {
+    if (writing.saves.length < 3) throw new Error('disk full');
   });
-  written.handlePosition();
-  clock.step(clock.now() + 100);
-  await settle(1);
+  const { clock, writer, errors } = writing;
+  writing.move('events', 1);
+  writing.move('room:1', 1);
+  await writing.write();
   expect(errors).toMatchObject([{ code: 'CHECKPOINT_FAILED', message: 'cannot write the checkpoint: disk full' }]);
   expect(clock.step(clock.now() + 10_000)).toBe(false);
-  await written.close();
-  expect(writes).toBe(2);
-  expect(errors.length).toBe(1);
+  writing.move('room:1', undefined);
+  expect(await writing.write()).toEqual(
+    new Map([
+      ['events', positionOf('events', 1)],
+      ['room:1', undefined],
+    ]),
+  );
+  expect(writing.told).toEqual([]);
+  await writer.close();
+  expect(writing.saves.length).toBe(3);
+  expect(writing.saves[2]).toEqual(writing.saves[1]);
+  expect(writing.told).toEqual(['events 1,room:1 1']);
+  expect(errors.length).toBe(2);
 });
 
 test('a worker whose checkpoint is damaged does not start', async () => {
-  const path = join(await temporaryDirectory(), 'reader-1.json');
+  const directory = await mkdtemp(join(tmpdir(), 'rowcast-checkpoint-'));
+  onTestFinished(() => rm(directory, { recursive: true }));
+  const path = join(directory, 'reader-1.checkpoint');
   await writeFile(path, 'not JSON');
   const { worker } = deploy();
   const reader = worker({ checkpoint: fileCheckpoint(path) });
   await expect(reader.start()).rejects.toMatchObject({ code: 'CHECKPOINT_FAILED' });
   await reader.stop();
+});
+
+test('a checkpoint without save is only read, and what was applied counts as saved', async () => {
+  const { primary, worker } = deploy();
+  const events = defineStream<number>('events');
+  const server = await primary({ streams: [events] });
+  const first = await server.append(events, [1]);
+  await server.append(events, [2]);
+  const reader = worker({
+    checkpoint: { load: async () => new Map([['events', first]]) },
+    limits: { appliedIntervalMs: 1 },
+  });
+  const seen: unknown[] = [];
+  reader.subscribe(events, {}, ({ rows }) => void seen.push(...rows));
+  await reader.start();
+  expect(seen).toEqual([2]);
+  await expect.poll(() => server.status().connections[0]?.subscriptions[0]).toMatchObject({ applied: 2, saved: 2 });
 });
 
 test('a worker whose checkpoint cannot be written says so and goes on', async () => {

@@ -59,8 +59,8 @@ test('and while the worker is away: its checkpoint knows where $streams stood', 
   await before.start();
   await before.stop();
   const stored = await checkpoint.load();
-  expect([...stored.keys()].toSorted()).toEqual(['$streams', '$streams.volatile', 'a', 'c']);
-  expect(stored.get('$streams')).toEqual({ ...placeOf(first, a, 2), stream: '$streams' });
+  expect([...stored.keys()].toSorted()).toEqual(['$streams.volatile/**', '$streams/**', 'a', 'c']);
+  expect(stored.get('$streams/**')).toEqual({ ...placeOf(first, a, 2), stream: '$streams/**' });
   await first.close();
   const second = await primary({ streams: [a, b, c], log: sqliteLog(log) });
   await second.append(b, ['first']);
@@ -81,7 +81,7 @@ test('the boundary is stored as soon as it is known, also where there is no stre
   before.subscribeAll({}, () => {});
   await before.start();
   await before.stop();
-  expect((await checkpoint.load()).get('$streams')?.token).toBe(0);
+  expect((await checkpoint.load()).get('$streams/**')?.token).toBe(0);
   await first.close();
   const second = await primary({ streams: [a], log: sqliteLog(log) });
   await second.append(a, ['first']);

@@ -118,9 +118,9 @@ test('the primary hears what was applied, and what of it a checkpoint holds', as
     limits: { appliedIntervalMs: 1 },
     checkpoint: {
       load: () => checkpoint.load(),
-      save: async (positions) => {
+      save: async (changed, all) => {
         await gate.opened;
-        await checkpoint.save(positions);
+        await checkpoint.save(changed, all);
         isWritten = true;
       },
     },

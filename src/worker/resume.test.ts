@@ -7,7 +7,8 @@ import { Collector, Gate } from '../../test/support/collector.ts';
 import { deploy, placeOf, settle } from '../../test/support/deployment.ts';
 import { sqliteLog } from '../log/sqlite.ts';
 import { defineStream } from '../core/model/stream.ts';
-import { fileCheckpoint, memoryCheckpoint } from './checkpoint.ts';
+import { memoryCheckpoint } from './checkpoint.ts';
+import { fileCheckpoint } from './file-checkpoint.ts';
 import type { BatchHandler } from './subscription.ts';
 
 interface Fact {

@@ -6,6 +6,7 @@
 import type { Batch } from '../core/model/batch.ts';
 import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
 import type { Position } from '../core/model/position.ts';
 import { type RowValidator, validateRows } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
@@ -45,6 +46,8 @@ export interface RunnerHooks {
   readonly onNotLive: (runner: Runner) => void;
   /** `ended` is the history of the rows applied before the reset. */
   readonly onReset: (runner: Runner, error: RowcastError, ended: History | undefined) => void;
+  /** The stream was deleted, and the application was told. `isEnded`: it was not made again yet. */
+  readonly onDeleted: (runner: Runner, isEnded: boolean) => void;
   /** A wait may be over. */
   readonly onMoved: (runner: Runner) => void;
   /** The handler failed, so no more of the stream may come. */
@@ -56,6 +59,8 @@ export interface RunnerHooks {
 }
 
 export interface RunnerOptions {
+  /** The pattern through which the stream is followed. Undefined when it is followed by name. */
+  readonly pattern?: NamePattern | undefined;
   readonly validator: RowValidator | undefined;
   readonly handler: BatchHandler;
   readonly hooks: RunnerHooks;
@@ -66,9 +71,13 @@ type BatchItem = Extract<Item, { kind: 'batch' }>;
 /** The application's side of one subscription. */
 export class Runner implements Subscription {
   readonly stream: StreamName;
+  /** Its position has moved since a checkpoint was written. */
+  isToSave = false;
   readonly #options: RunnerOptions;
   /** Undefined before the checkpoint was read. */
   #machine: Machine | undefined;
+  /** Follow the stream since it was deleted and made again, each after the one before. */
+  readonly #successors: Machine[] = [];
   /** Settles when the handler is finished with its present batch. */
   #busy: Promise<void> | undefined;
   #isRunning = false;
@@ -85,8 +94,19 @@ export class Runner implements Subscription {
     return this.#machine;
   }
 
-  set machine(machine: Machine) {
-    this.#machine = machine;
+  /** The stream is followed by this machine, once the one before it has told that it was deleted. */
+  attach(machine: Machine): void {
+    if (this.#machine === undefined) this.#machine = machine;
+    else this.#successors.push(machine);
+  }
+
+  /** The machine whose deliveries it runs, and those that come after it. */
+  get machines(): Machine[] {
+    return this.#machine === undefined ? [] : [this.#machine, ...this.#successors];
+  }
+
+  get pattern(): NamePattern | undefined {
+    return this.#options.pattern;
   }
 
   get position(): Position | undefined {
@@ -95,11 +115,6 @@ export class Runner implements Subscription {
 
   get isLive(): boolean {
     return this.#end === undefined && this.#machine?.isLive === true;
-  }
-
-  /** Every stream is followed, and the primary does not have this one. */
-  get isAbsent(): boolean {
-    return this.#machine?.isWanted === false;
   }
 
   /** The handler has not finished its batch, which may hold a wait up. */
@@ -122,12 +137,11 @@ export class Runner implements Subscription {
   run(): void {
     this.#tellLive();
     // A handler may send, subscribe or stop. Items that come in meanwhile wait for their turn.
-    if (this.#busy !== undefined || this.#isRunning || this.#machine === undefined || this.isEnded) return;
-    const { delivery } = this.#machine;
+    if (this.#busy !== undefined || this.#isRunning || this.isEnded) return;
     this.#isRunning = true;
     try {
       while (!this.isEnded) {
-        const item = delivery.take();
+        const item = this.#machine?.delivery.take();
         if (item === undefined) break;
         const isApplied = item.kind === 'batch' ? this.#apply(item) : true;
         if (typeof isApplied !== 'boolean') {
@@ -163,7 +177,8 @@ export class Runner implements Subscription {
     if (this.#end !== undefined) return;
     this.#end = { error };
     this.#tellLive();
-    const cost = this.#machine?.delivery.clear() ?? 0;
+    let cost = 0;
+    for (const { delivery } of this.machines) cost += delivery.clear();
     if (cost > 0) this.#options.hooks.onApplied(this, cost);
     this.#options.hooks.onMoved(this);
   }
@@ -225,15 +240,35 @@ export class Runner implements Subscription {
 
   #finish(item: Item, isApplied: boolean): void {
     const { hooks } = this.#options;
-    const { delivery } = this.#machine!;
-    const before = delivery.applied;
-    delivery.finish(item, isApplied);
+    const machine = this.#machine!;
+    const before = machine.delivery.applied;
+    machine.finish(item, isApplied);
     hooks.onApplied(this, item.cost);
     if (!isApplied) return;
-    if (item.kind === 'reset') hooks.onReset(this, item.error, before?.history);
-    else if (item.position !== undefined) hooks.onPosition(this);
+    switch (item.kind) {
+      case 'batch':
+      case 'position':
+        if (item.position !== undefined) hooks.onPosition(this);
+        break;
+      case 'reset':
+        hooks.onReset(this, item.error, before?.history);
+        break;
+      case 'deleted':
+        hooks.onReset(this, item.error, before?.history);
+        this.#succeed();
+        break;
+    }
     hooks.onMoved(this);
     if (item.kind !== 'batch') this.#tellLive();
+  }
+
+  /** The stream was deleted. It goes on if it was made again. */
+  #succeed(): void {
+    if (this.isEnded) return;
+    const next = this.#successors.shift();
+    if (next === undefined) this.#end = { error: undefined };
+    else this.#machine = next;
+    this.#options.hooks.onDeleted(this, next === undefined);
   }
 }
 

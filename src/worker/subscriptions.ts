@@ -3,16 +3,23 @@
  * what comes. Knows no connection.
  */
 
+import { assertNever } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
+import { boundaryKey } from '../core/follow/boundaries.ts';
 import type { Follower, FollowerOutput } from '../core/follow/follower.ts';
-import type { Subscription as Machine, SubscriptionSpec } from '../core/follow/subscription.ts';
-import { type RowcastError, UsageError } from '../core/model/errors.ts';
-import { history as checkHistory } from '../core/model/history.ts';
+import type { Subscription as Machine } from '../core/follow/subscription.ts';
+import type { SubscriptionSpec } from '../core/follow/subscription-spec.ts';
+import type { StreamPattern } from '../core/model/declarations.ts';
+import { quote, type RowcastError, UsageError } from '../core/model/errors.ts';
+import { history as checkHistory, LOG_ID_DIGITS } from '../core/model/history.ts';
+import { checkPattern, EVERY_NAME, type NamePattern, patternsOverlap } from '../core/model/pattern.ts';
+import { PatternTable } from '../core/model/pattern-table.ts';
 import type { Position } from '../core/model/position.ts';
-import { type Stream, type StreamName, streamName } from '../core/model/stream.ts';
+import type { RowValidator } from '../core/model/row.ts';
+import { catalogOf, type Stream, type StreamName, streamName, streamNameFault } from '../core/model/stream.ts';
 import { token as checkToken, type Token } from '../core/model/token.ts';
 import type { SubscribeOptions } from './options.ts';
-import { type BatchHandler, Runner, type RunnerHooks } from './subscription.ts';
+import { type BatchHandler, Runner, type RunnerHooks, type RunnerOptions } from './subscription.ts';
 
 export interface SubscriptionsOptions {
   readonly follower: Follower;
@@ -20,6 +27,10 @@ export interface SubscriptionsOptions {
   readonly hasCheckpoint: boolean;
   readonly hooks: RunnerHooks;
   readonly onEnded: (runner: Runner, error: RowcastError) => void;
+  /** One more subscription, through a pattern. */
+  readonly onDiscovered: (runner: Runner) => void;
+  /** A position that no subscription has now. Undefined: it is void. */
+  readonly onChanged: (key: string, position: Position | undefined) => void;
 }
 
 /** A subscription that was requested before the checkpoint was read. */
@@ -29,14 +40,14 @@ interface Wish {
   readonly options: SubscribeOptions;
 }
 
-/**
- * A position at the time when a checkpoint was written, so that the subscription can be told once
- * it is saved.
- */
-export interface SavedPosition {
-  readonly machine: Machine;
-  readonly position: Position;
-  readonly lineage: number;
+/** How the streams of a pattern are followed. */
+interface PatternWish {
+  readonly pattern: NamePattern;
+  /** False: rows that are lost with the primary are nothing to fail for. */
+  readonly isDurable: boolean;
+  readonly validator: RowValidator | undefined;
+  readonly options: SubscribeOptions;
+  readonly handler: BatchHandler;
 }
 
 export class Subscriptions {
@@ -44,10 +55,10 @@ export class Subscriptions {
   readonly #runners = new Map<StreamName, Runner>();
   readonly #byMachine = new Map<Machine, Runner>();
   #wishes: Wish[] = [];
-  #all: { readonly options: SubscribeOptions; readonly handler: BatchHandler } | undefined;
+  readonly #patterns = new PatternTable<PatternWish>();
   /**
-   * What the checkpoint held, and the last positions of subscriptions that have ended since.
-   * Undefined before it was read.
+   * What the checkpoint held of streams that are not followed through a pattern now, and the last
+   * positions of subscriptions that have ended since. Undefined before it was read.
    */
   #stored: Map<string, Position> | undefined;
   /** What the checkpoint held when it was read. These positions are certainly saved. */
@@ -65,21 +76,10 @@ export class Subscriptions {
     return this.#runners.get(stream);
   }
 
-  /**
-   * The positions for a checkpoint: of this process, and of streams that only earlier processes
-   * followed.
-   */
-  get positions(): { readonly positions: Map<string, Position>; readonly own: readonly SavedPosition[] } {
-    const positions = new Map(this.#stored);
-    const own: SavedPosition[] = [];
-    for (const boundary of this.#options.follower.boundaries) positions.set(boundary.stream, boundary);
-    for (const { stream, machine } of this.#runners.values()) {
-      if (machine === undefined) continue;
-      const { toSave, applied, lineage } = machine.delivery;
-      if (toSave !== undefined) positions.set(stream, toSave);
-      if (applied !== undefined) own.push({ machine, position: applied, lineage });
-    }
-    return { positions, own };
+  /** Whether a pattern will bring the stream once the primary has it. */
+  isAwaited(stream: StreamName): boolean {
+    if (this.#stored !== undefined) return this.#options.follower.isAwaited(stream);
+    return this.#patterns.find(stream) !== undefined;
   }
 
   /**
@@ -101,27 +101,56 @@ export class Subscriptions {
       }
       this.remove(existing);
     }
-    const runner = this.#make(definition, handler);
+    const runner = this.#make(definition.name, { validator: definition.row, handler });
     if (this.#stored === undefined) this.#wishes.push({ runner, stream: definition, options });
     else this.#follow({ runner, stream: definition, options });
     return runner;
   }
 
-  /** @throws UsageError DUPLICATE_STREAM, INVALID_TOKEN, INVALID_OPTION */
-  addAll(options: SubscribeOptions, handler: BatchHandler): void {
+  /**
+   * @returns subscriptions through EVERY_NAME whose streams this pattern takes over
+   * @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_OPTION
+   */
+  addPattern(pattern: NamePattern | StreamPattern, options: SubscribeOptions, handler: BatchHandler): Runner[] {
     this.#check(options);
+    const definition = typeof pattern === 'string' ? undefined : pattern;
+    const name = typeof pattern === 'string' ? checkAnyPattern(pattern) : pattern.pattern;
     for (const option of ['from', 'fallback'] as const) {
       const place = options[option];
       if (typeof place !== 'string' && place !== undefined) {
-        throw new UsageError(
-          'INVALID_OPTION',
-          `${option} of all streams is 'start' or 'now': a token is of one stream`,
-        );
+        throw new UsageError('INVALID_OPTION', `${option} of a pattern is 'start' or 'now': a token is of one stream`);
       }
     }
-    if (this.#all !== undefined) throw new UsageError('DUPLICATE_STREAM', 'all streams are subscribed already');
-    this.#all = { options, handler };
-    if (this.#stored !== undefined) this.#followAll();
+    for (const other of this.#patterns.keys()) {
+      const areApart = name !== other && (name === EVERY_NAME || other === EVERY_NAME || !patternsOverlap(name, other));
+      if (areApart) continue;
+      const text = `patterns ${other} and ${name} share names: subscribe each name through one of them`;
+      throw new UsageError('DUPLICATE_STREAM', text, { facts: { patterns: [other, name] } });
+    }
+    const isDurable = definition?.durable ?? true;
+    const wish: PatternWish = { pattern: name, isDurable, validator: definition?.row, options, handler };
+    this.#patterns.set(name, wish);
+    if (this.#stored === undefined) return [];
+    const taken = this.#through(EVERY_NAME).filter(({ stream }) => this.#patterns.find(stream) === wish);
+    for (const runner of taken) this.#take(runner);
+    this.#followPattern(wish);
+    return taken;
+  }
+
+  /**
+   * Forgets a pattern and every subscription through it, but keeps their positions.
+   * @returns the subscriptions, which are still to be stopped
+   */
+  removePattern(pattern: NamePattern): Runner[] {
+    this.#patterns.giveUp(pattern);
+    const runners = this.#through(pattern);
+    for (const runner of runners) {
+      this.#runners.delete(runner.stream);
+      this.#keepPosition(runner);
+      for (const machine of runner.machines) this.#byMachine.delete(machine);
+    }
+    if (this.#stored !== undefined) this.#options.follower.handlePatternGivenUp(this.#options.now(), pattern);
+    return runners;
   }
 
   /** Forgets a subscription that ended, but keeps its position. */
@@ -135,9 +164,20 @@ export class Subscriptions {
 
   /** Stops following the stream, and keeps what is known of it. */
   release(runner: Runner): void {
-    const { machine } = runner;
-    if (machine === undefined || !this.#byMachine.delete(machine)) return;
-    this.#options.follower.handleUnsubscribe(this.#options.now(), machine);
+    for (const machine of runner.machines) {
+      if (this.#byMachine.delete(machine)) this.#options.follower.handleUnsubscribe(this.#options.now(), machine);
+    }
+  }
+
+  /** The stream of a pattern was deleted. `isEnded`: the subscription ended with it. */
+  handleDeleted(runner: Runner, isEnded: boolean): void {
+    const { stream } = runner;
+    if (this.#runners.get(stream) !== runner) return;
+    this.#stored?.delete(stream);
+    this.#options.onChanged(stream, undefined);
+    if (!isEnded) return;
+    this.#runners.delete(stream);
+    for (const machine of runner.machines) this.#byMachine.delete(machine);
   }
 
   /** A removed subscription may still finish its last batch, and its position is kept too. */
@@ -149,40 +189,82 @@ export class Subscriptions {
   begin(stored: ReadonlyMap<string, Position>): void {
     this.#loaded = stored;
     this.#stored = new Map(stored);
+    this.#options.follower.handleStored(stored.values());
     for (const wish of this.#wishes) this.#follow(wish);
     this.#wishes = [];
-    if (this.#all !== undefined) this.#followAll();
+    // Another pattern wins over EVERY_NAME, so it comes first.
+    const patterns = [...this.#patterns.keys()].sort((a, b) => Number(a === EVERY_NAME) - Number(b === EVERY_NAME));
+    for (const pattern of patterns) this.#followPattern(this.#patterns.get(pattern)!);
   }
 
-  handle(output: Extract<FollowerOutput, { kind: 'ready' | 'discovered' | 'ended' }>): void {
-    const { kind, subscription: machine } = output;
-    if (kind === 'discovered') {
-      const runner = this.#make(unknownStream(machine.stream), this.#all!.handler);
-      this.#attach(runner, machine);
-      return runner.run();
+  handle(output: Extract<FollowerOutput, { kind: 'ready' | 'discovered' | 'ended' | 'gone' }>): void {
+    switch (output.kind) {
+      case 'discovered':
+        return this.#handleDiscovered(output.subscription);
+      case 'ready':
+        return this.#byMachine.get(output.subscription)?.run();
+      case 'ended': {
+        const runner = this.#byMachine.get(output.subscription);
+        this.#byMachine.delete(output.subscription);
+        if (runner === undefined) return;
+        runner.fail(output.error);
+        return this.#options.onEnded(runner, output.error);
+      }
+      case 'gone':
+        return this.#handleGone(output.stream);
+      default:
+        return assertNever(output);
     }
-    const runner = this.#byMachine.get(machine);
-    if (kind === 'ready') return runner?.run();
-    this.#byMachine.delete(machine);
-    if (runner === undefined) return;
-    runner.fail(output.error);
-    this.#options.onEnded(runner, output.error);
   }
 
-  #make({ name, row }: Stream, handler: BatchHandler): Runner {
-    const runner = new Runner(name, { validator: row, handler, hooks: this.#options.hooks });
-    this.#runners.set(name, runner);
+  #handleDiscovered(machine: Machine): void {
+    const { stream, spec } = machine;
+    const { pattern, validator, handler } = this.#patterns.get(spec.pattern!)!;
+    // From now on the subscription knows where the stream stands.
+    if (spec.applied !== undefined && this.#stored!.get(stream) === spec.applied) this.#stored!.delete(stream);
+    const before = this.#runners.get(stream);
+    const isDraining = before !== undefined && !before.isEnded;
+    const runner = isDraining ? before : this.#make(stream, { pattern, validator, handler });
+    this.#attach(runner, machine);
+    if (!isDraining) this.#options.onDiscovered(runner);
+    runner.run();
+  }
+
+  /** The stream was deleted. A subscription that still has items of it learns of that in order. */
+  #handleGone(stream: StreamName): void {
+    const runner = this.#runners.get(stream);
+    if (runner?.isEnded === false) return;
+    if (runner !== undefined) this.#runners.delete(stream);
+    this.#stored?.delete(stream);
+    this.#options.onChanged(stream, undefined);
+  }
+
+  #make(stream: StreamName, options: Omit<RunnerOptions, 'hooks'>): Runner {
+    const runner = new Runner(stream, { ...options, hooks: this.#options.hooks });
+    this.#runners.set(stream, runner);
     return runner;
   }
 
   #attach(runner: Runner, machine: Machine): void {
-    runner.machine = machine;
+    runner.attach(machine);
     this.#byMachine.set(machine, runner);
+  }
+
+  #through(pattern: NamePattern): Runner[] {
+    return [...this.#runners.values()].filter((runner) => runner.pattern === pattern);
+  }
+
+  /** Ends a subscription whose stream another pattern follows from now on. */
+  #take(runner: Runner): void {
+    this.remove(runner);
+    this.#options.follower.handleTaken(runner.stream);
   }
 
   #keepPosition({ stream, machine }: Runner): void {
     const position = machine?.delivery.toSave;
-    if (position !== undefined) this.#stored?.set(stream, position);
+    if (position === undefined) return;
+    this.#stored?.set(stream, position);
+    if (this.#runners.get(stream) === undefined) this.#options.onChanged(stream, position);
   }
 
   #follow({ runner, stream: { name, durable }, options }: Wish): void {
@@ -199,16 +281,18 @@ export class Subscriptions {
     runner.run();
   }
 
-  #followAll(): void {
-    const { options } = this.#all!;
+  #followPattern({ pattern, isDurable, options }: PatternWish): void {
     const from = this.#from(options);
     const begin = from === 'checkpoint' ? (options.fallback ?? 'now') : from;
-    this.#options.follower.handleSubscribeAll(this.#options.now(), {
-      // addAll has refused tokens.
+    const isResumed = from === 'checkpoint';
+    this.#options.follower.handlePattern(this.#options.now(), {
+      pattern,
+      // addPattern has refused tokens.
       from: begin as 'start' | 'now',
-      onReset: options.onReset ?? 'by-durability',
+      onReset: options.onReset ?? (isDurable ? 'by-durability' : 'earliest'),
       readWithinMs: options.readWithinMs,
-      positions: from === 'checkpoint' ? new Map(this.#stored) : new Map(),
+      positions: isResumed ? this.#stored : undefined,
+      saved: isResumed ? this.#loaded : undefined,
     });
   }
 
@@ -251,6 +335,18 @@ function checkPlace(option: string, place: Token | Position | string | undefined
     checkToken(place.token);
     if (place.history !== undefined) checkHistory(place.history);
   } else checkChoice(option, place, choices);
+}
+
+/**
+ * Checks a pattern from outside. The key of its boundaries must be a name too, so that every
+ * checkpoint can keep it.
+ * @throws UsageError INVALID_STREAM_NAME
+ */
+function checkAnyPattern(text: string): NamePattern {
+  const pattern = text === EVERY_NAME ? text : checkPattern(text);
+  const fault = streamNameFault(boundaryKey(catalogOf('0'.repeat(LOG_ID_DIGITS)), pattern));
+  if (fault === undefined) return pattern;
+  throw new UsageError('INVALID_STREAM_NAME', `pattern ${quote(text)} is too long to be followed`);
 }
 
 /** Refuses a position of another stream, which is a mix-up. */

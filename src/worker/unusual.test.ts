@@ -6,6 +6,7 @@ import { settle } from '../../test/support/deployment.ts';
 import { ScriptedPrimary } from '../../test/support/scripted-primary.ts';
 import { at, ERA, memoryEra, ORIGIN, ROWCAST } from '../../test/support/worker-ends.ts';
 import { formatPosition, type Position } from '../core/model/position.ts';
+import { applyChanges } from './checkpoint.ts';
 import type { WorkerOptions } from './options.ts';
 import { createWorker, type Worker } from './worker.ts';
 
@@ -34,7 +35,7 @@ async function greet(primary: ScriptedPrimary): Promise<string[]> {
 
 /** Holds positions, and tells of the next save. */
 class Kept {
-  held: ReadonlyMap<string, Position>;
+  readonly held: Map<string, Position>;
   #saved: (() => void) | undefined;
 
   constructor(...positions: readonly Position[]) {
@@ -45,8 +46,8 @@ class Kept {
     return this.held;
   }
 
-  async save(positions: ReadonlyMap<string, Position>): Promise<void> {
-    this.held = new Map(positions);
+  async save(changed: ReadonlyMap<string, Position | undefined>): Promise<void> {
+    applyChanges(this.held, changed);
     this.#saved?.();
   }
 
@@ -103,14 +104,15 @@ test('a stream that is not there for a while goes on after the batch that the ha
   const memory = memoryEra(0);
   primary.send([`POSITION $streams 0 ${ORIGIN}`, `POSITION $streams.volatile 0 ${memory}`]);
   primary.send(['RELEASED $streams', `HISTORY $streams 0 ${ERA}`, 'RDATA $streams 1 {"stream":"events","made":1}']);
-  primary.send([`HISTORY events 0 ${ERA}`, 'RDATA events 1 1']);
+  primary.send([`POSITION $streams 1 ${ERA}`, `HISTORY events 0 ${ERA}`, 'RDATA events 1 1']);
   expect(seen).toEqual([1]);
   primary.send(['REFUSED events UNKNOWN_STREAM {}']);
   gate.open();
   await settle(5);
   primary.cut();
-  const asked = await greet(primary);
-  expect(asked).toContain(`REPLICATE events 1 ${ERA}`);
+  await greet(primary);
+  primary.send([`POSITION $streams 1 ${ERA}`]);
+  expect(primary.takeLines()).toContain(`REPLICATE events 1 ${ERA}`);
 });
 
 test('the streams of the logs themselves are not for the application: following all would take them over', () => {

@@ -7,21 +7,38 @@ import type { Clock, Millis } from '../base/clock.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { eraNumberOf, type History, logIdOf } from '../core/model/history.ts';
 import { formatPosition, type Position } from '../core/model/position.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { Runner } from './subscription.ts';
 
 export type WaitVerdict = 'reached' | 'not-yet' | 'other-log' | 'no-history';
 
+/** What a wait is about: a subscription, or a stream that a pattern will bring. */
+export type Awaited = Runner | Expected;
+
+/** A stream that no subscription follows yet. A pattern will, once the primary has it. */
+export class Expected {
+  readonly stream: StreamName;
+  readonly position = undefined;
+  readonly error = undefined;
+  isEnded = false;
+
+  constructor(stream: StreamName) {
+    this.stream = stream;
+  }
+}
+
 export interface WaitsOptions {
   readonly clock: Clock;
-  readonly judge: (runner: Runner, position: Position) => WaitVerdict;
-  /** What holds the subscription up, for the text of WAIT_TIMEOUT. */
-  readonly why: (runner: Runner) => string;
+  readonly judge: (awaited: Awaited, position: Position) => WaitVerdict;
+  /** What holds the stream up, for the text of WAIT_TIMEOUT. */
+  readonly why: (awaited: Awaited) => string;
   /** The error when the subscription was ended from outside. */
-  readonly closed: (runner: Runner) => Error;
+  readonly closed: (stream: StreamName) => Error;
 }
 
 interface Wait {
-  readonly runner: Runner;
+  /** Changes when the stream is found, and when it is deleted. */
+  awaited: Awaited;
   readonly position: Position;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
@@ -29,10 +46,37 @@ interface Wait {
 
 export class Waits {
   readonly #options: WaitsOptions;
-  readonly #waits = new Map<Runner, Set<Wait>>();
+  readonly #waits = new Map<Awaited, Set<Wait>>();
+  /** Streams that are waited for. */
+  readonly #expected = new Map<StreamName, Expected>();
 
   constructor(options: WaitsOptions) {
     this.#options = options;
+  }
+
+  /** A stream that a pattern will bring. */
+  expect(stream: StreamName): Expected {
+    return this.#expected.get(stream) ?? new Expected(stream);
+  }
+
+  /** The stream that was expected is followed now. */
+  handleFound(runner: Runner): void {
+    const expected = this.#expected.get(runner.stream);
+    if (expected !== undefined) this.#move(expected, runner);
+    this.check(runner);
+  }
+
+  /** The stream was deleted. Those who wait for what comes once it is made again go on. */
+  handleDeleted(runner: Runner): void {
+    this.#move(runner, this.expect(runner.stream));
+  }
+
+  /** Patterns or streams were given up, or the worker stops. */
+  checkExpected(isAwaited: (stream: StreamName) => boolean): void {
+    for (const expected of this.#expected.values()) {
+      expected.isEnded = !isAwaited(expected.stream);
+      this.check(expected);
+    }
   }
 
   /**
@@ -40,24 +84,24 @@ export class Waits {
    * @throws UsageError WAIT_TIMEOUT, OTHER_LOG, INVALID_POSITION; the signal's reason; the error of
    *   a subscription that ends or is reset meanwhile
    */
-  async wait(runner: Runner, position: Position, timeoutMs: Millis, signal: AbortSignal | undefined): Promise<void> {
+  async wait(awaited: Awaited, position: Position, timeoutMs: Millis, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
-    const verdict = this.#options.judge(runner, position);
+    const verdict = this.#options.judge(awaited, position);
     if (verdict === 'reached') return;
-    if (verdict !== 'not-yet') throw refusalOf(verdict, runner, position);
+    if (verdict !== 'not-yet') throw refusalOf(verdict, awaited, position);
     const { clock, why } = this.#options;
     let abort: (() => void) | undefined;
     let wait: Wait | undefined;
     const reached = new Promise<void>((resolve, reject) => {
-      wait = { runner, position, resolve, reject };
+      wait = { awaited, position, resolve, reject };
       this.#add(wait);
     });
     const timer = clock.wakeIn(timeoutMs, () => {
-      const { stream } = runner;
-      const at = runner.position === undefined ? 'no position' : formatPosition(runner.position);
+      const now = wait!.awaited;
+      const at = now.position === undefined ? 'no position' : formatPosition(now.position);
       const asked = formatPosition(position);
-      const text = `stream ${stream} is at ${at}, ${asked} was not reached within ${timeoutMs} ms: ${why(runner)}`;
-      wait!.reject(new UsageError('WAIT_TIMEOUT', text, { facts: { position, at: runner.position } }));
+      const text = `stream ${now.stream} is at ${at}, ${asked} was not reached within ${timeoutMs} ms: ${why(now)}`;
+      wait!.reject(new UsageError('WAIT_TIMEOUT', text, { facts: { position, at: now.position } }));
     });
     if (signal !== undefined) {
       abort = (): void => wait!.reject(signal.reason as Error);
@@ -73,31 +117,30 @@ export class Waits {
   }
 
   /** @throws UsageError OTHER_LOG, INVALID_POSITION */
-  judge(runner: Runner, position: Position): boolean {
-    const verdict = this.#options.judge(runner, position);
+  judge(awaited: Awaited, position: Position): boolean {
+    const verdict = this.#options.judge(awaited, position);
     if (verdict === 'reached' || verdict === 'not-yet') return verdict === 'reached';
-    throw refusalOf(verdict, runner, position);
+    throw refusalOf(verdict, awaited, position);
   }
 
   /** The subscription moved or ended, or its primary has greeted. */
-  check(runner: Runner): void {
-    const waits = this.#waits.get(runner);
+  check(awaited: Awaited): void {
+    const waits = this.#waits.get(awaited);
     if (waits === undefined) return;
     for (const wait of waits) {
-      if (runner.isEnded) wait.reject(runner.error ?? this.#options.closed(runner));
+      if (awaited.isEnded) wait.reject(awaited.error ?? this.#options.closed(awaited.stream));
       else {
-        const verdict = this.#options.judge(runner, wait.position);
+        const verdict = this.#options.judge(awaited, wait.position);
         if (verdict === 'reached') wait.resolve();
-        else if (verdict !== 'not-yet') wait.reject(refusalOf(verdict, runner, wait.position));
+        else if (verdict !== 'not-yet') wait.reject(refusalOf(verdict, awaited, wait.position));
         else continue;
       }
-      waits.delete(wait);
+      this.#remove(wait);
     }
-    if (waits.size === 0) this.#waits.delete(runner);
   }
 
   checkAll(): void {
-    for (const runner of this.#waits.keys()) this.check(runner);
+    for (const awaited of this.#waits.keys()) this.check(awaited);
   }
 
   /**
@@ -105,25 +148,39 @@ export class Waits {
    * another log, go on.
    */
   handleReset(runner: Runner, error: RowcastError, ended: History | undefined): void {
-    const waits = this.#waits.get(runner);
-    for (const wait of waits ?? []) {
+    for (const wait of this.#waits.get(runner) ?? []) {
       if (isAfter(wait.position.history, ended)) continue;
       wait.reject(error);
-      waits!.delete(wait);
+      this.#remove(wait);
     }
-    if (waits?.size === 0) this.#waits.delete(runner);
+  }
+
+  #move(from: Awaited, to: Awaited): void {
+    for (const wait of this.#waits.get(from) ?? []) {
+      this.#remove(wait);
+      wait.awaited = to;
+      this.#add(wait);
+    }
   }
 
   #add(wait: Wait): void {
-    const waits = this.#waits.get(wait.runner);
-    if (waits === undefined) this.#waits.set(wait.runner, new Set([wait]));
-    else waits.add(wait);
+    const { awaited } = wait;
+    const waits = this.#waits.get(awaited);
+    if (waits !== undefined) {
+      waits.add(wait);
+      return;
+    }
+    this.#waits.set(awaited, new Set([wait]));
+    if (awaited instanceof Expected) this.#expected.set(awaited.stream, awaited);
   }
 
   #remove(wait: Wait): void {
-    const waits = this.#waits.get(wait.runner);
+    const { awaited } = wait;
+    const waits = this.#waits.get(awaited);
     waits?.delete(wait);
-    if (waits?.size === 0) this.#waits.delete(wait.runner);
+    if (waits?.size !== 0) return;
+    this.#waits.delete(awaited);
+    if (this.#expected.get(awaited.stream) === awaited) this.#expected.delete(awaited.stream);
   }
 }
 
@@ -132,7 +189,7 @@ function isAfter(history: History | undefined, ended: History | undefined): bool
   return logIdOf(history) !== logIdOf(ended) || eraNumberOf(history) > eraNumberOf(ended);
 }
 
-function refusalOf(verdict: 'other-log' | 'no-history', { stream }: Runner, position: Position): UsageError {
+function refusalOf(verdict: 'other-log' | 'no-history', { stream }: Awaited, position: Position): UsageError {
   const text = formatPosition(position);
   const facts = { position };
   if (verdict === 'other-log') {

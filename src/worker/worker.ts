@@ -11,6 +11,8 @@ import { callListeners } from '../base/uncaught.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
+import type { StreamPattern } from '../core/model/declarations.ts';
+import { EVERY_NAME, isPattern, type NamePattern } from '../core/model/pattern.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
 import { history as checkHistory } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
@@ -27,9 +29,11 @@ import type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, Worker
 import { FollowerPump } from './follower-pump.ts';
 import type { BatchHandler, Runner, RunnerHooks, Subscription } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
-import { Waits, type WaitVerdict } from './waits.ts';
+import { type Awaited, Expected, Waits, type WaitVerdict } from './waits.ts';
 
 const DEFAULT_WAIT_TIMEOUT_MS = 5_000;
+/** How many streams an error names. */
+const MOST_NAMED = 5;
 
 /**
  * Makes a worker. `start` connects it.
@@ -64,7 +68,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   /** Called when the subscription ends: with its own error, or with undefined in good order. */
   readonly #endings = new Map<Runner, (error: Error | undefined) => void>();
   /** Handlers of ended subscriptions that still run. A stop waits for them too. */
-  readonly #leaving = new Set<Promise<void>>();
+  readonly #leaving = new Set<Promise<unknown>>();
   /** Resolves when the checkpoint is read and the worker follows. */
   #begun: Promise<void> | undefined;
   /** What `start` waits for. */
@@ -109,12 +113,14 @@ export class Worker extends EventEmitter<WorkerEvents> {
       hasCheckpoint: options.checkpoint !== undefined,
       hooks: this.#hooks(),
       onEnded: (subscription, error) => this.#handleFailed(subscription, error),
+      onDiscovered: (subscription) => this.#waits.handleFound(subscription),
+      onChanged: (key, position) => this.#checkpoint?.handleChanged(key, position),
     });
     this.#waits = new Waits({
       clock: this.#clock,
-      judge: (subscription, position) => this.#judgeWait(subscription, position),
-      why: (subscription) => this.#whyBehind(subscription),
-      closed: ({ stream }) =>
+      judge: (awaited, position) => this.#judgeWait(awaited, position),
+      why: (awaited) => this.#whyBehind(awaited),
+      closed: (stream) =>
         this.#isStopping
           ? this.#stoppedError()
           : new UsageError('CLOSED', `the subscription of ${stream} was ended: unsubscribe was called`),
@@ -124,14 +130,17 @@ export class Worker extends EventEmitter<WorkerEvents> {
       transport: options.transport ?? tcpTransport,
       address: options.connect,
       clock: this.#clock,
-      onOutput: (output) =>
-        output.kind === 'event' ? this.#handleEvent(output.event) : this.#subscriptions.handle(output),
+      onOutput: (output) => {
+        if (output.kind === 'event') this.#handleEvent(output.event);
+        else if (output.kind === 'boundary') this.#checkpoint?.handleChanged(output.key, output.position);
+        else this.#subscriptions.handle(output);
+      },
     });
     if (options.checkpoint !== undefined) {
       this.#checkpoint = new CheckpointWriter({
         checkpoint: options.checkpoint,
         clock: this.#clock,
-        positions: () => this.#subscriptions.positions,
+        runnerOf: (stream) => this.#subscriptions.get(stream),
         onSaved: (own) => {
           for (const { machine, position, lineage } of own) {
             this.#follower.handleSaved(this.#pump.now, machine, position, lineage);
@@ -161,26 +170,47 @@ export class Worker extends EventEmitter<WorkerEvents> {
   }
 
   /**
-   * Calls the handler with the batches of every stream that is not subscribed by name. A stream
-   * waits for the handlers of other streams only when very many rows wait (maxQueuedBytes).
+   * Calls the handler with the batches of every stream whose name a pattern matches and that is not
+   * subscribed by name. A stream that is made later is followed from its first row. A stream that is
+   * deleted is told by `reset`. A stream waits for the handlers of other streams only when very many
+   * rows wait (maxQueuedBytes).
+   * @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_OPTION, CLOSED
+   * @example
+   * worker.subscribeMatching('room:*', { from: 'start' }, ({ stream, rows }) => show(stream, rows));
+   */
+  subscribeMatching<Row>(
+    pattern: StreamPattern<Row> | NamePattern,
+    options: SubscribeOptions,
+    handler: BatchHandler<Row>,
+  ): void {
+    this.#checkOpen();
+    const taken = this.#subscriptions.addPattern(pattern, options, handler as BatchHandler);
+    for (const subscription of taken) void this.#left(subscription.stop());
+    this.#pump.drain();
+  }
+
+  /**
+   * Calls the handler with the batches of every stream that is subscribed neither by name nor
+   * through another pattern.
    * @throws UsageError DUPLICATE_STREAM, INVALID_TOKEN, INVALID_OPTION, CLOSED
    */
   subscribeAll(options: SubscribeOptions, handler: BatchHandler): void {
-    this.#checkOpen();
-    this.#subscriptions.addAll(options, handler);
-    this.#pump.drain();
+    this.subscribeMatching(EVERY_NAME, options, handler);
   }
 
   /**
    * Ends a subscription in good order. Resolves when its handler is finished. That handler may call
    * it, but not await it. The stream may then be subscribed again, with `from: 'checkpoint'` from
-   * where it was left.
+   * where it was left. A pattern ends with every stream that is followed through it.
    */
-  async unsubscribe(stream: Stream | StreamName): Promise<void> {
-    const subscription = this.#subscriptions.get(nameOf(stream));
-    if (subscription !== undefined) await this.#end(subscription);
-    // The worker may follow every stream and not have heard of this one yet.
-    else this.#follower.handleGivenUp(nameOf(stream));
+  async unsubscribe(stream: Stream | StreamPattern | StreamName): Promise<void> {
+    const name = typeof stream === 'object' && 'pattern' in stream ? stream.pattern : nameOf(stream);
+    if (isPattern(name)) return this.#endPattern(name);
+    const subscription = this.#subscriptions.get(name);
+    // A pattern may stand for the stream, and not have brought it yet.
+    if (subscription === undefined) this.#follower.handleGivenUp(name);
+    else await this.#end(subscription);
+    this.#waits.checkExpected((expected) => this.#subscriptions.isAwaited(expected));
   }
 
   /**
@@ -218,7 +248,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   /**
    * Reads your own writes: resolves when everything up to the position is applied here, or is void
    * in the history that is followed (docs/protocol.md, "Waits"). The position is what `append`
-   * resolved to. A primary that is not Rowcast has positions without a history.
+   * resolved to. A stream that a pattern matches and that is not known yet is waited for. A primary that is not Rowcast has positions without a history.
    * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, INVALID_POSITION, OTHER_LOG, CLOSED,
    *   WAIT_TIMEOUT (the text says what held it up); the signal's reason; the error of a
    *   subscription that ends or is reset meanwhile
@@ -251,7 +281,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
 
   /** Every subscription has reached the primary's position since the last connect. */
   get isLive(): boolean {
-    return this.#follower.isLive && [...this.#subscriptions].every(({ isLive, isAbsent }) => isLive || isAbsent);
+    return this.#follower.isApplied;
   }
 
   /**
@@ -297,6 +327,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#pump.drain();
     const idle = [...this.#subscriptions].map(async (subscription) => subscription.stop());
     for (const onEnd of this.#endings.values()) onEnd(undefined);
+    this.#waits.checkExpected(() => false);
     await Promise.all([...idle, ...this.#leaving]);
     if (!this.#follower.isStopped) await stopped;
     this.#pump.close();
@@ -317,6 +348,18 @@ export class Worker extends EventEmitter<WorkerEvents> {
     const onEnd = this.#endings.get(subscription);
     this.#endings.delete(subscription);
     onEnd?.(undefined);
+    await this.#left(through);
+  }
+
+  async #endPattern(pattern: NamePattern): Promise<void> {
+    const through = this.#subscriptions.removePattern(pattern).map(async (subscription) => subscription.stop());
+    this.#pump.drain();
+    this.#waits.checkExpected((expected) => this.#subscriptions.isAwaited(expected));
+    await this.#left(Promise.all(through));
+  }
+
+  /** Waits for handlers of subscriptions that have ended. */
+  async #left(through: Promise<unknown>): Promise<void> {
     this.#leaving.add(through);
     await through;
     this.#leaving.delete(through);
@@ -333,7 +376,9 @@ export class Worker extends EventEmitter<WorkerEvents> {
       },
       onPosition: (subscription) => {
         this.#subscriptions.handlePosition(subscription);
-        this.#checkpoint?.handlePosition();
+        if (this.#checkpoint === undefined) return;
+        if (this.#checkpoint.canSave) this.#checkpoint.handleMoved(subscription);
+        else this.#handleSaved(subscription);
       },
       onMoved: (subscription) => this.#waits.check(subscription),
       onLive: ({ stream }) => {
@@ -347,6 +392,10 @@ export class Worker extends EventEmitter<WorkerEvents> {
         this.#logger.warn({ stream, code: error.code }, error.message);
         this.#waits.handleReset(subscription, error, ended);
         this.#call(() => this.emit('reset', { stream, error }));
+      },
+      onDeleted: (subscription, isEnded) => {
+        this.#subscriptions.handleDeleted(subscription, isEnded);
+        if (isEnded) this.#waits.handleDeleted(subscription);
       },
       onFailing: (subscription) => this.#subscriptions.release(subscription),
       onFailed: (subscription, error) => {
@@ -367,8 +416,6 @@ export class Worker extends EventEmitter<WorkerEvents> {
       case 'live':
         // Handlers may be behind. A worker without subscriptions is live by this event alone.
         return queueMicrotask(() => this.#settleIfLive());
-      case 'boundary':
-        return this.#checkpoint?.handlePosition();
       case 'disconnected':
         this.#lastEnd = event.error;
         this.#logger.warn({ code: event.error.code, retryInMs: Math.round(event.retryInMs) }, event.error.message);
@@ -422,36 +469,55 @@ export class Worker extends EventEmitter<WorkerEvents> {
     queueMicrotask(() => this.emit('error', error));
   }
 
-  #whyBehind(subscription: Runner): string {
+  /** The checkpoint is only read, so what is applied counts as saved. */
+  #handleSaved({ machine }: Runner): void {
+    const { applied, lineage } = machine!.delivery;
+    if (applied !== undefined) this.#follower.handleSaved(this.#pump.roughlyNow, machine!, applied, lineage);
+  }
+
+  #whyBehind(awaited: Awaited): string {
     if (this.#begun === undefined) return 'the worker was not started';
     if (!this.#follower.isConnected)
       return `the worker is not connected${this.#lastEnd === undefined ? '' : `: ${this.#lastEnd.message}`}`;
-    if (subscription.isBusy) return 'the handler is busy with an earlier batch';
-    const busy = [...this.#subscriptions].filter(({ isBusy }) => isBusy).map(({ stream }) => stream);
+    const isFound = !(awaited instanceof Expected);
+    if (isFound && awaited.isBusy) return 'the handler is busy with an earlier batch';
     if (this.#follower.isPaused)
-      return `handlers of other streams (${busy.join(', ')}) are busy, and too many rows wait for them to read on`;
-    return subscription.isLive ? 'the primary has not sent it' : 'the stream is catching up';
+      return `handlers of other streams (${this.#busyStreams()}) are busy, and too many rows wait for them to read on`;
+    if (!isFound) return 'the primary has not made the stream';
+    return awaited.isLive ? 'the primary has not sent it' : 'the stream is catching up';
   }
 
-  /** The subscription that a wait is about. */
-  #awaited(position: Position): Runner {
+  #busyStreams(): string {
+    const busy: StreamName[] = [];
+    for (const { isBusy, stream } of this.#subscriptions) {
+      if (busy.length === MOST_NAMED) return `${busy.join(', ')}, …`;
+      if (isBusy) busy.push(stream);
+    }
+    return busy.join(', ');
+  }
+
+  /** What a wait is about. */
+  #awaited(position: Position): Awaited {
     checkToken(position.token);
     if (position.history !== undefined) checkHistory(position.history);
     const { stream } = position;
     const subscription = this.#subscriptions.get(stream);
     if (subscription === undefined) {
+      if (this.#subscriptions.isAwaited(stream)) return this.#waits.expect(stream);
       throw new UsageError('NOT_SUBSCRIBED', `worker ${this.name} does not subscribe to ${stream}`);
     }
     if (subscription.error !== undefined) throw subscription.error;
     return subscription;
   }
 
-  #judgeWait({ machine }: Runner, position: Position): WaitVerdict {
-    if (machine === undefined) return 'not-yet';
+  #judgeWait(awaited: Awaited, position: Position): WaitVerdict {
+    const isExpected = awaited instanceof Expected;
+    const machine = isExpected ? undefined : awaited.machine;
+    if (machine === undefined && !isExpected) return 'not-yet';
     // A bare token may be of any history. Token 0 is before every row of all of them.
     const isBare = position.history === undefined && position.token > 0;
     if (isBare && this.#follower.isRowcast === true) return 'no-history';
-    return this.#follower.judgeWait(machine, position);
+    return machine === undefined ? this.#follower.judgeAwaited(position) : this.#follower.judgeWait(machine, position);
   }
 
   #stoppedError(): UsageError {

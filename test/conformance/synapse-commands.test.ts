@@ -10,7 +10,7 @@ import { formatPosition } from '../../src/core/model/position.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
 import type { Token } from '../../src/core/model/token.ts';
 import { synapseStream } from '../../src/synapse/streams.ts';
-import { fileCheckpoint } from '../../src/worker/checkpoint.ts';
+import { fileCheckpoint } from '../../src/worker/file-checkpoint.ts';
 import { type Capture, readCapture } from '../support/captures.ts';
 import { RunningCommand, servePrimary } from '../support/fake-terminal.ts';
 import { ReplayedSynapse } from '../support/replayed-synapse.ts';
@@ -47,11 +47,10 @@ async function follow(capture: Capture, synapse: ReplayedSynapse): Promise<{ pri
   const args = ['follow', '--synapse', '--json', '--observer', '--connect', connect, '--server', 'localhost:8823'];
   if (capture.requests[0]!.stream !== 'ALL') {
     const path = join(folder, `${capture.name}-${randomInteger({ next: Math.random }, 0, 1e9)}.json`);
-    await fileCheckpoint(path).save(
-      new Map(
-        capture.requests.map(({ stream, from }) => [stream, { stream, token: from as Token, history: undefined }]),
-      ),
+    const positions = new Map(
+      capture.requests.map(({ stream, from }) => [stream, { stream, token: from as Token, history: undefined }]),
     );
+    await fileCheckpoint(path).save(positions, positions);
     args.push('--checkpoint', path, ...capture.requests.map(({ stream }) => stream));
   }
   const command = new RunningCommand(args);

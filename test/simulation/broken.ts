@@ -130,8 +130,8 @@ export const repeatsABatch: Broken = worker(
 export const savesEarly: Broken = {
   checkpoint: (checkpoint) => ({
     load: () => checkpoint.load(),
-    save: (positions) =>
-      checkpoint.save(new Map([...positions].map(([key, at]) => [key, { ...at, token: at.token + 1 }]))),
+    save: (changed, all) =>
+      checkpoint.save(new Map([...changed].map(([key, at]) => [key, at && { ...at, token: at.token + 1 }])), all),
   }),
 };
 

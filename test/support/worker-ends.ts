@@ -7,9 +7,11 @@ import type { Millis } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
 import type { Item } from '../../src/core/follow/delivery.ts';
 import { Follower, type FollowerOutput } from '../../src/core/follow/follower.ts';
-import type { Subscription, SubscriptionSpec } from '../../src/core/follow/subscription.ts';
+import type { Subscription } from '../../src/core/follow/subscription.ts';
+import type { SubscriptionSpec } from '../../src/core/follow/subscription-spec.ts';
 import type { Resume } from '../../src/core/follow/subscription-state.ts';
 import type { Batch } from '../../src/core/model/batch.ts';
+import { EVERY_NAME, type NamePattern } from '../../src/core/model/pattern.ts';
 import { formatHistory, type History, originOf } from '../../src/core/model/history.ts';
 import type { Position } from '../../src/core/model/position.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
@@ -207,8 +209,30 @@ export class FollowerEnd {
     onReset: SubscriptionSpec['onReset'] = 'fail',
     positions: readonly Position[] = [],
   ): string[] {
-    const stored = new Map(positions.map((position) => [position.stream, position]));
-    this.follower.handleSubscribeAll(this.now, { from, onReset, positions: stored });
+    return this.subscribeMatching(EVERY_NAME, from, onReset, positions);
+  }
+
+  /** @param positions what a checkpoint holds; `anew`: it does not matter */
+  subscribeMatching(
+    pattern: NamePattern,
+    from: 'start' | 'now',
+    onReset: SubscriptionSpec['onReset'] = 'fail',
+    positions: readonly Position[] | 'anew' = [],
+  ): string[] {
+    const held = positions === 'anew' ? [] : positions;
+    this.follower.handleStored(held);
+    this.follower.handlePattern(this.now, {
+      pattern,
+      from,
+      onReset,
+      readWithinMs: undefined,
+      positions: positions === 'anew' ? undefined : new Map(held.map((position) => [position.stream, position])),
+    });
+    return this.drain();
+  }
+
+  unsubscribeMatching(pattern: NamePattern): string[] {
+    this.follower.handlePatternGivenUp(this.now, pattern);
     return this.drain();
   }
 
@@ -370,7 +394,7 @@ export class FollowerEnd {
     const { delivery, stream } = subscription;
     const item = delivery.take();
     if (item === undefined) return false;
-    delivery.finish(item, true);
+    subscription.finish(item, true);
     if (item.kind === 'batch') this.batches.push(item.batch);
     this.follower.handleApplied(this.now, subscription, item.cost);
     const becameLive = subscription.isLive && !this.#live.has(subscription);
@@ -387,8 +411,10 @@ function describeItem(stream: StreamName, item: Item): string {
       return describeBatch(stream, item);
     case 'position':
       return `${stream} @${item.position.token}`;
-    default:
+    case 'reset':
       return `${stream} reset`;
+    case 'deleted':
+      return `${stream} deleted`;
   }
 }
 

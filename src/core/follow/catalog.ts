@@ -1,58 +1,113 @@
 /**
- * Follows the stream of streams of one of the primary's logs, for a worker that follows every
- * stream (docs/protocol.md, "Every stream").
+ * Reads the stream of streams of one of the primary's logs, for all patterns that are followed
+ * (docs/protocol.md, "Patterns and every stream").
  *
- *   boundary ──POSITION──▶ listing ──▶ live
+ *   boundary ──POSITION──▶ listing ──POSITION──▶ current
+ *                             ▲                     │
+ *                             └── one more pattern ─┘
  *
- * The boundary is where `$streams` stood when the worker began; a checkpoint keeps it. A stream
- * made at or below the boundary is followed from where the application said. A stream made above it
- * is always followed from its first row.
+ * `boundary` finds out where the catalog stands, or whether the boundary of a checkpoint is on its
+ * history. `listing` reads all of it. Then each further row is read as it comes.
  */
 
 import { PeerError, quoteValue } from '../model/errors.ts';
-import { logIdOf } from '../model/history.ts';
+import { type History, logIdOf } from '../model/history.ts';
+import type { NamePattern } from '../model/pattern.ts';
 import type { Position } from '../model/position.ts';
 import { type StreamName, streamNameFault } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
+import type { Boundaries } from './boundaries.ts';
 import { Subscription, type SubscriptionHost } from './subscription.ts';
+
+/** Where the catalog says that a stream was made. */
+export interface Made {
+  readonly token: Token;
+  readonly history: History;
+}
 
 export interface CatalogOptions {
   readonly name: StreamName;
-  /** The boundary that a checkpoint holds. */
-  readonly boundary: Position | undefined;
+  readonly boundaries: Boundaries;
   /**
    * False for an observer, which may not send RELEASE. Its boundary is where the first listing
    * ends.
    */
   readonly canRelease: boolean;
+  /** How many RELEASEs of the catalog are unanswered on the present connection. */
+  readonly pendingReleases: number;
   readonly host: SubscriptionHost;
-  /** Called with the boundary once it is known, to store it in a checkpoint. */
-  readonly keep: (boundary: Position) => void;
-  /** Called for each stream that is listed. `isNew`: it was made above the boundary. */
-  readonly discover: (stream: StreamName, isNew: boolean) => void;
+  readonly events: CatalogEvents;
+}
+
+/** What a catalog finds out. `isFresh`: the row was written since the catalog was listed. */
+export interface CatalogEvents {
+  /** The patterns that are followed. */
+  patterns(): Iterable<NamePattern>;
+  /** The pattern through which a stream is followed. */
+  patternOf(stream: StreamName): NamePattern | undefined;
+  /**
+   * A stream was made.
+   * @returns whether it is to be followed, once it is certain that it was not deleted since
+   */
+  handleMade(catalog: Catalog, stream: StreamName, made: Made, isFresh: boolean): boolean;
+  handleDeleted(catalog: Catalog, stream: StreamName, history: History, isFresh: boolean): void;
+  /**
+   * @param isNew it was made above the boundary of its pattern
+   * @throws PeerError TOO_MANY_STREAMS
+   */
+  discover(catalog: Catalog, stream: StreamName, made: Made, isNew: boolean): void;
+  /** @throws PeerError TOO_MANY_STREAMS when the worker cannot follow so many more streams */
+  checkRoom(more: number): void;
+  /** Everything that the catalog holds was read on this connection. */
+  handleCurrent(): void;
 }
 
 export class Catalog {
-  readonly #name: StreamName;
-  readonly #keep: CatalogOptions['keep'];
-  readonly #discover: CatalogOptions['discover'];
+  readonly name: StreamName;
   readonly subscription: Subscription;
-  #boundary: Position | undefined;
-  #phase: 'boundary' | 'listing';
-  /**
-   * Streams made above this token are new. Infinity before the boundary is known: nothing is new.
-   */
-  #newAbove: Token;
+  readonly #boundaries: Boundaries;
+  readonly #events: CatalogEvents;
+  #phase: 'boundary' | 'listing' | 'current';
+  #isCurrent = false;
+  /** The catalog started afresh, so every boundary is void. The next POSITION says where it is. */
+  #isAfresh = false;
+  /** Rows up to this token were handled for the patterns that are listed. */
+  #seen: Token = 0;
+  readonly #listed = new Set<NamePattern>();
+  /** The patterns that the present listing is for. */
+  #listing: readonly NamePattern[] = [];
+  /** Streams that were made, and were not followed yet when the row came. */
+  readonly #found = new Map<StreamName, Made>();
 
-  constructor({ name, boundary, canRelease, host, keep, discover }: CatalogOptions) {
-    this.#name = name;
-    this.#keep = keep;
-    this.#discover = discover;
-    this.#boundary = boundary;
-    this.#newAbove = boundary?.token ?? Infinity;
+  constructor({ name, boundaries, canRelease, pendingReleases, host, events }: CatalogOptions) {
+    this.name = name;
+    this.#boundaries = boundaries;
+    this.#events = events;
     this.#phase = canRelease ? 'boundary' : 'listing';
-    const from = canRelease ? (boundary ?? 'now') : 'start';
-    this.subscription = new Subscription({ stream: name, from, onReset: 'earliest' }, host);
+    this.#listing = [...events.patterns()];
+    const from = canRelease ? (boundaries.highest(name) ?? 'now') : 'start';
+    this.subscription = new Subscription({ stream: name, from, onReset: 'earliest' }, host, pendingReleases);
+  }
+
+  /**
+   * Everything that the catalog held at some moment of this connection was read. Later rows come
+   * one by one.
+   */
+  get isCurrent(): boolean {
+    return this.#isCurrent;
+  }
+
+  /** One more pattern is followed. */
+  handlePattern(pattern: NamePattern): void {
+    this.#listed.delete(pattern);
+    const { state } = this.subscription;
+    if (!this.#isCurrent || this.#phase !== 'current' || state.kind !== 'live') return;
+    this.#setBoundaries(state.received);
+    this.#list();
+  }
+
+  handleCut(): void {
+    this.#isCurrent = false;
   }
 
   /**
@@ -61,14 +116,14 @@ export class Catalog {
    * @throws PeerError INVALID_ROW, TOO_MANY_STREAMS
    */
   handleItems(onApplied: (cost: number) => void): void {
-    const { delivery } = this.subscription;
+    const { subscription } = this;
+    const { delivery } = subscription;
     for (let item = delivery.take(); item !== undefined; item = delivery.take()) {
-      delivery.finish(item, true);
+      subscription.finish(item, true);
       onApplied(item.cost);
       switch (item.kind) {
         case 'batch':
-          this.#checkLog(item.batch.position);
-          for (const row of item.batch.rows) this.#handleRow(row, item.batch.token);
+          this.#handleBatch(item.batch.position, item.batch.rows);
           break;
         case 'reset':
           this.#handleReset();
@@ -76,18 +131,23 @@ export class Catalog {
         case 'position':
           this.#handlePosition(item.position);
           break;
+        case 'deleted':
+          break;
       }
     }
   }
 
   /**
-   * A stream that is not followed yet is new, whatever its token: tokens of another history say
-   * nothing.
+   * Tokens of another history say nothing, so every stream that is not followed yet counts as new.
    */
   #handleReset(): void {
-    this.#newAbove = 0;
-    this.#boundary = undefined;
+    this.#isAfresh = true;
+    this.#isCurrent = false;
     this.#phase = 'listing';
+    this.#listing = [...this.#events.patterns()];
+    this.#listed.clear();
+    this.#found.clear();
+    this.#seen = 0;
   }
 
   /**
@@ -95,29 +155,85 @@ export class Catalog {
    * log.
    */
   #checkLog({ history }: Position): void {
-    const before = this.#boundary?.history;
-    if (before !== undefined && history !== undefined && logIdOf(before) !== logIdOf(history)) this.#handleReset();
+    if (!this.#isAfresh && !this.#boundaries.isOfLog(this.name, logIdOf(history!))) this.#handleReset();
   }
 
   #handlePosition(position: Position): void {
     this.#checkLog(position);
-    this.#newAbove = Math.min(this.#newAbove, position.token);
-    if (this.#boundary === undefined) {
-      this.#boundary = { ...position, token: this.#newAbove };
-      this.#keep(this.#boundary);
+    this.#setBoundaries(position);
+    if (this.#phase === 'listing') {
+      for (const pattern of this.#listing) this.#listed.add(pattern);
+      this.#phase = 'current';
     }
-    if (this.#phase === 'listing') return;
+    if (this.#phase === 'boundary' || this.#hasUnlisted()) {
+      this.#follow();
+      return this.#list();
+    }
+    const wasCurrent = this.#isCurrent;
+    this.#isCurrent = true;
+    this.#follow();
+    if (!wasCurrent) this.#events.handleCurrent();
+  }
+
+  #setBoundaries(at: Position): void {
+    if (this.#isAfresh) this.#boundaries.restart(this.name, at);
+    for (const pattern of this.#events.patterns()) {
+      if (this.#boundaries.has(this.name, pattern)) continue;
+      this.#boundaries.set(this.name, pattern, this.#isAfresh ? { ...at, token: 0 } : at);
+    }
+    this.#isAfresh = false;
+  }
+
+  #hasUnlisted(): boolean {
+    for (const pattern of this.#events.patterns()) if (!this.#listed.has(pattern)) return true;
+    return false;
+  }
+
+  /** Reads everything, because a pattern is followed that it was not read for. */
+  #list(): void {
     this.#phase = 'listing';
+    this.#listing = [...this.#events.patterns()];
     this.subscription.askAgain('start');
   }
 
-  #handleRow(row: unknown, token: Token): void {
-    const { stream, made } = (row ?? {}) as { stream?: unknown; made?: unknown };
-    if (typeof stream !== 'string' || streamNameFault(stream) !== undefined || stream.startsWith('$')) {
-      throw new PeerError('INVALID_ROW', `stream ${this.#name} has a row that names no stream: ${quoteValue(row)}`);
+  #handleBatch(position: Position, rows: readonly unknown[]): void {
+    this.#checkLog(position);
+    const made = { token: position.token, history: position.history! };
+    if (this.#phase !== 'boundary') {
+      for (const row of rows) this.#handleRow(row, made);
+      this.#seen = Math.max(this.#seen, made.token);
     }
+    // A row that comes live is the newest of its stream. Until then it may have been deleted since.
+    if (this.#isCurrent && this.subscription.state.kind === 'live') this.#follow();
+  }
+
+  #handleRow(row: unknown, at: Made): void {
+    const { stream, made, deleted } = (row ?? {}) as { stream?: unknown; made?: unknown; deleted?: unknown };
+    if (typeof stream !== 'string' || streamNameFault(stream) !== undefined || stream.startsWith('$')) {
+      throw new PeerError('INVALID_ROW', `stream ${this.name} has a row that names no stream: ${quoteValue(row)}`);
+    }
+    const pattern = this.#events.patternOf(stream);
+    if (pattern === undefined) return;
+    const isListed = this.#listed.has(pattern);
+    if (isListed && at.token <= this.#seen) return;
     // Rows of other kinds belong to later versions.
-    if (made === undefined) return;
-    this.#discover(stream, token > this.#newAbove);
+    if (deleted !== undefined) {
+      this.#found.delete(stream);
+      this.#events.handleDeleted(this, stream, at.history, isListed);
+    } else if (made !== undefined && this.#events.handleMade(this, stream, at, isListed)) {
+      this.#found.set(stream, at);
+      this.#events.checkRoom(this.#found.size);
+    }
+  }
+
+  /** Follows what was found. */
+  #follow(): void {
+    for (const [stream, made] of this.#found) {
+      const pattern = this.#events.patternOf(stream);
+      if (pattern === undefined) continue;
+      const boundary = this.#boundaries.get(this.name, pattern);
+      this.#events.discover(this, stream, made, boundary !== undefined && made.token > boundary.token);
+    }
+    this.#found.clear();
   }
 }

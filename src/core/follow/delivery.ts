@@ -34,7 +34,9 @@ export type Item =
       readonly cost: number;
     }
   /** The position before it is void. */
-  | { readonly kind: 'reset'; readonly error: PeerError; readonly cost: number };
+  | { readonly kind: 'reset'; readonly error: PeerError; readonly cost: number }
+  /** The stream was deleted. It is the last item. */
+  | { readonly kind: 'deleted'; readonly error: PeerError; readonly cost: number };
 
 /**
  * About the bytes of memory of a waiting move or reset. Both count, because a primary may send them
@@ -108,8 +110,9 @@ export class Delivery {
   finish(item: Item, isApplied: boolean): void {
     this.#done++;
     if (!isApplied) return;
-    if (item.kind === 'reset') {
+    if (item.kind === 'reset' || item.kind === 'deleted') {
       this.#applied = undefined;
+      if (item.kind === 'deleted') this.#toSave = undefined;
       this.#saved = undefined;
       this.#settledEra = undefined;
       this.#lineage++;

@@ -7,37 +7,38 @@ import { assertNever } from '../../base/assert.ts';
 import type { Millis } from '../../base/clock.ts';
 import type { Random } from '../../base/random.ts';
 import { PeerError } from '../model/errors.ts';
-import { eraNumberOf, type History, logIdOf, originOf } from '../model/history.ts';
+import { eraNumberOf, type History, logIdOf } from '../model/history.ts';
+import type { NamePattern } from '../model/pattern.ts';
 import type { Position } from '../model/position.ts';
-import { DURABLE_CATALOG, type StreamName, VOLATILE_CATALOG } from '../model/stream.ts';
+import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import type { LineInText, StreamCommand, StreamLines } from '../sessions/worker-session.ts';
 import type { SubscribeCommand } from '../wire/command.ts';
-import type { PrimaryEras } from '../wire/greeting.ts';
+import { eraOf, type PrimaryEras, withEra } from '../wire/greeting.ts';
 import type { WorkerLimits } from '../wire/limits.ts';
 import { parseRefusal, tooFarBehind } from '../wire/refusals.ts';
 import { Backoff } from './backoff.ts';
-import { Catalog } from './catalog.ts';
+import type { BoundaryChange } from './boundaries.ts';
+import { Catalogs, type CatalogsHost, type PatternSpec } from './catalogs.ts';
 import { UnfinishedRows } from './row-cost.ts';
 import { SeedRules } from './seed-rules.ts';
-import { Subscription, type SubscriptionHost, type SubscriptionSpec } from './subscription.ts';
-
-/** How to follow every stream that is not followed by name. */
-export interface AllSpec extends Pick<SubscriptionSpec, 'onReset' | 'readWithinMs'> {
-  readonly from: 'start' | 'now';
-  /** The positions of a checkpoint: where streams were left, and the boundaries of the catalogs. */
-  readonly positions: ReadonlyMap<string, Position>;
-}
+import { Subscription, type SubscriptionHost, type Tally } from './subscription.ts';
+import type { SubscriptionSpec } from './subscription-spec.ts';
 
 /** What the streams tell the application. */
 export type StreamOutput =
   /** Something waits in the delivery, or the subscription became live or ceased to be. */
   | { readonly kind: 'ready'; readonly subscription: Subscription }
-  /** One more stream, found because every stream is followed. */
+  /**
+   * One more stream, followed through a pattern. It may have been followed before: then it was
+   * deleted, and the items of the earlier subscription come first.
+   */
   | { readonly kind: 'discovered'; readonly subscription: Subscription }
+  /** The stream was deleted. Where it was left says nothing any more. */
+  | { readonly kind: 'gone'; readonly stream: StreamName }
   | { readonly kind: 'ended'; readonly subscription: Subscription; readonly error: PeerError }
-  /** `boundaries` has changed. */
-  | { readonly kind: 'event'; readonly event: { readonly kind: 'boundary' } };
+  /** To be stored in a checkpoint. */
+  | ({ readonly kind: 'boundary' } & BoundaryChange);
 
 /** What the streams need of the connection that they are on. */
 export interface Link {
@@ -66,16 +67,8 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   readonly #options: FollowedStreamsOptions;
   readonly #link: Link;
   readonly #subscriptions = new Map<StreamName, Subscription>();
-  readonly tally: SubscriptionHost['tally'] = { wanted: 0, live: 0 };
-  /** Streams that were given up. Following all streams does not bring them back. */
-  readonly #givenUp = new Set<StreamName>();
-  #all: AllSpec | undefined;
-  /**
-   * Where `$streams` of each log stood when every stream began to be followed. Outlives the
-   * catalogs.
-   */
-  readonly #boundaries = new Map<StreamName, Position>();
-  #catalogs: Catalog[] = [];
+  readonly tally: Tally = { wanted: 0, live: 0, applied: 0 };
+  readonly #catalogs: Catalogs;
   /** The primary has greeted: it may be asked. */
   #isConnected = false;
   /** The eras of the present connection. */
@@ -95,24 +88,33 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   /** Subscriptions that may have an APPLIED to send, and when it is due. */
   #toAcknowledge: Subscription[] = [];
   #acknowledgeAt: Millis = Infinity;
-  /** Subscriptions that may be late unnoticed for a limited time only. */
-  readonly #urgent = new Set<Subscription>();
+  /** The live subscriptions that may be late unnoticed for this time only. */
+  readonly #urgent = new Map<Millis, Set<Subscription>>();
 
   constructor(options: FollowedStreamsOptions) {
     this.#options = options;
     this.#link = options.link;
     this.#unfinished = new UnfinishedRows(options.limits.maxBatchBytes);
+    this.#catalogs = new Catalogs(this.#catalogsHost());
   }
 
   /** Every subscription has reached the primary's position on this connection. */
   get isLive(): boolean {
-    if (!this.#isConnected || this.tally.live < this.tally.wanted) return false;
-    return this.#seedRules?.isSettled ?? true;
+    return this.tally.live >= this.tally.wanted && this.#isSettled;
   }
 
-  /** Boundaries of the catalogs, to be stored in a checkpoint. */
+  /** Every subscription is live, and the application has applied everything that came before. */
+  get isApplied(): boolean {
+    return this.tally.applied >= this.tally.wanted && this.#isSettled;
+  }
+
+  get #isSettled(): boolean {
+    return this.#isConnected && (this.#seedRules?.isSettled ?? true);
+  }
+
+  /** Where the catalogs stood when each pattern began, under the keys of a checkpoint. */
   get boundaries(): Iterable<Position> {
-    return this.#boundaries.values();
+    return this.#catalogs.boundaries;
   }
 
   /** When something is due: a stream asks again, or APPLIED is sent. */
@@ -122,53 +124,66 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
 
   /** The live subscription that may be late unnoticed for the shortest time. */
   get mostUrgent(): SubscriptionSpec | undefined {
-    let urgent: SubscriptionSpec | undefined;
-    for (const { state, spec } of this.#urgent) {
-      if (state.kind === 'live' && spec.readWithinMs! < (urgent?.readWithinMs ?? Infinity)) urgent = spec;
-    }
-    return urgent;
+    let shortest: Millis = Infinity;
+    for (const readWithinMs of this.#urgent.keys()) shortest = Math.min(shortest, readWithinMs);
+    for (const { spec } of this.#urgent.get(shortest) ?? []) return spec;
+    return undefined;
   }
 
   /** Follows one more stream. */
   handleSubscribe(now: Millis, spec: SubscriptionSpec): Subscription {
     this.now = now;
-    this.#givenUp.delete(spec.stream);
+    this.#catalogs.take(spec.stream);
     return this.#add(spec);
   }
 
-  /** Follows every stream of the primary that is not followed by name. */
-  handleSubscribeAll(now: Millis, spec: AllSpec): void {
-    this.now = now;
-    this.#all = spec;
-    for (const name of [DURABLE_CATALOG, VOLATILE_CATALOG]) {
-      const boundary = spec.positions.get(name);
-      if (boundary !== undefined) this.#boundaries.set(name, boundary);
-    }
-    for (const stream of spec.positions.keys()) this.#discover(stream, undefined);
-    if (!this.#isConnected) return;
-    if (this.#eras === undefined) this.#link.reconnect(' to ask for every stream');
-    else this.#askCatalogs();
+  /** Takes the boundaries out of a checkpoint. Comes before the first pattern. */
+  handleStored(positions: Iterable<Position>): void {
+    this.#catalogs.load(positions);
   }
 
-  /** Keeps a stream that is not followed yet from being followed with all others. */
+  /**
+   * Follows every stream of a pattern that is not followed by name.
+   * @throws PeerError TOO_MANY_STREAMS
+   */
+  handlePattern(now: Millis, spec: PatternSpec): void {
+    this.now = now;
+    this.#catalogs.follow(spec, this.#isConnected ? this.#eras : undefined);
+    if (this.#seedRules !== undefined) this.#link.reconnect(` to ask for the streams of ${spec.pattern}`);
+    this.#link.handleLiveChanged();
+  }
+
+  /** Stops following a pattern, and every stream that is followed through it. */
+  handlePatternGivenUp(now: Millis, pattern: NamePattern): void {
+    this.now = now;
+    this.#catalogs.unfollow(pattern);
+    for (const subscription of this.#subscriptions.values()) {
+      if (subscription.spec.pattern === pattern) this.#leave(subscription);
+    }
+    this.#link.handleLiveChanged();
+  }
+
+  /** Whether a stream that is not followed yet will be, once the primary has it. */
+  isAwaited(stream: StreamName): boolean {
+    return this.#catalogs.specOf(stream) !== undefined;
+  }
+
+  /** Keeps a stream that is not followed yet from being followed through a pattern. */
   handleGivenUp(stream: StreamName): void {
-    this.#givenUp.add(stream);
+    this.#catalogs.giveUp(stream);
+  }
+
+  /** Undoes handleGivenUp. */
+  handleTaken(stream: StreamName): void {
+    this.#catalogs.take(stream);
   }
 
   /** Stops following a stream. */
   handleUnsubscribe(now: Millis, subscription: Subscription): void {
     this.now = now;
-    const { stream } = subscription;
-    this.#givenUp.add(stream);
-    if (this.#subscriptions.get(stream) !== subscription) return;
-    const wasAsked = subscription.state.kind !== 'idle' && subscription.state.kind !== 'ahead';
-    if (this.#eras !== undefined && !this.#options.isObserver) subscription.release();
-    else {
-      // The seed has no command that ends a stream.
-      if (wasAsked) this.#dropped.add(stream);
-      subscription.end();
-    }
-    if (subscription.state.kind === 'ended') this.#forget(subscription);
+    if (this.#subscriptions.get(subscription.stream) !== subscription) return;
+    if (!subscription.isEnded) this.#catalogs.giveUp(subscription.stream);
+    this.#leave(subscription);
     this.#link.handleLiveChanged();
   }
 
@@ -184,10 +199,13 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
     this.#isConnected = true;
     this.#eras = eras;
     if (eras === undefined) {
-      this.#dropCatalogs();
+      this.#catalogs.end();
       this.#seedRules = new SeedRules({
         find: (stream) => this.#subscriptions.get(stream),
-        discover: (stream) => this.#discover(stream, undefined),
+        discover: (stream) => {
+          this.#catalogs.discoverAtSeed(stream);
+          return this.#subscriptions.get(stream);
+        },
         reconnect: (stream) => this.#link.reconnect(` to ask for stream ${stream} anew`),
       });
     }
@@ -197,6 +215,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   /** Forgets everything that this connection told. */
   handleCut(): void {
     this.#isConnected = false;
+    this.#catalogs.handleCut();
     for (const subscription of this.#subscriptions.values()) {
       subscription.handleCut();
       if (subscription.state.kind === 'ended') this.#forget(subscription);
@@ -228,7 +247,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
         return this.handleEnded(subscription, error);
       }
       case 'too-far-behind':
-        return subscription.handleFarBehind(tooFarBehind(stream));
+        return subscription.seed.handleFarBehind(tooFarBehind(stream));
       default:
         return assertNever(refusal);
     }
@@ -260,8 +279,14 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
     const { history } = position;
     if (!this.#isConnected || this.#eras === undefined || history === undefined) return 'not-yet';
     // The log may be a new one of the primary, and the stream has not heard of it yet.
-    const isServed = Object.values(this.#eras).some((era) => logIdOf(era) === logIdOf(history));
+    const isServed = eraOf(this.#eras, logIdOf(history)) !== undefined;
     return isServed && subscription.state.kind !== 'live' ? 'not-yet' : 'other-log';
+  }
+
+  /** The same for a stream that is awaited. */
+  judgeAwaited({ history }: Position): 'not-yet' | 'other-log' {
+    if (!this.#isConnected || this.#eras === undefined || history === undefined) return 'not-yet';
+    return eraOf(this.#eras, logIdOf(history)) === undefined ? 'other-log' : 'not-yet';
   }
 
   // --- what the subscriptions need ---
@@ -284,10 +309,8 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
       this.#waitingAhead.add(subscription);
       this.#askAt = Math.min(this.#askAt, nextTimeout);
     }
-    for (const catalog of this.#catalogs) {
-      if (catalog.subscription === subscription) return this.#handleCatalog(catalog);
-    }
-    this.#link.emit(subscription.ready);
+    if (this.#catalogs.isCatalog(subscription)) this.#catalogs.handleReady(subscription);
+    else this.#link.emit(subscription.ready);
   }
 
   handleQueued(cost: number): void {
@@ -304,15 +327,25 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
 
   /** @throws PeerError when the primary has no stream of its streams */
   handleEnded(subscription: Subscription, error: PeerError): void {
-    const { stream } = subscription;
     this.#forget(subscription);
-    if (this.#catalogs.some((catalog) => catalog.subscription === subscription)) {
+    if (this.#catalogs.isCatalog(subscription)) {
       // Every Rowcast primary has it. Without it nobody would know which streams are missed.
-      this.#dropCatalogs();
+      this.#catalogs.end();
       throw error;
     }
-    this.#givenUp.add(stream);
+    this.#catalogs.giveUp(subscription.stream);
     this.#link.emit({ kind: 'ended', subscription, error });
+  }
+
+  handleDeleted(subscription: Subscription): void {
+    this.#delete(subscription);
+  }
+
+  handleUrgent(subscription: Subscription): void {
+    const readWithinMs = subscription.spec.readWithinMs!;
+    const live = this.#urgent.get(readWithinMs) ?? new Set();
+    if (subscription.state.kind === 'live') this.#urgent.set(readWithinMs, live.add(subscription));
+    else if (live.delete(subscription) && live.size === 0) this.#urgent.delete(readWithinMs);
   }
 
   makeBackoff(): Backoff {
@@ -340,7 +373,12 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
       return;
     }
     const subscription = this.#subscriptions.get(stream);
-    if (subscription === undefined) return this.#refuseUnasked(stream, command.name);
+    if (subscription === undefined) {
+      this.#refuseUnasked(stream, command.name);
+      // Nothing more of the old replication will come.
+      if (command.name === 'REFUSED') this.#dropped.delete(stream);
+      return;
+    }
     switch (command.name) {
       case 'HISTORY':
         return subscription.handleHistory(command.after, command.history);
@@ -373,12 +411,12 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   /** @throws PeerError UNEXPECTED_COMMAND */
   #handleEra(era: History): void {
     const eras = this.#eras!;
-    const name = (['durable', 'volatile'] as const).find((of) => logIdOf(eras[of]) === logIdOf(era));
-    if (name === undefined || eraNumberOf(era) <= eraNumberOf(eras[name])) {
+    const before = eraOf(eras, logIdOf(era));
+    if (before === undefined || eraNumberOf(era) <= eraNumberOf(before)) {
       const text = `ERA ${era} came: it is of no log that the primary has named, or no later than the one before`;
       throw new PeerError('UNEXPECTED_COMMAND', text, { facts: { era } });
     }
-    this.#eras = { ...eras, [name]: era };
+    this.#eras = withEra(eras, era);
   }
 
   // --- what is asked for ---
@@ -388,119 +426,70 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
     if (this.#eras === undefined) {
       // A primary that is not Rowcast names its streams in its answer to ALL. Each is then
       // requested by a line of its own.
-      if (this.#all !== undefined) {
+      if (this.#catalogs.isNeeded) {
         this.send({ name: 'REPLICATE', stream: 'ALL', from: 'NOW', history: undefined });
         this.#seedRules!.handleAllAsked();
       }
       for (const subscription of this.#subscriptions.values()) this.#askSeed(subscription);
       return;
     }
-    this.#askCatalogs();
+    this.#catalogs.begin(this.#eras);
     for (const subscription of this.#subscriptions.values()) {
-      if (subscription.state.kind === 'idle') subscription.ask();
+      if (subscription.state.kind === 'idle' && this.#catalogs.mayAsk(subscription)) subscription.ask();
     }
   }
 
-  #askCatalogs(): void {
-    if (this.#all === undefined || this.#catalogs.length > 0) return;
-    this.#catalogs = [DURABLE_CATALOG, VOLATILE_CATALOG].map((name) => {
-      const catalog: Catalog = new Catalog({
-        name,
-        boundary: this.#boundaries.get(name),
-        canRelease: !this.#options.isObserver,
-        host: this,
-        keep: (boundary) => {
-          this.#boundaries.set(name, boundary);
-          this.#link.emit({ kind: 'event', event: { kind: 'boundary' } });
-        },
-        discover: (stream, isNew) => void this.#discover(stream, isNew ? this.#originOf(name) : undefined),
-      });
-      this.#subscriptions.set(name, catalog.subscription);
-      return catalog;
-    });
-    for (const { subscription } of this.#catalogs) subscription.ask();
+  /** What the catalogs need. */
+  #catalogsHost(): CatalogsHost {
+    const { isObserver, limits } = this.#options;
+    const size = (): number => this.#subscriptions.size;
+    return {
+      subscriptionHost: this,
+      canRelease: !isObserver,
+      maxStreams: limits.maxStreams,
+      get size() {
+        return size();
+      },
+      find: (stream) => this.#subscriptions.get(stream),
+      all: () => this.#subscriptions.values(),
+      discover: (spec, listedIn) => {
+        const subscription = this.#add(spec, listedIn);
+        this.#link.emit({ kind: 'discovered', subscription });
+      },
+      ask: (subscription) => subscription.ask(),
+      hold: (subscription) => void this.#subscriptions.set(subscription.stream, subscription),
+      delete: (subscription) => this.#delete(subscription),
+      drop: (subscription) => {
+        subscription.end();
+        this.#forget(subscription);
+      },
+      release: (subscription) => this.#leave(subscription),
+      reconnect: (why) => this.#link.reconnect(why),
+      handleGivenBack: (cost) => this.#link.handleGivenBack(cost),
+      handleBoundary: (change) => this.#link.emit({ kind: 'boundary', ...change }),
+      handleGone: (stream) => this.#link.emit({ kind: 'gone', stream }),
+    };
   }
 
-  /** @throws PeerError INVALID_ROW, TOO_MANY_STREAMS */
-  #handleCatalog(catalog: Catalog): void {
-    try {
-      catalog.handleItems((cost) => this.#link.handleGivenBack(cost));
-    } catch (thrown) {
-      // The row that was refused must come again, so the next connection reads the whole list.
-      this.#dropCatalogs();
-      throw thrown;
-    }
-  }
-
-  #originOf(catalog: StreamName): History {
-    return originOf(logIdOf(catalog === DURABLE_CATALOG ? this.#eras!.durable : this.#eras!.volatile));
-  }
-
-  /** Stops following the stream of streams of each log. */
-  #dropCatalogs(): void {
-    const catalogs = this.#catalogs;
-    this.#catalogs = [];
-    for (const { subscription } of catalogs) {
-      subscription.end();
-      this.#forget(subscription);
-    }
-  }
-
-  /**
-   * Follows one more stream, because every stream is followed.
-   * @param origin set for a new stream: it is followed from its first row
-   * @throws PeerError TOO_MANY_STREAMS
-   */
-  #discover(stream: StreamName, origin: History | undefined): Subscription | undefined {
-    const all = this.#all;
-    const known = this.#subscriptions.get(stream);
-    // The stream is back, or was listed before the primary had it again.
-    if (known?.state.kind === 'absent' && this.#isConnected) known.ask();
-    if (all === undefined || known !== undefined || this.#givenUp.has(stream)) return undefined;
-    // These names are the logs' own streams. A primary that is not Rowcast has none.
-    if (stream.startsWith('$')) return undefined;
-    const { maxStreams } = this.#options.limits;
-    if (this.#subscriptions.size >= maxStreams) {
-      throw new PeerError('TOO_MANY_STREAMS', `the primary has more streams than maxStreams ${maxStreams}`, {
-        facts: { maxStreams },
-      });
-    }
-    const applied = all.positions.get(stream);
-    const first: Position | undefined = origin === undefined ? undefined : { stream, token: 0, history: origin };
-    const { onReset, readWithinMs } = all;
-    const from = applied ?? first ?? all.from;
-    const subscription = this.#add({
-      stream,
-      from,
-      applied,
-      saved: applied,
-      onReset,
-      readWithinMs,
-      isDiscovered: true,
-    });
-    this.#link.emit({ kind: 'discovered', subscription });
-    return subscription;
-  }
-
-  #add(spec: SubscriptionSpec): Subscription {
+  #add(spec: SubscriptionSpec, listedIn?: StreamName): Subscription {
     const { stream } = spec;
     const pending = this.#subscriptions.get(stream)?.pendingReleases ?? 0;
     const subscription = new Subscription(spec, this, pending);
+    subscription.listedIn = listedIn;
     this.#subscriptions.set(stream, subscription);
-    if (spec.readWithinMs !== undefined) this.#urgent.add(subscription);
     if (!this.#isConnected || pending > 0) return subscription;
     // Rows of the old request may still come, and nothing on the wire tells them from rows of a new
     // one.
     if (this.#dropped.has(stream)) this.#link.reconnect(` to ask for stream ${stream} anew`);
     else if (this.#seedRules !== undefined) this.#askSeed(subscription);
-    else subscription.ask();
+    else if (this.#catalogs.mayAsk(subscription)) subscription.ask();
     this.#link.handleLiveChanged();
     return subscription;
   }
 
   /** Beside ALL, a stream is requested once the answer to ALL says where it stands. */
   #askSeed(subscription: Subscription): void {
-    if (this.#all === undefined) subscription.ask();
+    if (!this.#catalogs.isNeeded) subscription.ask();
     else subscription.askBesideAll();
   }
 
@@ -518,8 +507,35 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
     }
   }
 
+  /** Ends a subscription, and tells the primary where that is possible. */
+  #leave(subscription: Subscription): void {
+    if (this.#canRelease) subscription.release();
+    else {
+      this.#dropLines(subscription);
+      subscription.end();
+    }
+    if (subscription.state.kind === 'ended') this.#forget(subscription);
+  }
+
+  /** Ends a subscription because its stream was deleted. */
+  #delete(subscription: Subscription): void {
+    if (!this.#canRelease) this.#dropLines(subscription);
+    subscription.delete(this.#canRelease);
+    if (subscription.state.kind === 'ended') this.#forget(subscription);
+    this.#link.handleLiveChanged();
+  }
+
+  get #canRelease(): boolean {
+    return this.#eras !== undefined && !this.#options.isObserver;
+  }
+
+  /** The seed has no command that ends a stream, and an observer may not send one. */
+  #dropLines({ stream, state }: Subscription): void {
+    if (this.#isConnected && state.kind !== 'idle' && state.kind !== 'ahead') this.#dropped.add(stream);
+  }
+
   #forget(subscription: Subscription): void {
-    this.#subscriptions.delete(subscription.stream);
-    this.#urgent.delete(subscription);
+    const { stream } = subscription;
+    if (this.#subscriptions.get(stream) === subscription) this.#subscriptions.delete(stream);
   }
 }

@@ -12,6 +12,7 @@ import type { Millis } from '../../base/clock.ts';
 import { Queue } from '../../base/queue.ts';
 import type { Random } from '../../base/random.ts';
 import { ConnectionError, PeerError, type RowcastError, UsageError } from '../model/errors.ts';
+import type { NamePattern } from '../model/pattern.ts';
 import type { Position } from '../model/position.ts';
 import type { StreamName } from '../model/stream.ts';
 import { type WorkerOutput, WorkerSession } from '../sessions/worker-session.ts';
@@ -22,8 +23,10 @@ import type { WorkerLimits } from '../wire/limits.ts';
 import { parseRefusal, tooFarBehind } from '../wire/refusals.ts';
 import { Backoff } from './backoff.ts';
 import { BackPressure } from './back-pressure.ts';
-import { type AllSpec, FollowedStreams, type Link, type StreamOutput } from './followed-streams.ts';
-import type { Subscription, SubscriptionSpec } from './subscription.ts';
+import type { PatternSpec } from './catalogs.ts';
+import { FollowedStreams, type Link, type StreamOutput } from './followed-streams.ts';
+import type { Subscription } from './subscription.ts';
+import type { SubscriptionSpec } from './subscription-spec.ts';
 
 export interface FollowerOptions {
   readonly workerName: string;
@@ -54,8 +57,6 @@ export type FollowerEvent =
   | { readonly kind: 'disconnected'; readonly error: RowcastError; readonly retryInMs: Millis }
   /** After handleStop: the connection is gone, and nothing follows. */
   | { readonly kind: 'stopped' }
-  /** `boundaries` has changed. */
-  | { readonly kind: 'boundary' }
   | { readonly kind: 'peer-error'; readonly text: string }
   | { readonly kind: 'sync'; readonly text: string }
   | { readonly kind: 'command-dropped'; readonly line: string };
@@ -112,7 +113,12 @@ export class Follower {
     return this.#streams.isLive;
   }
 
-  /** Boundaries of the catalogs, to be stored in a checkpoint. */
+  /** Every subscription is live, and the application has applied everything that came before. */
+  get isApplied(): boolean {
+    return this.#streams.isApplied;
+  }
+
+  /** Where the catalogs stood when each pattern began, under the keys of a checkpoint. */
   get boundaries(): Iterable<Position> {
     return this.#streams.boundaries;
   }
@@ -126,14 +132,34 @@ export class Follower {
     return this.#streams.handleSubscribe(now, spec);
   }
 
-  /** Follows every stream of the primary that is not followed by name. */
-  handleSubscribeAll(now: Millis, spec: AllSpec): void {
-    this.#streams.handleSubscribeAll(now, spec);
+  /** Takes the boundaries out of a checkpoint. Comes before the first pattern. */
+  handleStored(positions: Iterable<Position>): void {
+    this.#streams.handleStored(positions);
   }
 
-  /** Following every stream will not bring this one, which is not followed yet. */
+  /** Follows every stream of a pattern that is not followed by name. */
+  handlePattern(now: Millis, spec: PatternSpec): void {
+    this.#streams.handlePattern(now, spec);
+  }
+
+  /** Stops following a pattern, and every stream that is followed through it. */
+  handlePatternGivenUp(now: Millis, pattern: NamePattern): void {
+    this.#streams.handlePatternGivenUp(now, pattern);
+  }
+
+  /** Whether a stream that is not followed yet will be, once the primary has it. */
+  isAwaited(stream: StreamName): boolean {
+    return this.#streams.isAwaited(stream);
+  }
+
+  /** Keeps a stream that is not followed yet from being followed through a pattern. */
   handleGivenUp(stream: StreamName): void {
     this.#streams.handleGivenUp(stream);
+  }
+
+  /** Undoes handleGivenUp. */
+  handleTaken(stream: StreamName): void {
+    this.#streams.handleTaken(stream);
   }
 
   /** Stops following a stream. */
@@ -149,6 +175,11 @@ export class Follower {
   /** Whether a position of a followed stream was reached (Delivery.judgeWait). */
   judgeWait(subscription: Subscription, position: Position): 'reached' | 'not-yet' | 'other-log' {
     return this.#streams.judgeWait(subscription, position);
+  }
+
+  /** The same for a stream that is awaited. */
+  judgeAwaited(position: Position): 'not-yet' | 'other-log' {
+    return this.#streams.judgeAwaited(position);
   }
 
   /**

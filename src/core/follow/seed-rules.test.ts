@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { at, FollowerEnd, ROWCAST, SYNAPSE } from '../../../test/support/worker-ends.ts';
-import type { SubscriptionSpec } from './subscription.ts';
+import type { SubscriptionSpec } from './subscription-spec.ts';
 import type { Resume } from './subscription-state.ts';
 
 type OnReset = SubscriptionSpec['onReset'];
@@ -318,7 +318,7 @@ describe('every stream', () => {
     end.hear('POSITION events 5');
     end.subscribeAll('now');
     end.close();
-    expect(end.disconnected.text).toBe('connecting again to ask for every stream');
+    expect(end.disconnected.text).toBe('connecting again to ask for the streams of **');
     end.wait();
     end.open();
     expect(end.hear('SERVER example.com', `PING ${SYNAPSE}`)).toEqual(['REPLICATE ALL NOW']);

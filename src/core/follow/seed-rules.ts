@@ -46,7 +46,7 @@ export class SeedRules {
   takeRow(stream: StreamName, token: Token | undefined, row: unknown, line: LineInText): void {
     if (this.#run?.subscription.stream !== stream) this.endRun();
     const subscription = this.#find(stream);
-    const became = subscription?.handleSeedRow(token, row, line, this.#isAll);
+    const became = subscription?.seed.handleRow(token, row, line, this.#isAll);
     if (became === 'reconnect') this.#options.reconnect(stream);
     if (became !== 'live' || token === undefined) return;
     if (this.#run === undefined) this.#run = { subscription: subscription!, highest: token };
@@ -58,14 +58,14 @@ export class SeedRules {
     if (this.#run?.subscription.stream === stream) this.#run = undefined;
     else this.endRun();
     this.#hasPosition = true;
-    if (this.#find(stream)?.handleSeedPosition(token) === 'reconnect') this.#options.reconnect(stream);
+    if (this.#find(stream)?.seed.handlePosition(token) === 'reconnect') this.#options.reconnect(stream);
   }
 
   /** A line came that is not of the run. */
   endRun(): void {
     const run = this.#run;
     this.#run = undefined;
-    run?.subscription.handleSeedRun(run.highest);
+    run?.subscription.seed.handleRun(run.highest);
   }
 
   #find(stream: StreamName): Subscription | undefined {

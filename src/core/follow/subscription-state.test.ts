@@ -6,7 +6,8 @@ import type { PrimaryEras } from '../wire/greeting.ts';
 import { defaultWorkerLimits } from '../wire/limits.ts';
 import { Backoff } from './backoff.ts';
 import { UnfinishedRows } from './row-cost.ts';
-import { Subscription, type SubscriptionHost, type SubscriptionSpec } from './subscription.ts';
+import { Subscription, type SubscriptionHost } from './subscription.ts';
+import type { SubscriptionSpec } from './subscription-spec.ts';
 import {
   isWanted,
   type SubscriptionInput,
@@ -22,12 +23,14 @@ const LINE = { text: '1', start: 0, end: 1 };
 class Host implements SubscriptionHost {
   eras: PrimaryEras | undefined = { durable: ERA, volatile: MEMORY, others: [] };
   readonly unfinished = new UnfinishedRows(1_000);
-  readonly tally = { wanted: 0, live: 0 };
+  readonly tally = { wanted: 0, live: 0, applied: 0 };
   send(): void {}
   notify(): void {}
   handleQueued(): void {}
   noteMoved(): void {}
   handleEnded(): void {}
+  handleDeleted(): void {}
+  handleUrgent(): void {}
   makeBackoff(): Backoff {
     return new Backoff(defaultWorkerLimits, seededRandom(1));
   }
@@ -82,7 +85,7 @@ const reach: Readonly<Record<Kind, (spec?: Partial<SubscriptionSpec>) => Machine
     return machine;
   },
   absent: (spec) => {
-    const machine = reach.asked({ ...spec, isDiscovered: true });
+    const machine = reach.asked({ ...spec, pattern: '**' });
     machine.subscription.handleRefused(0, 'UNKNOWN_STREAM', {});
     return machine;
   },
@@ -109,7 +112,7 @@ const inputs: Readonly<
   rows: { happen: ({ subscription }) => subscription.handleRow(7, 1, LINE) },
   position: {
     happen: ({ host, subscription }) => {
-      if (host.eras === undefined) subscription.handleSeedPosition(9);
+      if (host.eras === undefined) subscription.seed.handlePosition(9);
       else subscription.handlePosition(9, ERA);
     },
     spec: { from: 'now' },
@@ -117,7 +120,7 @@ const inputs: Readonly<
   rewound: {
     happen: ({ host, subscription }) => {
       host.eras = undefined;
-      subscription.handleFarBehind(new PeerError('TOO_FAR_BEHIND', 'too far behind'));
+      subscription.seed.handleFarBehind(new PeerError('TOO_FAR_BEHIND', 'too far behind'));
     },
     spec: { onReset: 'now' },
   },
@@ -125,7 +128,7 @@ const inputs: Readonly<
   wait: { happen: ({ subscription }) => subscription.handleRefused(0, 'UNAVAILABLE', {}) },
   'not-there': {
     happen: ({ subscription }) => subscription.handleRefused(0, 'UNKNOWN_STREAM', {}),
-    spec: { isDiscovered: true },
+    spec: { pattern: '**' },
   },
   release: { happen: ({ subscription }) => subscription.release() },
   'ask-again': { happen: ({ subscription }) => subscription.askAgain('start') },
@@ -172,6 +175,7 @@ describe('what the table says, the machine does', () => {
     expect(tally, 'the tally counts it').toEqual({
       wanted: Number(isWanted(machine.subscription.state)),
       live: Number(expected === 'live'),
+      applied: 0,
     });
   });
 
@@ -187,7 +191,7 @@ describe('what the table says, the machine does', () => {
     const host = new Host();
     const again = new Subscription({ stream: 'events', from: 'start', onReset: 'fail' }, host, 2);
     expect(again.state).toEqual({ kind: 'releasing', pending: 2, next: 'start' });
-    expect(host.tally).toEqual({ wanted: 1, live: 0 });
+    expect(host.tally).toEqual({ wanted: 1, live: 0, applied: 0 });
   });
 
   // SPEC E4

@@ -14,7 +14,7 @@ import {
   rowcast,
   SYNAPSE,
 } from '../../../test/support/worker-ends.ts';
-import type { SubscriptionSpec } from './subscription.ts';
+import type { SubscriptionSpec } from './subscription-spec.ts';
 
 type OnReset = SubscriptionSpec['onReset'];
 
@@ -548,12 +548,18 @@ describe('an observer', () => {
     const end = following('earliest', options);
     expect(end.unsubscribe('events')).toEqual([]);
     end.hear('RDATA events 6 1', `HISTORY events 6 ${era(8)}`, 'RDATA events 7 1', `POSITION events 7 ${era(8)}`);
-    end.hear('REFUSED events GAP {}');
     expect(end.takeRows()).toEqual([]);
     expect(end.outputs.of('close')).toEqual([]);
     end.subscribe('events', 'now');
     end.close();
     expect(end.disconnected.text).toBe('connecting again to ask for stream events anew');
+  });
+
+  test('asks anew on the same connection once the primary has refused what it left', () => {
+    const end = following('earliest', options);
+    end.unsubscribe('events');
+    expect(end.hear('REFUSED events GAP {}')).toEqual([]);
+    expect(end.subscribe('events', 'now')).toEqual(['REPLICATE events NOW']);
   });
 
   test('sends nothing but NAME, PING and REPLICATE, whatever happens to its streams', () => {

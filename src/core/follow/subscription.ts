@@ -3,24 +3,28 @@
  * applied it. The table in subscription-state.ts has all its states.
  *
  * With a Rowcast primary the rules of docs/protocol.md, "Between Rowcast peers", hold. With any
- * other primary the rules of seed-rules.ts hold.
+ * other primary seed-reading.ts reads the lines.
  */
 
 import { assert } from '../../base/assert.ts';
 import type { Millis } from '../../base/clock.ts';
 import { PeerError } from '../model/errors.ts';
 import { type History, logIdOf } from '../model/history.ts';
-import { formatPosition, type Position } from '../model/position.ts';
+import type { Position } from '../model/position.ts';
 import type { Batch } from '../model/batch.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import type { LineInText } from '../sessions/worker-session.ts';
 import type { RefusalCode, RefusalFacts, SubscribeCommand } from '../wire/command.ts';
-import type { PrimaryEras } from '../wire/greeting.ts';
+import { eraOf, type PrimaryEras } from '../wire/greeting.ts';
+import { type Acknowledgement, Acknowledging } from './acknowledging.ts';
 import type { Backoff } from './backoff.ts';
 import { CollectedRows, type WholeBatch } from './collected-rows.ts';
 import { Delivery, type Item, MARK_COST } from './delivery.ts';
+import { deletedError, foreignError, refusalError, unexpected } from './reset-errors.ts';
 import type { UnfinishedRows } from './row-cost.ts';
+import { SeedReading } from './seed-reading.ts';
+import type { SubscriptionSpec } from './subscription-spec.ts';
 import {
   isWanted,
   type Reading,
@@ -30,22 +34,13 @@ import {
   subscriptionTransitions,
 } from './subscription-state.ts';
 
-export interface SubscriptionSpec {
-  readonly stream: StreamName;
-  readonly from: Resume;
-  /** The position that was applied before, by a checkpoint or a person's word. */
-  readonly applied?: Position | undefined;
-  /** The position that a checkpoint is known to hold. */
-  readonly saved?: Position | undefined;
-  /**
-   * After GAP or RESET: end with the error, go on at the earliest row kept, or go on with new rows.
-   * `by-durability`: earliest for a stream that is volatile at the primary, fail for any other.
-   */
-  readonly onReset: 'fail' | 'earliest' | 'now' | 'by-durability';
-  /** How long slow handlers may keep a live subscription unread. Without end when left out. */
-  readonly readWithinMs?: Millis | undefined;
-  /** Followed because every stream is. A primary that no longer has the stream is no failure. */
-  readonly isDiscovered?: boolean;
+/** Of all subscriptions of a worker. */
+export interface Tally {
+  wanted: number;
+  /** Those of them that have received everything. */
+  live: number;
+  /** Those of them whose handlers are finished with it. */
+  applied: number;
 }
 
 /** What a subscription needs from its connection and from its neighbours. */
@@ -56,8 +51,7 @@ export interface SubscriptionHost {
    */
   readonly eras: PrimaryEras | undefined;
   readonly unfinished: UnfinishedRows;
-  /** How many subscriptions are wanted, and how many of them are live. */
-  readonly tally: { wanted: number; live: number };
+  readonly tally: Tally;
   send(command: SubscribeCommand): void;
   /**
    * An item waits for the application, or the subscription is no longer live, or it waits to ask
@@ -70,12 +64,11 @@ export interface SubscriptionHost {
   noteMoved(subscription: Subscription): void;
   /** The subscription ended by itself. */
   handleEnded(subscription: Subscription, error: PeerError): void;
+  /** The primary has refused the stream because it was deleted. */
+  handleDeleted(subscription: Subscription): void;
+  /** A subscription that may not be late unnoticed became live, or is no longer. */
+  handleUrgent(subscription: Subscription): void;
   makeBackoff(): Backoff;
-}
-
-interface Acknowledgement {
-  readonly applied: Token;
-  readonly saved: Token | undefined;
 }
 
 export class Subscription {
@@ -89,18 +82,16 @@ export class Subscription {
   };
   /** It stands among those that may have an APPLIED to send. */
   isToAcknowledge = false;
+  /** The catalog that lists the stream. Undefined while none is known to. */
+  listedIn: StreamName | undefined;
   readonly #host: SubscriptionHost;
   readonly #rows: CollectedRows;
   #state: SubscriptionState;
   #backoff: Backoff | undefined;
-  /** Where the present replication began. Undefined until the primary has told. */
-  #began: Token | undefined;
-  /** The first items, up to this count, came before the last reset. */
-  #resetMark = 0;
-  /** Once this many items are finished, the applied position belongs to the present replication. */
-  #ownFrom = 0;
-  /** The last APPLIED of the present replication. */
-  #told: Acknowledgement | undefined;
+  readonly #acknowledging: Acknowledging;
+  #seed: SeedReading | undefined;
+  /** It counts among the applied of the tally. */
+  #isCounted = false;
 
   /** @param pending how many RELEASEs of the stream are unanswered on the present connection */
   constructor(spec: SubscriptionSpec, host: SubscriptionHost, pending: number = 0) {
@@ -109,6 +100,7 @@ export class Subscription {
     this.#host = host;
     this.#rows = new CollectedRows(spec.stream, host);
     this.delivery = new Delivery(spec);
+    this.#acknowledging = new Acknowledging(this.delivery);
     this.#state = { kind: 'idle', next: spec.from };
     host.tally.wanted++;
     if (pending === 0) return;
@@ -150,6 +142,12 @@ export class Subscription {
   /** When the subscription asks again by itself. */
   get nextTimeout(): Millis | undefined {
     return this.#state.kind === 'ahead' ? this.#state.until : undefined;
+  }
+
+  /** The item that was taken last from the delivery is finished. */
+  finish(item: Item, isApplied: boolean): void {
+    this.delivery.finish(item, isApplied);
+    this.#count();
   }
 
   /** Requests the stream on the present connection. */
@@ -232,7 +230,7 @@ export class Subscription {
       state.history = history;
       return;
     }
-    this.#began ??= after;
+    this.#acknowledging.handleBegan(after);
     this.#move('rows', { kind: 'catching-up', next: state.next, after, history });
   }
 
@@ -255,7 +253,7 @@ export class Subscription {
       });
     }
     const position: Position = { stream: this.stream, token, history };
-    this.#began ??= token;
+    this.#acknowledging.handleBegan(token);
     this.goLive(position, history, this.#eraOf(history));
   }
 
@@ -274,7 +272,7 @@ export class Subscription {
     switch (code) {
       case 'UNKNOWN_STREAM':
         // The stream was removed, or is not declared again yet: the next connection asks anew.
-        if (this.spec.isDiscovered === true) return this.#move('not-there', { kind: 'absent', next: wasAt });
+        if (this.spec.pattern !== undefined) return this.#move('not-there', { kind: 'absent', next: wasAt });
         this.end();
         return this.#host.handleEnded(
           this,
@@ -287,6 +285,10 @@ export class Subscription {
         return this.#waitToAsk(now, wasAt);
       case 'GAP':
       case 'RESET': {
+        if (facts.deleted === true && this.spec.pattern !== undefined) {
+          this.#move('refused', { kind: 'idle', next: wasAt });
+          return this.#host.handleDeleted(this);
+        }
         // No row has come yet, so none was missed.
         if (typeof wasAt !== 'object') return this.#waitToAsk(now, wasAt);
         const error = refusalError(this.stream, code, wasAt, facts);
@@ -349,7 +351,7 @@ export class Subscription {
       return undefined;
     }
     this.#deliver({ kind: 'reset', error, cost: MARK_COST });
-    this.#resetMark = this.delivery.pushed;
+    this.#acknowledging.handleReset();
     return onReset === 'now' ? 'now' : 'start';
   }
 
@@ -382,98 +384,19 @@ export class Subscription {
     this.#deliver({ kind: 'batch', batch, cost, position });
   }
 
-  /**
-   * Takes a row from a primary that is not Rowcast (seed-rules.ts has the rules).
-   * @returns `live` when the row is of a run; `reconnect` when the stream must be requested on
-   *   another connection
-   * @throws PeerError BATCH_TOO_LARGE
-   */
-  handleSeedRow(
-    token: Token | undefined,
-    row: unknown,
-    line: LineInText,
-    isBesideAll: boolean,
-  ): 'live' | 'reconnect' | undefined {
-    const state = this.#state;
-    if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') return undefined;
-    if (hasHistory(this.next)) return this.#leaveHistory();
-    this.#rows.add(row, line);
-    if (token === undefined) return undefined;
-    if (state.kind !== 'live') {
-      const after = askedAfter(state.next);
-      // We asked for rows after our position and got an older one, so the stream started afresh.
-      // Beside ALL the row may be a live one.
-      if (!isBesideAll && after !== undefined && token <= after) {
-        if (this.#rewind(`row ${token} came`) !== 'goes-on') return this.isEnded ? undefined : 'reconnect';
-      } else if (state.kind === 'asked') {
-        this.#move('rows', { ...state, kind: 'catching-up' });
-      }
-    }
-    this.#pushBatch(this.#rows.take(), token, { stream: this.stream, token, history: undefined }, undefined);
-    return state.kind === 'live' ? 'live' : undefined;
-  }
-
-  /**
-   * Takes POSITION from a primary that is not Rowcast.
-   * @returns `reconnect` when the stream must be requested on another connection
-   */
-  handleSeedPosition(token: Token): 'reconnect' | undefined {
-    const state = this.#state;
-    const position: Position = { stream: this.stream, token, history: undefined };
-    if (state.kind === 'beside-all') {
-      if (state.next === 'now') this.goLive(position, undefined, undefined);
-      else this.ask();
-      return undefined;
-    }
-    if (state.kind !== 'live' && state.kind !== 'catching-up' && state.kind !== 'asked') return undefined;
-    if (hasHistory(this.next)) return this.#leaveHistory();
-    const before = state.kind === 'live' ? state.received.token : askedAfter(state.next);
-    if (before !== undefined && token < before) {
-      // Unfinished rows belong to the history that ended.
-      this.#rows.drop();
-      if (this.#rewind(`POSITION ${token} came`) !== 'goes-on') return this.isEnded ? undefined : 'reconnect';
-    }
-    this.goLive(position, undefined, undefined);
-    return undefined;
-  }
-
-  /** All live rows up to the token have come. */
-  handleSeedRun(token: Token): void {
-    const state = this.#state;
-    if (state.kind !== 'live' || token <= state.received.token) return;
-    state.received = { stream: this.stream, token, history: undefined };
-    this.#deliver({ kind: 'position', position: state.received, era: undefined, cost: MARK_COST });
-  }
-
-  /** The primary will never serve what is requested. Goes on with new rows, if onReset is `now`. */
-  handleFarBehind(error: PeerError): void {
-    if (this.isEnded) return;
-    if (this.spec.onReset !== 'now') {
-      this.end();
-      return this.#host.handleEnded(this, error);
-    }
-    this.reset(error, undefined);
-    this.#rewindTo('now');
-  }
-
-  /** The primary that answers has no histories, and our position has one. */
-  #leaveHistory(): 'reconnect' | undefined {
-    const next = this.#resetForeign();
-    if (next === undefined) return undefined;
-    this.#rewindTo(next);
-    return 'reconnect';
-  }
-
-  /** The history ended below our position. Unfinished rows belong to the old one. */
-  #rewind(what: string): 'goes-on' | 'reconnect' | 'ended' {
-    const at = describe(this.next!);
-    const error = new PeerError('RESET', `Stream ${this.stream} started afresh: ${what}, and our position was ${at}.`, {
-      facts: { stream: this.stream },
+  /** The lines of a primary that is not Rowcast. */
+  get seed(): SeedReading {
+    this.#seed ??= new SeedReading({
+      subscription: this,
+      rows: this.#rows,
+      move: (input, state) => this.#move(input, state),
+      rewindTo: (next) => this.#rewindTo(next),
+      deliver: (item) => this.#deliver(item),
+      pushBatch: (whole, token, of, position) => this.#pushBatch(whole, token, of, position),
+      resetForeign: () => this.#resetForeign(),
+      handleEnded: (error) => this.#host.handleEnded(this, error),
     });
-    const next = this.reset(error, undefined);
-    if (next === undefined) return 'ended';
-    this.#rewindTo(next);
-    return next === 'now' ? 'reconnect' : 'goes-on';
+    return this.#seed;
   }
 
   #rewindTo(next: Resume): void {
@@ -510,6 +433,16 @@ export class Subscription {
     }
   }
 
+  /**
+   * The stream was deleted. The application is told so after everything that came before.
+   * @param canRelease false: nothing is sent, and what still comes is not for this subscription
+   */
+  delete(canRelease: boolean): void {
+    this.#deliver({ kind: 'deleted', error: deletedError(this.stream, this.next), cost: MARK_COST });
+    if (canRelease) this.release();
+    else this.end();
+  }
+
   /** Like release, when the primary cannot or need not be told. */
   end(): void {
     this.#rows.drop();
@@ -518,15 +451,8 @@ export class Subscription {
 
   /** The APPLIED to send now. Undefined when there is nothing new, or nothing that may be told. */
   takeAcknowledgement(): Acknowledgement | undefined {
-    const { applied, saved, done } = this.delivery;
     const { kind } = this.#state;
-    if (kind !== 'catching-up' && kind !== 'live') return undefined;
-    if (this.#began === undefined || applied === undefined || done < this.#ownFrom) return undefined;
-    if (applied.token < this.#began) return undefined;
-    const told = this.#told;
-    if (told?.applied === applied.token && told.saved === saved?.token) return undefined;
-    this.#told = { applied: applied.token, saved: saved?.token };
-    return this.#told;
+    return kind === 'catching-up' || kind === 'live' ? this.#acknowledging.take() : undefined;
   }
 
   /**
@@ -543,24 +469,18 @@ export class Subscription {
 
   /** @returns from where to go on; undefined when the subscription has ended */
   #resetForeign(): 'start' | 'now' | undefined {
-    const { stream } = this;
-    const text = `Stream ${stream} is followed at a primary of another kind now: position ${describe(this.next!)} says nothing there.`;
-    return this.reset(new PeerError('RESET', text, { facts: { stream, position: this.next } }), undefined);
+    return this.reset(foreignError(this.stream, this.next!), undefined);
   }
 
   /** Sends the line that asks for the stream. */
   #send(next: Resume): void {
     const { stream } = this;
     const isSeed = this.#host.eras === undefined;
-    this.#told = undefined;
+    this.#acknowledging.handleAsked(typeof next === 'object' ? next.token : undefined);
     if (typeof next === 'object') {
-      this.#began = next.token;
-      this.#ownFrom = this.#resetMark;
       const history = isSeed ? undefined : next.history;
       return this.#host.send({ name: 'REPLICATE', stream, from: next.token, history });
     }
-    this.#began = undefined;
-    this.#ownFrom = this.delivery.pushed + 1;
     // The seed has no START. After token 0 come the same rows.
     const start = isSeed ? 0 : 'START';
     this.#host.send({ name: 'REPLICATE', stream, from: next === 'now' ? 'NOW' : start, history: undefined });
@@ -585,10 +505,7 @@ export class Subscription {
   /** The present era of the log that a history belongs to. */
   #eraOf(history: History): History | undefined {
     const { eras } = this.#host;
-    if (eras === undefined) return undefined;
-    const logId = logIdOf(history);
-    if (logId === logIdOf(eras.durable)) return eras.durable;
-    return logId === logIdOf(eras.volatile) ? eras.volatile : undefined;
+    return eras === undefined ? undefined : eraOf(eras, logIdOf(history));
   }
 
   /** @throws PeerError UNEXPECTED_COMMAND */
@@ -599,37 +516,21 @@ export class Subscription {
     assert(next === state.kind, `${input} to lead from ${before.kind} to ${next}, not to ${state.kind}`);
     this.#state = state;
     const { tally } = this.#host;
-    tally.live += Number(state.kind === 'live') - Number(before.kind === 'live');
     tally.wanted += Number(isWanted(state)) - Number(isWanted(before));
-    if (before.kind === 'live' && state.kind !== 'live') this.#host.notify(this);
+    if ((before.kind === 'live') !== (state.kind === 'live')) this.#handleLiveChanged(state.kind === 'live');
   }
-}
 
-/** The token after which rows were requested. Undefined when only new rows were. */
-function askedAfter(next: Resume): Token | undefined {
-  if (next === 'now') return undefined;
-  return next === 'start' ? 0 : next.token;
-}
+  #handleLiveChanged(isLive: boolean): void {
+    this.#host.tally.live += isLive ? 1 : -1;
+    if (this.spec.readWithinMs !== undefined) this.#host.handleUrgent(this);
+    this.#count();
+    if (!isLive) this.#host.notify(this);
+  }
 
-function hasHistory(next: Resume | undefined): boolean {
-  return typeof next === 'object' && next.history !== undefined && next.token > 0;
-}
-
-function describe(next: Resume): string {
-  return typeof next === 'object' ? formatPosition(next) : next;
-}
-
-function refusalError(stream: StreamName, code: 'GAP' | 'RESET', wasAt: Position, told: RefusalFacts): PeerError {
-  const facts = { stream, position: wasAt, ...told };
-  const { earliest, latest, history } = told;
-  const text =
-    code === 'GAP'
-      ? `Rows of stream ${stream} after ${describe(wasAt)} are no longer kept: it starts at ${earliest ?? 'a later token'}.`
-      : `Stream ${stream} started afresh: position ${describe(wasAt)} is not on its history` +
-        (history === undefined ? '.' : `, which reaches to ${latest ?? '?'} of ${history}.`);
-  return new PeerError(code, `${text} Use onReset: 'earliest' or 'now' to go on by itself.`, { facts });
-}
-
-function unexpected(stream: StreamName, what: string): PeerError {
-  return new PeerError('UNEXPECTED_COMMAND', `stream ${stream}: ${what}`, { facts: { stream } });
+  #count(): void {
+    const { isLive } = this;
+    if (isLive === this.#isCounted) return;
+    this.#isCounted = isLive;
+    this.#host.tally.applied += isLive ? 1 : -1;
+  }
 }

@@ -17,6 +17,11 @@ export type StreamName = string;
 export const DURABLE_CATALOG: StreamName = '$streams';
 export const VOLATILE_CATALOG: StreamName = '$streams.volatile';
 
+/** The stream of streams of a further source of a primary. */
+export function catalogOf(logId: string): StreamName {
+  return `${DURABLE_CATALOG}.${logId}`;
+}
+
 /**
  * What is kept of a stream; by default everything. Only whole chunks are dropped, so somewhat more
  * may be kept.

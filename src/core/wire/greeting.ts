@@ -66,6 +66,19 @@ export function allEras({ durable, volatile, others }: PrimaryEras): History[] {
   return [durable, volatile, ...others];
 }
 
+/** The present era of the log that has this id. */
+export function eraOf({ durable, volatile, others }: PrimaryEras, logId: string): History | undefined {
+  if (logIdOf(durable) === logId) return durable;
+  if (logIdOf(volatile) === logId) return volatile;
+  return others.find((other) => logIdOf(other) === logId);
+}
+
+/** The same eras once the log of this era has begun it. */
+export function withEra(eras: PrimaryEras, era: History): PrimaryEras {
+  const renew = (before: History): History => (logIdOf(before) === logIdOf(era) ? era : before);
+  return { durable: renew(eras.durable), volatile: renew(eras.volatile), others: eras.others.map(renew) };
+}
+
 function valueOf(words: readonly string[], key: string): History | undefined {
   const value = words.find((word) => word.startsWith(key))?.slice(key.length);
   return value !== undefined && parseHistory(value) !== undefined ? value : undefined;

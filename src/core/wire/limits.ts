@@ -76,7 +76,7 @@ export const defaultWorkerLimits: WorkerLimits = Object.freeze({
   ...defaultSessionLimits,
   maxBatchBytes: defaultBatchLimits.maxBatchBytes,
   maxQueuedBytes: 1024 * 1024,
-  maxStreams: 20_000,
+  maxStreams: 100_000,
   appliedIntervalMs: 1_000,
   maxQueuedCommands: 1_000,
   connectTimeoutMs: 10_000,

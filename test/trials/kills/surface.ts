@@ -4,7 +4,7 @@
  */
 
 import { parsePosition } from '../../../src/core/model/position.ts';
-import { fileCheckpoint } from '../../../src/worker/checkpoint.ts';
+import { fileCheckpoint } from '../../../src/worker/file-checkpoint.ts';
 
 /** Each row names its batch, so a batch shows whether it is whole. */
 export interface TrialRow {

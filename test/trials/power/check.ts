@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { messageOf } from '../../../src/core/model/errors.ts';
 import type { Log } from '../../../src/log/log.ts';
-import { fileCheckpoint } from '../../../src/worker/checkpoint.ts';
+import { fileCheckpoint } from '../../../src/worker/file-checkpoint.ts';
 import {
   type Facts,
   isSame,

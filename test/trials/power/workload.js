@@ -41,8 +41,8 @@ const placeOf = ({ token, history }) => ({ token, history });
 function unsyncedCheckpoint(path) {
   return {
     load: async () => new Map(JSON.parse(await readFile(path, 'utf8').catch(() => '[]'))),
-    save: async (positions) => {
-      await writeFile(`${path}.new`, JSON.stringify([...positions]));
+    save: async (_changed, all) => {
+      await writeFile(`${path}.new`, JSON.stringify([...all]));
       await rename(`${path}.new`, path);
     },
   };
@@ -55,10 +55,10 @@ function saidCheckpoint(checkpoint) {
       say({ resumed: [...positions] });
       return positions;
     },
-    save: async (positions) => {
-      const entries = [...positions];
+    save: async (changed, all) => {
+      const entries = [...all];
       say({ saving: entries });
-      await checkpoint.save(positions);
+      await checkpoint.save(changed, all);
       say({ saved: entries });
     },
   };
