@@ -24,7 +24,13 @@ export type {
 export { memoryLog } from './log/memory.ts';
 export type { Batch, BatchLimits } from './core/model/batch.ts';
 export type { BatchAttributes, Chunk } from './core/model/chunk.ts';
-export { type Declaration, Declarations, defineStreams, type StreamPattern } from './core/model/declarations.ts';
+export {
+  type Declaration,
+  Declarations,
+  type DeclaredOnce,
+  defineStreams,
+  type StreamPattern,
+} from './core/model/declarations.ts';
 export {
   ConnectionError,
   type ErrorCode,
@@ -45,11 +51,12 @@ export {
   parsePositions,
   type Position,
 } from './core/model/position.ts';
-export type { RowText, RowValidator, RowVerdict } from './core/model/row.ts';
 export type { NamePattern } from './core/model/pattern.ts';
+export { keepTexts, type RowText, type RowValidator, type RowVerdict } from './core/model/row.ts';
 export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
 export {
+  type BatchOptions,
   type ConnectedWorker,
   type ConnectionStatus,
   createPrimary,

@@ -5,14 +5,16 @@ import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { LogError } from '../core/model/errors.ts';
 import { formatPosition } from '../core/model/position.ts';
+import { defineStreams } from '../core/model/declarations.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { createPrimary, type Primary, type PrimaryOptions } from '../primary/primary.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
-import { createMemoryTransport } from '../transport/memory.ts';
+import { createMemoryTransport, type MemoryTransport } from '../transport/memory.ts';
 import { createWorker } from '../worker/worker.ts';
 import type { StatusReport } from '../observe/status-report.ts';
 import { Gate } from '../../test/support/collector.ts';
 import { settle } from '../../test/support/deployment.ts';
+import { Netcat } from '../../test/support/netcat.ts';
 import { parseBatches } from '../testing/log-suite-place.ts';
 import { createAdmin } from './admin.ts';
 
@@ -171,16 +173,33 @@ describe('what cannot be appended', () => {
     expect(latest(primary)).toBe(1);
   });
 
-  test('what counts is the row as we write it, not as it came', async () => {
+  test('what counts is the row as it came, with its escapes and without the white space around it', async () => {
     const { admin } = await setUp({ limits: { maxLineBytes: 100 } });
-    expect((await post(admin, `"${'\\u0041'.repeat(60)}"\n`)).status).toBe(200);
-    const response = await post(admin, `"${'x'.repeat(601)}`);
-    expect(response.status).toBe(413);
-    expect(await response.json()).toMatchObject({
-      error: { code: 'ROW_TOO_LARGE', line: 1 },
-      position: null,
-      rows: 0,
-    });
+    expect((await post(admin, `   "${'\\u0041'.repeat(11)}"   \r\n`)).status).toBe(200);
+    for (const text of [`"${'\\u0041'.repeat(12)}"\n`, `"${'x'.repeat(601)}`]) {
+      const response = await post(admin, text);
+      expect(response.status).toBe(413);
+      expect(await response.json()).toMatchObject({
+        error: { code: 'ROW_TOO_LARGE', line: 1 },
+        position: null,
+        rows: 0,
+      });
+    }
+  });
+
+  test.each([
+    ['a deeply nested row', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, 'INVALID_ROW'],
+    ['a row that is opened 100,000 times', '['.repeat(100_000), 'INVALID_ROW'],
+    ['a raw tab in a string', '"a\tb"', 'INVALID_ROW'],
+    ['a byte order mark in the middle', '\ufeff2', 'INVALID_ROW'],
+    ['white space that JSON does not have', '\u00a0', 'INVALID_ROW'],
+    ['a raw half character', Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), 'INVALID_UTF8'],
+  ])('%s is named by its number', async (_what, row, code) => {
+    const { primary, admin } = await setUp();
+    const response = await post(admin, Buffer.concat([Buffer.from('1\n'), Buffer.from(row), Buffer.from('\n3\n')]));
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ error: { code, line: 2 }, rows: 1 });
+    expect(latest(primary)).toBe(1);
   });
 
   test('a batch over maxBatchBytes is refused where it gets too large', async () => {
@@ -202,6 +221,18 @@ describe('what cannot be appended', () => {
       rows: 1,
     });
     expect(latest(primary, 'checked')).toBe(1);
+  });
+
+  test('a stream of a pattern is made by its first row, and a name that is none is 400', async () => {
+    const { primary, admin } = await setUp({ streams: [defineStreams('room:*')] });
+    const response = await post(admin, '1\n', { stream: 'room:42' });
+    expect(await response.json()).toEqual({ position: positionText(primary, 'room:42'), rows: 1 });
+    expect((await post(admin, '1\n', { stream: 'room:' })).status).toBe(404);
+    for (const stream of ['room:a b', 'room:\n']) {
+      const refused = await post(admin, '1\n', { stream });
+      expect(refused.status).toBe(400);
+      expect(await refused.json()).toMatchObject({ error: { code: 'INVALID_STREAM_NAME' } });
+    }
   });
 
   test('an unknown stream is 404 NO_SUCH_STREAM', async () => {
@@ -244,6 +275,136 @@ describe('what cannot be appended', () => {
     expect(response.status).toBe(503);
     expect(await response.json()).toMatchObject({ error: { code: 'CLOSED' }, rows: 0 });
   });
+});
+
+/** What a peer that is not Rowcast reads of a stream from the start. */
+async function linesOf(primary: Primary, transport: MemoryTransport, stream = 'events'): Promise<string[]> {
+  await primary.listen({ path: '/wire' });
+  const hand = new Netcat(transport, { path: '/wire' });
+  hand.send(`REPLICATE ${stream} 0`);
+  await hand.line(`POSITION ${stream}`);
+  return hand.lines.filter((line) => line.startsWith('RDATA '));
+}
+
+describe('the text of a row', () => {
+  // SPEC A1
+  test('goes to the wire byte for byte: numbers, repeated keys, escapes and spaces', async () => {
+    const transport = createMemoryTransport();
+    const { primary, admin } = await setUp({ transport });
+    const texts = [
+      '9007199254740993',
+      '1e400',
+      '-0',
+      '1.10',
+      '{"a":1,"a":2}',
+      String.raw`"\u00e9 \ud800"`,
+      '{ "b" : [ 1 ] }',
+      '"\u2028"',
+      '"🚀"',
+    ];
+    expect((await post(admin, texts.join('\n'))).status).toBe(200);
+    expect(await linesOf(primary, transport)).toEqual(texts.map((text, i) => `RDATA events ${i + 1} ${text}`));
+  });
+
+  test('loses a byte order mark in front, the white space around it, and tabs and line ends between tokens', async () => {
+    const transport = createMemoryTransport();
+    const { primary, admin } = await setUp({ transport });
+    expect((await post(admin, '\ufeff1\r\n \t{\t"a":\r1} \r\n\r\n \t\n2')).status).toBe(200);
+    expect(await linesOf(primary, transport)).toEqual([
+      'RDATA events 1 1',
+      'RDATA events 2 { "a": 1}',
+      'RDATA events 3 2',
+    ]);
+  });
+
+  test('is kept where a validator looks at the value', async () => {
+    const transport = createMemoryTransport();
+    const stream = defineStream('checked', { row: z.object({ price: z.number() }) });
+    const { primary, admin } = await setUp({ streams: [stream], transport });
+    expect((await post(admin, '{"price":1.10,"note":1e400}\n', { stream: 'checked' })).status).toBe(200);
+    expect(await linesOf(primary, transport, 'checked')).toEqual(['RDATA checked 1 {"price":1.10,"note":1e400}']);
+  });
+});
+
+describe('an upload with an Idempotency-Key', () => {
+  const keyed = { query: '?batch=2', headers: { 'idempotency-key': 'import-7' } };
+
+  test('is appended once, and answered in the same way, however often it is sent', async () => {
+    const { primary, admin } = await setUp();
+    const answers = [];
+    for (let i = 0; i < 3; i++) answers.push(await (await post(admin, '1\n2\n3\n4\n5', keyed)).json());
+    expect(answers[0]).toEqual({ position: positionText(primary), rows: 5 });
+    expect(answers[1]).toEqual(answers[0]);
+    expect(answers[2]).toEqual(answers[0]);
+    expect(latest(primary)).toBe(3);
+    await primary.append('events', ['another']);
+    expect(await (await post(admin, '1\n2\n3\n4\n5', keyed)).json()).toEqual(answers[0]);
+  });
+
+  test('that ended in the middle is completed by the next one', async () => {
+    const { primary, admin } = await setUp();
+    const first = await post(admin, '1\n2\n3\n4\nbroken\n6\n', keyed);
+    expect(await first.json()).toMatchObject({ error: { code: 'INVALID_ROW', line: 5 }, rows: 4 });
+    const second = await post(admin, '1\n2\n3\n4\n5\n6\n', keyed);
+    expect(await second.json()).toEqual({ position: positionText(primary), rows: 6 });
+    expect(latest(primary)).toBe(3);
+  });
+
+  // SPEC A3
+  test('and with other rows is 409 and names the batch, and nothing after that batch is appended', async () => {
+    const { primary, admin } = await setUp();
+    await post(admin, '1\n2\n3\n4\n5\n6\n', keyed);
+    const response = await post(admin, `1\n2\n3\n0\n5\n6\n${'7\n'.repeat(100)}`, keyed);
+    expect(response.status).toBe(409);
+    expect(await response.json()).toEqual({
+      error: { code: 'ID_REUSED', message: expect.stringContaining('import-7/2'), line: 3, batch: 2 },
+      position: formatPosition({ ...primary.position('events'), token: 1 }),
+      rows: 2,
+    });
+    expect(latest(primary)).toBe(3);
+  });
+
+  test('that comes twice at once appends each row once', async () => {
+    const { primary, admin } = await setUp();
+    const rows = Array.from({ length: 1_000 }, (_, i) => `${i}\n`).join('');
+    const answers = await Promise.all(
+      [1, 2].map(async () => (await post(admin, rows, { headers: { 'idempotency-key': 'twice' } })).json()),
+    );
+    expect(answers[0]).toEqual({ position: positionText(primary), rows: 1_000 });
+    expect(answers[1]).toEqual(answers[0]);
+    expect(latest(primary)).toBe(1_000);
+  });
+
+  test('appends the same rows as another upload does with another key, or on another stream', async () => {
+    const { primary, admin } = await setUp();
+    for (const key of ['a', 'b', 'a/1', '~'.repeat(200)])
+      expect((await post(admin, '1\n', { headers: { 'idempotency-key': key } })).status).toBe(200);
+    expect((await post(admin, '2\n', { stream: 'a/b', headers: { 'idempotency-key': 'a' } })).status).toBe(200);
+    expect([latest(primary), latest(primary, 'a/b')]).toEqual([4, 1]);
+  });
+
+  test('shares commits among its batches once it is past what was appended before', async () => {
+    const log = memoryLog();
+    const { primary, admin } = await setUp({ log });
+    let hints = 0;
+    log.watch(() => hints++);
+    const headers = { 'idempotency-key': 'long' };
+    expect((await post(admin, '1\n'.repeat(10), { headers })).status).toBe(200);
+    expect((await post(admin, '1\n'.repeat(20_000), { headers })).status).toBe(200);
+    expect(latest(primary)).toBe(20_000);
+    expect(hints).toBeLessThan(500);
+  });
+
+  test.each(['', 'two words', 'ü', '\u007f', 'x'.repeat(201)])(
+    'has a key of 1 to 200 visible characters, not %j',
+    async (key) => {
+      const { primary, admin } = await setUp();
+      const response = await post(admin, '1\n', { headers: { 'idempotency-key': key } });
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({ error: { code: 'INVALID_OPTION' } });
+      expect(latest(primary)).toBe(0);
+    },
+  );
 });
 
 describe('who may ask', () => {

@@ -5,8 +5,9 @@
 
 import { Hono } from 'hono';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { type ErrorCode, LogError, messageOf, RowcastError } from '../core/model/errors.ts';
+import { type ErrorCode, LogError, messageOf, quote, quoteValue, RowcastError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
+import { streamNameFault } from '../core/model/stream.ts';
 import { Counters } from '../observe/counters.ts';
 import { reportStatus } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
@@ -26,6 +27,14 @@ export interface AdminOptions {
 }
 
 export const MAX_ROWS_PER_BATCH = 10_000;
+/** With `/` and the number of a batch it is an id of a batch, of at most 255 characters. */
+const LONGEST_IDEMPOTENCY_KEY = 200;
+export const IDEMPOTENCY_KEY_RULE: string = `1 to ${LONGEST_IDEMPOTENCY_KEY} visible ASCII characters`;
+
+/** Whether every batch of an upload can have an id of its own by this key. */
+export function isIdempotencyKey(text: string): boolean {
+  return text.length <= LONGEST_IDEMPOTENCY_KEY && /^[\x21-\x7e]+$/.test(text);
+}
 
 /** The most streams of one status: its answer is held in memory as a whole. */
 export const MAX_STATUS_LIMIT = 10_000;
@@ -63,6 +72,8 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
 
   app.post('/streams/:name/rows', rowsOnly, async (c) => {
     const name = c.req.param('name');
+    const fault = streamNameFault(name);
+    if (fault !== undefined) return refusal(400, 'INVALID_STREAM_NAME', `${quote(name)}: ${fault}`);
     const stream = primary.stream(name);
     if (stream === undefined)
       return refusal(404, 'NO_SUCH_STREAM', `there is no stream ${name}; GET /status lists those that there are`);
@@ -74,9 +85,20 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
         `batch is the number of rows a batch, from 1 to ${MAX_ROWS_PER_BATCH}, not ${c.req.query('batch')}`,
       );
     }
+    const idempotencyKey = c.req.header('idempotency-key');
+    if (idempotencyKey !== undefined && !isIdempotencyKey(idempotencyKey)) {
+      return refusal(
+        400,
+        'INVALID_OPTION',
+        `Idempotency-Key has ${IDEMPOTENCY_KEY_RULE}, unlike ${quoteValue(idempotencyKey)}`,
+      );
+    }
     const body = c.req.raw.body ?? new Blob([]).stream();
-    const { appended, error, line } = await appendRows({ primary, stream, rowsPerBatch, body, signal });
-    return error === undefined ? json(200, appended) : json(statusOf(error), failed(appended, error, line));
+    const result = await appendRows({ primary, stream, rowsPerBatch, body, idempotencyKey, signal });
+    const { appended, error, line } = result;
+    if (error === undefined) return json(200, appended);
+    const batch = idempotencyKey === undefined ? undefined : result.batch;
+    return json(statusOf(error), failed(appended, error, line, batch));
   });
 
   const backups = new Backups(primary, signal);
@@ -115,11 +137,19 @@ function parseCount(text: string | undefined, most: number, byDefault: number): 
 }
 
 /** The error answer says what was appended, so that the client can continue after it. */
-function failed(appended: Appended, { code, message }: RowcastError, line: number | undefined): ErrorAnswer & Appended {
-  return { error: { code, message, ...(line !== undefined && { line }) }, ...appended };
+function failed(
+  appended: Appended,
+  { code, message }: RowcastError,
+  line: number | undefined,
+  batch: number | undefined,
+): ErrorAnswer & Appended {
+  const place = { ...(line !== undefined && { line }), ...(batch !== undefined && { batch }) };
+  return { error: { code, message, ...place }, ...appended };
 }
 
 const statuses: Partial<Record<ErrorCode, number>> = {
+  ID_REUSED: 409,
+  TOKEN_FELL: 409,
   ROW_TOO_LARGE: 413,
   BATCH_TOO_LARGE: 413,
   LOG_FULL: 507,

@@ -36,6 +36,8 @@ export interface ErrorAnswer {
     readonly message: string;
     /** Counts from 1: the faulty line, or the first line of the faulty batch. */
     readonly line?: number;
+    /** In an upload with an Idempotency-Key: the batch that was refused, counted from 1. */
+    readonly batch?: number;
   };
 }
 

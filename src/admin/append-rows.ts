@@ -5,18 +5,21 @@
 
 import { ConnectionError, RowcastError, UsageError } from '../core/model/errors.ts';
 import type { Stream } from '../core/model/stream.ts';
-import type { Primary } from '../primary/primary.ts';
+import type { Position } from '../core/model/position.ts';
+import type { BatchOptions, Primary } from '../primary/primary.ts';
 import type { Appended } from './answers.ts';
 import { type BodyLine, BodyLines } from './body-lines.ts';
 import { LineError } from './line-error.ts';
 import { PendingAppends } from './pending-appends.ts';
-import { RowBatches } from './row-batches.ts';
+import { type RowBatch, RowBatches } from './row-batches.ts';
 
 export interface AppendRowsOptions {
   readonly primary: Primary;
   readonly stream: Stream;
   readonly rowsPerBatch: number;
   readonly body: ReadableStream<Uint8Array>;
+  /** Batch n of the body is appended with the id `KEY/n`. */
+  readonly idempotencyKey: string | undefined;
   /** Aborted when the server stops: lines that have come are finished, and no more are read. */
   readonly signal: AbortSignal | undefined;
 }
@@ -26,12 +29,12 @@ export interface AppendRowsResult {
   readonly appended: Appended;
   readonly error: RowcastError | undefined;
   readonly line: number | undefined;
+  /** The batch that was refused, counted from 1. Undefined where a line was. */
+  readonly batch: number | undefined;
 }
 
 const MAX_PENDING_ROWS = 4_096;
 const MAX_PENDING_BYTES = 1024 * 1024;
-/** JSON may use six bytes for a character that we write with one. */
-const LONGEST_ESCAPE_BYTES = 6;
 /** How much a refused client may still send, so that it gets to read the reason. */
 const MAX_DISCARDED_BYTES = 16 * 1024 * 1024;
 
@@ -40,20 +43,21 @@ export async function appendRows({
   stream,
   rowsPerBatch,
   body,
+  idempotencyKey,
   signal,
 }: AppendRowsOptions): Promise<AppendRowsResult> {
   const { limits } = primary;
   const batches = new RowBatches({ stream: stream.name, limits, rowsPerBatch });
+  const upload = new Upload(primary, stream, idempotencyKey);
   const pending = new PendingAppends({
-    append: async (rows) => primary.append(stream, rows),
-    // A validator refuses a batch late. One batch at a time means that nothing is appended after a
-    // refused one.
-    maxRows: stream.row === undefined ? MAX_PENDING_ROWS : 1,
+    append: async (batch) => upload.append(batch),
+    isOneByOne: () => upload.mayRefuse,
+    maxRows: MAX_PENDING_ROWS,
     maxBytes: MAX_PENDING_BYTES,
   });
   const reader = body.getReader();
   try {
-    for await (const lines of readLines(reader, limits.maxLineBytes * LONGEST_ESCAPE_BYTES, signal)) {
+    for await (const lines of readLines(reader, limits.maxLineBytes, signal)) {
       // No await between the batches of a chunk while there is room: they share a commit.
       for (const line of lines) {
         const batch = batches.add(line);
@@ -70,24 +74,53 @@ export async function appendRows({
     }
     return await finish(pending);
   } catch (error) {
-    return await finish(pending, { error, line: error instanceof LineError ? error.line : undefined });
+    return await finish(pending, error);
   } finally {
     void discard(reader);
   }
 }
 
-interface Failure {
-  readonly error: unknown;
-  readonly line: number | undefined;
+/** The appends of one body. */
+class Upload {
+  readonly #primary: Primary;
+  readonly #stream: Stream;
+  readonly #key: string | undefined;
+  /** The batches so far were appended before, by an upload with the same key. */
+  #isRepeat: boolean;
+
+  constructor(primary: Primary, stream: Stream, key: string | undefined) {
+    this.#primary = primary;
+    this.#stream = stream;
+    this.#key = key;
+    this.#isRepeat = key !== undefined;
+  }
+
+  /**
+   * Whether the next batch may be refused for what it holds. It then goes alone, so that nothing is
+   * appended after a refused one: a validator says no late, and in a repeated upload other rows may
+   * have taken the id.
+   */
+  get mayRefuse(): boolean {
+    return this.#stream.row !== undefined || this.#isRepeat;
+  }
+
+  async append({ rows, number }: RowBatch): Promise<Position> {
+    const options: BatchOptions | undefined = this.#key === undefined ? undefined : { id: `${this.#key}/${number}` };
+    const { token } = this.#primary.position(this.#stream);
+    const position = await this.#primary.appendKeptTexts(this.#stream, rows, options);
+    if (position.token > token) this.#isRepeat = false;
+    return position;
+  }
 }
 
-async function finish(pending: PendingAppends, later?: Failure): Promise<AppendRowsResult> {
+async function finish(pending: PendingAppends, later?: unknown): Promise<AppendRowsResult> {
   await pending.settled();
-  const failure = pending.failure ?? later;
-  const { appended } = pending;
-  if (failure === undefined) return { appended, error: undefined, line: undefined };
-  if (!(failure.error instanceof RowcastError)) throw failure.error;
-  return { appended, error: failure.error, line: failure.line };
+  const { appended, failure } = pending;
+  const error = failure === undefined ? later : failure.error;
+  if (error === undefined) return { appended, error: undefined, line: undefined, batch: undefined };
+  if (!(error instanceof RowcastError)) throw error;
+  const line = failure?.batch.line ?? (error instanceof LineError ? error.line : undefined);
+  return { appended, error, line, batch: failure?.batch.number };
 }
 
 /** The lines of each chunk, cut on demand. */

@@ -18,6 +18,8 @@ export interface BodyLine {
 const LF = 0x0a;
 const CR = 0x0d;
 const BYTE_ORDER_MARK = 0xfeff;
+/** The white space of JSON. Other white space is no blank line but a faulty one. */
+const BLANK = /^[ \t\r]*$/;
 
 export class BodyLines {
   readonly #maxLineBytes: number;
@@ -58,10 +60,14 @@ export class BodyLines {
     let text = line.toString('utf8');
     // Some editors begin a file with a byte order mark, which is no part of its first line.
     if (this.#number === 1 && text.charCodeAt(0) === BYTE_ORDER_MARK) text = text.slice(1);
-    return text.trim() === '' ? undefined : { number: this.#number, text, bytes };
+    return BLANK.test(text) ? undefined : { number: this.#number, text, bytes };
   }
 
   #tooLong(number: number): LineError {
-    return new LineError('ROW_TOO_LARGE', `line ${number} is over ${this.#maxLineBytes} bytes`, number);
+    return new LineError(
+      'ROW_TOO_LARGE',
+      `line ${number} is too large a row: maxLineBytes is ${this.#maxLineBytes}`,
+      number,
+    );
   }
 }

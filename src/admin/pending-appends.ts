@@ -8,10 +8,18 @@ import type { Appended } from './answers.ts';
 import type { RowBatch } from './row-batches.ts';
 
 export interface PendingAppendsOptions {
-  readonly append: (rows: readonly unknown[]) => Promise<Position>;
+  readonly append: (batch: RowBatch) => Promise<Position>;
+  /** True while a batch must be settled before the next one is appended. */
+  readonly isOneByOne: () => boolean;
   /** One batch is always let through, of any size. */
   readonly maxRows: number;
   readonly maxBytes: number;
+}
+
+/** A batch that was not appended, and why. */
+export interface FailedBatch {
+  readonly error: unknown;
+  readonly batch: RowBatch;
 }
 
 export class PendingAppends {
@@ -21,7 +29,7 @@ export class PendingAppends {
   #bytes = 0;
   #wake: (() => void) | undefined;
   #appended: Appended = { position: null, rows: 0 };
-  #failure: { readonly error: unknown; readonly line: number } | undefined;
+  #failure: FailedBatch | undefined;
 
   constructor(options: PendingAppendsOptions) {
     this.#options = options;
@@ -33,25 +41,27 @@ export class PendingAppends {
   }
 
   /** The first failed batch. */
-  get failure(): { readonly error: unknown; readonly line: number } | undefined {
+  get failure(): FailedBatch | undefined {
     return this.#failure;
   }
 
   get isFull(): boolean {
-    return this.#pending > 0 && (this.#rows >= this.#options.maxRows || this.#bytes >= this.#options.maxBytes);
+    if (this.#pending === 0) return false;
+    const { isOneByOne, maxRows, maxBytes } = this.#options;
+    return isOneByOne() || this.#rows >= maxRows || this.#bytes >= maxBytes;
   }
 
   add(batch: RowBatch): void {
     this.#pending++;
     this.#rows += batch.rows.length;
     this.#bytes += batch.bytes;
-    this.#options.append(batch.rows).then(
+    this.#options.append(batch).then(
       (position) => {
         this.#appended = { position: formatPosition(position), rows: this.#appended.rows + batch.rows.length };
         this.#settle(batch);
       },
       (error: unknown) => {
-        this.#failure ??= { error, line: batch.line };
+        this.#failure ??= { error, batch };
         this.#settle(batch);
       },
     );

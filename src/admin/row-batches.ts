@@ -1,20 +1,23 @@
 /**
  * Collects rows to batches of a given size. Refuses a bad row here, before a later batch is
- * appended.
+ * appended. Keeps the text of a row and not its value.
  */
 
-import { type BatchLimits, checkBatch } from '../core/model/batch.ts';
-import { messageOf, quote, RowcastError } from '../core/model/errors.ts';
-import { encodeRow } from '../core/model/row.ts';
+import { type BatchLimits, checkBatch, memoryOfRow } from '../core/model/batch.ts';
+import { RowcastError } from '../core/model/errors.ts';
+import { keepText, type RowText, rowTextFault } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { BodyLine } from './body-lines.ts';
 import { LineError } from './line-error.ts';
 
 export interface RowBatch {
-  readonly rows: readonly unknown[];
+  readonly rows: readonly RowText[];
+  /** About how much of our memory it takes. */
   readonly bytes: number;
   /** The line on which the batch begins. */
   readonly line: number;
+  /** Counts the batches of the body from 1. */
+  readonly number: number;
 }
 
 export interface RowBatchesOptions {
@@ -23,14 +26,16 @@ export interface RowBatchesOptions {
   readonly rowsPerBatch: number;
 }
 
-// `RDATA`, `batch` or a token, the spaces and the line end.
-const MOST_BYTES_AROUND_ROW = 32;
+/** A string's own memory beside its characters. */
+const BYTES_AROUND_ROW = 32;
 
 export class RowBatches {
   readonly #options: RowBatchesOptions;
-  #rows: unknown[] = [];
+  #rows: RowText[] = [];
   #bytes = 0;
+  #memory = 0;
   #line = 0;
+  #taken = 0;
 
   constructor(options: RowBatchesOptions) {
     this.#options = options;
@@ -42,8 +47,9 @@ export class RowBatches {
    */
   add(line: BodyLine): RowBatch | undefined {
     const { stream, limits, rowsPerBatch } = this.#options;
-    const row = parseRow(line);
-    const text = encodeRow(stream, row);
+    const fault = rowTextFault(line.text);
+    if (fault !== undefined) throw new LineError('INVALID_ROW', `line ${line.number} ${fault}`, line.number);
+    const text = keepText(line.text);
     try {
       checkBatch(stream, [text], limits);
     } catch (cause) {
@@ -56,9 +62,10 @@ export class RowBatches {
       );
     }
     if (this.#rows.length === 0) this.#line = line.number;
-    this.#rows.push(row);
-    this.#bytes += Buffer.byteLength(text) + Buffer.byteLength(stream) + MOST_BYTES_AROUND_ROW;
-    if (this.#bytes > limits.maxBatchBytes) {
+    this.#rows.push(text);
+    this.#bytes += line.bytes + BYTES_AROUND_ROW;
+    this.#memory += memoryOfRow(stream, text);
+    if (this.#memory > limits.maxBatchBytes) {
       throw new LineError(
         'BATCH_TOO_LARGE',
         `the batch that begins in line ${this.#line} is too large with line ${line.number}: maxBatchBytes is ${limits.maxBatchBytes}; ask for fewer rows a batch`,
@@ -71,17 +78,10 @@ export class RowBatches {
   /** Returns the collected rows, if there are any. */
   take(): RowBatch | undefined {
     if (this.#rows.length === 0) return undefined;
-    const batch = { rows: this.#rows, bytes: this.#bytes, line: this.#line };
+    const batch = { rows: this.#rows, bytes: this.#bytes, line: this.#line, number: ++this.#taken };
     this.#rows = [];
     this.#bytes = 0;
+    this.#memory = 0;
     return batch;
-  }
-}
-
-function parseRow({ number, text }: BodyLine): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new LineError('INVALID_ROW', `line ${number} is not JSON: ${quote(messageOf(cause))}`, number, { cause });
   }
 }

@@ -42,11 +42,14 @@ function latest(primary: Primary): number {
 }
 
 /** The head of an upload whose length is not known, and one chunk of it. */
-function beginUpload(server: AdminServer, { text, query = '' }: { text: string; query?: string }): Socket {
+function beginUpload(
+  server: AdminServer,
+  { text, query = '', headers = '' }: { text: string; query?: string; headers?: string },
+): Socket {
   const socket = connect(server.address.port, '127.0.0.1');
   onTestFinished(() => void socket.destroy());
   socket.write(
-    `POST /streams/events/rows${query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    `POST /streams/events/rows${query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n${headers}\r\n`,
   );
   socket.write(chunk(text));
   return socket;
@@ -110,6 +113,28 @@ test('a client that is refused in the middle of a long upload reads why', async 
     position: formatPosition(primary.position('events')),
     rows: 1,
   });
+});
+
+// SPEC A2
+test('an upload with a key that was cut off is completed by the same upload, and each row is appended once', async () => {
+  const { primary, server, appended } = await setUp();
+  const headers = 'Idempotency-Key: cut-off\r\n';
+  const socket = beginUpload(server, { text: '1\n2\n3\n4\n5', query: '?batch=2', headers });
+  await appended(2);
+  socket.destroy();
+  await once(socket, 'close');
+  const again = beginUpload(server, { text: '1\n2\n3\n4\n5', query: '?batch=2', headers });
+  again.write(`${chunk('\n6\n7')}0\r\n\r\n`);
+  const [answer] = (await once(again.setEncoding('utf8'), 'data')) as [string];
+  expect(answer).toContain(`{"position":"${formatPosition(primary.position('events'))}","rows":7}`);
+  expect(latest(primary)).toBe(4);
+});
+
+test('a key that comes twice is refused', async () => {
+  const { server } = await setUp();
+  const socket = beginUpload(server, { text: '1\n', headers: 'Idempotency-Key: a\r\nIdempotency-Key: b\r\n' });
+  const [answer] = (await once(socket.setEncoding('utf8'), 'data')) as [string];
+  expect(answer).toMatch(/^HTTP\/1\.1 400 /);
 });
 
 test('when the server closes, an upload in the middle is answered 503 with what is durable', async () => {

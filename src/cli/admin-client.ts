@@ -12,6 +12,8 @@ export interface AdminRequest {
   readonly signal: AbortSignal;
   /** Rows to send: makes the request a POST. */
   readonly rows?: Readable;
+  /** Makes it safe to send the same rows again. */
+  readonly idempotencyKey?: string | undefined;
 }
 
 /** A JSON answer with any status. */
@@ -25,11 +27,14 @@ export interface AdminAnswer {
  * left unread.
  * @throws ConnectionError; errors of `rows`
  */
-export async function askAdmin({ admin, path, signal, rows }: AdminRequest): Promise<AdminAnswer> {
+export async function askAdmin({ admin, path, signal, rows, idempotencyKey }: AdminRequest): Promise<AdminAnswer> {
   // Not `Connection: close`: a server that may close at once makes the system discard its answer
   // while we still send.
   const agent = new Agent({ keepAlive: true });
-  const headers = rows === undefined ? {} : { 'content-type': 'application/x-ndjson' };
+  const headers = {
+    ...(rows !== undefined && { 'content-type': 'application/x-ndjson' }),
+    ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
+  };
   const asked = request({ ...admin, path, method: rows === undefined ? 'GET' : 'POST', headers, agent, signal });
   try {
     return await exchange(asked, rows, admin);
@@ -129,18 +134,15 @@ function unreachable(cause: Error, admin: HostAndPort): ConnectionError {
   return new ConnectionError('CONNECTION_LOST', text, { cause });
 }
 
+/** The connection was there. Whether what was sent had its effect is not known. */
 function lost(cause: unknown, admin: HostAndPort): ConnectionError {
   const code = codeOf(cause);
-  if (code === 'ABORT_ERR')
-    return new ConnectionError('CONNECTION_LOST', 'interrupted: what was sent in whole batches is appended', { cause });
   if (code.startsWith('HPE_')) return notOurs(admin, cause);
-  return new ConnectionError(
-    'CONNECTION_LOST',
-    `the connection to the admin port at ${formatAdmin(admin)} was lost (${code}): did the primary end?`,
-    {
-      cause,
-    },
-  );
+  const text =
+    code === 'ABORT_ERR'
+      ? 'interrupted'
+      : `the connection to the admin port at ${formatAdmin(admin)} was lost (${code}), perhaps because the primary ended`;
+  return new ConnectionError('CONNECTION_LOST', text, { cause, facts: { isAnswerLost: true } });
 }
 
 function codeOf(cause: unknown): string {

@@ -5,6 +5,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import type { Appended } from '../admin/answers.ts';
+import { ConnectionError } from '../core/model/errors.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { HostAndPort } from './addresses.ts';
 import { askAdmin, errorOf } from './admin-client.ts';
@@ -15,13 +16,15 @@ export interface AppendOptions {
   readonly admin: HostAndPort;
   /** Rows in a batch. */
   readonly batch: number;
+  /** Batch n of the rows is appended once, however often it is sent with this prefix. */
+  readonly idPrefix?: string;
   readonly json?: true;
 }
 
 /** @throws ConnectionError, errors of stdin */
 export async function append(
   stream: StreamName,
-  { admin, batch, json }: AppendOptions,
+  { admin, batch, idPrefix, json }: AppendOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
   const { stdin, stdout, signal } = terminal;
@@ -34,7 +37,7 @@ export async function append(
   stdin.on('data', progress.handleChunk);
   try {
     const path = `/streams/${encodeURIComponent(stream)}/rows?batch=${batch}`;
-    const answer = await askAdmin({ admin, path, signal, rows: stdin });
+    const answer = await askAdmin({ admin, path, signal, rows: stdin, idempotencyKey: idPrefix });
     progress.end();
     const error = errorOf(answer, admin);
     const { position, rows } = answer.body as Appended;
@@ -51,10 +54,27 @@ export async function append(
         `${rows} ${rows === 1 ? 'row' : 'rows'} before that ${rows === 1 ? 'is' : 'are'} appended, up to ${position}`,
       );
     return exitCodes.failed;
+  } catch (error) {
+    throw isWithoutAnswer(error) ? unknownOutcome(error, progress.rows, idPrefix) : error;
   } finally {
     progress.end();
     stdin.off('data', progress.handleChunk);
   }
+}
+
+/** The connection was there, and no answer came: some rows may be appended. */
+function isWithoutAnswer(error: unknown): error is ConnectionError {
+  return error instanceof ConnectionError && error.facts['isAnswerLost'] === true;
+}
+
+function unknownOutcome(lost: ConnectionError, rows: number, idPrefix: string | undefined): ConnectionError {
+  const sent = `${rows.toLocaleString('en')} ${rows === 1 ? 'row was' : 'rows were'} sent`;
+  const advice =
+    idPrefix === undefined
+      ? 'with --id-prefix PREFIX the same rows can be sent again after this, and each is appended once'
+      : 'run the same command with the same rows again: what is appended is not appended twice';
+  const text = `${lost.message}; ${sent}, and 0 of them are known to be appended: no answer came; ${advice}`;
+  return new ConnectionError('CONNECTION_LOST', text, { cause: lost });
 }
 
 const LF = 0x0a;
@@ -62,10 +82,11 @@ const LF = 0x0a;
 const FIRST_AFTER_MS: Millis = 1_000;
 const INTERVAL_MS: Millis = 250;
 
-/** Shows the number of rows sent on one line that is overwritten, on a terminal only. */
+/** Counts the rows sent, and shows them on one line that is overwritten, on a terminal only. */
 class Progress {
   readonly #terminal: Terminal;
-  #rows = 0;
+  /** Lines with their ends. */
+  rows = 0;
   #nextAt: Millis;
   #isShown = false;
 
@@ -76,14 +97,14 @@ class Progress {
 
   readonly handleChunk = (chunk: Uint8Array | string): void => {
     const { stderr, stdin, clock } = this.#terminal;
-    if (stderr.isTTY !== true || stdin.isTTY === true) return;
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
-    for (let at = bytes.indexOf(LF); at !== -1; at = bytes.indexOf(LF, at + 1)) this.#rows++;
+    for (let at = bytes.indexOf(LF); at !== -1; at = bytes.indexOf(LF, at + 1)) this.rows++;
+    if (stderr.isTTY !== true || stdin.isTTY === true) return;
     const now = clock.now();
     if (now < this.#nextAt) return;
     this.#nextAt = now + INTERVAL_MS;
     this.#isShown = true;
-    stderr.write(`\rrowcast: ${this.#rows.toLocaleString('en')} rows sent`);
+    stderr.write(`\rrowcast: ${this.rows.toLocaleString('en')} rows sent`);
   };
 
   /** Clears the line. */

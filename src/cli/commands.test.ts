@@ -2,15 +2,18 @@
 
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { RunningCommand, servePrimary } from '../../test/support/fake-terminal.ts';
+import { Netcat } from '../../test/support/netcat.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { memoryLog } from '../log/memory.ts';
 import { createPrimary } from '../primary/primary.ts';
+import { tcpTransport } from '../transport/tcp.ts';
+import { parseHostAndPort } from './addresses.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rowcast-cli-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -244,6 +247,60 @@ describe('append', () => {
     expect(command.err).toContain('2 rows before that are appended, up to events=2@');
   });
 
+  test('sends rows to the wire as they came, byte for byte', async () => {
+    const { connect, admin } = await servePrimary();
+    const texts = ['9007199254740993', '1e400', '-0', '{"a":1,"a":2}', '1.10', String.raw`"\u00e9"`, '{ "b" : 1 }'];
+    expect(await (await append(admin, `${texts.join('\r\n')}\r\n`)).ended).toBe(0);
+    const { host, port } = parseHostAndPort(connect);
+    const hand = new Netcat(tcpTransport, { host, port });
+    onTestFinished(() => hand.connection.close());
+    hand.send('REPLICATE events 0');
+    await hand.line('POSITION events');
+    expect(hand.lines.filter((line) => line.startsWith('RDATA '))).toEqual(
+      texts.map((text, i) => `RDATA events ${i + 1} ${text}`),
+    );
+  });
+
+  test('with --id-prefix the same rows are appended once, and other rows are refused', async () => {
+    const { admin } = await servePrimary();
+    const options = ['--batch', '2', '--id-prefix', 'import-7'];
+    const first = await append(admin, '1\n2\n3\n', ...options);
+    const second = await append(admin, '1\n2\n3\n', ...options);
+    expect([await second.ended, second.out]).toEqual([0, first.out]);
+    const other = await append(admin, '1\n2\n4\n', ...options);
+    expect(await other.ended).toBe(1);
+    expect(other.err).toMatch(
+      /^rowcast: .*import-7\/2.* was taken for other rows.*\nrowcast: 2 rows before that are app/,
+    );
+    expect((await append(admin, '9\n')).out).toMatch(positionText(3));
+  });
+
+  test('when the connection is lost it says that no row is known to be appended, and how to send them again', async () => {
+    const server = createServer((socket) => {
+      let text = '';
+      socket.on('error', () => {});
+      socket.on('data', (bytes) => {
+        text += String(bytes);
+        if (text.includes('2\n')) socket.resetAndDestroy();
+      });
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const admin = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    for (const [options, advice] of [
+      [[], 'with --id-prefix PREFIX the same rows can be sent again after this, and each is appended once'],
+      [['--id-prefix', 'a'], 'run the same command with the same rows again: what is appended is not appended twice'],
+    ] as const) {
+      const command = new RunningCommand(['append', 'events', '--admin', admin, ...options]);
+      command.stdin.write('1\n2\n');
+      expect(await command.ended).toBe(1);
+      expect(command.err).toContain(`the connection to the admin port at ${admin} was lost (ECONNRESET)`);
+      expect(command.err).toContain(
+        `; 2 rows were sent, and 0 of them are known to be appended: no answer came; ${advice}\n`,
+      );
+    }
+  });
+
   test('no rows are no failure, and no position', async () => {
     const { admin } = await servePrimary();
     const command = await append(admin, '\n\n');
@@ -282,7 +339,7 @@ describe('append', () => {
     command.stdin.write('1\n');
     await untilLatest(admin, 1);
     expect(await command.stop()).toBe(1);
-    expect(command.err).toContain('interrupted');
+    expect(command.err).toContain('interrupted; 1 row was sent, and 0 of them are known to be appended');
   });
 });
 

@@ -60,6 +60,7 @@ describe('what is called in a wrong way exits with 2 and says why', () => {
     [['append'], "missing required argument 'stream'"],
     [['append', 'events', '--batch', '0'], '1 to 10000 rows'],
     [['append', 'events', '--admin', 'none'], "not 'none'"],
+    [['append', 'events', '--id-prefix', 'two words'], '1 to 200 visible ASCII characters'],
     [['follow', 'a b'], 'space or control character'],
     [['follow', 'a', 'a'], 'stream a is subscribed already'],
     [['follow', '--from', 'yesterday'], 'It is now, start, a token or a position'],

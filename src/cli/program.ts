@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
+import { IDEMPOTENCY_KEY_RULE, isIdempotencyKey, MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
 import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
 import { checkPattern, isPattern } from '../core/model/pattern.ts';
 import { type StreamName, streamName } from '../core/model/stream.ts';
@@ -117,11 +117,17 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .argument('<stream>', 'the stream', checked(streamName))
     .addOption(adminOption('the admin port of the primary'))
     .option('--batch <rows>', 'rows a batch: those are applied together or not at all', checked(parseBatch), 1)
+    .option(
+      '--id-prefix <prefix>',
+      'names this upload, so that it can be repeated: batch n has the id PREFIX/n and is appended once',
+      parseIdPrefix,
+    )
     .option('--json', 'one line of JSON: {"position":"events=14@...","rows":3}')
     .addHelpText(
       'after',
       examples(
         'append events < rows.ndjson',
+        'append events --id-prefix import-2026-12-01 < rows.ndjson',
         `append events --batch 100 < rows.ndjson`,
         'append stock --admin 127.0.0.1:9193 < rows.ndjson',
       ),
@@ -286,6 +292,11 @@ function parseBatch(text: string): number {
 /** A name of a stream, or a pattern. */
 function parseDeclared(text: string): string {
   return isPattern(text) ? checkPattern(text) : streamName(text);
+}
+
+function parseIdPrefix(text: string): string {
+  if (!isIdempotencyKey(text)) throw new InvalidArgumentError(`It has ${IDEMPOTENCY_KEY_RULE}.`);
+  return text;
 }
 
 function parseFrom(text: string): Position | Token | 'start' | 'now' {

@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { defaultBatchLimits } from '../core/model/batch.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { openOptions } from '../testing/log-suite-place.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import type { Log } from './log.ts';
 import type { Boot } from './log-time.ts';
@@ -36,7 +36,7 @@ afterEach(async () => {
 async function opened(options: Partial<SqliteLogOptions>, ageMs = 24 * HOUR): Promise<Log> {
   const log = sqliteLog({ path, ...options });
   const streams = [defineStream('events', { retain: { ageMs } }), defineStream('others')];
-  await log.open({ streams, limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions(streams));
   toClose.push(log);
   return log;
 }
@@ -136,7 +136,7 @@ describe('retention by age', () => {
     await log.append('events', ['2']);
     await log.close();
     const database = new Database(path, { readonly: true });
-    const atMs = database.prepare('SELECT at_ms FROM "rows of events" ORDER BY up_to').pluck().all();
+    const atMs = database.prepare('SELECT at_ms FROM chunks WHERE stream_id = 2 ORDER BY up_to').pluck().all();
     database.close();
     expect(atMs).toEqual([before, before - HOUR]);
   });
@@ -211,6 +211,9 @@ describe('a commit that cannot be made durable', () => {
 });
 
 describe('a stream that is damaged', () => {
+  const OF_EVENTS = `stream_id = (SELECT id FROM streams WHERE name = 'events')`;
+  const OF_OTHERS = `stream_id = (SELECT id FROM streams WHERE name = 'others')`;
+
   async function withDamage(sql: string): Promise<Log> {
     const log = await opened({});
     for (const stream of ['events', 'others', 'events']) await log.append(stream, ['1']);
@@ -222,7 +225,7 @@ describe('a stream that is damaged', () => {
 
   // SPEC L6
   test('takes no append once a read has found it out; other streams go on', async () => {
-    const log = await withDamage(`UPDATE "rows of events" SET lines = x'00' WHERE up_to = 1`);
+    const log = await withDamage(`UPDATE chunks SET texts = x'00' WHERE up_to = 1 AND ${OF_EVENTS}`);
     expect(await log.append('events', ['3'])).toMatchObject({ token: 3 });
     const damaged = expect.objectContaining({ code: 'LOG_DAMAGED' }) as Error;
     expect(() => log.read('events', { after: 0, maxBytes: 1 })).toThrow(damaged);
@@ -233,8 +236,9 @@ describe('a stream that is damaged', () => {
 
   test('takes no append once an append has found it out', async () => {
     const log = await withDamage(
-      `INSERT INTO "rows of events" SELECT 3, after, rows, rows_up_to, era, at_ms, log_ms, crc32, attributes, lines
-       FROM "rows of events" WHERE up_to = 2`,
+      `INSERT INTO chunks (stream_id, up_to, after, rows, rows_up_to, sizes, era, at_ms, log_ms, crc32, texts)
+       SELECT stream_id, 3, after, rows, rows_up_to, sizes, era, at_ms, log_ms, crc32, texts
+       FROM chunks WHERE up_to = 2 AND ${OF_EVENTS}`,
     );
     const damaged = expect.objectContaining({ code: 'LOG_DAMAGED' }) as Error;
     for (let i = 0; i < 2; i++) await expect(log.append('events', ['3'])).rejects.toThrow(damaged);
@@ -242,7 +246,9 @@ describe('a stream that is damaged', () => {
   });
 
   test('is judged and counted as LOG_DAMAGED, too', async () => {
-    const log = await withDamage(`UPDATE "rows of events" SET era = 'none'; DELETE FROM "rows of others"`);
+    const log = await withDamage(
+      `UPDATE chunks SET era = 'none' WHERE ${OF_EVENTS}; DELETE FROM chunks WHERE ${OF_OTHERS}`,
+    );
     const damaged = expect.objectContaining({ code: 'LOG_DAMAGED' }) as Error;
     expect(() => log.judge({ stream: 'events', token: 1, history: log.era })).toThrow(damaged);
     expect(() => log.rowsAfter('others', 0)).toThrow(damaged);

@@ -91,7 +91,7 @@ export function isDamage(cause: unknown): boolean {
   return damageCodes.some((prefix) => codeOf(cause).startsWith(prefix));
 }
 
-const damageCodes = ['SQLITE_CORRUPT', 'SQLITE_NOTADB', 'SQLITE_IOERR_SHORT_READ', 'SQLITE_CONSTRAINT_PRIMARYKEY'];
+const damageCodes = ['SQLITE_CORRUPT', 'SQLITE_NOTADB', 'SQLITE_IOERR_SHORT_READ', 'SQLITE_CONSTRAINT_UNIQUE'];
 
 export function isInputOutputError(cause: unknown): boolean {
   return codeOf(cause).startsWith('SQLITE_IOERR');

@@ -22,9 +22,9 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-import { defaultBatchLimits } from '../core/model/batch.ts';
 import { LogError } from '../core/model/errors.ts';
-import { defineStream } from '../core/model/stream.ts';
+import { defineStream, type Stream } from '../core/model/stream.ts';
+import { openOptions, watchRows } from '../testing/log-suite-place.ts';
 import type { Log } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
@@ -44,9 +44,9 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-async function opened(options: Partial<SqliteLogOptions> = {}): Promise<Log> {
+async function opened(options: Partial<SqliteLogOptions> = {}, streams: readonly Stream[] = [events]): Promise<Log> {
   const log = sqliteLog({ path, ...options });
-  await log.open(openOptions([events]));
+  await log.open(openOptions(streams));
   toClose.push(log);
   return log;
 }
@@ -97,17 +97,17 @@ test('the database of another application is LOG_DAMAGED and stays as it is', as
 
 test('a log of a newer format is LOG_FORMAT, with the advice to upgrade', async () => {
   await writeLog();
-  edit('PRAGMA user_version = 4');
+  edit('PRAGMA user_version = 5');
   expect(await refusal(opened())).toMatchObject({
     code: 'LOG_FORMAT',
-    message: expect.stringMatching(/format 4.*reads format 3.*upgrade/) as string,
+    message: expect.stringMatching(/format 5.*reads format 4.*upgrade/) as string,
   });
 });
 
 // SPEC L7
 test('a log of an older format is LOG_FORMAT, says how to move its rows, and stays as it is', async () => {
   await writeLog();
-  for (const version of [1, 2]) {
+  for (const version of [1, 2, 3]) {
     edit(`PRAGMA user_version = ${version}`);
     const before = readFileSync(path);
     expect(await refusal(opened())).toMatchObject({
@@ -192,12 +192,12 @@ test('pages that were overwritten are LOG_DAMAGED, at once or when they are read
   }
 });
 
+const OF_EVENTS = `stream_id = (SELECT id FROM streams WHERE name = 'events')`;
+
 const missing: ReadonlyArray<readonly [what: string, sql: string]> = [
-  ['first chunk', 'DELETE FROM "rows of events" WHERE up_to = 1'],
-  ['last chunk', 'DELETE FROM "rows of events" WHERE up_to = 3'],
-  ['chunks', 'DELETE FROM "rows of events"'],
-  ['table of chunks', 'DROP TABLE "rows of events"'],
-  ['record of the stream', 'DELETE FROM streams'],
+  ['table of chunks', 'DROP TABLE chunks'],
+  ['record of a stream', `DELETE FROM streams WHERE name = 'events'`],
+  ['records of streams', 'DELETE FROM streams'],
   ['table of streams', 'DROP TABLE streams'],
   ['id', `DELETE FROM meta WHERE name = 'log id'`],
   ['era', `DELETE FROM meta WHERE name = 'era'`],
@@ -210,10 +210,50 @@ for (const [what, sql] of missing) {
   });
 }
 
+const cut: ReadonlyArray<readonly [what: string, sql: string]> = [
+  ['first chunk', `DELETE FROM chunks WHERE up_to = 1 AND ${OF_EVENTS}`],
+  ['last chunk', `DELETE FROM chunks WHERE up_to = 3 AND ${OF_EVENTS}`],
+  ['chunks', `DELETE FROM chunks WHERE ${OF_EVENTS}`],
+];
+for (const [what, sql] of cut) {
+  test(`a stream without its ${what} is LOG_DAMAGED whatever is asked first; other streams go on`, async () => {
+    const rest = [events, defineStream('others')];
+    const first = await opened({}, rest);
+    for (const row of ['1', '2', '3']) await first.append('events', [row]);
+    await first.append('others', ['1']);
+    const at = { stream: 'events', token: 3, history: first.era };
+    await first.close();
+    edit(sql);
+    const asked: ReadonlyArray<(log: Log) => unknown> = [
+      (log) => log.read('events', { after: 2, maxBytes: 1_000 }),
+      (log) => log.read('events', { after: 3, maxBytes: 1_000 }),
+      (log) => log.judge(at),
+      (log) => log.rowsAfter('events', 0),
+      (log) => log.append('events', ['4']),
+      (log) => log.trim('events', 1),
+    ];
+    for (const ask of asked) {
+      const log = await opened({}, rest);
+      expect(await refusedCode(asPromise(async () => ask(log)))).toBe('LOG_DAMAGED');
+      expect(log.bounds('events')).toMatchObject({ earliest: 1, latest: 3 });
+      expect(await refusedCode(log.append('events', ['4']))).toBe('LOG_DAMAGED');
+      await log.append('others', ['2']);
+      expect(log.health).toBe('ok');
+      await log.close();
+    }
+    const log = await opened({}, rest);
+    await log.delete('events');
+    expect(await log.append('events', ['"anew"'])).toMatchObject({ token: 1 });
+  });
+}
+
 const wrong: ReadonlyArray<readonly [what: string, sql: string]> = [
-  ['missing', 'DELETE FROM "rows of events" WHERE up_to = 2'],
-  ['text', `UPDATE "rows of events" SET lines = 'RDATA events 2 2' WHERE up_to = 2`],
-  ['without a count', `UPDATE "rows of events" SET rows = 'two' WHERE up_to = 2`],
+  ['missing', `DELETE FROM chunks WHERE up_to = 2 AND ${OF_EVENTS}`],
+  ['text', `UPDATE chunks SET texts = '2' WHERE up_to = 2 AND ${OF_EVENTS}`],
+  ['without a count', `UPDATE chunks SET rows = 'two' WHERE up_to = 2 AND ${OF_EVENTS}`],
+  ['of other sizes', `UPDATE chunks SET sizes = '2' WHERE up_to = 2 AND ${OF_EVENTS}`],
+  ['of other tokens', `UPDATE chunks SET tokens = '2' WHERE up_to = 2 AND ${OF_EVENTS}`],
+  ['of another time', `UPDATE chunks SET at_ms = at_ms + 1 WHERE up_to = 2 AND ${OF_EVENTS}`],
 ];
 for (const [what, sql] of wrong) {
   test(`a chunk in the middle that is ${what} is LOG_DAMAGED when it is read`, async () => {
@@ -228,7 +268,7 @@ test('a last chunk that vanishes while the log is open is LOG_DAMAGED when it is
   const log = await opened();
   await log.append('events', ['1']);
   await log.append('events', ['2']);
-  edit('DELETE FROM "rows of events" WHERE up_to = 2');
+  edit(`DELETE FROM chunks WHERE up_to = 2 AND ${OF_EVENTS}`);
   expect(await refusedCode(asPromise(() => log.read('events', { after: 0, maxBytes: 1_000 })))).toBe('LOG_DAMAGED');
 });
 
@@ -256,7 +296,7 @@ test('a log that another process has open is LOG_LOCKED until that process is ki
   await once(writer.stdout, 'data');
   expect(await refusedCode(opened())).toBe('LOG_LOCKED');
   const reader = new Database(path, { readonly: true });
-  expect(reader.prepare('SELECT count(*) FROM "rows of written"').pluck().get()).toBeTypeOf('number');
+  expect(reader.prepare('SELECT count(*) FROM chunks').pluck().get()).toBeTypeOf('number');
   reader.close();
   writer.kill('SIGKILL');
   await once(writer, 'close');
@@ -285,7 +325,7 @@ test('a log whose disk is full says LOG_FULL, keeps nothing of what it refused, 
   const log = await opened({ maxPages: 80 });
   const row = `"${'x'.repeat(50_000)}"`;
   let hints = 0;
-  log.watch(() => void hints++);
+  watchRows(log, () => void hints++);
   let refused: unknown;
   let appended = 0;
   while (refused === undefined) {

@@ -9,49 +9,22 @@ import Database from 'better-sqlite3';
 
 import type { Millis } from '../base/clock.ts';
 import { LogError } from '../core/model/errors.ts';
-import { type Era, formatEra, isLogId, ORIGIN_ERA, parseEra } from '../core/model/history.ts';
+import { type Era, formatEra, parseEra } from '../core/model/history.ts';
 import { parseMark, type TimeMark } from './log-time.ts';
 import { damaged, fenced, isInputOutputError, outcomeUnknown } from './sqlite-errors.ts';
+import { type FormatOptions, prepareDatabase } from './sqlite-format.ts';
 import { FileGuard } from './sqlite-guard.ts';
 import { type Lock, lockFile } from './sqlite-lock.ts';
 import { fileIdentity, makeFile, realPathOf } from './sqlite-place.ts';
 import { rewriteWal } from './sqlite-rewrite.ts';
 import { WalKeeper } from './sqlite-wal.ts';
-
-/** `Rowc`: marks a Rowcast log among SQLite databases, for us and for `file`. */
-const APPLICATION_ID = 0x526f7763;
-/** Stored in `user_version`. Raised when an older Rowcast could not read a newer file. */
-const FORMAT_VERSION = 3;
+import { removeStaleBackups } from './temporary-backup.ts';
 
 /** How long a commit blocks the process while a person writes with the sqlite3 shell. */
 const BUSY_TIMEOUT_MS: Millis = 250;
-/**
- * Measured with commits of one row, commits of thousands, and reads. 4 KiB is best for the first,
- * 16 KiB for the others; 8 KiB is close to both.
- */
-const PAGE_BYTES = 8 * 1024;
-const TABLES = `
-  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE streams (
-    name TEXT PRIMARY KEY,
-    rows_table TEXT NOT NULL UNIQUE COLLATE NOCASE,
-    latest INTEGER NOT NULL,
-    earliest INTEGER NOT NULL,
-    rows_up_to INTEGER NOT NULL,
-    base_era TEXT NOT NULL
-  ) WITHOUT ROWID;`;
 
-export type Synchronous = 'full' | 'normal';
-
-export interface FileOptions {
-  readonly path: string;
-  readonly synchronous: Synchronous;
+export interface FileOptions extends FormatOptions {
   readonly maxWalBytes?: number;
-  readonly maxPages?: number | undefined;
-  /** Makes the log id of a new file. */
-  readonly newId?: () => string;
-  /** Refuses a file that is missing or empty. */
-  readonly mustExist?: boolean;
 }
 
 /**
@@ -66,6 +39,8 @@ export async function openLogFile(options: FileOptions): Promise<LogFile> {
   const lock = await lockFile(path);
   let database: Database.Database | undefined;
   try {
+    // The lock says that no other process makes one of them now.
+    await removeStaleBackups(options.path);
     const identity = fileIdentity(path);
     rewriteWal(path);
     database = new Database(path, { timeout: BUSY_TIMEOUT_MS, fileMustExist: true });
@@ -111,6 +86,8 @@ export class LogFile {
   readonly #wal: WalKeeper;
   #guard: FileGuard | undefined;
   #era = '';
+  /** Begun in the running transaction. */
+  #begunEra: string | undefined;
   #isForeign = false;
 
   constructor({ database, lock, path, id, options }: LogFileParts) {
@@ -143,19 +120,19 @@ export class LogFile {
 
   /** Begins an era and does `work` in the same transaction. From here on the file is guarded. */
   begin<T>(next: (newest: Era) => Era, work: (era: Era) => T): T {
-    let era: Era | undefined;
-    const result = this.#transact(() => {
-      const newest = parseEra(this.#meta.read.get('era') ?? '');
-      if (newest === undefined) throw damaged(this.#givenPath, 'it does not say which era is its newest');
-      era = next(newest);
-      this.#meta.write.run('era', formatEra(era));
-      return work(era);
-    });
-    this.#era = formatEra(era!);
-    // Moves the era into the file itself, where `checkContent` looks for it.
-    this.database.pragma('wal_checkpoint(PASSIVE)');
+    const result = this.#transact(() => work(this.beginEra(next)));
     this.#guard = new FileGuard(this.#path);
     return result;
+  }
+
+  /** Begins another era, in the running transaction: the era is ours once that is committed. */
+  beginEra(next: (newest: Era) => Era): Era {
+    const newest = parseEra(this.#meta.read.get('era') ?? '');
+    if (newest === undefined) throw damaged(this.#givenPath, 'it does not say which era is its newest');
+    const era = next(newest);
+    this.#begunEra = formatEra(era);
+    this.#meta.write.run('era', this.#begunEra);
+    return era;
   }
 
   /**
@@ -207,6 +184,16 @@ export class LogFile {
     this.#transact(() => this.#meta.write.run('log id', id));
   }
 
+  /** How many records of streams there should be. */
+  readStreamCount(): number {
+    return Number(this.#meta.read.get('streams'));
+  }
+
+  /** Call it within a transaction. */
+  addToStreamCount(added: number): void {
+    this.#meta.write.run('streams', String(this.readStreamCount() + added));
+  }
+
   readTimeMark(): TimeMark | undefined {
     return parseMark(this.#meta.read.get('log time') ?? '');
   }
@@ -240,6 +227,7 @@ export class LogFile {
 
   #transact<T>(work: () => T): T {
     this.#begin.run();
+    this.#begunEra = undefined;
     let result: T;
     try {
       result = work();
@@ -253,7 +241,18 @@ export class LogFile {
       this.#undo();
       throw isInputOutputError(error) ? outcomeUnknown(this.#givenPath, error) : error;
     }
+    if (this.#begunEra !== undefined) this.#setEra(this.#begunEra);
     return result;
+  }
+
+  #setEra(era: string): void {
+    this.#era = era;
+    try {
+      // Moves the era into the file itself, where `checkContent` looks for it.
+      this.database.pragma('wal_checkpoint(PASSIVE)');
+    } catch {
+      // The transaction is committed. The next one meets a disk that fails.
+    }
   }
 
   /** SQLite has already rolled back after some errors. */
@@ -286,61 +285,4 @@ function openReader(path: string): Database.Database | undefined {
   } catch {
     return undefined;
   }
-}
-
-function prepareDatabase(database: Database.Database, options: FileOptions): string {
-  const { path, synchronous, maxPages, newId, mustExist } = options;
-  // Nothing is written before the file is known to be ours or empty.
-  const isNew = recognise(database, path);
-  if (isNew && mustExist === true) throw damaged(path, 'it is empty');
-  if (isNew) database.pragma(`page_size = ${PAGE_BYTES}`);
-  const mode = database.pragma('journal_mode = WAL', { simple: true });
-  if (mode !== 'wal') {
-    throw new LogError(
-      'LOG_UNAVAILABLE',
-      `cannot open ${path}: its file system cannot share memory, which SQLite's WAL needs; give a path on a local disk`,
-    );
-  }
-  database.pragma(`synchronous = ${synchronous}`);
-  // On macOS fsync alone leaves the rows in the disk's own cache.
-  database.pragma('fullfsync = ON');
-  database.pragma('cell_size_check = ON');
-  if (maxPages !== undefined) database.pragma(`max_page_count = ${maxPages}`);
-  if (isNew) createTables(database, newId?.() ?? '');
-  const id = database.prepare<[], string>(`SELECT value FROM meta WHERE name = 'log id'`).pluck().get();
-  if (id === undefined || !isLogId(id)) throw damaged(path, 'it has no log id');
-  return id;
-}
-
-/** @returns whether the file is new */
-function recognise(database: Database.Database, path: string): boolean {
-  const applicationId = database.pragma('application_id', { simple: true });
-  const version = database.pragma('user_version', { simple: true }) as number;
-  if (applicationId === APPLICATION_ID) {
-    if (version === FORMAT_VERSION) return false;
-    throw otherFormat(path, version);
-  }
-  const entries = database.prepare<[], number>('SELECT count(*) FROM sqlite_schema').pluck().get();
-  if (applicationId === 0 && version === 0 && entries === 0) return true;
-  throw damaged(path, 'it is the SQLite database of another application');
-}
-
-function otherFormat(path: string, version: number): LogError {
-  const what = `cannot open ${path}: it is of format ${version}, and this Rowcast reads format ${FORMAT_VERSION}`;
-  const todo =
-    version > FORMAT_VERSION
-      ? 'a newer Rowcast wrote it: upgrade'
-      : `serve it with the Rowcast that wrote it, on other ports, and move each stream to a new file of this one: ` +
-        `\`rowcast follow events --from start --json --connect OLD | jq -c '.rows[]' | rowcast append events --admin NEW\``;
-  return new LogError('LOG_FORMAT', `${what}; ${todo} (docs/operations.md, "Another format")`);
-}
-
-function createTables(database: Database.Database, id: string): void {
-  const create = database.transaction(() => {
-    database.pragma(`application_id = ${APPLICATION_ID}`);
-    database.pragma(`user_version = ${FORMAT_VERSION}`);
-    database.exec(TABLES);
-    database.prepare(`INSERT INTO meta (name, value) VALUES ('log id', ?), ('era', ?)`).run(id, ORIGIN_ERA);
-  });
-  create.immediate();
 }

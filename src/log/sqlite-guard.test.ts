@@ -26,10 +26,10 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { defaultBatchLimits } from '../core/model/batch.ts';
 import { eraNumberOf } from '../core/model/history.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { createPrimary } from '../primary/primary.ts';
+import { openOptions } from '../testing/log-suite-place.ts';
 import type { Log } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 
@@ -52,7 +52,7 @@ afterEach(async () => {
 
 async function opened(at = path, options: Partial<SqliteLogOptions> = {}): Promise<Log> {
   const log = sqliteLog({ path: at, ...options });
-  await log.open({ streams: STREAMS, limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions(STREAMS));
   toClose.push(log);
   return log;
 }
@@ -187,7 +187,7 @@ describe('a log that another process has opened since', () => {
     beginForeignEra();
     await expect(log.append('events', ['2'])).rejects.toThrow(coded('LOG_FENCED'));
     await log.close();
-    await log.open({ streams: STREAMS, limits: defaultBatchLimits, catalog: '$streams' });
+    await log.open(openOptions(STREAMS));
     expect(log.health).toBe('ok');
     expect(eraNumberOf(log.era)).toBe(9_000_000_001);
     expect(await log.append('events', ['2'])).toMatchObject({ token: 2 });

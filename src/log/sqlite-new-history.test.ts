@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { seededRandom } from '../base/random.ts';
-import { defaultBatchLimits } from '../core/model/batch.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { openOptions } from '../testing/log-suite-place.ts';
 import type { Log } from './log.ts';
 import { sqliteLog } from './sqlite.ts';
 import { newHistory } from './sqlite-new-history.ts';

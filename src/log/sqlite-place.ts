@@ -17,7 +17,7 @@ import {
 import { basename, dirname, join, resolve } from 'node:path';
 
 const OWNER_ONLY_DIRECTORY = 0o700;
-const OWNER_ONLY_FILE = 0o600;
+export const OWNER_ONLY_FILE = 0o600;
 
 /**
  * Resolves all symbolic links, also when the file does not exist yet. Its directory exists
@@ -72,7 +72,7 @@ function makeDirectory(directory: string): void {
 const toleratedCodes = new Set(['EINVAL', 'ENOTSUP', 'EACCES', 'EPERM', 'EISDIR']);
 
 /** Makes new files of a directory survive a power cut. */
-function syncDirectory(directory: string): void {
+export function syncDirectory(directory: string): void {
   try {
     const descriptor = openSync(directory, 'r');
     try {

@@ -1,23 +1,21 @@
 /**
- * One stream in an sqlite log: its table of chunks and its extent. Knows no transactions: the
- * caller begins and ends them.
+ * One stream in an sqlite log: its extent, and its chunks in the table of all. Knows no
+ * transactions: the caller begins and ends them. Until something asks for it, it costs its name.
  */
 
-import { crc32 } from 'node:zlib';
-
-import type Database from 'better-sqlite3';
-
 import type { Millis } from '../base/clock.ts';
+import { type Chunk, chunkAfter, chunkBytes, chunkUpTo, rowsOfChunkAfter } from '../core/model/chunk.ts';
 import type { LogError } from '../core/model/errors.ts';
-import { eraTextOf, type History, ORIGIN_ERA, parseEra } from '../core/model/history.ts';
-import type { BatchAttributes, Bounds, Verdict } from '../core/model/page.ts';
+import type { History } from '../core/model/history.ts';
+import type { Bounds, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
-import type { Retention, Stream, StreamName } from '../core/model/stream.ts';
+import type { Retention, StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import { type Chunk, chunkAfter, chunkBytes, rowsOfChunkAfter } from './chunk.ts';
 import { judgePosition } from './judge.ts';
 import type { ReadOptions } from './log.ts';
 import { mayDropOldest } from './retention.ts';
+import type { ChunkTable, Edge } from './sqlite-chunks.ts';
+import type { RecordTable, StreamRecord } from './sqlite-stream-records.ts';
 
 /**
  * A stream whose retention was lowered sheds its surplus over several commits, so that none takes
@@ -26,7 +24,7 @@ import { mayDropOldest } from './retention.ts';
 const MAX_DROPS_PER_COMMIT = 1_000;
 
 /**
- * Retention drops chunks every this many commits of the stream. A drop rewrites three pages, as
+ * Retention drops chunks every this many commits of the stream. A drop rewrites pages, about as
  * many as the append of a row. The first commit after an open drops too, so a process that appends
  * little also drops.
  */
@@ -39,150 +37,51 @@ export interface Extent {
   readonly rowsUpTo: number;
 }
 
-/**
- * The stream's record in the table `streams`. It is not written with each append, which would cost
- * a page each time. `latest` and `rows_up_to` are those of the last trim or close; the chunks after
- * it tell the rest.
- */
-interface StreamRecord {
-  readonly rows_table: string;
-  readonly latest: Token;
-  readonly earliest: Token;
-  readonly rows_up_to: number;
-  readonly base_era: unknown;
-}
-
-type ChunkRecord = [
-  after: unknown,
-  upTo: unknown,
-  rows: unknown,
-  rowsUpTo: unknown,
-  era: unknown,
-  atMs: unknown,
-  logMs: unknown,
-  crc: unknown,
-  attributes: unknown,
-  lines: unknown,
-];
-
-/** What the checksum of a record covers. */
-interface Checksummed {
-  readonly after: Token;
-  readonly upTo: Token;
-  readonly rows: number;
-  readonly rowsUpTo: number;
-  readonly era: string;
-  readonly logMs: Millis;
-  readonly attributes: string | null;
-  readonly lines: Uint8Array;
-}
-
-/**
- * A chunk without its lines. The lines are the last column of a record, so this does not read them.
- */
-interface Edge {
-  readonly after: Token;
-  readonly upTo: Token;
-  readonly rows: number;
-  readonly rowsUpTo: number;
-  readonly era: unknown;
-  readonly logMs: Millis;
-}
-
-interface Statements {
-  readonly insert: Database.Statement<
-    [Token, Token, number, number, string, Millis, Millis, number, string | null, Uint8Array]
-  >;
-  readonly readAfter: Database.Statement<[Token], ChunkRecord>;
-  readonly firstAfter: Database.Statement<[Token], Edge>;
-  readonly oldest: Database.Statement<[], Edge>;
-  readonly newest: Database.Statement<[], Edge>;
-  readonly deleteUpTo: Database.Statement<[Token]>;
-  readonly saveExtent: Database.Statement<[Token, Token, number, string, StreamName]>;
-}
-
-export interface SqliteStreamOptions {
-  readonly database: Database.Database;
-  readonly logId: string;
-  readonly stream: Pick<Stream, 'name' | 'retain'>;
+/** What all streams of a log share. */
+export interface StreamHome {
+  readonly chunks: ChunkTable;
+  readonly records: RecordTable;
+  readonly retentionOf: (stream: StreamName) => Retention;
   readonly damaged: (what: string) => LogError;
 }
 
 export class SqliteStream {
-  readonly #name: StreamName;
-  readonly #logId: string;
-  readonly #retain: Retention;
-  readonly #statements: Statements;
-  readonly #damaged: (what: string) => LogError;
-  /** The table `streams` had no record of it. */
-  readonly isNew: boolean;
-  /** As last committed. The caller sets it once the result of `append` or `trim` is durable. */
-  extent: Extent;
+  readonly name: StreamName;
+  readonly id: number;
+  readonly #home: StreamHome;
+  #extent: Extent | undefined;
   /** The damage that was found; the stream refuses appends then. Set by the caller. */
   damage: LogError | undefined;
-  #savedLatest: Token;
-  #newestLogMs: Millis = 0;
+  #savedLatest: Token = 0;
+  #retain: Retention | undefined;
   #commitsUntilDrop = 0;
-  /** The history of the last record read. Neighbours usually have the same. */
-  #lastHistory: History = '';
 
-  /** Creates the stream's table if it has none. Call it within a transaction. */
-  constructor({ database, logId, stream: { name, retain }, damaged }: SqliteStreamOptions) {
-    this.#name = name;
-    this.#logId = logId;
-    this.#retain = retain;
-    this.#damaged = (what) => damaged(`stream ${name}: ${what}`);
-    const found = findRecord(database, name);
-    this.isNew = found === undefined;
-    const record = found ?? createRecord(database, name);
-    this.#savedLatest = record.latest;
-    this.#statements = prepareStatements(database, quoteName(record.rows_table));
-    this.extent = this.#readExtent(record);
+  constructor(name: StreamName, id: number, home: StreamHome) {
+    this.name = name;
+    this.id = id;
+    this.#home = home;
   }
 
-  append(chunks: readonly Chunk[], now: Millis): Extent {
-    const { earliest, base } = this.extent.bounds;
-    let { rowsUpTo } = this.extent;
-    for (const chunk of chunks) {
-      const { after, upTo, rows, atMs, logMs, lines } = chunk;
-      // Without the id of the log: all eras share it, and `new-history` changes it.
-      const era = eraTextOf(chunk.history);
-      const attributes = attributesText(chunk.attributes);
-      ({ rowsUpTo } = chunk);
-      const crc = checksumOf({ after, upTo, rows, rowsUpTo, era, logMs, attributes, lines });
-      this.#statements.insert.run(upTo, after, rows, rowsUpTo, era, atMs, logMs, crc, attributes, lines);
-    }
-    const { upTo: latest, history } = chunks[chunks.length - 1]!;
-    return this.#dropOldest({ bounds: { earliest, latest, history, base }, rowsUpTo }, now);
+  /** As last committed. The first call after an open reads it, and finds missing chunks at both ends. */
+  get extent(): Extent {
+    return (this.#extent ??= this.#readExtent());
   }
 
-  #dropOldest(extent: Extent, now: Millis): Extent {
-    if (this.#commitsUntilDrop-- > 0) return extent;
-    this.#commitsUntilDrop = COMMITS_PER_DROP - 1;
-    const { bounds, rowsUpTo } = extent;
-    let last: Edge | undefined;
-    for (let drops = 0; drops < MAX_DROPS_PER_COMMIT; drops++) {
-      const oldest = this.#oldestUnderRetention();
-      if (oldest === undefined) break;
-      const rows = rowsUpTo - oldest.rowsUpTo + oldest.rows;
-      if (!mayDropOldest(this.#retain, { rows, oldest, now })) break;
-      this.#statements.deleteUpTo.run(oldest.upTo);
-      last = oldest;
-      if (drops === MAX_DROPS_PER_COMMIT - 1) this.#commitsUntilDrop = 0;
-    }
-    if (last === undefined) return extent;
-    const earliest = Math.max(bounds.earliest, last.upTo + 1);
-    return this.#save({ bounds: { ...bounds, earliest, base: this.#historyOf(last.era) }, rowsUpTo });
+  /** The caller sets what the methods below return once that is durable. */
+  set extent(extent: Extent) {
+    this.#extent = extent;
   }
 
-  /** The log's time of its newest row at open. */
-  get newestLogMs(): Millis {
-    return this.#newestLogMs;
+  /** The bounds that were last saved, of a stream that is damaged. */
+  get savedBounds(): Bounds {
+    const { latest, earliest, base_era: era } = this.#record();
+    const base = this.#historyOf(era);
+    return { earliest, latest, history: base, base };
   }
 
   /** Something was appended since the extent was saved. */
   get isUnsaved(): boolean {
-    return this.extent.bounds.latest !== this.#savedLatest;
+    return this.#extent !== undefined && this.#extent.bounds.latest !== this.#savedLatest;
   }
 
   /** Saves the extent at close, so that the next open can see missing chunks. */
@@ -190,18 +89,43 @@ export class SqliteStream {
     this.#save(this.extent);
   }
 
+  append(chunks: readonly Chunk[], now: Millis): Extent {
+    const { earliest, base } = this.extent.bounds;
+    for (const chunk of chunks) this.#home.chunks.insert(this.id, chunk);
+    const { upTo: latest, history, rowsUpTo } = chunks[chunks.length - 1]!;
+    return this.#dropOldest({ bounds: { earliest, latest, history, base }, rowsUpTo }, now);
+  }
+
   trim(upTo: Token): Extent {
     const { bounds, rowsUpTo } = this.extent;
     const last = Math.min(upTo, bounds.latest);
     if (last < bounds.earliest) return this.extent;
     const base = this.#historyAt(last);
-    this.#statements.deleteUpTo.run(last);
+    this.#home.chunks.dropUpTo(this.id, last);
     return this.#save({ bounds: { ...bounds, earliest: last + 1, base }, rowsUpTo });
   }
 
+  /** Takes back the rows after the token, which is from `earliest - 1` to `latest`. */
+  truncate(after: Token): Extent {
+    const { bounds, rowsUpTo } = this.extent;
+    if (after >= bounds.latest) return this.extent;
+    const isNothingLeft = after < bounds.earliest;
+    const cut = this.#cutChunk(after);
+    const rowsBefore = cut?.rowsUpTo ?? rowsUpTo - this.rowsAfter(after);
+    const history = isNothingLeft ? bounds.base : this.#historyAt(after);
+    this.#home.chunks.dropAfter(this.id, after);
+    if (cut !== undefined && !isNothingLeft) this.#home.chunks.insert(this.id, cut);
+    return this.#save({ bounds: { ...bounds, latest: after, history }, rowsUpTo: rowsBefore });
+  }
+
+  /** Lets a stream that has no chunks begin after the token. */
+  beginAfter(token: Token, history: History, rowsUpTo: number): Extent {
+    return this.#save({ bounds: { earliest: token + 1, latest: token, history, base: history }, rowsUpTo });
+  }
+
   /**
-   * The chunks of one era after token `after`. The first chunk is cut at `after`; the last one is
-   * the chunk that reaches `maxBytes`.
+   * The chunks of one history after token `after`. The first chunk is cut at `after`; the last one
+   * is the chunk that reaches `maxBytes`.
    */
   read({ after, maxBytes }: ReadOptions): Chunk[] {
     const chunks: Chunk[] = [];
@@ -209,8 +133,10 @@ export class SqliteStream {
     if (after >= latest) return chunks;
     let reached = after;
     let bytes = 0;
-    for (const record of this.#statements.readAfter.iterate(after)) {
-      const chunk = chunkAfter(this.#checkChunk(record), after);
+    for (const record of this.#home.chunks.readAfter(this.id, after)) {
+      const whole = this.#home.chunks.chunkOf(this.id, record);
+      if (whole === undefined) throw this.#damaged(`the chunk up to ${String(record[0])} is not what was written`);
+      const chunk = chunkAfter(whole, after);
       if (chunk.after !== reached) throw this.#damaged(`the rows from ${reached + 1} to ${chunk.after} are gone`);
       if (chunks.length > 0 && chunk.history !== chunks[0]!.history) return chunks;
       chunks.push(chunk);
@@ -223,7 +149,7 @@ export class SqliteStream {
 
   judge(position: Position): Verdict {
     const historyAt = (token: Token): History => this.#historyAt(token);
-    return judgePosition(position, { logId: this.#logId, bounds: this.extent.bounds, historyAt });
+    return judgePosition(position, { bounds: this.extent.bounds, historyAt });
   }
 
   rowsAfter(after: Token): number {
@@ -234,150 +160,87 @@ export class SqliteStream {
     return rowsUpTo - chunk.rowsUpTo + rowsOfChunkAfter(chunk, from);
   }
 
+  /** The batches up to the token of the chunk that the token cuts; undefined where it cuts none. */
+  #cutChunk(token: Token): Chunk | undefined {
+    const edge = this.#firstAfter(token);
+    if (edge.after >= token) return undefined;
+    const [whole] = this.read({ after: edge.after, maxBytes: 1 });
+    return chunkUpTo(whole!, token);
+  }
+
+  #dropOldest(extent: Extent, now: Millis): Extent {
+    if (this.#commitsUntilDrop-- > 0) return extent;
+    this.#commitsUntilDrop = COMMITS_PER_DROP - 1;
+    const { bounds, rowsUpTo } = extent;
+    const retain = (this.#retain ??= this.#home.retentionOf(this.name));
+    let last: Edge | undefined;
+    for (let drops = 0; mayDropSome(retain, rowsUpTo) && drops < MAX_DROPS_PER_COMMIT; drops++) {
+      const oldest = this.#home.chunks.oldest(this.id);
+      if (oldest === undefined) break;
+      const rows = rowsUpTo - oldest.rowsUpTo + oldest.rows;
+      if (!mayDropOldest(retain, { rows, oldest, now })) break;
+      this.#home.chunks.dropUpTo(this.id, oldest.upTo);
+      last = oldest;
+      if (drops === MAX_DROPS_PER_COMMIT - 1) this.#commitsUntilDrop = 0;
+    }
+    if (last === undefined) return extent;
+    const earliest = Math.max(bounds.earliest, last.upTo + 1);
+    return this.#save({ bounds: { ...bounds, earliest, base: this.#historyOf(last.era) }, rowsUpTo });
+  }
+
   #historyAt(token: Token): History {
     return this.#historyOf(this.#firstAfter(token - 1).era);
   }
 
   #firstAfter(token: Token): Edge {
-    const edge = this.#statements.firstAfter.get(token);
+    const edge = this.#home.chunks.firstAfter(this.id, token);
     if (edge === undefined) throw this.#damaged(`the rows after ${token} are gone`);
     return edge;
   }
 
-  #oldestUnderRetention(): Edge | undefined {
-    const { rows, ageMs } = this.#retain;
-    return rows === undefined && ageMs === undefined ? undefined : this.#statements.oldest.get();
+  #historyOf(era: unknown): History {
+    const history = this.#home.chunks.eras.historyOf(era);
+    if (history === undefined) throw this.#damaged(`'${String(era)}' is no era`);
+    return history;
   }
 
   #save(extent: Extent): Extent {
     const { latest, earliest, base } = extent.bounds;
-    this.#statements.saveExtent.run(latest, earliest, extent.rowsUpTo, eraTextOf(base), this.#name);
+    const baseEra = this.#home.chunks.eras.textOf(base);
+    this.#home.records.save(this.id, { latest, earliest, rows_up_to: extent.rowsUpTo, base_era: baseEra });
     this.#savedLatest = latest;
     return extent;
   }
 
-  /** SQLite has no checksums: a flipped bit in the lines would go out to every worker. */
-  #checkChunk([after, upTo, rows, rowsUpTo, era, atMs, logMs, crc, attributes, lines]: ChunkRecord): Chunk {
-    const isChunk =
-      typeof after === 'number' &&
-      typeof upTo === 'number' &&
-      typeof rows === 'number' &&
-      typeof rowsUpTo === 'number' &&
-      typeof era === 'string' &&
-      typeof atMs === 'number' &&
-      typeof logMs === 'number' &&
-      (attributes === null || typeof attributes === 'string') &&
-      lines instanceof Uint8Array &&
-      checksumOf({ after, upTo, rows, rowsUpTo, era, logMs, attributes, lines }) === crc;
-    if (!isChunk) throw this.#damaged(`the chunk up to ${String(upTo)} is not what was written`);
-    const history = this.#historyOf(era);
-    const chunk = { after, upTo, rows, rowsUpTo, history, atMs, logMs, lines };
-    return attributes === null ? chunk : { ...chunk, attributes: parseAttributes(attributes) };
-  }
-
-  #historyOf(era: unknown): History {
-    if (this.#lastHistory !== '' && eraTextOf(this.#lastHistory) === era) return this.#lastHistory;
-    if (typeof era !== 'string' || parseEra(era) === undefined) throw this.#damaged(`'${String(era)}' is no era`);
-    this.#lastHistory = `${this.#logId}.${era}`;
-    return this.#lastHistory;
-  }
-
   /** Finds missing chunks at both ends. Damage between them shows when it is read. */
-  #readExtent({ latest, earliest, rows_up_to: rowsUpTo, base_era: baseEra }: StreamRecord): Extent {
-    const oldest = this.#statements.oldest.get();
-    const newest = this.#statements.newest.get();
+  #readExtent(): Extent {
+    const { latest, earliest, rows_up_to: rowsUpTo, base_era: baseEra } = this.#record();
+    const oldest = this.#home.chunks.oldest(this.id);
+    const newest = oldest && this.#home.chunks.newest(this.id);
     const isWhole =
       oldest === undefined || newest === undefined
         ? earliest === latest + 1
         : oldest.after < earliest && earliest <= oldest.upTo && newest.upTo >= latest;
     if (!isWhole) throw this.#damaged(`the rows from ${earliest} to ${latest} are not all there`);
+    this.#savedLatest = latest;
     const base = this.#historyOf(baseEra);
     if (newest === undefined) return { bounds: { earliest, latest, history: base, base }, rowsUpTo };
     const history = this.#historyOf(newest.era);
-    this.#newestLogMs = newest.logMs;
     return { bounds: { earliest, latest: newest.upTo, history, base }, rowsUpTo: newest.rowsUpTo };
+  }
+
+  #record(): StreamRecord {
+    const record = this.#home.records.read(this.id);
+    if (record === undefined) throw this.#damaged('its record is gone');
+    return record;
+  }
+
+  #damaged(what: string): LogError {
+    return this.#home.damaged(`stream ${this.name}: ${what}`);
   }
 }
 
-function checksumOf({ after, upTo, rows, rowsUpTo, era, logMs, attributes, lines }: Checksummed): number {
-  return crc32(`${after} ${upTo} ${rows} ${rowsUpTo} ${era} ${logMs} ${attributes}`, crc32(lines));
-}
-
-/**
- * The tokens, offsets and texts of a chunk's attributes as one JSON text, readable in the shell.
- */
-function attributesText(attributes: readonly BatchAttributes[] | undefined): string | null {
-  return attributes === undefined ? null : JSON.stringify(attributes.map(({ token, at, json }) => [token, at, json]));
-}
-
-function parseAttributes(text: string): BatchAttributes[] {
-  const attributes = JSON.parse(text) as [token: Token, at: number, json: string][];
-  return attributes.map(([token, at, json]) => ({ token, at, json }));
-}
-
-function findRecord(database: Database.Database, name: StreamName): StreamRecord | undefined {
-  return database
-    .prepare<[StreamName], StreamRecord>(
-      'SELECT rows_table, latest, earliest, rows_up_to, base_era FROM streams WHERE name = ?',
-    )
-    .get(name);
-}
-
-function createRecord(database: Database.Database, name: StreamName): StreamRecord {
-  const rowsTable = freeTableName(database, name);
-  database.exec(`CREATE TABLE ${quoteName(rowsTable)} (
-    up_to INTEGER PRIMARY KEY,
-    after INTEGER NOT NULL,
-    rows INTEGER NOT NULL,
-    rows_up_to INTEGER NOT NULL,
-    era TEXT NOT NULL,
-    at_ms INTEGER NOT NULL,
-    log_ms INTEGER NOT NULL,
-    crc32 INTEGER NOT NULL,
-    attributes TEXT,
-    lines BLOB NOT NULL
-  )`);
-  database
-    .prepare(
-      `INSERT INTO streams (name, rows_table, latest, earliest, rows_up_to, base_era) VALUES (?, ?, 0, 1, 0, '${ORIGIN_ERA}')`,
-    )
-    .run(name, rowsTable);
-  return { rows_table: rowsTable, latest: 0, earliest: 1, rows_up_to: 0, base_era: ORIGIN_ERA };
-}
-
-/**
- * `rows of events`. SQLite ignores case in table names, so a second stream `Events` gets `rows of
- * Events (2)`.
- */
-function freeTableName(database: Database.Database, name: StreamName): string {
-  const isTaken = database.prepare<[string], number>('SELECT 1 FROM streams WHERE rows_table = ?').pluck();
-  const wanted = `rows of ${name}`;
-  let table = wanted;
-  for (let i = 2; isTaken.get(table) !== undefined; i++) table = `${wanted} (${i})`;
-  return table;
-}
-
-function prepareStatements(database: Database.Database, table: string): Statements {
-  const edge = `SELECT after, up_to AS upTo, rows, rows_up_to AS rowsUpTo, era, log_ms AS logMs FROM ${table}`;
-  const whole = 'after, up_to, rows, rows_up_to, era, at_ms, log_ms, crc32, attributes, lines';
-  return {
-    insert: database.prepare(
-      `INSERT INTO ${table} (up_to, after, rows, rows_up_to, era, at_ms, log_ms, crc32, attributes, lines)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    ),
-    readAfter: database
-      .prepare<[Token], ChunkRecord>(`SELECT ${whole} FROM ${table} WHERE up_to > ? ORDER BY up_to`)
-      .raw(),
-    firstAfter: database.prepare(`${edge} WHERE up_to > ? ORDER BY up_to LIMIT 1`),
-    oldest: database.prepare(`${edge} ORDER BY up_to LIMIT 1`),
-    newest: database.prepare(`${edge} ORDER BY up_to DESC LIMIT 1`),
-    deleteUpTo: database.prepare(`DELETE FROM ${table} WHERE up_to <= ?`),
-    saveExtent: database.prepare(
-      'UPDATE streams SET latest = ?, earliest = ?, rows_up_to = ?, base_era = ? WHERE name = ?',
-    ),
-  };
-}
-
-function quoteName(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
+/** Spares a look at the oldest chunk where retention surely keeps it, as in most of many small streams. */
+function mayDropSome({ rows, ageMs }: Retention, rowsUpTo: number): boolean {
+  return rows === undefined ? ageMs !== undefined : rowsUpTo > rows;
 }

@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
-import { defaultBatchLimits } from '../core/model/batch.ts';
 import { defineStream, type Retention } from '../core/model/stream.ts';
+import { openOptions } from '../testing/log-suite-place.ts';
 import type { Log } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 
@@ -36,7 +36,7 @@ afterEach(async () => {
 async function opened(options: Partial<SqliteLogOptions> = {}, retain: Retention = { rows: 10 }): Promise<Log> {
   const log = sqliteLog({ path, synchronous: 'normal', ...options });
   const streams = [defineStream('events', { retain })];
-  await log.open({ streams, limits: defaultBatchLimits, catalog: '$streams' });
+  await log.open(openOptions(streams));
   toClose.push(log);
   return log;
 }

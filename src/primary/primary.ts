@@ -7,11 +7,11 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
-import type { BackupOptions, Log, LogHealth, Source } from '../log/log.ts';
+import type { AppendOptions, BackupOptions, Log, LogHealth, Source } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { noBackup } from '../log/temporary-backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
-import type { Declaration } from '../core/model/declarations.ts';
+import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
@@ -19,6 +19,7 @@ import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
 import type { History } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
 import { encodeAttributes } from '../core/model/attributes.ts';
+import { keepTexts, parseTexts, type RowText } from '../core/model/row.ts';
 import { type Token, token } from '../core/model/token.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../core/wire/limits.ts';
@@ -76,6 +77,19 @@ const defaultLimits: PrimaryLimits & { readonly maxBatchBytes: number } = Object
 });
 const DEFAULT_TAIL_BYTES = 64 * 1024 * 1024;
 
+/** Options of `Primary.append` and `Primary.appendTexts`. */
+export interface BatchOptions {
+  /** A JSON object beside the rows (a trace context, say), for workers that ask for it. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
+  /**
+   * Names the batch within its stream, in 1 to 255 characters, so that it can be appended again
+   * after an unknown outcome. The same id gives the first position and appends nothing.
+   */
+  readonly id?: string;
+  /** The batch's token, above the stream's latest, in place of the next number. May skip. */
+  readonly token?: Token;
+}
+
 /** A worker's connection as the application sees it. */
 export interface ConnectedWorker {
   /** Counts up from 1 within this process. */
@@ -96,7 +110,10 @@ export interface PrimaryEvents {
   'peer-error': [{ readonly worker: ConnectedWorker; readonly text: string }];
   /** `error` says why, unless the worker left in good order or the primary stops. */
   disconnected: [{ readonly worker: ConnectedWorker; readonly error: Error | undefined }];
-  /** A batch that was appended through this primary became durable. */
+  /**
+   * A batch that was appended through this primary became durable. Told once, however often an
+   * append with its id is repeated.
+   */
   appended: [Batch];
   /**
    * A connection was ended by us (a broken line, a slow consumer), a stream was refused (a gap, a
@@ -158,10 +175,25 @@ export interface ConnectionStatus extends ConnectedWorker {
  * const primary = await createPrimary({ name: 'main', log: memoryLog(), streams: [orders] });
  * await primary.listen({ host: '127.0.0.1', port: 9092 });
  */
-export async function createPrimary(options: PrimaryOptions): Promise<Primary> {
+export async function createPrimary<const Streams extends readonly Declaration[]>(
+  options: PrimaryOptions & { readonly streams: Streams & DeclaredOnce<Streams> },
+): Promise<Primary> {
   const primary = new Primary(options);
   await primary.open();
   return primary;
+}
+
+/** The options as a log takes them. Undefined where there are none, which is the usual case. */
+function storedOptions(
+  stream: StreamName,
+  { attributes, id, token: given }: BatchOptions = {},
+): AppendOptions | undefined {
+  if (attributes === undefined && id === undefined && given === undefined) return undefined;
+  return {
+    ...(attributes !== undefined && { attributes: encodeAttributes(stream, attributes) }),
+    ...(id !== undefined && { id }),
+    ...(given !== undefined && { token: token(given) }),
+  };
 }
 
 class OpenConnection implements ConnectedWorker {
@@ -195,6 +227,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   readonly #logger: Logger;
   readonly #listeners = new Set<Listener>();
   readonly #connections = new Set<OpenConnection>();
+  /** The appends with an id that are on their way, of one id together. */
+  readonly #twins = new Map<string, { pending: number; isTold: boolean }>();
   #lastId = 0;
   #closing: Promise<void> | undefined;
   #handleAllClosed: (() => void) | undefined;
@@ -321,36 +355,62 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   /**
    * Appends rows as one batch. Resolves to its position when it is durable. A worker gets the whole
    * batch or nothing.
-   * @param options attributes: a JSON object beside the rows (a trace context, say), for workers
-   *   that ask for it
-   * @throws UsageError NO_SUCH_STREAM, INVALID_ROW, INVALID_ATTRIBUTES, ROW_TOO_LARGE,
-   *   BATCH_TOO_LARGE, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, DUPLICATE_STREAM (another definition than the declared one),
+   *   INVALID_ROW, INVALID_ATTRIBUTES, INVALID_OPTION, ROW_TOO_LARGE, BATCH_TOO_LARGE, ID_REUSED,
+   *   TOKEN_FELL, CLOSED; LogError
    * @example
    * const position = await primary.append('orders', [{ id: 7, state: 'paid' }]);
    */
-  append<Row>(
-    stream: Stream<Row> | StreamName,
-    rows: readonly Row[],
-    options: { readonly attributes?: Readonly<Record<string, unknown>> } = {},
+  append<In>(
+    stream: Stream<In, unknown> | StreamName,
+    rows: readonly NoInfer<In>[],
+    options?: BatchOptions,
   ): Promise<Position> {
     try {
       this.#checkOpen();
-      const name = nameOf(stream);
-      const { attributes } = options;
-      const encoded = attributes === undefined ? undefined : { attributes: encodeAttributes(name, attributes) };
+      const name = this.#declaredName(stream);
+      const stored = storedOptions(name, options);
+      if (this.listenerCount('appended') === 0) return this.#catalog.append(name, rows, stored);
       // A copy, because the caller may change its array at once.
-      const asGiven = this.listenerCount('appended') > 0 ? [...rows] : undefined;
-      const appended = this.#catalog.append(name, rows, encoded);
-      if (asGiven === undefined) return appended;
-      // The caller handles a failure. A listener that throws does not make the append fail.
-      void appended.then(
-        (position) => {
-          const batch = { stream: name, token: position.token, position, rows: asGiven };
-          this.#call(() => this.emit('appended', attributes === undefined ? batch : { ...batch, attributes }));
-        },
-        () => {},
+      const asGiven = [...rows];
+      return this.#tellAppended(
+        name,
+        options,
+        () => this.#catalog.append(name, rows, stored),
+        () => asGiven,
       );
-      return appended;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Appends rows that are JSON texts as one batch, and keeps each text as it is: `1.10`,
+   * `9007199254740993`, `{"a":1,"a":2}` and `"\u00e9"` reach the workers unchanged. Each text is
+   * one JSON value with at most 500 arrays and objects within each other. White space around it is
+   * cut off, and tabs and line ends between its tokens become spaces. A validator of the stream and
+   * `appended` listeners get the parsed values. Otherwise the same as `append`.
+   * @throws the errors of `append`
+   * @example
+   * await primary.appendTexts('prices', ['{"amount":1.10}']);
+   */
+  appendTexts(stream: Stream | StreamName, texts: readonly string[], options?: BatchOptions): Promise<Position> {
+    try {
+      return this.appendKeptTexts(stream, keepTexts(nameOf(stream), texts), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** @internal For texts that keepText has made. */
+  appendKeptTexts(stream: Stream | StreamName, texts: readonly RowText[], options?: BatchOptions): Promise<Position> {
+    try {
+      this.#checkOpen();
+      const name = this.#declaredName(stream);
+      const stored = storedOptions(name, options);
+      if (this.listenerCount('appended') === 0) return this.#catalog.appendTexts(name, texts, stored);
+      const append = (): Promise<Position> => this.#catalog.appendTexts(name, texts, stored);
+      return this.#tellAppended(name, options, append, () => parseTexts(texts));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -358,11 +418,11 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /**
    * Drops the rows with token <= upTo. A worker that still needs them gets GAP.
-   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, INVALID_TOKEN, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, DUPLICATE_STREAM, INVALID_TOKEN, CLOSED; LogError
    */
   async trim(stream: Stream | StreamName, upTo: Token): Promise<void> {
     this.#checkOpen();
-    await this.#catalog.trim(nameOf(stream), token(upTo));
+    await this.#catalog.trim(this.#declaredName(stream), token(upTo));
   }
 
   /**
@@ -370,13 +430,13 @@ export class Primary extends EventEmitter<PrimaryEvents> {
    * their subscriptions says, and others that look for it find it empty. The next append makes the
    * stream again, with tokens from 1, in another history. Resolves when the deletion is durable;
    * the rows are cleared away after that. A stream that is not made stays as it is.
-   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, CLOSED; LogError
+   * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, DUPLICATE_STREAM, CLOSED; LogError
    * @example
    * await primary.delete('room:42');
    */
   async delete(stream: Stream | StreamName): Promise<void> {
     this.#checkOpen();
-    await this.#catalog.delete(nameOf(stream));
+    await this.#catalog.delete(this.#declaredName(stream));
   }
 
   /**
@@ -462,6 +522,68 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   #checkOpen(): void {
     if (this.#closing !== undefined) throw this.#closedError();
+  }
+
+  /**
+   * Refuses a definition whose rows are others than those of the declared one.
+   * @throws UsageError DUPLICATE_STREAM
+   */
+  #declaredName(stream: Stream | StreamName): StreamName {
+    if (typeof stream === 'string') return stream;
+    const { name, row } = stream;
+    const declared = this.#catalog.declared(name);
+    // A stream that is not declared is refused where it is looked for.
+    if (declared === undefined || declared.row === row) return name;
+    throw new UsageError(
+      'DUPLICATE_STREAM',
+      `stream ${name} is declared with another validator than this definition has: ` +
+        'use the definition that createPrimary was given',
+      { facts: { stream: name } },
+    );
+  }
+
+  /** Appends, and tells the listeners of `appended` when the batch is durable. */
+  #tellAppended(
+    stream: StreamName,
+    { attributes, id }: BatchOptions = {},
+    append: () => Promise<Position>,
+    rowsOf: () => readonly unknown[],
+  ): Promise<Position> {
+    const tell = (position: Position): void => {
+      const batch = { stream, token: position.token, position, rows: rowsOf() };
+      this.#call(() => this.emit('appended', attributes === undefined ? batch : { ...batch, attributes }));
+    };
+    if (id !== undefined) return this.#tellOnce(stream, id, append, tell);
+    const appended = append();
+    // The caller handles a failure. A listener that throws does not make the append fail.
+    void appended.then(tell, () => {});
+    return appended;
+  }
+
+  /** An append that repeats an id gives the position of the first one, which was told then. */
+  #tellOnce(
+    stream: StreamName,
+    id: string,
+    append: () => Promise<Position>,
+    tell: (position: Position) => void,
+  ): Promise<Position> {
+    const { latest } = this.#catalog.find(stream).bounds;
+    const appended = append();
+    // A stream name has no space.
+    const key = `${stream} ${id}`;
+    const twins = this.#twins.get(key) ?? { pending: 0, isTold: false };
+    this.#twins.set(key, twins);
+    twins.pending++;
+    const settle = (): void => {
+      if (--twins.pending === 0) this.#twins.delete(key);
+    };
+    void appended.then((position) => {
+      settle();
+      if (twins.isTold || position.token <= latest) return;
+      twins.isTold = true;
+      tell(position);
+    }, settle);
+    return appended;
   }
 
   #closedError(): UsageError {

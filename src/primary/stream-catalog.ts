@@ -5,13 +5,14 @@
 
 import type { AppendOptions, Log, ReadOptions, RowsEvent, Source, SourceEvent } from '../log/log.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
+import { rowsOfChunkAfter } from '../core/model/chunk.ts';
 import { type Declaration, Declarations } from '../core/model/declarations.ts';
 import { UsageError } from '../core/model/errors.ts';
 import { type History, logIdOf } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import type { Position } from '../core/model/position.ts';
-import { encodeRows, validateRows } from '../core/model/row.ts';
+import { encodeRows, parseTexts, type RowText, validateRows } from '../core/model/row.ts';
 import { DURABLE_CATALOG, type Stream, type StreamName, VOLATILE_CATALOG } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { StreamTable } from '../core/sessions/stream-table.ts';
@@ -49,6 +50,13 @@ export interface FoundStream {
   /** Undefined for a stream of a further source. */
   readonly declaration: Declaration | undefined;
   readonly bounds: Bounds;
+}
+
+interface CheckedAppend {
+  readonly declaration: Declaration;
+  /** What the stream's validator gives. */
+  readonly verdict: unknown[] | Promise<unknown[]> | undefined;
+  readonly options: AppendOptions | undefined;
 }
 
 export class StreamCatalog implements StreamTable {
@@ -157,19 +165,40 @@ export class StreamCatalog implements StreamTable {
    */
   append(stream: StreamName, rows: readonly unknown[], options?: AppendOptions): Promise<Position> {
     try {
-      const { durable, row } = this.#declarationOf(stream);
-      const log = this.#logOf(durable);
+      const declaration = this.#declarationOf(stream);
       // Encoded before anything is awaited, so that later changes to the rows do not reach the
       // batch.
       const texts = encodeRows(stream, rows);
+      const { row } = declaration;
       const verdict = row === undefined ? undefined : validateRows(stream, row, rows);
-      // Awaited only when it must be: later calls overtake this one meanwhile.
-      if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
-      // Returned as it is: a promise around it would cost as much as the append itself.
-      return log.append(stream, texts, options);
+      return this.#appendChecked(stream, texts, { declaration, verdict, options });
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** Appends a batch of checked texts as they are. Otherwise the same as `append`. */
+  appendTexts(stream: StreamName, texts: readonly RowText[], options?: AppendOptions): Promise<Position> {
+    try {
+      const declaration = this.#declarationOf(stream);
+      const { row } = declaration;
+      const verdict = row === undefined ? undefined : validateRows(stream, row, parseTexts(texts));
+      return this.#appendChecked(stream, texts, { declaration, verdict, options });
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #appendChecked(
+    stream: StreamName,
+    texts: readonly RowText[],
+    { declaration, verdict, options }: CheckedAppend,
+  ): Promise<Position> {
+    const log = this.#logOf(declaration.durable);
+    // Awaited only when it must be: later calls overtake this one meanwhile.
+    if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
+    // Returned as it is: a promise around it would cost as much as the append itself.
+    return log.append(stream, texts, options);
   }
 
   judge(position: Position): Verdict | Promise<Verdict> {
@@ -262,7 +291,7 @@ export class StreamCatalog implements StreamTable {
     if (followed?.served !== served || latest <= followed.announced) return;
     let rows = 0;
     if (chunks === undefined) rows = latest - followed.announced;
-    else for (const chunk of chunks) rows += chunk.rows;
+    else for (const chunk of chunks) rows += rowsOfChunkAfter(chunk, followed.announced);
     followed.appendedRows += rows;
     followed.announced = latest;
     for (const listener of this.#listeners) listener.handleRows(stream);

@@ -57,10 +57,10 @@ export function drawReadingPlan(
     onReset: pick<'fail' | 'earliest' | 'now'>('fail', 'earliest', 'earliest', 'now'),
   });
   const hasCheckpoint = random.next() < 0.8;
-  if (random.next() < 0.2 && !process.env['NOPAT']) return { hasCheckpoint, streams: [], patterns: [planOfPattern(EVERY_NAME)] };
+  if (random.next() < 0.2) return { hasCheckpoint, streams: [], patterns: [planOfPattern(EVERY_NAME)] };
   const some = names.filter(() => random.next() < 0.8);
   const streams = (some.length > 0 ? some : names).map(planOfName);
-  if (!process.env['PAT'] || patterns.length === 0 || random.next() < 0.3) return { hasCheckpoint, streams, patterns: [] };
+  if (patterns.length === 0 || random.next() < 0.3) return { hasCheckpoint, streams, patterns: [] };
   const few = streams.filter(() => random.next() < 0.4);
   const every = random.next() < 0.3 ? [planOfPattern(EVERY_NAME)] : [];
   return { hasCheckpoint, streams: few, patterns: [...patterns.map(planOfPattern), ...every] };

@@ -162,7 +162,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
    * worker.subscribe('orders', { from: 'start' }, async ({ rows }) => await store(rows));
    */
   subscribe<Row>(
-    stream: Stream<Row> | StreamName,
+    stream: Stream<unknown, Row> | StreamName,
     options: SubscribeOptions,
     handler: BatchHandler<Row>,
   ): Subscription {
@@ -221,7 +221,10 @@ export class Worker extends EventEmitter<WorkerEvents> {
    * @example
    * for await (const { rows } of worker.follow('orders', { from: 'start' })) await store(rows);
    */
-  follow<Row>(stream: Stream<Row> | StreamName, options: FollowOptions = {}): AsyncGenerator<Batch<Row>, void, void> {
+  follow<Row>(
+    stream: Stream<unknown, Row> | StreamName,
+    options: FollowOptions = {},
+  ): AsyncGenerator<Batch<Row>, void, void> {
     return iterate<Row>({
       signal: options.signal,
       begin: (handler, onEnd) => {

@@ -86,6 +86,11 @@ export function checkBatch(stream: StreamName, rows: readonly RowText[], limits:
   }
 }
 
+/** What a row counts against maxBatchBytes: its line, as a worker has it in memory. */
+export function memoryOfRow(stream: StreamName, row: RowText): number {
+  return memoryOf(rowLine(stream, LONGEST_TOKEN, '')) + memoryOf(row);
+}
+
 /**
  * Skips the count of bytes, the most expensive step here, when the batch would fit even with the
  * longest characters.

@@ -15,13 +15,14 @@ import {
 } from './stream.ts';
 
 /** Streams of one kind, which are made while the primary runs. Made by defineStreams. */
-export interface StreamPattern<Row = unknown> extends Omit<Stream<Row>, 'name'> {
-  readonly pattern: NamePattern;
+export interface StreamPattern<In = unknown, Out = In, Pattern extends NamePattern = NamePattern>
+  extends Omit<Stream<In, Out>, 'name'> {
+  readonly pattern: Pattern;
   /**
    * The definition of one of its streams, for append and subscribe.
    * @throws UsageError INVALID_STREAM_NAME when the pattern does not match the name
    */
-  stream(name: string): Stream<Row>;
+  stream(name: string): Stream<In, Out>;
 }
 
 /**
@@ -32,12 +33,16 @@ export interface StreamPattern<Row = unknown> extends Omit<Stream<Row>, 'name'> 
  * const rooms = defineStreams('room:*', { retain: { rows: 10_000 } });
  * await primary.append(rooms.stream('room:42'), [{ text: 'hello' }]);
  */
-export function defineStreams<Row = unknown>(pattern: string, options: StreamOptions<Row> = {}): StreamPattern<Row> {
-  const checked = { pattern: checkPattern(pattern), ...checkOptions(pattern, options) };
+export function defineStreams<In = unknown, Out = In, const Pattern extends NamePattern = NamePattern>(
+  pattern: Pattern,
+  options: StreamOptions<In, Out> = {},
+): StreamPattern<In, Out, Pattern> {
+  checkPattern(pattern);
+  const checked = { pattern, ...checkOptions(pattern, options) };
   return { ...checked, stream: (name) => streamOf(checked, streamName(name)) };
 }
 
-function streamOf<Row>(pattern: Omit<StreamPattern<Row>, 'stream'>, name: StreamName): Stream<Row> {
+function streamOf<In, Out>(pattern: Omit<StreamPattern<In, Out>, 'stream'>, name: StreamName): Stream<In, Out> {
   const { pattern: text, ...options } = pattern;
   if (matchesPattern(text, name)) return { name, ...options };
   throw new UsageError('INVALID_STREAM_NAME', `stream ${quote(name)} is none of ${text}`, {
@@ -46,7 +51,43 @@ function streamOf<Row>(pattern: Omit<StreamPattern<Row>, 'stream'>, name: Stream
 }
 
 /** One stream, or the streams of a pattern. */
-export type Declaration<Row = unknown> = Stream<Row> | StreamPattern<Row>;
+export type Declaration<In = unknown, Out = In> = Stream<In, Out> | StreamPattern<In, Out>;
+
+/**
+ * The same list, with a text that says why in place of each declaration whose name or pattern
+ * stands there more than once. Only names that the compiler knows count.
+ */
+export type DeclaredOnce<Declarations extends readonly Declaration[]> = {
+  readonly [At in keyof Declarations]: Count<Declarations, KnownName<Declarations[At]>> extends 'many'
+    ? `${KnownName<Declarations[At]>} is declared twice`
+    : Declarations[At];
+};
+
+/** The name or the pattern, if it is one literal: no union, no `string`, no template. */
+type KnownName<One> = One extends { readonly name: infer Name extends string }
+  ? OneLiteral<Name>
+  : One extends { readonly pattern: infer Pattern extends string }
+    ? OneLiteral<Pattern>
+    : never;
+
+type OneLiteral<Name extends string, Each = Name> = Each extends unknown
+  ? [Name] extends [Each]
+    ? Partial<Record<Name, unknown>> extends Record<Name, unknown>
+      ? never
+      : Name
+    : never
+  : never;
+
+/** How often a known name stands in the list: `many` ends the count. */
+type Count<Declarations extends readonly unknown[], Name, Seen = 'none'> = [Name] extends [never]
+  ? 'none'
+  : Declarations extends readonly [infer First, ...infer Rest]
+    ? Name extends KnownName<First>
+      ? Seen extends 'one'
+        ? 'many'
+        : Count<Rest, Name, 'one'>
+      : Count<Rest, Name, Seen>
+    : Seen;
 
 /** Looks declarations up by name. A stream that is declared by its name wins over a pattern. */
 export class Declarations {

@@ -1,7 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { LogError } from './errors.ts';
-import { encodeRow, type RowValidator, type RowVerdict, validateRows } from './row.ts';
+import {
+  encodeRow,
+  keepText,
+  keepTexts,
+  MAX_ROW_DEPTH,
+  type RowValidator,
+  type RowVerdict,
+  rowTextFault,
+  validateRows,
+} from './row.ts';
 
 describe('a row as text', () => {
   test('is JSON without a line end, whatever is in it', () => {
@@ -24,6 +33,74 @@ describe('a row as text', () => {
     cycle.self = cycle;
     expect(() => encodeRow('events', cycle)).toThrow(
       expect.objectContaining({ code: 'INVALID_ROW', cause: expect.any(TypeError) as unknown }),
+    );
+  });
+});
+
+function nested(depth: number, [open, close]: readonly [string, string] = ['[', ']']): string {
+  return `${open.repeat(depth)}${close.repeat(depth)}`;
+}
+
+describe('a row that comes as text', () => {
+  test.each([
+    '9007199254740993',
+    '1e400',
+    '-0',
+    '1.10',
+    '{"a":1,"a":2}',
+    '{"b":1,"a":2,"1":3}',
+    String.raw`"\u00e9 \/ \ud800"`,
+    '{ "a" : [ 1 , 2 ] }',
+    '"\u2028\u2029\ufeff\u0085\u00a0"',
+    '"🚀"',
+    String.raw`"a\tb\nc\\"`,
+    'null',
+  ])('%s stays as it is', (text) => {
+    expect(rowTextFault(text)).toBeUndefined();
+    expect(keepText(text)).toBe(text);
+  });
+
+  test('has its tabs and line ends between tokens made spaces, and the white space around it cut off', () => {
+    const text = ' \t{\n\t"a":\r\n1,"b\\t":"c  d"}\r\n';
+    expect(rowTextFault(text)).toBeUndefined();
+    expect(keepText(text)).toBe('{  "a":  1,"b\\t":"c  d"}');
+  });
+
+  test.each([
+    ['', 'is not JSON: '],
+    ['{"a":1', 'is not JSON: '],
+    ['1 2', 'is not JSON: '],
+    ['01', 'is not JSON: '],
+    ['NaN', 'is not JSON: '],
+    ['\ufeff1', 'is not JSON: '],
+    ['1\u00a0', 'is not JSON: '],
+    ['"a\tb"', 'is not JSON: '],
+    ['"a\nb"', 'is not JSON: '],
+    ['"\ud800"', 'has half a character (a lone surrogate)'],
+  ])('%j is refused', (text, why) => expect(rowTextFault(text)).toContain(why));
+
+  test('is refused where it is nested deeper than readers can follow, and brackets in strings do not count', () => {
+    const deep = `has more than ${MAX_ROW_DEPTH} arrays and objects within each other`;
+    expect(rowTextFault(nested(MAX_ROW_DEPTH))).toBeUndefined();
+    expect(rowTextFault(nested(MAX_ROW_DEPTH + 1))).toBe(deep);
+    expect(rowTextFault(`{"a":${nested(MAX_ROW_DEPTH)}}`)).toBe(deep);
+    expect(rowTextFault(nested(100_000))).toBe(deep);
+    expect(rowTextFault('['.repeat(1_000_000))).toContain('is not JSON: ');
+    expect(rowTextFault(`["\\"${'['.repeat(2_000)}"]`)).toBeUndefined();
+    expect(rowTextFault(`[${nested(1).concat(',').repeat(2_000)}1]`)).toBeUndefined();
+  });
+
+  test('is named by its place in its batch when it is refused', () => {
+    expect(keepTexts('events', [' 1', '2 '])).toEqual(['1', '2']);
+    expect(() => keepTexts('events', [1 as unknown as string])).toThrow(
+      'row 0 of the batch for stream events is number',
+    );
+    expect(() => keepTexts('events', ['1', 'x'])).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_ROW',
+        message: expect.stringMatching(/^row 1 of the batch for stream events is not JSON: /) as unknown,
+        facts: { stream: 'events', row: 1 },
+      }),
     );
   });
 });

@@ -2,24 +2,25 @@
  * A row: one fact of a stream. The protocol treats it as opaque JSON; a validator may know more.
  */
 
-import { messageOf, RowcastError, UsageError } from './errors.ts';
+import { messageOf, quote, RowcastError, UsageError } from './errors.ts';
 import type { StreamName } from './stream.ts';
 
 /**
  * The part of the Standard Schema interface (standardschema.dev, version 1) that Rowcast calls.
  * zod, valibot, arktype and others implement it.
  */
-export interface RowValidator<Row = unknown> {
+export interface RowValidator<In = unknown, Out = In> {
   readonly '~standard': {
     readonly version: 1;
     readonly vendor: string;
-    readonly validate: (value: unknown) => RowVerdict<Row> | Promise<RowVerdict<Row>>;
-    readonly types?: { readonly input: unknown; readonly output: Row } | undefined;
+    readonly validate: (value: unknown) => RowVerdict<Out> | Promise<RowVerdict<Out>>;
+    /** Only for the compiler: the row that it takes, and the row that it makes of it. */
+    readonly types?: { readonly input: In; readonly output: Out } | undefined;
   };
 }
 
-export type RowVerdict<Row> =
-  | { readonly value: Row; readonly issues?: undefined }
+export type RowVerdict<Out> =
+  | { readonly value: Out; readonly issues?: undefined }
   | {
       readonly issues: ReadonlyArray<{
         readonly message: string;
@@ -27,8 +28,14 @@ export type RowVerdict<Row> =
       }>;
     };
 
-/** A row as it stands on a line: JSON without a line end. */
+/** A row as it stands on a line: JSON without a tab or a line end. */
 export type RowText = string;
+
+/**
+ * The most arrays and objects within each other in a row that comes as text. Readers that recurse
+ * take about a thousand (Python's json), less what their own frames take.
+ */
+export const MAX_ROW_DEPTH = 500;
 
 /**
  * Encodes one row as JSON.
@@ -56,29 +63,101 @@ export function encodeRows(stream: StreamName, rows: readonly unknown[]): RowTex
 }
 
 /**
+ * Says why text from outside is no row; undefined when it is one. The text of a row stays as it
+ * came, so that numbers, the order of keys and escapes survive. This is its only check.
+ */
+export function rowTextFault(text: string): string | undefined {
+  if (typeof text !== 'string') return `is ${typeof text}, not JSON text`;
+  // A line is UTF-8, which has no half characters. An escape (`\ud800`) may name one.
+  if (!text.isWellFormed()) return 'has half a character (a lone surrogate)';
+  try {
+    JSON.parse(text);
+  } catch (cause) {
+    return `is not JSON: ${quote(messageOf(cause))}`;
+  }
+  return isDeep(text) ? `has more than ${MAX_ROW_DEPTH} arrays and objects within each other` : undefined;
+}
+
+/**
+ * The row text of a text without a fault. White space around the value is cut off. Tabs and line
+ * ends become spaces: they stand only between JSON tokens, since a string has them as escapes.
+ */
+export function keepText(text: string): RowText {
+  const trimmed = text.trim();
+  return BREAKS.test(trimmed) ? trimmed.replaceAll(/[\t\n\r]/g, ' ') : trimmed;
+}
+
+const BREAKS = /[\t\n\r]/;
+
+/**
+ * Makes rows of the JSON texts of one batch that come from outside. Each is checked once and keeps
+ * its text (docs/guides/http.md, "The text of a row is kept").
+ * @throws UsageError INVALID_ROW
+ */
+export function keepTexts(stream: StreamName, texts: readonly string[]): RowText[] {
+  return texts.map((text, index) => {
+    const fault = rowTextFault(text);
+    if (fault === undefined) return keepText(text);
+    throw new UsageError('INVALID_ROW', `row ${index} of the batch for stream ${stream} ${fault}`, {
+      facts: { stream, row: index },
+    });
+  });
+}
+
+/** The values of row texts. */
+export function parseTexts(texts: readonly RowText[]): unknown[] {
+  return texts.map((text): unknown => JSON.parse(text));
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+/** Of a text that is JSON. */
+function isDeep(text: string): boolean {
+  // Each level takes two characters, so a short text is never deep.
+  if (text.length <= 2 * MAX_ROW_DEPTH) return false;
+  let depth = 0;
+  let isInString = false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === QUOTE) isInString = !isInString;
+    else if (isInString) i += code === BACKSLASH ? 1 : 0;
+    else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
+      depth++;
+      if (depth > MAX_ROW_DEPTH) return true;
+    } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) depth--;
+  }
+  return false;
+}
+
+/**
  * Runs the rows of one batch through a validator. Returns a promise only for an asynchronous one.
  * @returns the validator's values, which may differ from the rows (defaults, coercions)
  * @throws UsageError INVALID_ROW naming stream, row and path
  */
-export function validateRows<Row>(
+export function validateRows<Out>(
   stream: StreamName,
-  validator: RowValidator<Row>,
+  validator: RowValidator<unknown, Out>,
   rows: readonly unknown[],
-): Row[] | Promise<Row[]> {
+): Out[] | Promise<Out[]> {
   const verdicts = rows.map((row) => runValidator(stream, validator, row));
   if (verdicts.some((v) => v instanceof Promise)) {
     return Promise.all(verdicts.map(async (verdict) => verdict)).then((settled) =>
       settled.map((v, index) => accepted(stream, v, index)),
     );
   }
-  return (verdicts as RowVerdict<Row>[]).map((v, index) => accepted(stream, v, index));
+  return (verdicts as RowVerdict<Out>[]).map((v, index) => accepted(stream, v, index));
 }
 
-function runValidator<Row>(
+function runValidator<Out>(
   stream: StreamName,
-  validator: RowValidator<Row>,
+  validator: RowValidator<unknown, Out>,
   row: unknown,
-): RowVerdict<Row> | Promise<RowVerdict<Row>> {
+): RowVerdict<Out> | Promise<RowVerdict<Out>> {
   const refuse = (cause: unknown): never => {
     if (cause instanceof RowcastError) throw cause;
     throw new UsageError('INVALID_ROW', `the validator of stream ${stream} threw: ${messageOf(cause)}`, { cause });
@@ -91,7 +170,7 @@ function runValidator<Row>(
   }
 }
 
-function accepted<Row>(stream: StreamName, verdict: RowVerdict<Row>, index: number): Row {
+function accepted<Out>(stream: StreamName, verdict: RowVerdict<Out>, index: number): Out {
   if (verdict.issues === undefined) return verdict.value;
   const texts = verdict.issues.map(({ path = [], message }) => {
     const at = path.map((step) => String(typeof step === 'object' ? step.key : step)).join('.');

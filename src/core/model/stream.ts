@@ -33,9 +33,12 @@ export interface Retention {
   readonly ageMs?: number;
 }
 
-export interface StreamOptions<Row = unknown> {
-  /** Any Standard Schema validator. The primary checks rows on append, a worker on receipt. */
-  readonly row?: RowValidator<Row>;
+export interface StreamOptions<In = unknown, Out = In> {
+  /**
+   * Any Standard Schema validator. The primary checks rows on append, and appends them as they were
+   * given. A worker gives its subscribers what the validator makes of them.
+   */
+  readonly row?: RowValidator<In, Out>;
   /**
    * False keeps the stream in memory only, for rows that are worth nothing after a restart. Default
    * true.
@@ -44,25 +47,36 @@ export interface StreamOptions<Row = unknown> {
   readonly retain?: Retention;
 }
 
-export interface Stream<Row = unknown> {
-  readonly name: StreamName;
+/**
+ * `append` takes rows of type `In`, and subscribers get rows of type `Out`. The two differ where a
+ * validator transforms rows.
+ */
+export interface Stream<In = unknown, Out = In, Name extends StreamName = StreamName> {
+  /** A literal type where the compiler knows the name, so that it finds a second definition. */
+  readonly name: Name;
   readonly durable: boolean;
   readonly retain: Retention;
-  readonly row?: RowValidator<Row>;
+  readonly row?: RowValidator<In, Out>;
 }
 
 /**
- * Declares a stream for a primary or a worker.
+ * Declares a stream for a primary or a worker. The types of its rows are those of its validator, or
+ * are given as type arguments.
  * @throws UsageError INVALID_STREAM_NAME, INVALID_OPTION
  * @example
- * const orders = defineStream('orders', { retain: { rows: 100_000 } });
+ * const orders = defineStream('orders', { row: z.object({ id: z.number(), at: z.coerce.date() }) });
+ * const stock = defineStream<{ item: string; left: number }>('stock', { retain: { rows: 100_000 } });
  */
-export function defineStream<Row = unknown>(name: string, options: StreamOptions<Row> = {}): Stream<Row> {
-  return { name: declaredName(name), ...checkOptions(name, options) };
+export function defineStream<In = unknown, Out = In, const Name extends StreamName = StreamName>(
+  name: Name,
+  options: StreamOptions<In, Out> = {},
+): Stream<In, Out, Name> {
+  checkDeclaredName(name);
+  return { name, ...checkOptions(name, options) };
 }
 
 /** Checks the options of a stream, or of a pattern of streams, and fills in the defaults. */
-export function checkOptions<Row>(name: string, options: StreamOptions<Row>): Omit<Stream<Row>, 'name'> {
+export function checkOptions<In, Out>(name: string, options: StreamOptions<In, Out>): Omit<Stream<In, Out>, 'name'> {
   const { row, durable = true, retain = {} } = options;
   for (const [limit, value] of Object.entries(retain)) {
     if (!Number.isSafeInteger(value) || value < 1) {
@@ -75,7 +89,7 @@ export function checkOptions<Row>(name: string, options: StreamOptions<Row>): Om
 /**
  * Names that begin with `$` belong to a log's own streams. `*` is reserved for patterns of names.
  */
-function declaredName(name: string): StreamName {
+function checkDeclaredName(name: string): void {
   if (name.startsWith('$'))
     throw new UsageError(
       'INVALID_STREAM_NAME',
@@ -83,7 +97,7 @@ function declaredName(name: string): StreamName {
     );
   if (name.includes('*'))
     throw new UsageError('INVALID_STREAM_NAME', `stream ${quote(name)} cannot be declared: a name has no *`);
-  return streamName(name);
+  streamName(name);
 }
 
 /** The name of a stream that is given by its definition or by its name. */

@@ -108,8 +108,8 @@ export class PageReads {
    * nobody waits for its rows.
    */
   end({ number }: ReadRequest): Replication | undefined {
-    const lane = this.#lanes.find(({ reading }) => reading?.request.number === number);
-    return lane && endReading(lane);
+    for (const lane of this.#lanes) if (lane.reading?.request.number === number) return endReading(lane);
+    return undefined;
   }
 
   /** Ends the reads that have taken too long. Returns those who waited for them. */
@@ -133,11 +133,9 @@ export class PageReads {
 
   /** A primary has few sources, so a search is as good as a map. */
   #laneOf({ served: { source } }: Replication): Lane {
-    let lane = this.#lanes.find((candidate) => candidate.source === source);
-    if (lane === undefined) {
-      lane = { source, waiting: new Queue(), ended: 0, reading: undefined };
-      this.#lanes.push(lane);
-    }
+    for (const lane of this.#lanes) if (lane.source === source) return lane;
+    const lane = { source, waiting: new Queue<Replication>(), ended: 0, reading: undefined };
+    this.#lanes.push(lane);
     return lane;
   }
 }

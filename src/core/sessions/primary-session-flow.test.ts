@@ -170,6 +170,22 @@ describe('slow consumers', () => {
     });
   });
 
+  test('one whose lag is tokens that were skipped is not cut: the log is asked before', () => {
+    const end = opened({ limits: { maxLagRows: 3 } });
+    end.hear('REPLICATE events NOW');
+    end.isWriting = false;
+    end.append('events', 1);
+    const events = end.streams.get('events')!;
+    // Hints without rows count tokens.
+    for (let i = 2; i <= 4; i++) {
+      events.appendedRows += 100;
+      end.append('events', i);
+    }
+    expect(end.isClosing).toBe(false);
+    expect(end.append('events', 5)).toEqual(['ERROR Failed to keep up']);
+    expect(end.outputs.of('close')[0]?.reason?.message).toContain(': 4 rows behind on events, over maxLagRows 3');
+  });
+
   test('one that keeps up is never cut, however much it was sent', () => {
     const end = opened({ limits: { maxLagRows: 3 } });
     end.hear('REPLICATE events NOW');

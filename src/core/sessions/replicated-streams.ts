@@ -111,9 +111,12 @@ export class ReplicatedStreams {
     // The rows were read before they were announced.
     if (!isBehind) return this.#table.move(replication, 'page', { ...state, rows: appendedRows });
     if (this.#options.slowConsumer !== 'disconnect') return;
-    const lagRows = appendedRows - state.rows;
     const { maxLagRows } = this.#options.limits;
-    if (lagRows <= maxLagRows) return;
+    if (appendedRows - state.rows <= maxLagRows) return;
+    // The count may be too high: a hint without rows counts tokens, and tokens may be skipped. So
+    // the log is asked before a worker is cut.
+    const lagRows = served.rowsAfter(state.sent.token);
+    if (lagRows <= maxLagRows) return this.#table.move(replication, 'page', { ...state, rows: appendedRows - lagRows });
     const why = `${lagRows} rows behind on ${stream}, over maxLagRows ${maxLagRows}`;
     this.#host.fail(now, refusals.slowConsumer(this.#host.workerTitle, why), 'Failed to keep up');
   }
