@@ -443,9 +443,7 @@ describe('follow', () => {
     const first = new RunningCommand(argv);
     await first.saw(/events 2 2\n/);
     expect(await first.stop()).toBe(0);
-    expect(JSON.parse(readFileSync(checkpoint, 'utf8'))).toMatchObject({
-      positions: [expect.stringMatching(/^events=2@/)],
-    });
+    expect(readFileSync(checkpoint, 'utf8')).toMatch(/\bevents=2@/);
     await append(admin, '3\n');
     const second = new RunningCommand(argv);
     await second.saw(/events 3 3\n/);

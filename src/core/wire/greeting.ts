@@ -61,11 +61,6 @@ export function parsePrimaryGreeting(data: string): PrimaryEras | undefined {
   return { durable, volatile, others };
 }
 
-/** The eras of all logs and sources. */
-export function allEras({ durable, volatile, others }: PrimaryEras): History[] {
-  return [durable, volatile, ...others];
-}
-
 /** The present era of the log that has this id. */
 export function eraOf({ durable, volatile, others }: PrimaryEras, logId: string): History | undefined {
   if (logIdOf(durable) === logId) return durable;
@@ -77,6 +72,11 @@ export function eraOf({ durable, volatile, others }: PrimaryEras, logId: string)
 export function withEra(eras: PrimaryEras, era: History): PrimaryEras {
   const renew = (before: History): History => (logIdOf(before) === logIdOf(era) ? era : before);
   return { durable: renew(eras.durable), volatile: renew(eras.volatile), others: eras.others.map(renew) };
+}
+
+/** The eras of all logs and sources. */
+export function allEras({ durable, volatile, others }: PrimaryEras): History[] {
+  return [durable, volatile, ...others];
 }
 
 function valueOf(words: readonly string[], key: string): History | undefined {
