@@ -52,7 +52,6 @@ export {
   parsePositions,
   type Position,
 } from './core/model/position.ts';
-export type { NamePattern } from './core/model/pattern.ts';
 export { keepTexts, type RowText, type RowValidator, type RowVerdict } from './core/model/row.ts';
 export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
