@@ -136,7 +136,9 @@ export class FakeLog implements Log {
   async open(options: LogOptions): Promise<void> {
     if (this.#opened !== undefined) throw logIsOpen(this.name);
     this.#opened = options;
-    this.#beginEra(false);
+    this.#beginEra();
+    // It need not be synced: its random part tells the era from another one of the same number.
+    this.#write(false);
     for (const { chunks } of this.#state.streams.values()) for (const chunk of chunks) this.#measure(chunk);
   }
 
@@ -189,7 +191,9 @@ export class FakeLog implements Log {
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
     this.#requireDeclared(stream);
-    if (this.#isMade(stream)) this.#writeStream(stream, withoutRowsUpTo(this.truth(stream), upTo), true);
+    if (!this.#isMade(stream)) return;
+    this.#set(stream, withoutRowsUpTo(this.truth(stream), upTo));
+    this.#write(true);
   }
 
   /** Takes effect at once and is told at once, as what was appended before it. */
@@ -207,7 +211,8 @@ export class FakeLog implements Log {
     const row = deletedRow(stream, this.#options.clock.wallNow());
     const chunks = this.#encode({ stream: catalog, kept: listed, latest: listed.latest, batches: [[row]] });
     streams.set(catalog, withChunks(listed, chunks));
-    this.#write({ ...this.#state, streams }, true);
+    this.#state = { ...this.#state, streams };
+    this.#write(true);
     this.#announce([
       { kind: 'rows', stream: catalog, latest: this.truth(catalog).latest, chunks },
       { kind: 'deleted', stream },
@@ -232,7 +237,8 @@ export class FakeLog implements Log {
       texts: Buffer.alloc(0),
       sizes: [],
     };
-    this.#writeStream(stream, withChunks(kept, [chunk]), true);
+    this.#set(stream, withChunks(kept, [chunk]));
+    this.#write(true);
     this.#announce([{ kind: 'rows', stream, latest }]);
   }
 
@@ -318,12 +324,13 @@ export class FakeLog implements Log {
     for (const stream of streams) {
       const places = waiting.flatMap((one, place) => (one.stream === stream ? [place] : []));
       const ofStream = places.map((place) => waiting[place]!);
-      const chunks = this.#writeBatches(stream, ofStream, isSynced);
+      const chunks = this.#add(stream, ofStream);
       const { latest } = this.truth(stream);
       for (const [i, place] of places.entries())
         positions[place] = { stream, token: latest - places.length + 1 + i, history: this.era };
       hints.push({ kind: 'rows', stream, latest, chunks });
     }
+    this.#write(isSynced);
     return { hints, positions };
   }
 
@@ -331,7 +338,7 @@ export class FakeLog implements Log {
   #make(made: readonly StreamName[]): SourceEvent[] {
     const hints: SourceEvent[] = [];
     if (this.#deleted.needEra(made)) {
-      this.#beginEra(true);
+      this.#beginEra();
       hints.push({ kind: 'era', era: this.era });
     }
     if (made.length === 0) return hints;
@@ -339,28 +346,25 @@ export class FakeLog implements Log {
     const listed = this.truth(catalog);
     const batches = made.map((name) => [madeRow(name, this.#options.clock.wallNow())]);
     const chunks = this.#encode({ stream: catalog, kept: listed, latest: listed.latest, batches });
-    // Never synced before the rows of the streams, which are written next.
-    this.#writeStream(catalog, withChunks(listed, chunks), false);
+    this.#set(catalog, withChunks(listed, chunks));
     hints.push({ kind: 'rows', stream: catalog, latest: this.truth(catalog).latest, chunks });
     return hints;
   }
 
-  #beginEra(isSynced: boolean): void {
+  #beginEra(): void {
     const { clock, random, wallPace } = this.#options;
     const { logId, era, streams } = this.#state;
     const begun = nextEra(era, clock.wallNow() * wallPace, random);
     this.era = formatHistory({ logId, ...begun });
     this.#deleted.clear();
-    // The record of an open need not be synced: its random part tells the era from another one of
-    // the same number.
-    this.#write({ logId, era: begun.number, streams }, isSynced);
+    this.#state = { logId, era: begun.number, streams };
   }
 
   #isMade(stream: StreamName): boolean {
     return this.#state.streams.has(stream);
   }
 
-  #writeBatches(stream: StreamName, waiting: readonly Waiting[], isSynced: boolean): Chunk[] {
+  #add(stream: StreamName, waiting: readonly Waiting[]): Chunk[] {
     const { random, committed, skipsPercent } = this.#options;
     const kept = this.truth(stream);
     const skipped = random.next() * 100 < skipsPercent ? randomInteger(random, 1, 5) : 0;
@@ -376,7 +380,7 @@ export class FakeLog implements Log {
       committed.add(head);
     }
     for (const chunk of chunks) this.#measure(chunk);
-    this.#writeStream(stream, this.#retained(stream, withChunks(kept, chunks, head)), isSynced);
+    this.#set(stream, this.#retained(stream, withChunks(kept, chunks, head)));
     return chunks;
   }
 
@@ -397,13 +401,13 @@ export class FakeLog implements Log {
     return dropped === 0 ? kept : withoutRowsUpTo(kept, chunks[dropped - 1]!.upTo);
   }
 
-  #writeStream(stream: StreamName, kept: DiskStream, isSynced: boolean): void {
-    this.#write({ ...this.#state, streams: new Map(this.#state.streams).set(stream, kept) }, isSynced);
+  #set(stream: StreamName, kept: DiskStream): void {
+    this.#state = { ...this.#state, streams: new Map(this.#state.streams).set(stream, kept) };
   }
 
-  #write(state: DiskState, isSynced: boolean): void {
-    this.#state = state;
-    this.#options.disk.write(state, { isSynced });
+  /** Everything since the last write is on the disk, or nothing of it. */
+  #write(isSynced: boolean): void {
+    this.#options.disk.write(this.#state, { isSynced });
   }
 
   #measure(chunk: Chunk): void {

@@ -24,9 +24,10 @@ export interface Reader {
 }
 
 /**
- * Where a reader begins: at its checkpoint's place, at the start of the kept rows, or at new rows.
+ * Where a reader begins: at its checkpoint's place, at the start of the kept rows, at new rows, or
+ * with the first row of a stream that is made again.
  */
-export type Begin = Known | 'start' | 'now';
+export type Begin = Known | 'start' | 'now' | 'first';
 
 /** When a boundary was taken: at a time between these, for a pattern and one of the two logs. */
 export interface Boundary {

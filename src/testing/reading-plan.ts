@@ -30,9 +30,12 @@ export interface ReadingPlan {
 }
 
 /** How a stream is followed. A name wins over a pattern, and a pattern over all. */
-export function planOf({ streams, patterns }: ReadingPlan, stream: StreamName): StreamPlan | undefined {
-  const byName = streams.find((plan) => plan.stream === stream);
-  if (byName !== undefined) return byName;
+export function planOf(plan: ReadingPlan, stream: StreamName): StreamPlan | undefined {
+  return plan.streams.find((ofStream) => ofStream.stream === stream) ?? planOfPattern(plan, stream);
+}
+
+/** How a stream is followed that no subscription by name has. */
+export function planOfPattern({ patterns }: ReadingPlan, stream: StreamName): StreamPlan | undefined {
   const matching = patterns.filter(({ pattern }) => matchesPattern(pattern, stream));
   const best = matching.find(({ pattern }) => pattern !== EVERY_NAME) ?? matching[0];
   return best && { ...best, stream };
@@ -45,7 +48,7 @@ export function drawReadingPlan(
 ): ReadingPlan {
   const pick = <Choice>(...choices: readonly Choice[]): Choice =>
     choices[randomInteger(random, 0, choices.length - 1)]!;
-  const planOfPattern = (pattern: NamePattern): PatternPlan => ({
+  const drawPattern = (pattern: NamePattern): PatternPlan => ({
     pattern,
     fallback: pick('start', 'now'),
     onReset: pick('earliest', 'now'),
@@ -57,11 +60,11 @@ export function drawReadingPlan(
     onReset: pick<'fail' | 'earliest' | 'now'>('fail', 'earliest', 'earliest', 'now'),
   });
   const hasCheckpoint = random.next() < 0.8;
-  if (random.next() < 0.2) return { hasCheckpoint, streams: [], patterns: [planOfPattern(EVERY_NAME)] };
+  if (random.next() < 0.2) return { hasCheckpoint, streams: [], patterns: [drawPattern(EVERY_NAME)] };
   const some = names.filter(() => random.next() < 0.8);
   const streams = (some.length > 0 ? some : names).map(planOfName);
   if (patterns.length === 0 || random.next() < 0.3) return { hasCheckpoint, streams, patterns: [] };
   const few = streams.filter(() => random.next() < 0.4);
-  const every = random.next() < 0.3 ? [planOfPattern(EVERY_NAME)] : [];
-  return { hasCheckpoint, streams: few, patterns: [...patterns.map(planOfPattern), ...every] };
+  const every = random.next() < 0.3 ? [drawPattern(EVERY_NAME)] : [];
+  return { hasCheckpoint, streams: few, patterns: [...patterns.map(drawPattern), ...every] };
 }

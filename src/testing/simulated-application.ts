@@ -28,7 +28,7 @@ import {
   waitFor,
 } from './public-api.ts';
 import type { ReaderCheckers } from './reader-checkers.ts';
-import { type PatternPlan, planOf, type ReadingPlan, type StreamPlan } from './reading-plan.ts';
+import { type PatternPlan, planOf, planOfPattern, type ReadingPlan, type StreamPlan } from './reading-plan.ts';
 import type { RowMeter } from './row-meter.ts';
 import type { WorldRow } from './world-rows.ts';
 import type { WorldShape } from './world-shape.ts';
@@ -85,7 +85,7 @@ export class SimulatedApplication {
   readonly #options: SimulatedApplicationOptions;
   /** Those of streams that are followed by name, or that the worker has told of. */
   readonly #readings = new Map<StreamName, Reading>();
-  /** Streams that were given up: no pattern brings them back. */
+  /** Streams that were given up: a pattern brings them back only once they are made again. */
   readonly #givenUp = new Set<StreamName>();
   #loaded: ReadonlyMap<StreamName, Known> = new Map();
   #begunAtMs: Millis = 0;
@@ -112,7 +112,7 @@ export class SimulatedApplication {
     }
     for (const ofPattern of plan.patterns) {
       const handle = (batch: Batch): void | Promise<void> => {
-        const reading = this.#reading(batch.stream);
+        const reading = this.#toldOf(batch.stream);
         if (reading?.plan.pattern === ofPattern.pattern) return this.#handle(reading, batch);
         this.#options.tell({ kind: 'threw', thrown: `${ofPattern.pattern} was given a batch of ${batch.stream}` });
       };
@@ -202,7 +202,18 @@ export class SimulatedApplication {
     return { from: fallback, onReset };
   }
 
-  /** The reading of a stream. Of one that a pattern matches, from when the worker tells of it. */
+  /** The worker tells of a stream. It may have been given up, and be made again since. */
+  #toldOf(stream: StreamName): Reading | undefined {
+    const known = this.#reading(stream);
+    const ofPattern = planOfPattern(this.#options.plan, stream);
+    if (known !== undefined || ofPattern === undefined) return known;
+    this.#givenUp.delete(stream);
+    const reading = this.#open(ofPattern);
+    this.#tellBegin(reading, 'first');
+    return reading;
+  }
+
+  /** The reading of a stream. Of one that a pattern matches, from the first question about it. */
   #reading(stream: StreamName): Reading | undefined {
     const known = this.#readings.get(stream);
     const { plan } = this.#options;
@@ -234,11 +245,20 @@ export class SimulatedApplication {
   /** Subscribes again to a stream whose last subscription has ended. */
   #readAgain({ plan, subscription }: Reading, from: 'there' | 'start' | 'now'): void {
     const { stream, fallback, onReset } = plan;
-    const { truth, worker, workerName, plan: all } = this.#options;
+    const { truth, worker, workerName, plan: all, meter } = this.#options;
     const there = all.hasCheckpoint ? 'checkpoint' : subscription && resumeAfter(subscription);
     const resumes = from === 'there' ? (there ?? 'start') : from;
     const reading = this.#open({ ...plan, pattern: undefined });
-    this.#subscribe(reading, { from: resumes, ...(resumes === 'checkpoint' && { fallback }), onReset });
+    try {
+      this.#subscribe(reading, { from: resumes, ...(resumes === 'checkpoint' && { fallback }), onReset });
+    } catch (thrown) {
+      if (!(thrown instanceof RowcastError) || thrown.code !== 'DUPLICATE_STREAM') throw thrown;
+      // It was made again meanwhile, and its pattern has it.
+      this.#readings.delete(stream);
+      meter.mute(stream);
+      this.#toldOf(stream);
+      return;
+    }
     if (resumes === 'start' || resumes === 'now') return this.#tellBegin(reading, resumes);
     const token = tokenOf(worker, stream);
     this.#tellBegin(reading, (token === undefined ? undefined : truth.onceAt(workerName, stream, token)) ?? fallback);
@@ -247,7 +267,7 @@ export class SimulatedApplication {
   #listen(worker: Worker): void {
     const { tell } = this.#options;
     worker.on('live', ({ stream }) => {
-      const reading = this.#reading(stream);
+      const reading = this.#toldOf(stream);
       if (reading !== undefined) {
         reading.isLive = true;
         const token = tokenOf(worker, stream);
@@ -271,7 +291,7 @@ export class SimulatedApplication {
 
   #handleReset(stream: StreamName, error: RowcastError): void {
     const { tell, meter } = this.#options;
-    const reading = this.#reading(stream);
+    const reading = this.#toldOf(stream);
     if (reading === undefined) return;
     meter.mute(stream);
     const { onReset, pattern } = reading.plan;
@@ -310,6 +330,7 @@ export class SimulatedApplication {
     const { clock, random, isStopping, meter } = this.#options;
     meter.mute(ended.plan.stream);
     this.#readings.delete(ended.plan.stream);
+    this.#givenUp.add(ended.plan.stream);
     clock.wakeIn(randomInteger(random, 5, 80), () => {
       if (!isStopping() && !this.#readings.has(ended.plan.stream)) this.#readAgain(ended, from);
     });
