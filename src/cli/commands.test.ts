@@ -435,6 +435,42 @@ describe('follow', () => {
     expect(await all.stop()).toBe(0);
   });
 
+  test('follows names and patterns together, also streams that are made later', async () => {
+    const { connect, admin } = await servePrimary('--stream', 'room:*', '--stream', 'users', '--stream', 'events');
+    const rows = async (stream: string, text: string): Promise<void> => {
+      const command = new RunningCommand(['append', stream, '--admin', admin]);
+      command.stdin.end(text);
+      expect(await command.ended).toBe(0);
+    };
+    await rows('room:1', '1\n');
+    await rows('users', '2\n');
+    const checkpoint = join(folder, 'patterns.checkpoint');
+    const argv = ['follow', 'events', 'room:*', '--from', 'start', '--checkpoint', checkpoint, '--connect', connect];
+    const first = new RunningCommand(argv);
+    await first.saw(/room:1 1 1\n/);
+    await rows('room:2', '3\n');
+    await first.saw(/room:2 1 3\n/);
+    await rows('events', '4\n');
+    await first.saw(/events 1 4\n/);
+    expect(first.out).not.toContain('users');
+    expect(await first.stop()).toBe(0);
+    await rows('room:3', '5\n');
+    const second = new RunningCommand(argv);
+    await second.saw(/room:3 1 5\n/);
+    expect(second.out).toBe('room:3 1 5\n');
+    expect(await second.stop()).toBe(0);
+  });
+
+  test.each([
+    [['room:**'], 'pattern room:**'],
+    [['room:*', '--from', '5'], 'with the pattern room:*, --from is now or start'],
+    [['room:*', 'room:a*'], 'share names'],
+  ])('refuses %j', async (argv, said) => {
+    const command = new RunningCommand(['follow', ...argv, '--connect', '127.0.0.1:1']);
+    expect(await command.ended).toBe(2);
+    expect(command.err).toContain(said);
+  });
+
   test('with a checkpoint only the new rows come, also after a stop at once', async () => {
     const { connect, admin } = await servePrimary();
     const checkpoint = join(folder, 'reader.json');

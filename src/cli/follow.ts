@@ -7,6 +7,7 @@ import type { Millis } from '../base/clock.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { escapeControl, messageOf, PeerError, quote, type RowcastError, UsageError } from '../core/model/errors.ts';
 import { formatPosition, type Position } from '../core/model/position.ts';
+import { isPattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { describeRow } from '../synapse/describe.ts';
@@ -38,7 +39,7 @@ export interface FollowOptions {
 const FLUSH_TIMEOUT_MS: Millis = 1_000;
 
 /**
- * Without streams it follows all of them.
+ * Follows streams by name and by pattern. Without any it follows all of them.
  * @throws UsageError INVALID_OPTION; RowcastError when a subscription or the checkpoint fails;
  * errors of stdout
  */
@@ -102,6 +103,12 @@ function checkFrom(from: FollowOptions['from'], streams: readonly StreamName[]):
   if (typeof from === 'string') return;
   if (streams.length === 0)
     throw new UsageError('INVALID_OPTION', 'without streams, --from is now or start: a token is of one stream');
+  const pattern = streams.find(isPattern);
+  if (pattern !== undefined)
+    throw new UsageError(
+      'INVALID_OPTION',
+      `with the pattern ${pattern}, --from is now or start: a token is of one stream`,
+    );
   if (typeof from === 'number') return;
   const others = streams.filter((stream) => stream !== from.stream);
   if (others.length > 0) {
@@ -131,8 +138,12 @@ function subscribe(
   handler: BatchHandler,
 ): void {
   const where: SubscribeOptions = checkpoint === undefined ? { from } : { from: 'checkpoint', fallback: from };
-  if (streams.length === 0) worker.subscribeAll({ ...where, onReset: 'earliest' }, handler);
-  for (const stream of streams) worker.subscribe(stream, { ...where, onReset: 'earliest' }, handler);
+  const how: SubscribeOptions = { ...where, onReset: 'earliest' };
+  if (streams.length === 0) worker.subscribeAll(how, handler);
+  for (const stream of streams) {
+    if (isPattern(stream)) worker.subscribeMatching(stream, how, handler);
+    else worker.subscribe(stream, how, handler);
+  }
 }
 
 class StuckError extends Error {

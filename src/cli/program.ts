@@ -139,7 +139,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .description(
       'Print the rows of streams as they come, until SIGINT or SIGTERM; goes on by itself when the connection is lost.',
     )
-    .argument('[streams...]', 'the streams (default: all)', many(checked(streamName)))
+    .argument('[streams...]', "streams, or patterns such as 'room:*' (default: all)", many(checked(parseDeclared)))
     .addOption(connectOption())
     .option('--server <name>', 'the name that the primary must have (default: any)')
     .addOption(
@@ -163,7 +163,8 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       examples(
         'follow events --from start',
         'follow --json | jq .',
-        'follow events --from start --checkpoint reader.json',
+        'follow events --from start --checkpoint reader.checkpoint',
+        "follow events 'room:*'",
         'follow events --from events=14@8f3c1d2e4b5a6978.1764281400.a1b2c3d4',
         'follow --connect unix:/run/rowcast.sock',
         'follow --synapse --observer events receipts',
