@@ -254,7 +254,7 @@ export class Runner implements Subscription {
         hooks.onReset(this, item.error, before?.history);
         break;
       case 'deleted':
-        hooks.onReset(this, item.error, before?.history);
+        if (item.error !== undefined) hooks.onReset(this, item.error, before?.history);
         this.#succeed();
         break;
     }

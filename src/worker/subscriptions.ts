@@ -12,6 +12,7 @@ import type { SubscriptionSpec } from '../core/follow/subscription-spec.ts';
 import type { StreamPattern } from '../core/model/declarations.ts';
 import { quote, type RowcastError, UsageError } from '../core/model/errors.ts';
 import { history as checkHistory, LOG_ID_DIGITS } from '../core/model/history.ts';
+import type { Gone } from '../core/follow/catalogs.ts';
 import { checkPattern, EVERY_NAME, type NamePattern, patternsOverlap } from '../core/model/pattern.ts';
 import { PatternTable } from '../core/model/pattern-table.ts';
 import type { Position } from '../core/model/position.ts';
@@ -31,6 +32,8 @@ export interface SubscriptionsOptions {
   readonly onDiscovered: (runner: Runner) => void;
   /** A position that no subscription has now. Undefined: it is void. */
   readonly onChanged: (key: string, position: Position | undefined) => void;
+  /** A stream was deleted, whether or not it was followed. */
+  readonly onGone: (gone: Gone) => void;
 }
 
 /** A subscription that was requested before the checkpoint was read. */
@@ -211,7 +214,8 @@ export class Subscriptions {
         return this.#options.onEnded(runner, output.error);
       }
       case 'gone':
-        return this.#handleGone(output.stream);
+        if (output.isLast) this.#handleGone(output.stream);
+        return this.#options.onGone(output);
       default:
         return assertNever(output);
     }

@@ -115,6 +115,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       onEnded: (subscription, error) => this.#handleFailed(subscription, error),
       onDiscovered: (subscription) => this.#waits.handleFound(subscription),
       onChanged: (key, position) => this.#checkpoint?.handleChanged(key, position),
+      onGone: ({ stream, history }) => this.#waits.handleGone(stream, history),
     });
     this.#waits = new Waits({
       clock: this.#clock,
@@ -133,6 +134,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       onOutput: (output) => {
         if (output.kind === 'event') this.#handleEvent(output.event);
         else if (output.kind === 'boundary') this.#checkpoint?.handleChanged(output.key, output.position);
+        else if (output.kind === 'listed') this.#checkExpected();
         else this.#subscriptions.handle(output);
       },
     });
@@ -210,7 +212,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     // A pattern may stand for the stream, and not have brought it yet.
     if (subscription === undefined) this.#follower.handleGivenUp(name);
     else await this.#end(subscription);
-    this.#waits.checkExpected((expected) => this.#subscriptions.isAwaited(expected));
+    this.#checkExpected();
   }
 
   /**
@@ -357,8 +359,12 @@ export class Worker extends EventEmitter<WorkerEvents> {
   async #endPattern(pattern: NamePattern): Promise<void> {
     const through = this.#subscriptions.removePattern(pattern).map(async (subscription) => subscription.stop());
     this.#pump.drain();
-    this.#waits.checkExpected((expected) => this.#subscriptions.isAwaited(expected));
+    this.#checkExpected();
     await this.#left(Promise.all(through));
+  }
+
+  #checkExpected(): void {
+    this.#waits.checkExpected((stream) => this.#subscriptions.isAwaited(stream));
   }
 
   /** Waits for handlers of subscriptions that have ended. */

@@ -60,6 +60,10 @@ export interface CatalogEvents {
   checkRoom(more: number): void;
   /** Everything that the catalog holds was read on this connection. */
   handleCurrent(): void;
+  /** The catalog has started afresh. */
+  handleAfresh(catalog: Catalog): void;
+  /** The catalog has told how far it is. */
+  handleListed(): void;
 }
 
 export class Catalog {
@@ -148,6 +152,17 @@ export class Catalog {
     this.#listed.clear();
     this.#found.clear();
     this.#seen = 0;
+    this.#events.handleAfresh(this);
+  }
+
+  /**
+   * Whether the log certainly has no row of this history in a stream of the pattern that is not
+   * followed (docs/protocol.md, "Waits"): it is past that history, and has not listed the stream.
+   */
+  isWithout(pattern: NamePattern, history: History): boolean {
+    if (!this.#isCurrent || this.#phase !== 'current' || !this.#listed.has(pattern)) return false;
+    const position = { stream: this.name, token: Number.MAX_SAFE_INTEGER, history };
+    return this.subscription.delivery.judgeWait(position) === 'reached';
   }
 
   /**
@@ -173,6 +188,7 @@ export class Catalog {
     this.#isCurrent = true;
     this.#follow();
     if (!wasCurrent) this.#events.handleCurrent();
+    this.#events.handleListed();
   }
 
   #setBoundaries(at: Position): void {

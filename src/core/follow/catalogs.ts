@@ -49,14 +49,26 @@ export interface CatalogsHost {
   hold(subscription: Subscription): void;
   /** Ends the subscription because its stream was deleted. */
   delete(subscription: Subscription): void;
+  /** Ends a subscription of which nothing was read, because its stream is not there. */
+  forget(subscription: Subscription): void;
   /** Ends a catalog's own subscription. */
   drop(subscription: Subscription): void;
   release(subscription: Subscription): void;
   reconnect(why: string): void;
   handleGivenBack(cost: number): void;
   handleBoundary(change: BoundaryChange): void;
-  /** The stream was deleted, whether or not it was followed. */
-  handleGone(stream: StreamName): void;
+  handleGone(gone: Gone): void;
+  /** A catalog says how far it is. */
+  handleListed(): void;
+}
+
+/** A stream was deleted, whether or not it was followed. */
+export interface Gone {
+  readonly stream: StreamName;
+  /** The era of the deletion. Rows of the stream of this era, or of an earlier one, are void. */
+  readonly history: History;
+  /** Nothing of this name was made since. Where it was left says nothing any more. */
+  readonly isLast: boolean;
 }
 
 export class Catalogs implements CatalogEvents {
@@ -233,7 +245,31 @@ export class Catalogs implements CatalogEvents {
       if (isVoid(known, catalog.name, history, isFresh)) this.#host.delete(known);
       else if (known.listedIn === catalog.name) known.listedIn = undefined;
     }
-    if (isFresh) this.#host.handleGone(stream);
+    this.#host.handleGone({ stream, history, isLast: isFresh });
+  }
+
+  /** What was found and not read yet is found again, if the catalog still has it. */
+  handleAfresh(catalog: Catalog): void {
+    for (const subscription of this.#host.all()) {
+      if (subscription.listedIn !== catalog.name || subscription.isEnded) continue;
+      subscription.listedIn = undefined;
+      if (!isRead(subscription.next)) this.#host.forget(subscription);
+    }
+  }
+
+  handleListed(): void {
+    this.#host.handleListed();
+  }
+
+  /** Whether a row of a stream that is not followed can never come: its log does not have it. */
+  isVoid(position: Position): boolean {
+    const { stream, history } = position;
+    const pattern = this.specOf(stream)?.pattern;
+    if (pattern === undefined) return false;
+    for (const catalog of this.#catalogs.values()) {
+      if (catalog.isWithout(pattern, history!)) return true;
+    }
+    return false;
   }
 
   discover(catalog: Catalog, stream: StreamName, made: Made, isNew: boolean): void {
@@ -256,9 +292,8 @@ export class Catalogs implements CatalogEvents {
     for (const subscription of this.#host.all()) {
       const { state, spec, listedIn } = subscription;
       if (spec.pattern === undefined || state.kind !== 'idle' || !this.mayAsk(subscription)) continue;
-      const isUnread = typeof state.next === 'object' && state.next.token === 0;
       // No catalog has it, and nothing was read that could be void.
-      if (areCurrent && listedIn === undefined && isUnread) this.#host.delete(subscription);
+      if (areCurrent && listedIn === undefined && !isRead(state.next)) this.#host.forget(subscription);
       else this.#host.ask(subscription);
     }
   }
@@ -282,7 +317,9 @@ export class Catalogs implements CatalogEvents {
     this.checkRoom(1);
     let applied = positions?.get(stream);
     // It is of a stream of this name that was deleted since.
-    if (found !== undefined && isBefore(applied, found.made.history)) applied = undefined;
+    if (found !== undefined && (isBefore(applied, found.made.history) || isOfOther(applied, found.made))) {
+      applied = undefined;
+    }
     const first: Position | undefined =
       found?.isNew === true ? { stream, token: 0, history: originOf(logIdOf(found.made.history)) } : undefined;
     const isSaved = applied !== undefined && (saved === undefined || saved.get(stream) === applied);
@@ -316,6 +353,16 @@ type Place = Subscription['next'];
 function isBefore(place: Place, madeIn: History): boolean {
   const era = eraIn(place, madeIn);
   return era !== undefined && era < eraNumberOf(madeIn);
+}
+
+/** Whether a place says of another log that nothing was read there. */
+function isOfOther(place: Place, { history: madeIn }: { readonly history: History }): boolean {
+  return (
+    typeof place === 'object' &&
+    !isRead(place) &&
+    place.history !== undefined &&
+    logIdOf(place.history) !== logIdOf(madeIn)
+  );
 }
 
 /** Whether the stream is the one that was deleted, and not one that was made again since. */

@@ -19,7 +19,7 @@ import type { WorkerLimits } from '../wire/limits.ts';
 import { parseRefusal, tooFarBehind } from '../wire/refusals.ts';
 import { Backoff } from './backoff.ts';
 import type { BoundaryChange } from './boundaries.ts';
-import { Catalogs, type CatalogsHost, type PatternSpec } from './catalogs.ts';
+import { Catalogs, type Gone, type CatalogsHost, type PatternSpec } from './catalogs.ts';
 import { UnfinishedRows } from './row-cost.ts';
 import { SeedRules } from './seed-rules.ts';
 import { Subscription, type SubscriptionHost, type Tally } from './subscription.ts';
@@ -34,8 +34,9 @@ export type StreamOutput =
    * deleted, and the items of the earlier subscription come first.
    */
   | { readonly kind: 'discovered'; readonly subscription: Subscription }
-  /** The stream was deleted. Where it was left says nothing any more. */
-  | { readonly kind: 'gone'; readonly stream: StreamName }
+  | ({ readonly kind: 'gone' } & Gone)
+  /** A catalog says how far it is. What it does not have may be void from now on. */
+  | { readonly kind: 'listed' }
   | { readonly kind: 'ended'; readonly subscription: Subscription; readonly error: PeerError }
   /** To be stored in a checkpoint. */
   | ({ readonly kind: 'boundary' } & BoundaryChange);
@@ -283,10 +284,12 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
     return isServed && subscription.state.kind !== 'live' ? 'not-yet' : 'other-log';
   }
 
-  /** The same for a stream that is awaited. */
-  judgeAwaited({ history }: Position): 'not-yet' | 'other-log' {
+  /** The same for a stream that is awaited: where the log does not have it, its rows are void. */
+  judgeAwaited(position: Position): 'reached' | 'not-yet' | 'other-log' {
+    const { history } = position;
     if (!this.#isConnected || this.#eras === undefined || history === undefined) return 'not-yet';
-    return eraOf(this.#eras, logIdOf(history)) === undefined ? 'other-log' : 'not-yet';
+    if (eraOf(this.#eras, logIdOf(history)) === undefined) return 'other-log';
+    return this.#catalogs.isVoid(position) ? 'reached' : 'not-yet';
   }
 
   // --- what the subscriptions need ---
@@ -459,6 +462,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
       ask: (subscription) => subscription.ask(),
       hold: (subscription) => void this.#subscriptions.set(subscription.stream, subscription),
       delete: (subscription) => this.#delete(subscription),
+      forget: (subscription) => this.#delete(subscription, false),
       drop: (subscription) => {
         subscription.end();
         this.#forget(subscription);
@@ -467,7 +471,8 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
       reconnect: (why) => this.#link.reconnect(why),
       handleGivenBack: (cost) => this.#link.handleGivenBack(cost),
       handleBoundary: (change) => this.#link.emit({ kind: 'boundary', ...change }),
-      handleGone: (stream) => this.#link.emit({ kind: 'gone', stream }),
+      handleGone: (gone) => this.#link.emit({ kind: 'gone', ...gone }),
+      handleListed: () => this.#link.emit({ kind: 'listed' }),
     };
   }
 
@@ -518,9 +523,9 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   }
 
   /** Ends a subscription because its stream was deleted. */
-  #delete(subscription: Subscription): void {
+  #delete(subscription: Subscription, isTold = true): void {
     if (!this.#canRelease) this.#dropLines(subscription);
-    subscription.delete(this.#canRelease);
+    subscription.delete({ canRelease: this.#canRelease, isTold });
     if (subscription.state.kind === 'ended') this.#forget(subscription);
     this.#link.handleLiveChanged();
   }

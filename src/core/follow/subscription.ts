@@ -436,9 +436,11 @@ export class Subscription {
   /**
    * The stream was deleted. The application is told so after everything that came before.
    * @param canRelease false: nothing is sent, and what still comes is not for this subscription
+   * @param isTold false: nothing of it was read, so the application is not told
    */
-  delete(canRelease: boolean): void {
-    this.#deliver({ kind: 'deleted', error: deletedError(this.stream, this.next), cost: MARK_COST });
+  delete({ canRelease, isTold }: { canRelease: boolean; isTold: boolean }): void {
+    const error = isTold ? deletedError(this.stream, this.next) : undefined;
+    this.#deliver({ kind: 'deleted', error, cost: MARK_COST });
     if (canRelease) this.release();
     else this.end();
   }
