@@ -191,6 +191,10 @@ export class SimulatedApplication {
     });
   }
 
+  follows(stream: StreamName): Reader | undefined {
+    return this.#readings.get(stream)?.reader;
+  }
+
   /** Readers through a pattern of streams that are not there. */
   absent(made: readonly StreamName[]): Reader[] {
     const absent = [...this.#readings.values()].filter(({ plan }) => plan.pattern !== undefined);

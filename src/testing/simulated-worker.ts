@@ -220,6 +220,11 @@ export class SimulatedWorker {
     return this.#process?.application.standing(made) ?? [];
   }
 
+  /** How it follows a stream now. */
+  follows(stream: StreamName): Reader | undefined {
+    return this.#process?.application.follows(stream);
+  }
+
   absent(made: readonly StreamName[]): Reader[] {
     return this.#process?.application.absent(made) ?? [];
   }

@@ -216,6 +216,9 @@ class World {
         // The era of a running copy may be above the primary's. Then nothing says that its rows are
         // void here.
         if (!isKept && this.#shape.history.copies) continue;
+        // Nothing says in which era a stream was deleted that is followed by name.
+        const isDeleted = life.ever(node.stream).some(({ head }) => isOn(node, head));
+        if (!isKept && isDeleted && worker.follows(node.stream)?.pattern === undefined) continue;
         this.#tell({ kind: 'still-waits', worker: worker.name, node, isKept });
       }
     }

@@ -72,13 +72,14 @@ export class Waits {
     this.#move(runner, this.expect(runner.stream));
   }
 
-  /** A stream was deleted that nobody follows: what it had, up to this history, never comes. */
-  handleGone(stream: StreamName, history: History): void {
-    const expected = this.#expected.get(stream);
-    for (const wait of (expected && this.#waits.get(expected)) ?? []) {
-      if (isAfter(wait.position.history, history)) continue;
-      wait.reject(deletedError(stream, wait.position));
-      this.#remove(wait);
+  /** A stream was deleted: what it had, up to this history, never comes. */
+  handleGone(stream: StreamName, history: History, runner: Runner | undefined): void {
+    for (const awaited of [runner, this.#expected.get(stream)]) {
+      for (const wait of (awaited && this.#waits.get(awaited)) ?? []) {
+        if (isAfter(wait.position.history, history)) continue;
+        wait.reject(deletedError(stream, wait.position));
+        this.#remove(wait);
+      }
     }
   }
 

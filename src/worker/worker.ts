@@ -115,7 +115,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       onEnded: (subscription, error) => this.#handleFailed(subscription, error),
       onDiscovered: (subscription) => this.#waits.handleFound(subscription),
       onChanged: (key, position) => this.#checkpoint?.handleChanged(key, position),
-      onGone: ({ stream, history }) => this.#waits.handleGone(stream, history),
+      onGone: ({ stream, history }) => this.#waits.handleGone(stream, history, this.#subscriptions.get(stream)),
     });
     this.#waits = new Waits({
       clock: this.#clock,

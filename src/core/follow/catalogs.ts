@@ -267,7 +267,7 @@ export class Catalogs implements CatalogEvents {
     const pattern = this.specOf(stream)?.pattern;
     if (pattern === undefined) return false;
     for (const catalog of this.#catalogs.values()) {
-      if (catalog.isWithout(pattern, history!)) return true;
+      if (catalog.isWithout(pattern, stream, history!)) return true;
     }
     return false;
   }
