@@ -280,6 +280,7 @@ export class ReaderCheckers implements Checker {
     if (claims.size === 0) return dishonest('and no primary that it heard has come so far');
     if (known !== undefined) {
       const still = known.claims.filter((claim) => claims.has(claim));
+      if (still.length === 0 && hasNothing(known)) still.push(...[...claims].filter(isRoot));
       if (still.length > 0) return { token, claims: still };
       return dishonest(`and has applied what is up to ${known.claims.map(describeNode).join(' or ')}`);
     }
@@ -292,8 +293,7 @@ export class ReaderCheckers implements Checker {
   #reset(standing: Standing, { code, next }: Extract<Happening, { kind: 'reset' }>): Finding | undefined {
     const { known, reader, at } = standing;
     // A deletion is told also to a reader that has nothing yet.
-    const hadNothing = known === undefined || known.claims.every((claim) => claim.parent === undefined);
-    const wasDeleted = code === 'RESET' && hadNothing && this.#wasDeletedSince(reader, standing.sinceMs);
+    const wasDeleted = code === 'RESET' && hasNothing(known) && this.#wasDeletedSince(reader, standing.sinceMs);
     const isAbsent = code === 'UNKNOWN_STREAM' && this.#livesOf(reader.worker).some((life) => !life.has(reader.stream));
     const mayHaveMore = next === 'ended' && code === 'RESET' && this.#hasForked(reader);
     const isTrue =
@@ -386,13 +386,22 @@ export class ReaderCheckers implements Checker {
 }
 
 function checkNext(claims: readonly HistoryNode[], node: HistoryNode, given: string): Finding | undefined {
-  if (claims.includes(node.parent!)) return undefined;
+  // A reader of nothing has nothing of another history either.
+  if (claims.includes(node.parent!) || (claims.some(isRoot) && isRoot(node.parent!))) return undefined;
   const stands = claims.map(describeNode).join(' or ');
   if (claims.some((claim) => isOn(node, claim)))
     return { checker: 'once and in order', saw: `${given} again, after ${stands}` };
   if (claims.some((claim) => isOn(claim, node)))
     return { checker: 'nothing missing', saw: `${given} after ${stands}, and rows between them are missing` };
   return { checker: 'one history', saw: `${given}, which is of another history than ${stands}, without a reset` };
+}
+
+function isRoot({ parent }: HistoryNode): boolean {
+  return parent === undefined;
+}
+
+function hasNothing(known: Known | undefined): boolean {
+  return known === undefined || known.claims.every(isRoot);
 }
 
 function isFinding(value: Known | Finding): value is Finding {

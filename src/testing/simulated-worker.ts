@@ -233,7 +233,10 @@ export class SimulatedWorker {
   keptInVain(made: readonly StreamName[]): StreamName[] {
     if (!this.plan.hasCheckpoint) return [];
     const names = [...savedTokens(this.#checkpoint.stored.positions).keys()];
-    return names.filter((name) => planOf(this.plan, name)?.pattern !== undefined && !made.includes(name));
+    return names.filter((name) => {
+      const { pattern } = this.follows(name) ?? planOf(this.plan, name) ?? {};
+      return pattern !== undefined && !made.includes(name);
+    });
   }
 
   #transport(outcry: Outcry): Transport {

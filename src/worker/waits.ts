@@ -69,7 +69,9 @@ export class Waits {
 
   /** The stream was deleted. Those who wait for what comes once it is made again go on. */
   handleDeleted(runner: Runner): void {
-    this.#move(runner, this.expect(runner.stream));
+    const expected = this.expect(runner.stream);
+    this.#move(runner, expected);
+    this.check(expected);
   }
 
   /** A stream was deleted: what it had, up to this history, never comes. */
