@@ -5,7 +5,7 @@
  */
 import { createWorker, defineStream, fileCheckpoint } from 'rowcast';
 
-const [port = '9092', file = 'data/notes.checkpoint.json'] = process.argv.slice(2);
+const [port = '9092', file = 'data/notes.checkpoint'] = process.argv.slice(2);
 
 const notes = defineStream('notes');
 const worker = createWorker({

@@ -37,7 +37,7 @@ export function isIdempotencyKey(text: string): boolean {
 }
 
 /** The most streams of one status: its answer is held in memory as a whole. */
-export const MAX_STATUS_LIMIT = 10_000;
+const MAX_STATUS_LIMIT = 10_000;
 
 /**
  * Answers requests to loopback names only, on any server. Counts the primary's events from here on.

@@ -2,9 +2,9 @@
 
 import { Readable } from 'node:stream';
 
-import type { BackupProgress } from '../log/log.ts';
-import { temporaryBackup } from '../log/temporary-backup.ts';
+import type { BackupProgress } from '../core/model/backup.ts';
 import type { Primary } from '../primary/primary.ts';
+import { temporaryBackup } from '../primary/temporary-backup.ts';
 import { json, refusal } from './answers.ts';
 
 interface Running {

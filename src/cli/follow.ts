@@ -73,7 +73,7 @@ export async function follow(
     end();
   };
   worker.on('error', fail);
-  tellEvents(worker, options.connect, terminal);
+  const hasStreams = tellEvents(worker, options.connect, terminal);
   const named = options.synapse && namedRows(terminal);
   const describe = options.synapse ? describeRow : (_stream: StreamName, row: unknown): string => JSON.stringify(row);
   subscribe(worker, streams, options, (batch) =>
@@ -83,9 +83,14 @@ export async function follow(
   signal.addEventListener('abort', end, { once: true });
   if (signal.aborted) end();
   let isStopping = false;
-  worker.start().catch((error: Error) => {
-    if (!isStopping) fail(error);
-  });
+  worker.start().then(
+    () => {
+      if (!hasStreams()) say(terminal, 'live: no stream has rows yet');
+    },
+    (error: Error) => {
+      if (!isStopping) fail(error);
+    },
+  );
   await ended;
   isStopping = true;
   await stop(worker, output, terminal);
@@ -215,7 +220,8 @@ function isUnknown(named: unknown): named is UnknownKind {
   return typeof named === 'object' && named !== null && 'kind' in named && named.kind === 'unknown';
 }
 
-function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void {
+/** Returns whether a stream was live so far. */
+function tellEvents(worker: Worker, connect: Address, terminal: Terminal): () => boolean {
   const tell = (text: string): void => say(terminal, text);
   worker.on('connected', ({ isRowcast }) =>
     tell(`connected to ${formatAddress(connect)}${isRowcast ? '' : ', which is no Rowcast primary'}`),
@@ -229,7 +235,9 @@ function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void 
   worker.on('peer-error', ({ text }) => tell(`the primary says: ${text}`));
   // Collects the streams of one turn of the event loop for one line.
   let live: StreamName[] = [];
+  let hasStreams = false;
   worker.on('live', ({ stream }) => {
+    hasStreams = true;
     live.push(stream);
     if (live.length > 1) return;
     setImmediate(() => {
@@ -237,4 +245,5 @@ function tellEvents(worker: Worker, connect: Address, terminal: Terminal): void 
       live = [];
     });
   });
+  return () => hasStreams;
 }

@@ -86,9 +86,9 @@ export class RememberedIds {
     }
   }
 
-  /** Forgets the ids of a stream, which is deleted. */
-  forget(stream: StreamName): void {
-    for (const [key, known] of this.#ids) if (known.stream === stream) this.#ids.delete(key);
+  /** Forgets the ids of rows that are gone with their stream, or that are taken back. */
+  forget(stream: StreamName, after: Token = 0): void {
+    for (const [key, known] of this.#ids) if (known.stream === stream && known.token > after) this.#ids.delete(key);
   }
 }
 

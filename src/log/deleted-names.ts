@@ -6,7 +6,7 @@
 import type { StreamName } from '../core/model/stream.ts';
 
 /** Over this many names the next commit begins an era, which makes all of them harmless. */
-export const MAX_DELETED_NAMES = 10_000;
+const MAX_DELETED_NAMES = 10_000;
 
 export class DeletedNames {
   readonly #names = new Set<StreamName>();

@@ -27,6 +27,7 @@
 
 import type { AttributesText } from '../core/model/attributes.ts';
 import type { Millis } from '../base/clock.ts';
+import type { BackupOptions } from '../core/model/backup.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import type { Chunk } from '../core/model/chunk.ts';
 import type { Declarations } from '../core/model/declarations.ts';
@@ -164,19 +165,6 @@ export interface Source {
  * appends until it is opened again.
  */
 export type LogHealth = 'ok' | 'slow' | 'failed';
-
-/** Options of `Log.backup`. */
-export interface BackupOptions {
-  /** Ends the backup and removes what was written. */
-  readonly signal?: AbortSignal;
-  /** Called as it goes on. Both numbers are in bytes, about. */
-  readonly onProgress?: (progress: BackupProgress) => void;
-}
-
-export interface BackupProgress {
-  readonly doneBytes: number;
-  readonly totalBytes: number;
-}
 
 /** A durable or volatile store of streams. testing/log-suite.ts tests its promises. */
 export interface Log extends Source {

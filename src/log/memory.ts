@@ -162,6 +162,7 @@ class MemoryLog implements Log {
     const kept = this.#find(stream);
     checkStoredToken(stream, after, this.bounds(stream));
     kept?.truncate(after);
+    this.#requireOpen().ids.forget(stream, after);
     this.#commits.announce([{ kind: 'rebased', stream }]);
   }
 
@@ -171,6 +172,7 @@ class MemoryLog implements Log {
     this.#commits.flush();
     const made = this.#make([stream]);
     this.#find(stream)!.rebase(position);
+    this.#requireOpen().ids.forget(stream);
     this.#commits.announce([...made, { kind: 'rebased', stream }]);
   }
 

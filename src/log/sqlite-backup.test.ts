@@ -15,7 +15,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { defineStream } from '../core/model/stream.ts';
 import { openOptions, parseBatches } from '../testing/log-suite-place.ts';
-import type { BackupProgress, Log } from './log.ts';
+import type { BackupProgress } from '../core/model/backup.ts';
+import type { Log } from './log.ts';
 import { sqliteLog } from './sqlite.ts';
 
 const STREAMS = ['events', 'others'].map((name) => defineStream(name));

@@ -91,7 +91,7 @@ function checksumOf(
 }
 
 /** The sizes of batches, in order. `1*1000,3`: 1,000 batches of one row, then one of three. */
-export function sizesText(sizes: readonly number[]): string {
+function sizesText(sizes: readonly number[]): string {
   if (sizes.length === 1) return String(sizes[0]);
   const runs: string[] = [];
   for (let i = 0; i < sizes.length; ) {
@@ -103,7 +103,7 @@ export function sizesText(sizes: readonly number[]): string {
   return runs.join(',');
 }
 
-export function parseSizes(text: string): number[] {
+function parseSizes(text: string): number[] {
   const sizes: number[] = [];
   if (text === '') return sizes;
   for (const run of text.split(',')) {

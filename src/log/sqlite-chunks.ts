@@ -21,6 +21,7 @@ import {
  * A chunk without its texts. They are the last column of a record, so this does not read them.
  */
 export interface Edge {
+  readonly id: number;
   readonly after: Token;
   readonly upTo: Token;
   readonly rows: number;
@@ -31,7 +32,7 @@ export interface Edge {
 
 export class ChunkTable {
   readonly eras: EraTexts;
-  readonly #insert: Database.Statement<[streamId: number, ...ChunkRecord]>;
+  readonly #insert: Database.Statement<[id: number | null, streamId: number, ...ChunkRecord]>;
   readonly #readAfter: Database.Statement<[streamId: number, Token], UncheckedRecord>;
   readonly #firstAfter: Database.Statement<[streamId: number, Token], Edge>;
   readonly #newest: Database.Statement<[streamId: number], Edge>;
@@ -41,9 +42,9 @@ export class ChunkTable {
 
   constructor(database: Database.Database, eras: EraTexts) {
     this.eras = eras;
-    const edge = 'SELECT after, up_to AS upTo, rows, rows_up_to AS rowsUpTo, era, log_ms AS logMs FROM chunks';
+    const edge = 'SELECT id, after, up_to AS upTo, rows, rows_up_to AS rowsUpTo, era, log_ms AS logMs FROM chunks';
     const places = CHUNK_COLUMNS.replace(/\w+/g, '?');
-    this.#insert = database.prepare(`INSERT INTO chunks (stream_id, ${CHUNK_COLUMNS}) VALUES (?, ${places})`);
+    this.#insert = database.prepare(`INSERT INTO chunks (id, stream_id, ${CHUNK_COLUMNS}) VALUES (?, ?, ${places})`);
     this.#readAfter = database
       .prepare<[number, Token], UncheckedRecord>(
         `SELECT ${CHUNK_COLUMNS} FROM chunks WHERE stream_id = ? AND up_to > ? ORDER BY up_to`,
@@ -56,8 +57,9 @@ export class ChunkTable {
     this.#newestLogMs = database.prepare<[], unknown>('SELECT log_ms FROM chunks ORDER BY id DESC LIMIT 1').pluck();
   }
 
-  insert(streamId: number, chunk: Chunk): void {
-    this.#insert.run(streamId, ...recordOf(streamId, chunk, this.eras));
+  /** Adds a chunk after those of all streams, or in the place of one that is dropped. */
+  insert(streamId: number, chunk: Chunk, id: number | null = null): void {
+    this.#insert.run(id, streamId, ...recordOf(streamId, chunk, this.eras));
   }
 
   /** The records after the token, in order. */

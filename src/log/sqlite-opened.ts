@@ -5,6 +5,7 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
+import type { BackupOptions } from '../core/model/backup.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import type { Declarations } from '../core/model/declarations.ts';
 import { type ErrorCode, LogError } from '../core/model/errors.ts';
@@ -14,7 +15,7 @@ import type { StreamName } from '../core/model/stream.ts';
 import { DEFAULT_ID_RETENTION_MS, type KnownId } from './append-ids.ts';
 import { nextEra } from './era.ts';
 import type { CommitPlan } from './group-commit.ts';
-import type { BackupOptions, LogOptions, SourceEvent } from './log.ts';
+import type { LogOptions, SourceEvent } from './log.ts';
 import { type Boot, LogTime, resumedMs } from './log-time.ts';
 import { copyDatabase } from './sqlite-backup.ts';
 import { damaged, isDamage, sqliteLogError, walFull } from './sqlite-errors.ts';
@@ -114,7 +115,10 @@ export class OpenedLog {
       era,
       watchDamage: (stream, doing, work) => this.#watchDamage(stream, doing, work),
     });
-    this.#removals = new Removals(database, (work) => this.#write('delete from', work));
+    this.#removals = new Removals(database, (work) => {
+      this.#checkWal();
+      this.#write('delete from', work);
+    });
   }
 
   get era(): History {
@@ -164,18 +168,23 @@ export class OpenedLog {
     }
   }
 
-  /** @throws LogError LOG_DAMAGED when the stream is known to be damaged, or is found so at its first use */
-  checkWhole(stream: StreamName): void {
-    const kept = this.find(stream);
-    if (kept === undefined) return;
+  /**
+   * @throws UsageError NO_SUCH_STREAM; LogError LOG_DAMAGED when the stream is known to be damaged, or
+   * is found so at its first use
+   */
+  checkAppend(stream: StreamName): void {
+    const kept = this.streams.find(stream);
+    if (kept === undefined) {
+      if (!this.#declarations.has(stream)) throw noSuchStream(this.#environment.name, stream);
+      return;
+    }
     if (kept.damage !== undefined) throw kept.damage;
-    this.#watchDamage(kept, 'append to', () => kept.extent);
+    if (!kept.isRead) this.#watchDamage(kept, 'append to', () => kept.extent);
   }
 
   append(plan: CommitPlan): readonly SourceEvent[] {
     return this.change('append to', (writer) => {
-      const { fullWalBytes } = this.#file;
-      if (fullWalBytes !== undefined) throw walFull(this.#environment.path, fullWalBytes);
+      this.#checkWal();
       return writer.append(plan);
     });
   }
@@ -226,6 +235,12 @@ export class OpenedLog {
     } catch (error) {
       throw sqliteLogError(this.#environment.path, 'close', error);
     }
+  }
+
+  /** @throws LogError LOG_FULL */
+  #checkWal(): void {
+    const { fullWalBytes } = this.#file;
+    if (fullWalBytes !== undefined) throw walFull(this.#environment.path, fullWalBytes);
   }
 
   #checkFile(): void {

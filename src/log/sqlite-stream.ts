@@ -72,6 +72,11 @@ export class SqliteStream {
     this.#extent = extent;
   }
 
+  /** Its extent is in memory. */
+  get isRead(): boolean {
+    return this.#extent !== undefined;
+  }
+
   /** The bounds that were last saved, of a stream that is damaged. */
   get savedBounds(): Bounds {
     const { latest, earliest, base_era: era } = this.#record();
@@ -110,11 +115,13 @@ export class SqliteStream {
     const { bounds, rowsUpTo } = this.extent;
     if (after >= bounds.latest) return this.extent;
     const isNothingLeft = after < bounds.earliest;
-    const cut = this.#cutChunk(after);
+    const next = this.#firstAfter(after);
+    const cut = this.#cutChunk(next, after);
     const rowsBefore = cut?.rowsUpTo ?? rowsUpTo - this.rowsAfter(after);
     const history = isNothingLeft ? bounds.base : this.#historyAt(after);
     this.#home.chunks.dropAfter(this.id, after);
-    if (cut !== undefined && !isNothingLeft) this.#home.chunks.insert(this.id, cut);
+    // In its old place: chunks lie in commit order.
+    if (cut !== undefined && !isNothingLeft) this.#home.chunks.insert(this.id, cut, next.id);
     return this.#save({ bounds: { ...bounds, latest: after, history }, rowsUpTo: rowsBefore });
   }
 
@@ -160,11 +167,10 @@ export class SqliteStream {
     return rowsUpTo - chunk.rowsUpTo + rowsOfChunkAfter(chunk, from);
   }
 
-  /** The batches up to the token of the chunk that the token cuts; undefined where it cuts none. */
-  #cutChunk(token: Token): Chunk | undefined {
-    const edge = this.#firstAfter(token);
-    if (edge.after >= token) return undefined;
-    const [whole] = this.read({ after: edge.after, maxBytes: 1 });
+  /** The batches up to the token, where it cuts the chunk. */
+  #cutChunk({ after }: Edge, token: Token): Chunk | undefined {
+    if (after >= token) return undefined;
+    const [whole] = this.read({ after, maxBytes: 1 });
     return chunkUpTo(whole!, token);
   }
 

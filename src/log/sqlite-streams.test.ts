@@ -73,6 +73,7 @@ test('an append that was durable and not answered when the process was killed is
   await expect(log.append('events', ['3'], { id: 'the first' })).rejects.toMatchObject({ code: 'ID_REUSED' });
 }, 30_000);
 
+// SPEC L14
 test('a deletion that a kill interrupted is finished after the next open', async () => {
   await runKilled('delete');
   expect(leftIn()).toEqual({ chunks: 501, ids: 1, removals: 1 });

@@ -13,6 +13,7 @@ import { resolve } from 'node:path';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
 import { checkAttributes } from '../core/model/attributes.ts';
+import type { BackupOptions } from '../core/model/backup.ts';
 import { checkBatch } from '../core/model/batch.ts';
 import { UsageError } from '../core/model/errors.ts';
 import { type History, LOG_ID_DIGITS } from '../core/model/history.ts';
@@ -24,7 +25,7 @@ import type { Token } from '../core/model/token.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
 import { type Committed, type CommitPlan, GroupCommit } from './group-commit.ts';
 import { judgePosition } from './judge.ts';
-import type { AppendOptions, BackupOptions, Log, LogHealth, LogOptions, ReadOptions, SourceListener } from './log.ts';
+import type { AppendOptions, Log, LogHealth, LogOptions, ReadOptions, SourceListener } from './log.ts';
 import { type Boot, systemBoot } from './log-time.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
 import { type FileOptions, openLogFile } from './sqlite-file.ts';
@@ -252,11 +253,10 @@ class SqliteLog implements Log {
   }
 
   #check(stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined): void {
-    this.#requireDeclared(stream);
     const { limits } = this.#open;
+    this.#open.checkAppend(stream);
     checkBatch(stream, rows, limits);
     if (options?.attributes !== undefined) checkAttributes(stream, options.attributes, limits);
-    this.#open.checkWhole(stream);
   }
 
   #commit(plan: CommitPlan): Committed {

@@ -51,6 +51,8 @@ test.each<[string, Partial<PrimaryOptions>]>([
   ['INVALID_OPTION', { limits: { pageBytes: 0 } }],
   ['INVALID_OPTION', { limits: { pages: 7 } as PrimaryOptions['limits'] & {} }],
   ['INVALID_OPTION', { tailBytes: -1 }],
+  ['INVALID_OPTION', { idRetentionMs: 0 }],
+  ['INVALID_OPTION', { idRetentionMs: Number.NaN }],
   ['DUPLICATE_STREAM', { streams: [events, defineStream('events')] }],
 ])('a primary is refused with %s for %o, and its log is left closed', async (code, options) => {
   const log = memoryLog();

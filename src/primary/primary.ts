@@ -7,9 +7,9 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
-import type { AppendOptions, BackupOptions, Log, LogHealth, Source } from '../log/log.ts';
+import type { AppendOptions, Log, LogHealth, Source } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
-import { noBackup } from '../log/temporary-backup.ts';
+import type { BackupOptions } from '../core/model/backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
@@ -33,6 +33,7 @@ import {
   type Listener,
   type Transport,
 } from '../transport/transport.ts';
+import { noBackup } from './temporary-backup.ts';
 import { SessionPump } from './session-pump.ts';
 import { DEFAULT_STATUS_LIMIT, pageOfNames, type StatusOptions } from './status-page.ts';
 import { StreamCatalog } from './stream-catalog.ts';
@@ -65,6 +66,8 @@ export interface PrimaryOptions {
   readonly trimmed?: 'serve' | 'refuse';
   /** The most bytes of the newest rows that each log keeps ready in memory. Default 64 MiB. */
   readonly tailBytes?: number;
+  /** How long the ids of appends are remembered, at least. Default 24 h. */
+  readonly idRetentionMs?: Millis;
   readonly logger?: Logger;
   readonly transport?: Transport;
   readonly clock?: Clock;
@@ -238,10 +241,12 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     super();
     if (options.name === '' || /[\r\n]/.test(options.name))
       throw new UsageError('INVALID_OPTION', 'the name of a primary is one line that is not empty');
-    const { tailBytes = DEFAULT_TAIL_BYTES } = options;
+    const { tailBytes = DEFAULT_TAIL_BYTES, idRetentionMs } = options;
     // Checked here, before the log is open, so that nothing stays open after a bad option.
     if (!Number.isSafeInteger(tailBytes) || tailBytes < 0)
       throw new UsageError('INVALID_OPTION', `tailBytes is an integer from 0, not ${tailBytes}`);
+    if (idRetentionMs !== undefined && !(idRetentionMs > 0))
+      throw new UsageError('INVALID_OPTION', `idRetentionMs is a positive number of ms, not ${idRetentionMs}`);
     this.name = options.name;
     this.#options = options;
     this.#limits = mergeLimits(defaultLimits, options.limits);
@@ -255,6 +260,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       volatileLog: memoryLog({ clock: this.#clock, random: options.random ?? systemRandom }),
       limits: this.#limits,
       tailBytes,
+      idRetentionMs,
     });
     this.#catalog.watch({
       handleRows: (stream) => {

@@ -6,6 +6,8 @@ import { Collector } from '../../test/support/collector.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { defineStreams } from '../core/model/declarations.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { memoryLog } from '../log/memory.ts';
+import { VirtualClock } from '../testing/virtual-clock.ts';
 
 const events = defineStream('events');
 const Amount = z.object({ amount: z.number() });
@@ -84,6 +86,41 @@ describe('a batch with an id', () => {
     expect(told).toEqual(['row', 'twin']);
   });
 
+  test('is appended and told again where its stream was deleted and made again', async () => {
+    const { primary } = deploy();
+    const server = await primary({ streams: [events] });
+    const told: unknown[] = [];
+    server.on('appended', ({ rows }) => told.push(...rows));
+    await server.append(events, ['before']);
+    await server.append(events, ['row'], { id: 'one' });
+    await server.delete(events);
+    expect(await server.append(events, ['row'], { id: 'one' })).toMatchObject({ token: 1 });
+    expect(told).toEqual(['before', 'row', 'row']);
+  });
+
+  test('is remembered for idRetentionMs, in either log', async () => {
+    const { primary } = deploy();
+    const typing = defineStream('typing', { durable: false });
+    const clock = new VirtualClock();
+    const server = await primary({
+      streams: [events, typing],
+      log: memoryLog({ clock }),
+      clock,
+      idRetentionMs: 1_000,
+    });
+    const appendBoth = async (): Promise<number[]> => {
+      const appended = [events, typing].map(async (stream) => server.append(stream, ['row'], { id: 'one' }));
+      await settle();
+      clock.step(clock.now());
+      return (await Promise.all(appended)).map(({ token }) => token);
+    };
+    expect(await appendBoth()).toEqual([1, 1]);
+    clock.step(clock.now() + 999);
+    expect(await appendBoth()).toEqual([1, 1]);
+    clock.step(clock.now() + 1);
+    expect(await appendBoth()).toEqual([2, 2]);
+  });
+
   test('may have a token of its own, which rises or is refused', async () => {
     const { primary } = deploy();
     const server = await primary({ streams: [events] });
@@ -108,6 +145,7 @@ describe('a second definition of a declared stream', () => {
     await expect(server.append(defineStream('amounts'), [{ amount: 1 }])).rejects.toMatchObject(refusal);
     await expect(server.appendTexts(other, ['{"amount":1}'])).rejects.toMatchObject(refusal);
     await expect(server.trim(other, 1)).rejects.toMatchObject(refusal);
+    await expect(server.delete(other)).rejects.toMatchObject(refusal);
     expect(server.position('amounts').token).toBe(0);
     await server.append(amounts, [{ amount: 1 }]);
     await server.append(defineStream<number>('events'), [1]);

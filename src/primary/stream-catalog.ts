@@ -3,6 +3,7 @@
  * its tail. Knows no session and no connection. Listeners of `watch` are told what happens.
  */
 
+import type { Millis } from '../base/clock.ts';
 import type { AppendOptions, Log, ReadOptions, RowsEvent, Source, SourceEvent } from '../log/log.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import { rowsOfChunkAfter } from '../core/model/chunk.ts';
@@ -30,6 +31,8 @@ export interface StreamCatalogOptions {
   readonly limits: BatchLimits;
   /** The most bytes of rows that each tail keeps in memory. */
   readonly tailBytes: number;
+  /** Undefined: the default of the logs. */
+  readonly idRetentionMs?: Millis | undefined;
 }
 
 export interface CatalogListener {
@@ -78,11 +81,12 @@ export class StreamCatalog implements StreamTable {
 
   /** @throws LogError */
   async open(): Promise<void> {
-    const { log, volatileLog, sources = [], limits, tailBytes } = this.#options;
+    const { log, volatileLog, sources = [], limits, tailBytes, idRetentionMs } = this.#options;
+    const shared = idRetentionMs === undefined ? { limits } : { limits, idRetentionMs };
     const ofLog = (durable: boolean): Declarations => this.#declarations.filter((one) => one.durable === durable);
-    await log.open({ declarations: ofLog(true), limits, catalog: DURABLE_CATALOG });
+    await log.open({ declarations: ofLog(true), ...shared, catalog: DURABLE_CATALOG });
     try {
-      await volatileLog.open({ declarations: ofLog(false), limits, catalog: VOLATILE_CATALOG });
+      await volatileLog.open({ declarations: ofLog(false), ...shared, catalog: VOLATILE_CATALOG });
       checkLogIds([log, volatileLog, ...sources]);
       this.#sources = [log, volatileLog, ...sources].map((source) => {
         // The tail watches first, so it has the rows when a hint reaches a session.

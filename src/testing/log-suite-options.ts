@@ -124,7 +124,10 @@ export function registerTokens(testAt: TestAt, { durable }: { readonly durable: 
   });
 }
 
-export function registerRelayed(testAt: TestAt, { durable }: { readonly durable: boolean }): void {
+export function registerRelayed(
+  testAt: TestAt,
+  { durable, ids }: { readonly durable: boolean; readonly ids: boolean },
+): void {
   /** Tokens 10 and 11 of one history, 12 of a later one. */
   const appendForeign = async ({ log }: LogPlace): Promise<void> => {
     await log.rebase!({ stream: 'events', token: 9, history: FOREIGN });
@@ -184,5 +187,18 @@ export function registerRelayed(testAt: TestAt, { durable }: { readonly durable:
     assert.deepEqual(await place.readAll('events', { after: 41, maxBytes: 100 }), []);
     await log.append('events', ['1'], { token: 42, history: LATER });
     assert.deepEqual(await place.readAll('events', { after: 41, maxBytes: 100 }), [{ token: 42, rows: ['1'] }]);
+  });
+
+  if (!ids) return;
+  testAt('the ids of rows that are taken back are forgotten', async (place) => {
+    const log = await place.open([events, others]);
+    for (const [i, id] of ['a', 'b', 'c'].entries()) await log.append('events', [`${i}`], { id });
+    const other = await log.append('others', ['2'], { id: 'c' });
+    await log.truncate!('events', 2);
+    assert.equal((await log.append('events', ['1'], { id: 'b' })).token, 2);
+    assert.equal((await log.append('events', ['"anew"'], { id: 'c' })).token, 3);
+    await log.rebase!({ stream: 'events', token: 41, history: FOREIGN });
+    assert.equal((await log.append('events', ['"anew"'], { id: 'a', token: 42, history: FOREIGN })).token, 42);
+    assert.deepEqual(await log.append('others', ['2'], { id: 'c' }), other);
   });
 }

@@ -229,6 +229,18 @@ test('a stream that failed and is deleted then is followed when it is made again
   expect(scene.errors.map(({ code }) => code)).toEqual(['HANDLER_FAILED']);
 });
 
+test('a stream that is deleted before anything was told of it is forgotten without a word', async () => {
+  const scene = new Scene();
+  scene.worker.subscribeMatching('room:*', NOW, scene.handler);
+  await scene.start();
+  scene.list('room:1');
+  scene.delete('room:1');
+  expect(scene.told).toEqual([]);
+  expect(scene.worker.isLive).toBe(true);
+  scene.make('room:1', ['a']);
+  expect(scene.told).toEqual(['room:1 ["a"]']);
+});
+
 test('nothing is kept of streams that were deleted, however many they were', async () => {
   const saves: number[] = [];
   const stored = new Map<string, Position>();

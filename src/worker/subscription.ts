@@ -254,7 +254,10 @@ export class Runner implements Subscription {
         hooks.onReset(this, item.error, before?.history);
         break;
       case 'deleted':
-        if (item.error !== undefined) hooks.onReset(this, item.error, before?.history);
+        // Nothing was told of the stream, so nothing is void.
+        if (item.error !== undefined && ((before?.token ?? 0) > 0 || machine.delivery.done > 1)) {
+          hooks.onReset(this, item.error, before?.history);
+        }
         this.#succeed();
         break;
     }

@@ -177,3 +177,39 @@ test('follow without stdout that is read ends at one signal too, and its checkpo
   const tokens = positions.map((text) => parsePosition(text).token);
   expect(Math.max(0, ...tokens), err).toBeLessThan(4);
 });
+
+async function latestOf(admin: string): Promise<number> {
+  const { streams } = (await (await fetch(`http://${admin}/status`)).json()) as {
+    streams: { stream: string; latest: number }[];
+  };
+  return streams.find(({ stream }) => stream === 'events')?.latest ?? 0;
+}
+
+test('an upload with --id-prefix that is sent again after each kill -9 of its primary appends every row once', async () => {
+  const BATCHES = 400;
+  const { primary: first, argv, connect, admin } = await serve();
+  let primary = first;
+  const rows = Array.from({ length: 10 * BATCHES }, (_, i) => `{"n":${i}.0}\n`);
+  const command = ['append', 'events', '--admin', admin, '--batch', '10', '--id-prefix', 'kills'];
+  for (let sent = 1_000; sent < rows.length; sent += 1_000) {
+    const upload = start(command);
+    upload.child.stdin!.write(rows.slice(0, sent).join(''));
+    // Some batches of this upload are durable, and perhaps not all.
+    while ((await latestOf(admin)) <= (sent - 1_000) / 10);
+    await primary.kill('SIGKILL');
+    expect(await upload.ended).toBe(1);
+    expect(upload.stderr()).toContain('0 of them are known to be appended');
+    primary = start(argv);
+    await primary.saw(/Try next/);
+  }
+  expect(await start(command, { input: rows.join('') }).ended).toBe(0);
+  expect(await latestOf(admin)).toBe(BATCHES);
+  const lines: string[] = [];
+  const follower = start(['follow', 'events', '--from', 'start', '--connect', connect], {
+    onLine: (line) => lines.push(line),
+  });
+  await follower.saw(/live: events/);
+  await follower.kill('SIGINT');
+  expect(await follower.ended).toBe(0);
+  expect(lines).toEqual(rows.map((_, i) => `events ${Math.floor(i / 10) + 1} {"n":${i}}`));
+});

@@ -107,6 +107,11 @@ export class Catalog {
     return this.#isCurrent;
   }
 
+  /** All of it is being read. */
+  get isListing(): boolean {
+    return this.#phase === 'listing';
+  }
+
   /** One more pattern is followed. */
   handlePattern(pattern: NamePattern): void {
     this.#listed.delete(pattern);

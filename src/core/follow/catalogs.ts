@@ -175,7 +175,14 @@ export class Catalogs implements CatalogEvents {
   }
 
   handleCut(): void {
-    for (const catalog of this.#catalogs.values()) catalog.handleCut();
+    for (const [name, catalog] of this.#catalogs) {
+      catalog.handleCut();
+      if (!catalog.isListing || !this.#host.canRelease) continue;
+      // A listing begins at the start, where nothing proves that the boundaries are of this history.
+      // So the next connection proves them first.
+      this.#catalogs.delete(name);
+      this.#host.drop(catalog.subscription);
+    }
   }
 
   isCatalog({ stream }: Subscription): boolean {

@@ -18,42 +18,13 @@ import { eraOf, type PrimaryEras, withEra } from '../wire/greeting.ts';
 import type { WorkerLimits } from '../wire/limits.ts';
 import { parseRefusal, tooFarBehind } from '../wire/refusals.ts';
 import { Backoff } from './backoff.ts';
-import type { BoundaryChange } from './boundaries.ts';
-import { Catalogs, type Gone, type CatalogsHost, type PatternSpec } from './catalogs.ts';
+import { Catalogs, type CatalogsHost, type PatternSpec } from './catalogs.ts';
+import { DueStreams } from './due-streams.ts';
+import type { Link } from './stream-output.ts';
 import { UnfinishedRows } from './row-cost.ts';
 import { SeedRules } from './seed-rules.ts';
 import { Subscription, type SubscriptionHost, type Tally } from './subscription.ts';
 import type { SubscriptionSpec } from './subscription-spec.ts';
-
-/** What the streams tell the application. */
-export type StreamOutput =
-  /** Something waits in the delivery, or the subscription became live or ceased to be. */
-  | { readonly kind: 'ready'; readonly subscription: Subscription }
-  /**
-   * One more stream, followed through a pattern. It may have been followed before: then it was
-   * deleted, and the items of the earlier subscription come first.
-   */
-  | { readonly kind: 'discovered'; readonly subscription: Subscription }
-  | ({ readonly kind: 'gone' } & Gone)
-  /** A catalog says how far it is. What it does not have may be void from now on. */
-  | { readonly kind: 'listed' }
-  | { readonly kind: 'ended'; readonly subscription: Subscription; readonly error: PeerError }
-  /** To be stored in a checkpoint. */
-  | ({ readonly kind: 'boundary' } & BoundaryChange);
-
-/** What the streams need of the connection that they are on. */
-export interface Link {
-  send(command: SubscribeCommand): void;
-  /** Ends the connection, so that the next one can ask anew. */
-  reconnect(why: string): void;
-  /** Something of this cost waits for the application. */
-  handleQueued(cost: number): void;
-  /** Something of this cost does not wait any more. */
-  handleGivenBack(cost: number): void;
-  /** Whether every stream is live may have changed. */
-  handleLiveChanged(): void;
-  emit(output: StreamOutput): void;
-}
 
 export interface FollowedStreamsOptions {
   /** Sends neither RELEASE nor APPLIED. */
@@ -82,19 +53,14 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   readonly #dropped = new Set<StreamName>();
   /** The time of the last input. */
   now: Millis = 0;
-  /** Subscriptions that will ask again by themselves. */
-  readonly #waitingAhead = new Set<Subscription>();
-  /** When the first of them asks. */
-  #askAt: Millis = Infinity;
-  /** Subscriptions that may have an APPLIED to send, and when it is due. */
-  #toAcknowledge: Subscription[] = [];
-  #acknowledgeAt: Millis = Infinity;
+  readonly #due: DueStreams;
   /** The live subscriptions that may be late unnoticed for this time only. */
   readonly #urgent = new Map<Millis, Set<Subscription>>();
 
   constructor(options: FollowedStreamsOptions) {
     this.#options = options;
     this.#link = options.link;
+    this.#due = new DueStreams(options.limits.appliedIntervalMs);
     this.#unfinished = new UnfinishedRows(options.limits.maxBatchBytes);
     this.#catalogs = new Catalogs(this.#catalogsHost());
   }
@@ -120,7 +86,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
 
   /** When something is due: a stream asks again, or APPLIED is sent. */
   get nextTimeout(): Millis {
-    return Math.min(this.#acknowledgeAt, this.#askAt);
+    return this.#due.nextTimeout;
   }
 
   /** The live subscription that may be late unnoticed for the shortest time. */
@@ -225,11 +191,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
     this.#seedRules = undefined;
     this.#unfinished = new UnfinishedRows(this.#options.limits.maxBatchBytes);
     this.#dropped.clear();
-    this.#waitingAhead.clear();
-    this.#askAt = Infinity;
-    for (const subscription of this.#toAcknowledge) subscription.isToAcknowledge = false;
-    this.#toAcknowledge = [];
-    this.#acknowledgeAt = Infinity;
+    this.#due.clear();
   }
 
   /** A primary that is not Rowcast refuses a stream by ERROR. */
@@ -256,18 +218,13 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
 
   handleTimeout(now: Millis): void {
     this.now = now;
-    this.#askAhead(now);
+    for (const subscription of this.#due.takeAhead(now)) if (this.#isConnected) subscription.ask();
     this.acknowledge(now);
   }
 
   /** Tells what was applied, when that is due. `Infinity`: what there is to tell, now. */
   acknowledge(now: Millis): void {
-    if (this.#acknowledgeAt === Infinity || now < this.#acknowledgeAt) return;
-    this.#acknowledgeAt = Infinity;
-    const moved = this.#toAcknowledge;
-    this.#toAcknowledge = [];
-    for (const subscription of moved) {
-      subscription.isToAcknowledge = false;
+    for (const subscription of this.#due.takeMoved(now)) {
       const told = subscription.takeAcknowledgement();
       if (told !== undefined) this.send({ name: 'APPLIED', stream: subscription.stream, ...told });
     }
@@ -307,11 +264,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   }
 
   notify(subscription: Subscription): void {
-    const { nextTimeout } = subscription;
-    if (nextTimeout !== undefined) {
-      this.#waitingAhead.add(subscription);
-      this.#askAt = Math.min(this.#askAt, nextTimeout);
-    }
+    this.#due.noteAhead(subscription);
     if (this.#catalogs.isCatalog(subscription)) this.#catalogs.handleReady(subscription);
     else this.#link.emit(subscription.ready);
   }
@@ -322,10 +275,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
 
   noteMoved(subscription: Subscription): void {
     if (this.#eras === undefined || this.#options.isObserver) return;
-    if (subscription.isToAcknowledge) return;
-    subscription.isToAcknowledge = true;
-    this.#toAcknowledge.push(subscription);
-    if (this.#acknowledgeAt === Infinity) this.#acknowledgeAt = this.now + this.#options.limits.appliedIntervalMs;
+    this.#due.noteMoved(this.now, subscription);
   }
 
   /** @throws PeerError when the primary has no stream of its streams */
@@ -496,20 +446,6 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   #askSeed(subscription: Subscription): void {
     if (!this.#catalogs.isNeeded) subscription.ask();
     else subscription.askBesideAll();
-  }
-
-  #askAhead(now: Millis): void {
-    if (now < this.#askAt) return;
-    this.#askAt = Infinity;
-    for (const subscription of this.#waitingAhead) {
-      const { nextTimeout } = subscription;
-      if (nextTimeout !== undefined && nextTimeout > now) {
-        this.#askAt = Math.min(this.#askAt, nextTimeout);
-        continue;
-      }
-      this.#waitingAhead.delete(subscription);
-      if (nextTimeout !== undefined && this.#isConnected) subscription.ask();
-    }
   }
 
   /** Ends a subscription, and tells the primary where that is possible. */

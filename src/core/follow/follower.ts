@@ -24,7 +24,8 @@ import { parseRefusal, tooFarBehind } from '../wire/refusals.ts';
 import { Backoff } from './backoff.ts';
 import { BackPressure } from './back-pressure.ts';
 import type { PatternSpec } from './catalogs.ts';
-import { FollowedStreams, type Link, type StreamOutput } from './followed-streams.ts';
+import { FollowedStreams } from './followed-streams.ts';
+import type { Link, StreamOutput } from './stream-output.ts';
 import type { Subscription } from './subscription.ts';
 import type { SubscriptionSpec } from './subscription-spec.ts';
 

@@ -101,6 +101,7 @@ describe('a pattern', () => {
     ).toEqual(['REPLICATE user:1 NOW']);
   });
 
+  // SPEC S18
   test('that begins later has a boundary of its own: what was made before it is followed from where it says', () => {
     const end = following();
     expect(end.hear(made(2, 'user:1'))).toEqual([]);
