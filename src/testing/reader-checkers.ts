@@ -285,6 +285,10 @@ export class ReaderCheckers implements Checker {
       return dishonest(`and has applied what is up to ${known.claims.map(describeNode).join(' or ')}`);
     }
     const asked = [...claims].filter((claim) => claim.parent === undefined || !this.#isNew(standing, claim));
+    if (asked.length === 0) {
+      const saw = `${says}, of a stream that was made after it had begun to follow all, and no row of it was given`;
+      return { checker: 'new streams from their first row', saw };
+    }
     const starts = begin === 'now' ? asked : asked.filter((claim) => this.#isStart(reader, claim));
     if (starts.length > 0) return { token, claims: starts };
     return { checker: 'nothing missing', saw: `${says}, from the start, and rows before it are kept` };

@@ -111,7 +111,7 @@ export function drawShape(random: Random): WorldShape {
     declarations,
     names,
     deletes,
-    churns: deletes && patterns.length > 0 && random.next() < 0.15,
+    churns: deletes && random.next() < 0.15,
     lateStreams: Math.min(pick(0, 0, 0, 1, 3), declarations.length - 1),
     workers: pick(1, 2, 2, 3),
     faultsForMs: pick(600, 1_200),

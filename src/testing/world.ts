@@ -256,7 +256,7 @@ class World {
     this.#clock.wakeIn(ms, () => {
       if (this.#clock.now() >= endAt) return;
       const count = this.#random.next() < 0.1 ? randomInteger(this.#random, 2, 12) : 1;
-      if (this.#shape.churns) this.#churn();
+      if (this.#shape.churns && this.#patterns.length > 0) this.#churn();
       const name = this.#pick(this.#names);
       const primary = this.#copy.isUp && this.#random.next() < 0.5 ? this.#copy : this.#primary;
       for (let i = 0; i < count; i++) this.#append(primary, name);

@@ -1,8 +1,9 @@
 /** Machines that are broken on purpose, one way each: what the checkers must find. */
 
+import type { DiskStream } from '../../src/testing/fake-disk.ts';
 import { FakeLog } from '../../src/testing/fake-log.ts';
 import type { WorldParts } from '../../src/testing/world-result.ts';
-import { PeerError } from '../../src/core/model/errors.ts';
+import { PeerError, type RowcastError } from '../../src/core/model/errors.ts';
 import type { Verdict } from '../../src/core/model/page.ts';
 import type { Position } from '../../src/core/model/position.ts';
 import type { RowText } from '../../src/core/model/row.ts';
@@ -133,6 +134,70 @@ export const savesEarly: Broken = {
     save: (changed, all) =>
       checkpoint.save(new Map([...changed].map(([key, at]) => [key, at && { ...at, token: at.token + 1 }])), all),
   }),
+};
+
+/** A place in a stream that was deleted stays in the checkpoint. */
+export const savesForEver: Broken = {
+  checkpoint: (checkpoint) => ({
+    load: () => checkpoint.load(),
+    save: (changed, all) => checkpoint.save(new Map([...changed].filter(([, at]) => at !== undefined)), all),
+  }),
+};
+
+/** The first batch of each stream that a pattern brings is lost. */
+export const missesFirstRows: Broken = worker(
+  class extends Worker {
+    override subscribeMatching<Row>(
+      ...[pattern, options, handler]: Parameters<typeof Worker.prototype.subscribeMatching<Row>>
+    ): void {
+      super.subscribeMatching(pattern, options, withoutFirst(handler));
+    }
+
+    override subscribeAll(...[options, handler]: Parameters<typeof Worker.prototype.subscribeAll>): void {
+      super.subscribeAll(options, withoutFirst(handler));
+    }
+  },
+);
+
+function withoutFirst<Row>(handler: BatchHandler<Row>): BatchHandler<Row> {
+  const begun = new Set<StreamName>();
+  return (batch) => {
+    if (begun.has(batch.stream)) return handler(batch);
+    begun.add(batch.stream);
+    return undefined;
+  };
+}
+
+export const tellsNoDeletion: Broken = {
+  makeWorker: (options) => {
+    const made = createWorker(options);
+    const emit = made.emit.bind(made) as (name: string, ...told: unknown[]) => boolean;
+    const isDeletion = (told: unknown): boolean => (told as { error?: RowcastError }).error?.facts['deleted'] === true;
+    made.emit = ((name: string, ...told: unknown[]) =>
+      name === 'reset' && isDeletion(told[0]) ? true : emit(name, ...told)) as typeof made.emit;
+    return made;
+  },
+};
+
+/** What it deleted is there again when it is opened. */
+export const deletesInMemoryAlone: Broken = {
+  makeLog: (options) => {
+    const { disk } = options;
+    const deleted = new Map<StreamName, DiskStream>();
+    class ForgetfulLog extends FakeLog {
+      override async delete(stream: StreamName): Promise<void> {
+        const kept = this.truth(stream);
+        await super.delete(stream);
+        deleted.set(stream, kept);
+      }
+
+      override crash(): void {
+        super.crash();
+        disk.restore({ ...disk.state, streams: new Map([...deleted, ...disk.state.streams]) });
+      }
+    }
+    return new ForgetfulLog(options);
+  },
 };
 
 export const tellsFalseReset: Broken = {

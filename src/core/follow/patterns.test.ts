@@ -412,7 +412,56 @@ describe('a catalog that started afresh', () => {
   });
 });
 
+describe('a stream that was found and of which nothing was read', () => {
+  /** `room:1` is asked for from now on when the connection is cut. */
+  function found(): FollowerEnd {
+    const end = new FollowerEnd();
+    end.subscribeMatching('room:*', 'now');
+    end.greetedBy(ROWCAST);
+    end.hear(...NO_VOLATILE, `POSITION $streams 1 ${ERA}`);
+    expect(end.hear(...list(1, made(1, 'room:1')))).toEqual(['REPLICATE room:1 NOW']);
+    end.regreetedBy(rowcast(era(8)));
+    end.hear(`POSITION $streams.volatile 0 ${MEMORY_ORIGIN}`, 'REFUSED $streams RESET {}');
+    return end;
+  }
+
+  test('is a new one where the catalog started afresh', () => {
+    const end = found();
+    expect(
+      requestsOf(end.hear(`HISTORY $streams 0 ${era(8)}`, made(1, 'room:1'), `POSITION $streams 1 ${era(8)}`)),
+    ).toEqual([`REPLICATE room:1 0 ${ORIGIN}`]);
+  });
+
+  test('is forgotten where the catalog does not have it any more', () => {
+    const end = found();
+    expect(requestsOf(end.hear(`POSITION $streams 0 ${ORIGIN}`))).toEqual([]);
+    expect(end.follower.isLive).toBe(true);
+  });
+});
+
 describe('a wait for a stream that is not known yet', () => {
+  test('is over where its row is void: the catalog is past the era of the row, and has no such stream', () => {
+    const end = following();
+    expect(end.follower.judgeAwaited(at('room:9', 1))).toBe('not-yet');
+    end.regreetedBy(rowcast(era(8)));
+    expect(end.follower.judgeAwaited(at('room:9', 1)), 'the catalog is not read yet').toBe('not-yet');
+    end.hear(`POSITION $streams 1 ${ERA}`, `POSITION $streams.volatile 0 ${MEMORY_ORIGIN}`);
+    expect(end.outputs.of('listed').length).toBeGreaterThan(0);
+    expect(end.follower.judgeAwaited(at('room:9', 1))).toBe('reached');
+    expect(end.follower.judgeAwaited(at('room:9', 1, era(8)))).toBe('not-yet');
+    end.subscribeMatching('user:*', 'now');
+    expect(end.follower.judgeAwaited(at('user:9', 1)), 'it is not read for this pattern yet').toBe('not-yet');
+  });
+
+  test('is over where the stream was deleted since', () => {
+    const end = following();
+    end.hear(made(2, 'room:9'), deleted(3, 'room:9'));
+    expect(end.outputs.of('gone')).toEqual([{ kind: 'gone', stream: 'room:9', history: ERA, isLast: true }]);
+    expect(end.follower.judgeAwaited(at('room:9', 1))).toBe('reached');
+    expect(end.follower.judgeAwaited(at('room:9', 1, era(8))), 'it may be made again').toBe('not-yet');
+    expect(end.follower.judgeAwaited(at('room:8', 1))).toBe('not-yet');
+  });
+
   test('waits if a pattern matches its name', () => {
     const end = following();
     expect(end.follower.isAwaited('room:9')).toBe(true);
