@@ -23,6 +23,8 @@ interface Standing {
   begin: 'start' | 'now' | 'first' | undefined;
   /** When it was asked for. With `now`: rows older than this were not asked for. */
   sinceMs: Millis;
+  /** The first batch of its stream, if it was given it. */
+  first: HistoryNode | undefined;
   /** The batch that the handler is applying. */
   at: HistoryNode | undefined;
   hasEnded: boolean;
@@ -91,6 +93,7 @@ export class ReaderCheckers implements Checker {
           known: isKnown ? begin : undefined,
           begin: isKnown ? undefined : begin,
           sinceMs,
+          first: undefined,
           at: undefined,
           hasEnded: false,
           hasReset: false,
@@ -122,6 +125,8 @@ export class ReaderCheckers implements Checker {
         return undefined;
       case 'reset':
         return this.#reset(this.#standings.get(happening.reader.name)!, happening);
+      case 'ended':
+        return this.#checkEnd(this.#standings.get(happening.reader.name), happening.life.head(happening.reader.stream));
       case 'waited':
         return this.#handleWaited(happening.worker, happening.node);
       default:
@@ -174,6 +179,7 @@ export class ReaderCheckers implements Checker {
     if (standing.at !== undefined)
       return { checker: 'once and in order', saw: `${given} while it was at ${describeNode(standing.at)}` };
     standing.at = node;
+    if (node.depth === 1) standing.first = node;
     return standing.known === undefined
       ? this.#checkFirst(standing, node, given)
       : checkNext(standing.known.claims, node, given);
@@ -183,26 +189,33 @@ export class ReaderCheckers implements Checker {
     const { begin, sinceMs, reader } = standing;
     const before = node.parent!;
     if (before.parent === undefined && (begin !== 'now' || this.#mayBeNew(standing, node))) return undefined;
-    if (this.#isNew(standing, node)) {
-      const saw = `${given} first, of a stream that was made after it had begun to follow all, and no GAP was told`;
+    if (begin === 'first') {
+      const saw = `${given} first, of a stream that was made again, and no GAP was told`;
       return { checker: 'new streams from their first row', saw };
     }
     if (begin === 'now') {
-      if (node.committedAtMs >= sinceMs) return undefined;
+      if (node.committedAtMs >= sinceMs || this.#isNew(standing, node)) return undefined;
       return { checker: 'once and in order', saw: `${given}, which is older than the subscription from now on` };
     }
     if (this.#isStart(reader, before)) return undefined;
     return { checker: 'nothing missing', saw: `${given} first, from the start, and ${describeNode(before)} is kept` };
   }
 
-  /**
-   * The stream was made above the boundary of its pattern, or is made again after a deletion that
-   * was told: nothing of it may be left out.
-   */
-  #isNew({ reader, begin, hasReset }: Standing, { madeAtMs }: HistoryNode): boolean {
-    if (begin === 'first') return true;
+  /** The stream was made above the boundary of its pattern: nothing of it may be left out. */
+  #isNew({ reader }: Standing, { madeAtMs }: HistoryNode): boolean {
     const boundary = this.#boundaryOf(reader);
-    return boundary !== undefined && !hasReset && madeAtMs > boundary.toMs;
+    return boundary !== undefined && madeAtMs > boundary.toMs;
+  }
+
+  /**
+   * A reader may for a while be in the middle of a stream that was deleted and made again, until it
+   * is told so. In the end it had the first row of a new stream, or a reset.
+   */
+  #checkEnd(standing: Standing | undefined, head: HistoryNode): Finding | undefined {
+    if (standing?.begin === undefined || standing.hasReset || !this.#isNew(standing, head)) return undefined;
+    if (standing.first !== undefined && isOn(standing.first, head)) return undefined;
+    const saw = `${standing.reader.name} was not given the first row of ${describeNode(head)}, which was made after it had begun to follow all, and no GAP was told`;
+    return { checker: 'new streams from their first row', saw };
   }
 
   /** The stream may have been made above the boundary of its pattern. */
@@ -284,11 +297,12 @@ export class ReaderCheckers implements Checker {
       if (still.length > 0) return { token, claims: still };
       return dishonest(`and has applied what is up to ${known.claims.map(describeNode).join(' or ')}`);
     }
-    const asked = [...claims].filter((claim) => claim.parent === undefined || !this.#isNew(standing, claim));
-    if (asked.length === 0) {
-      const saw = `${says}, of a stream that was made after it had begun to follow all, and no row of it was given`;
+    const first = [...claims].filter(isRoot);
+    if (begin === 'first' && first.length === 0) {
+      const saw = `${says}, of a stream that was made again, and no row of it was given`;
       return { checker: 'new streams from their first row', saw };
     }
+    const asked = begin === 'first' ? first : [...claims];
     const starts = begin === 'now' ? asked : asked.filter((claim) => this.#isStart(reader, claim));
     if (starts.length > 0) return { token, claims: starts };
     return { checker: 'nothing missing', saw: `${says}, from the start, and rows before it are kept` };
@@ -296,8 +310,10 @@ export class ReaderCheckers implements Checker {
 
   #reset(standing: Standing, { code, next }: Extract<Happening, { kind: 'reset' }>): Finding | undefined {
     const { known, reader, at } = standing;
-    // A deletion is told also to a reader that has nothing yet.
-    const wasDeleted = code === 'RESET' && hasNothing(known) && this.#wasDeletedSince(reader, standing.sinceMs);
+    // A deletion is told also to a reader that has nothing yet, or stands in the middle of the next
+    // stream of the name.
+    const knowsLittle = hasNothing(known) || (next === 'first' && standing.first === undefined);
+    const wasDeleted = code === 'RESET' && knowsLittle && this.#wasDeletedSince(reader, standing.sinceMs);
     const isAbsent = code === 'UNKNOWN_STREAM' && this.#livesOf(reader.worker).some((life) => !life.has(reader.stream));
     const mayHaveMore = next === 'ended' && code === 'RESET' && this.#hasForked(reader);
     const isTrue =

@@ -249,7 +249,10 @@ export class Catalogs implements CatalogEvents {
     if (isFresh) this.#givenUp.delete(stream);
     const known = this.#host.find(stream);
     if (known !== undefined && !known.isEnded && known.spec.pattern !== undefined) {
-      if (isVoid(known, catalog.name, history, isFresh)) this.#host.delete(known);
+      // One that began at NOW, whatever the stream was by then, may have begun in the middle
+      // of one that was made again.
+      const isAnother = isFresh && known.hasBegunBlind && known.listedIn === catalog.name;
+      if (isAnother || isVoid(known, catalog.name, history, isFresh)) this.#host.delete(known);
       else if (known.listedIn === catalog.name) known.listedIn = undefined;
     }
     this.#host.handleGone({ stream, history, isLast: isFresh });

@@ -309,6 +309,18 @@ describe('a stream that is deleted', () => {
     expect(end.outputs.of('discovered')).toHaveLength(1);
   });
 
+  test('and made again before NOW was answered is followed from its first row once the catalog tells', () => {
+    const end = new FollowerEnd();
+    end.subscribeMatching('room:*', 'now');
+    end.greetedBy(rowcast(era(8)));
+    end.hear(...NO_VOLATILE, `POSITION $streams 1 ${ERA}`);
+    expect(end.hear(...list(1, made(1, 'room:1')))).toEqual(['REPLICATE room:1 NOW']);
+    end.hear(`POSITION room:1 3 ${era(8)}`);
+    expect(end.hear(deleted(2, 'room:1'), `HISTORY $streams 2 ${era(8)}`)).toEqual(['RELEASE room:1']);
+    expect(end.hear(made(3, 'room:1'))).toEqual([`REPLICATE room:1 0 ${ORIGIN}`]);
+    expect(end.takeRows()).toEqual(['room:1 @3 live', 'room:1 deleted']);
+  });
+
   test('by name is a reset as onReset says', () => {
     const end = new FollowerEnd();
     end.subscribe('room:1', at('room:1', 5), 'earliest');

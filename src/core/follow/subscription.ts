@@ -84,6 +84,8 @@ export class Subscription {
   isToAcknowledge = false;
   /** The catalog that lists the stream. Undefined while none is known to. */
   listedIn: StreamName | undefined;
+  /** It was asked for at NOW: in whatever stream of this name there was by then. */
+  hasBegunBlind = false;
   readonly #host: SubscriptionHost;
   readonly #rows: CollectedRows;
   #state: SubscriptionState;
@@ -476,6 +478,8 @@ export class Subscription {
 
   /** Sends the line that asks for the stream. */
   #send(next: Resume): void {
+    if (next === 'now') this.hasBegunBlind = true;
+    else if (next === 'start' || next.token === 0) this.hasBegunBlind = false;
     const { stream } = this;
     const isSeed = this.#host.eras === undefined;
     this.#acknowledging.handleAsked(typeof next === 'object' ? next.token : undefined);
