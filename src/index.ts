@@ -9,8 +9,11 @@ export type {
   AppendOptions,
   DeletedEvent,
   EraEvent,
+  Held,
+  Holder,
   Log,
   LogHealth,
+  LogHolders,
   LogOptions,
   ReadOptions,
   RebasedEvent,
@@ -52,13 +55,22 @@ export {
   type Position,
 } from './core/model/position.ts';
 export { keepTexts, type RowText, type RowValidator, type RowVerdict } from './core/model/row.ts';
-export { defineStream, type Retention, type Stream, type StreamName, type StreamOptions } from './core/model/stream.ts';
+export {
+  defineStream,
+  type Retention,
+  type Stream,
+  type StreamName,
+  type StreamOptions,
+  type WorkerName,
+} from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
 export {
   type BatchOptions,
   type ConnectedWorker,
   type ConnectionStatus,
   createPrimary,
+  type Cutting,
+  type HolderStatus,
   type Primary,
   type PrimaryEvents,
   type PrimaryOptions,

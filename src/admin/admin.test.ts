@@ -543,6 +543,25 @@ describe('looking', () => {
     ]);
   });
 
+  test('DELETE /workers/NAME lets go of what the worker holds, and GET /status says who holds rows', async () => {
+    const held = defineStream('held', { retain: { untilSavedBy: ['audit'] } });
+    const { primary, admin } = await setUp({ streams: [held] });
+    await primary.append('held', [1, 2]);
+    const status = async (): Promise<StatusReport> =>
+      (await (await admin.request('http://localhost/status')).json()) as StatusReport;
+    expect((await status()).streams[0]).toMatchObject({
+      holders: [{ worker: 'audit', saved: null, lagRows: 2, connected: false }],
+      holderCount: 1,
+    });
+    const forget = async (): Promise<Response> => admin.request('http://localhost/workers/audit', { method: 'DELETE' });
+    const first = await forget();
+    expect([first.status, await first.json()]).toEqual([200, { worker: 'audit', streams: ['held'] }]);
+    expect(await (await forget()).json()).toEqual({ worker: 'audit', streams: [] });
+    expect((await status()).streams[0]).toMatchObject({ holders: [], holderCount: 0 });
+    await primary.close();
+    expect((await forget()).status).toBe(503);
+  });
+
   // SPEC L11
   test('GET /healthz is 200 while the process answers, and says whether the log is ok, slow or failed', async () => {
     for (const health of ['ok', 'slow', 'failed'] as const) {

@@ -12,7 +12,7 @@ import { Counters } from '../observe/counters.ts';
 import { reportStatus } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
 import { DEFAULT_STATUS_LIMIT } from '../primary/status-page.ts';
-import { type Appended, type ErrorAnswer, type Health, json, noSuchPage, refusal } from './answers.ts';
+import { type Appended, type ErrorAnswer, type Forgotten, type Health, json, noSuchPage, refusal } from './answers.ts';
 import { appendRows } from './append-rows.ts';
 import { Backups } from './backups.ts';
 import { rowsOnly, sameMachineOnly } from './same-machine.ts';
@@ -76,7 +76,11 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
     if (fault !== undefined) return refusal(400, 'INVALID_STREAM_NAME', `${quote(name)}: ${fault}`);
     const stream = primary.stream(name);
     if (stream === undefined)
-      return refusal(404, 'NO_SUCH_STREAM', `there is no stream ${name}; GET /status lists those that there are`);
+      return refusal(
+        404,
+        'NO_SUCH_STREAM',
+        `there is no stream ${name}: GET /status lists the streams and patterns that are declared`,
+      );
     const rowsPerBatch = parseRowsPerBatch(c.req.query('batch'));
     if (rowsPerBatch === undefined) {
       return refusal(
@@ -99,6 +103,16 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
     if (error === undefined) return json(200, appended);
     const batch = idempotencyKey === undefined ? undefined : result.batch;
     return json(statusOf(error), failed(appended, error, line, batch));
+  });
+
+  app.delete('/workers/:name', async (c) => {
+    const worker = c.req.param('name');
+    try {
+      return json(200, { worker, streams: [...(await primary.forgetWorker(worker))] } satisfies Forgotten);
+    } catch (error) {
+      if (!(error instanceof RowcastError)) throw error;
+      return refusal(statusOf(error), error.code, error.message);
+    }
   });
 
   const backups = new Backups(primary, signal);

@@ -2,6 +2,7 @@
 
 import type { ErrorCode } from '../core/model/errors.ts';
 import { quote } from '../core/model/errors.ts';
+import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { LogState } from '../observe/status-report.ts';
 
 /** Codes of errors that only HTTP can have. Other errors have the code of their cause. */
@@ -18,6 +19,12 @@ export interface Appended {
   /** The position of the last batch as text (core/model/position.ts); null when there is none. */
   readonly position: string | null;
   readonly rows: number;
+}
+
+/** The streams whose rows a worker held back until it was forgotten. */
+export interface Forgotten {
+  readonly worker: WorkerName;
+  readonly streams: readonly StreamName[];
 }
 
 /**
@@ -59,6 +66,6 @@ export function noSuchPage(method: string, path: string): Response {
   return refusal(
     404,
     'NO_SUCH_PAGE',
-    `there is no ${quote(method)} ${quote(path)}; there are POST /streams/NAME/rows, POST /backup, GET /status and GET /healthz`,
+    `there is no ${quote(method)} ${quote(path)}; there are POST /streams/NAME/rows, DELETE /workers/NAME, POST /backup, GET /status and GET /healthz`,
   );
 }

@@ -15,6 +15,11 @@ export class Queue<T> {
     return this.#end - this.#start;
   }
 
+  /** The entry that `shift` gives next. */
+  peek(): T | undefined {
+    return this.#start === this.#end ? undefined : this.#slots[this.#start];
+  }
+
   push(entry: T): void {
     this.#slots[this.#end++] = entry;
   }

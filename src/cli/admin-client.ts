@@ -12,6 +12,8 @@ export interface AdminRequest {
   readonly signal: AbortSignal;
   /** Rows to send: makes the request a POST. */
   readonly rows?: Readable;
+  /** What it is without rows. Default GET. */
+  readonly method?: 'GET' | 'DELETE';
   /** Makes it safe to send the same rows again. */
   readonly idempotencyKey?: string | undefined;
 }
@@ -27,7 +29,14 @@ export interface AdminAnswer {
  * left unread.
  * @throws ConnectionError; errors of `rows`
  */
-export async function askAdmin({ admin, path, signal, rows, idempotencyKey }: AdminRequest): Promise<AdminAnswer> {
+export async function askAdmin({
+  admin,
+  path,
+  signal,
+  rows,
+  idempotencyKey,
+  method = 'GET',
+}: AdminRequest): Promise<AdminAnswer> {
   // Not `Connection: close`: a server that may close at once makes the system discard its answer
   // while we still send.
   const agent = new Agent({ keepAlive: true });
@@ -35,7 +44,7 @@ export async function askAdmin({ admin, path, signal, rows, idempotencyKey }: Ad
     ...(rows !== undefined && { 'content-type': 'application/x-ndjson' }),
     ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
   };
-  const asked = request({ ...admin, path, method: rows === undefined ? 'GET' : 'POST', headers, agent, signal });
+  const asked = request({ ...admin, path, method: rows === undefined ? method : 'POST', headers, agent, signal });
   try {
     return await exchange(asked, rows, admin);
   } finally {

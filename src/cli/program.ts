@@ -5,7 +5,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { IDEMPOTENCY_KEY_RULE, isIdempotencyKey, MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
 import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
 import { checkPattern, isPattern } from '../core/model/pattern.ts';
-import { type StreamName, streamName } from '../core/model/stream.ts';
+import { type StreamName, streamName, type WorkerName } from '../core/model/stream.ts';
 import { parsePosition, type Position } from '../core/model/position.ts';
 import { parseToken, type Token } from '../core/model/token.ts';
 import { formatAddress } from '../transport/transport.ts';
@@ -15,6 +15,7 @@ import { backup, type BackupOptions } from './backup.ts';
 import { defaults } from './defaults.ts';
 import { doctor, type DoctorOptions } from './doctor.ts';
 import { follow, type FollowOptions } from './follow.ts';
+import { forget, type ForgetOptions } from './forget.ts';
 import { newHistory } from './new-history.ts';
 import { send, type SendOptions } from './send.ts';
 import { serve, type ServeOptions } from './serve.ts';
@@ -199,6 +200,17 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .action(async (file: string, options: BackupOptions) => onEnd(await backup(file, options, terminal)));
 
   program
+    .command('forget')
+    .description(
+      'Let a running primary drop the rows that it keeps for a worker (retain.untilSavedBy), for one that is gone for good. Says what it held.',
+    )
+    .argument('<worker>', 'the name of the worker, as status shows it', checked(parseWorkerName))
+    .addOption(adminOption('the admin port of the primary'))
+    .option('--json', 'one line of JSON: {"worker":"reader-7","streams":["events"]}')
+    .addHelpText('after', examples('forget reader-7', 'status && rowcast forget reader-7'))
+    .action(async (worker: WorkerName, options: ForgetOptions) => onEnd(await forget(worker, options, terminal)));
+
+  program
     .command('send')
     .description(
       'Send one command to a primary, as a worker does: USER_SYNC, FEDERATION_ACK, REMOVE_PUSHER, INVALIDATE_CACHE, USER_IP or SYNC.',
@@ -293,6 +305,11 @@ function parseBatch(text: string): number {
 /** A name of a stream, or a pattern. */
 function parseDeclared(text: string): string {
   return isPattern(text) ? checkPattern(text) : streamName(text);
+}
+
+function parseWorkerName(text: string): WorkerName {
+  if (text === '' || /[\r\n]/.test(text)) throw new InvalidArgumentError('A name is one line that is not empty.');
+  return text;
 }
 
 function parseIdPrefix(text: string): string {

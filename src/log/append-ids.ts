@@ -51,6 +51,7 @@ export function hashOfRows(rows: readonly RowText[]): string {
   return hash.digest('base64url');
 }
 
+/** The error for an id that was taken for other rows. */
 export function reusedId(stream: StreamName, id: string, { token }: { readonly token: Token }): UsageError {
   return new UsageError(
     'ID_REUSED',
@@ -59,12 +60,20 @@ export function reusedId(stream: StreamName, id: string, { token }: { readonly t
   );
 }
 
+/** An append that had an id, as it is written down. */
+export interface RememberedId extends KnownId {
+  readonly stream: StreamName;
+  readonly id: string;
+  /** When it was appended, in the log's own time. */
+  readonly atMs: Millis;
+}
+
 /** The ids of one log in memory, each for a time, and at most so many. */
 export class RememberedIds {
   readonly #retentionMs: Millis;
   readonly #maxIds: number;
   /** In the order in which they came. */
-  readonly #ids = new Map<string, KnownId & { readonly stream: StreamName; readonly at: Millis }>();
+  readonly #ids = new Map<string, RememberedId>();
 
   constructor(retentionMs: Millis, maxIds: number) {
     this.#retentionMs = retentionMs;
@@ -73,17 +82,22 @@ export class RememberedIds {
 
   find(stream: StreamName, id: string, now: Millis): KnownId | undefined {
     const known = this.#ids.get(idKey(stream, id));
-    return known === undefined || known.at + this.#retentionMs <= now ? undefined : known;
+    return known === undefined || known.atMs + this.#retentionMs <= now ? undefined : known;
   }
 
-  add({ stream, id, hash, token }: NewId, history: History, now: Millis): void {
-    const key = idKey(stream, id);
+  add(added: RememberedId): void {
+    const key = idKey(added.stream, added.id);
     this.#ids.delete(key);
-    this.#ids.set(key, { stream, hash, token, history, at: now });
-    for (const [oldest, { at }] of this.#ids) {
-      if (this.#ids.size <= this.#maxIds && at + this.#retentionMs > now) return;
+    this.#ids.set(key, added);
+    for (const [oldest, { atMs }] of this.#ids) {
+      if (this.#ids.size <= this.#maxIds && atMs + this.#retentionMs > added.atMs) return;
       this.#ids.delete(oldest);
     }
+  }
+
+  /** All that are remembered, the oldest first. */
+  all(): Iterable<RememberedId> {
+    return this.#ids.values();
   }
 
   /** Forgets the ids of rows that are gone with their stream, or that are taken back. */

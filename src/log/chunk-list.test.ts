@@ -2,7 +2,6 @@ import { expect, test } from 'vitest';
 
 import { ROW_BORDER, type Chunk, isConsecutive } from '../core/model/chunk.ts';
 import { ChunkList } from './chunk-list.ts';
-import { mayDropOldest } from './retention.ts';
 
 const ERA = '0123456789abcdef.1764281400.a1b2c3d4';
 
@@ -63,16 +62,4 @@ test('a list refuses a chunk that does not join on', () => {
   const list = new ChunkList();
   list.append(chunkOf(0, [1]));
   expect(() => list.append(chunkOf(2, [3]))).toThrow('Bug in Rowcast');
-});
-
-test('retention keeps what either limit asks for, and everything when nothing is said', () => {
-  const oldest = { rows: 10, logMs: 1_000 };
-  expect(mayDropOldest({}, { rows: 100, oldest, now: 9_000 })).toBe(false);
-  expect(mayDropOldest({ rows: 1 }, { rows: 0, oldest: undefined, now: 9_000 })).toBe(false);
-  expect(mayDropOldest({ rows: 90 }, { rows: 100, oldest, now: 9_000 })).toBe(true);
-  expect(mayDropOldest({ rows: 91 }, { rows: 100, oldest, now: 9_000 })).toBe(false);
-  expect(mayDropOldest({ ageMs: 8_000 }, { rows: 10, oldest, now: 9_000 })).toBe(true);
-  expect(mayDropOldest({ ageMs: 8_001 }, { rows: 10, oldest, now: 9_000 })).toBe(false);
-  expect(mayDropOldest({ rows: 91, ageMs: 1 }, { rows: 100, oldest, now: 9_000 })).toBe(false);
-  expect(mayDropOldest({ rows: 90, ageMs: 8_001 }, { rows: 100, oldest, now: 9_000 })).toBe(false);
 });

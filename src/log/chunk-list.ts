@@ -14,6 +14,7 @@ import type { ReadOptions } from './log.ts';
  */
 const SLOTS_WORTH_MOVING = 1_024;
 
+/** Chunks of one stream, found by token in a few steps. */
 export class ChunkList {
   #slots: (Chunk | undefined)[] = [];
   #start = 0;
@@ -24,6 +25,11 @@ export class ChunkList {
 
   get last(): Chunk | undefined {
     return this.#slots[this.#slots.length - 1];
+  }
+
+  /** The chunk at a place, counted from the oldest one. Undefined beyond the newest. */
+  nth(place: number): Chunk | undefined {
+    return this.#slots[this.#start + place];
   }
 
   get rows(): number {

@@ -8,6 +8,7 @@ import type { StreamName } from '../core/model/stream.ts';
 /** Over this many names the next commit begins an era, which makes all of them harmless. */
 const MAX_DELETED_NAMES = 10_000;
 
+/** The names of one era. A log adds to it in `delete`, and asks it before it makes streams. */
 export class DeletedNames {
   readonly #names = new Set<StreamName>();
 

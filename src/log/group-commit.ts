@@ -5,6 +5,10 @@
  *   append ─┐
  *   append ─┼─▶ plan ─▶ one commit ─▶ one hint per stream ─▶ all resolve
  *   append ─┘
+ *   run    ───▶ work (a trim, a deletion) ─▶ resolves
+ *
+ * One queue for both, so everything happens in the order in which it was asked for. A commit may
+ * take time; meanwhile the queue waits, and the next commit takes all that came.
  */
 
 import { LONGEST_UTF8_BYTES_PER_UNIT } from '../base/bytes.ts';
@@ -76,13 +80,17 @@ export interface GroupCommitOptions {
    * by a log that remembers no ids.
    */
   readonly findId?: (stream: StreamName, id: string) => KnownId | undefined;
-  /** Makes the whole plan durable, or none of it. */
-  readonly commit: (plan: CommitPlan) => Committed;
+  /**
+   * Makes the whole plan durable, or none of it. A promise keeps everything else waiting until it
+   * settles.
+   */
+  readonly commit: (plan: CommitPlan) => Committed | Promise<Committed>;
   /** Calls `flush` soon. Appends until then share the first commit. */
   readonly soon: (flush: () => void) => void;
 }
 
 interface Waiting {
+  readonly kind: 'append';
   readonly stream: StreamName;
   readonly rows: readonly RowText[];
   readonly options: AppendOptions | undefined;
@@ -95,11 +103,25 @@ interface Waiting {
   refusal: UsageError | undefined;
 }
 
+/** Something that shares no commit. */
+interface Work {
+  readonly kind: 'work';
+  /** Neither throws nor rejects. */
+  readonly run: () => void | Promise<void>;
+}
+
+type Group = readonly Waiting[] | readonly [Work];
+
+/**
+ * The queue in front of a log's commits. A log gives it four functions (GroupCommitOptions).
+ */
 export class GroupCommit {
   readonly #options: GroupCommitOptions;
   readonly #watches = new Set<{ readonly listener: SourceListener }>();
-  readonly #waiting = new Queue<Waiting>();
+  readonly #waiting = new Queue<Waiting | Work>();
   #isScheduled = false;
+  /** A commit or work that takes time is on its way. */
+  #isBusy = false;
 
   constructor(options: GroupCommitOptions) {
     this.#options = options;
@@ -123,24 +145,61 @@ export class GroupCommit {
       // An error of the checks rejects the promise.
       if (options !== undefined) checkOptions(stream, options, this.#options);
       this.#options.check(stream, rows, options);
-      this.#waiting.push({ stream, rows, options, resolve, reject, token: 0, first: undefined, refusal: undefined });
+      this.#waiting.push({
+        kind: 'append',
+        stream,
+        rows,
+        options,
+        resolve,
+        reject,
+        token: 0,
+        first: undefined,
+        refusal: undefined,
+      });
       this.#schedule(this.#options.soon);
     });
   }
 
   /**
-   * Commits everything queued now, not what listeners append meanwhile. Rethrows the first listener
-   * error at the end.
+   * Does the work after everything that was asked for before, and before all that comes later: at
+   * once, unless a commit is on its way. Resolves to what the work gives.
+   */
+  run<T>(work: () => T | Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const run = (): void | Promise<void> => {
+        try {
+          const result = work();
+          if (!(result instanceof Promise)) resolve(result);
+          else return result.then(resolve, reject);
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.#waiting.push({ kind: 'work', run });
+      try {
+        this.flush();
+      } catch (error) {
+        // Of a listener, and none of the work's: as uncaught as in every other commit.
+        setImmediate(() => {
+          throw error;
+        });
+      }
+    });
+  }
+
+  /**
+   * Commits everything queued now, not what listeners append meanwhile. Stops where a commit takes
+   * time. Rethrows the first listener error at the end.
    */
   flush(): void {
     const thrown: unknown[] = [];
-    for (let waiting = this.#waiting.length; waiting > 0; ) {
-      const group = this.#takeGroup(waiting);
+    for (let waiting = this.#waiting.length; waiting > 0 && !this.#isBusy; ) {
+      const next = this.#takeNext(waiting);
       // A listener may have called flush.
-      if (group.length === 0) break;
-      waiting -= group.length;
+      if (next.length === 0) break;
+      waiting -= next.length;
       try {
-        this.#commitGroup(group);
+        this.#perform(next);
       } catch (error) {
         thrown.push(error);
       }
@@ -156,24 +215,44 @@ export class GroupCommit {
 
   readonly #flushSome = (): void => {
     this.#isScheduled = false;
+    if (this.#isBusy) return;
     try {
-      const group = this.#takeGroup(Infinity);
-      if (group.length > 0) this.#commitGroup(group);
+      const next = this.#takeNext(Infinity);
+      if (next.length > 0) this.#perform(next);
     } finally {
       // When a listener throws, the remaining appends must still be committed.
-      if (this.#waiting.length > 0) this.#schedule(setImmediate);
+      if (this.#waiting.length > 0 && !this.#isBusy) this.#schedule(setImmediate);
     }
   };
 
-  #commitGroup(group: readonly Waiting[]): void {
-    let committed: Committed | undefined;
+  #perform(next: Group): void {
+    const [first] = next;
+    const done = first?.kind === 'work' ? first.run() : this.#commitGroup(next as readonly Waiting[]);
+    if (!(done instanceof Promise)) return;
+    this.#isBusy = true;
+    // What a listener throws stays unhandled, as it does where a commit takes no time.
+    void done.finally(() => {
+      this.#isBusy = false;
+      if (this.#waiting.length > 0) this.#schedule(queueMicrotask);
+    });
+  }
+
+  #commitGroup(group: readonly Waiting[]): void | Promise<void> {
+    let committed: Committed | Promise<Committed> | undefined;
     try {
       const plan = planCommit(group, this.#options);
       if (plan.streams.size > 0) committed = this.#options.commit(plan);
     } catch (error) {
-      for (const { reject } of group) reject(error);
-      return;
+      return rejectAll(group, error);
     }
+    if (!(committed instanceof Promise)) return this.#announceAndSettle(group, committed);
+    return committed.then(
+      (later) => this.#announceAndSettle(group, later),
+      (error: unknown) => rejectAll(group, error),
+    );
+  }
+
+  #announceAndSettle(group: readonly Waiting[], committed: Committed | undefined): void {
     try {
       if (committed !== undefined) this.announce(committed.events);
     } finally {
@@ -181,14 +260,17 @@ export class GroupCommit {
     }
   }
 
-  #takeGroup(most: number): Waiting[] {
+  /** Takes appends that fit in one commit, or one work. */
+  #takeNext(most: number): Group {
     const group: Waiting[] = [];
     for (let units = 0; units < MAX_COMMIT_UNITS && group.length < most; ) {
-      const waiting = this.#waiting.shift();
-      if (waiting === undefined) break;
-      group.push(waiting);
-      for (let i = 0; i < waiting.rows.length; i++) units += waiting.rows[i]!.length + ROW_UNITS;
-      if (waiting.options?.attributes !== undefined) units += waiting.options.attributes.length;
+      const next = this.#waiting.peek();
+      if (next === undefined || (next.kind === 'work' && group.length > 0)) break;
+      this.#waiting.shift();
+      if (next.kind === 'work') return [next];
+      group.push(next);
+      for (let i = 0; i < next.rows.length; i++) units += next.rows[i]!.length + ROW_UNITS;
+      if (next.options?.attributes !== undefined) units += next.options.attributes.length;
     }
     return group;
   }
@@ -268,6 +350,10 @@ function isWanted(waiting: Waiting, { after, ids, findId }: Planning): boolean {
   return false;
 }
 
+function rejectAll(group: readonly Waiting[], error: unknown): void {
+  for (const { reject } of group) reject(error);
+}
+
 function settleAll(group: readonly Waiting[], era: History | undefined): void {
   for (const { stream, options, resolve, reject, token, first, refusal } of group) {
     if (refusal !== undefined) reject(refusal);
@@ -276,6 +362,7 @@ function settleAll(group: readonly Waiting[], era: History | undefined): void {
   }
 }
 
+/** What `encodeChunks` makes chunks of. */
 export interface EncodeOptions {
   readonly planned: PlannedStream;
   /** How many rows the stream has had before. */

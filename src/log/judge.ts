@@ -8,6 +8,7 @@ import type { Bounds, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { Token } from '../core/model/token.ts';
 
+/** What a log knows of the stream of a position. */
 export interface JudgedStream {
   readonly bounds: Bounds;
   /**

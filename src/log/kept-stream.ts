@@ -1,23 +1,51 @@
-/** One stream kept in memory: its chunks and its bounds. Knows no limits and no clock. */
+/** One stream kept in memory: its chunks, its bounds and its holders. Knows no limits and no clock. */
 
 import type { Millis } from '../base/clock.ts';
-import type { Chunk } from '../core/model/chunk.ts';
+import { type Chunk, chunkAfter } from '../core/model/chunk.ts';
 import type { Bounds, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
-import type { Retention } from '../core/model/stream.ts';
+import type { Retention, Stream, StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { ChunkList } from './chunk-list.ts';
 import { judgePosition } from './judge.ts';
-import type { ReadOptions } from './log.ts';
+import type { CuttingEvent, Holder, ReadOptions } from './log.ts';
 import { mayDropOldest } from './retention.ts';
+import { type HolderChanges, type HolderRecord, type SavedPlace, StreamHolders } from './stream-holders.ts';
 
+/** What a stream drops, and whom it tells instead. */
+interface Shed {
+  /** The rows with this token or a lower one go. Undefined: none. */
+  readonly upTo: Token | undefined;
+  readonly cutting: readonly CuttingEvent[];
+}
+
+/** Bounds, reads and verdicts of one stream, from chunks in memory. */
 export class KeptStream {
+  readonly #name: StreamName;
+  readonly #retain: Retention;
+  #holders: StreamHolders | undefined;
+  /** Of a log with a store: what it has of the holders. */
+  #stored: Map<WorkerName, HolderRecord> | undefined;
   #chunks = new ChunkList();
   #bounds: Bounds;
   #rowsUpTo = 0;
 
-  constructor(bounds: Bounds) {
+  constructor({ name, retain }: Pick<Stream, 'name' | 'retain'>, bounds: Bounds) {
+    this.#name = name;
+    this.#retain = retain;
     this.#bounds = bounds;
+  }
+
+  /** Undefined without `retain.untilSavedBy`. Made when it is first asked for, once all is read. */
+  get holders(): StreamHolders | undefined {
+    const { untilSavedBy } = this.#retain;
+    if (untilSavedBy === undefined) return undefined;
+    this.#holders ??= new StreamHolders({
+      untilSavedBy,
+      placeAt: (token) => this.#placeAt(token),
+      stored: this.#stored?.values() ?? [],
+    });
+    return this.#holders;
   }
 
   get bounds(): Bounds {
@@ -50,22 +78,77 @@ export class KeptStream {
     const { earliest, latest, base } = this.#bounds;
     if (after >= latest) return;
     const history = after < earliest ? base : this.#chunks.at(after).history;
-    this.#rowsUpTo -= this.#chunks.rowsAfter(after);
     this.#chunks.truncate(after);
+    // The chunk that was cut knows exactly. Without one nothing is compared with the number.
+    this.#rowsUpTo = this.#chunks.last?.rowsUpTo ?? this.#rowsUpTo;
     this.#bounds = { earliest, latest: after, history, base };
+    this.#holders?.judgeAgain();
   }
 
   rebase({ token, history = this.#bounds.history }: Position): void {
     this.#chunks = new ChunkList();
     this.#bounds = { earliest: token + 1, latest: token, history, base: history };
+    this.#holders?.judgeAgain();
   }
 
-  /** Drops the chunks that the retention no longer needs. */
-  shed(retain: Retention, now: Millis): void {
-    for (let oldest = this.#chunks.first; oldest !== undefined; oldest = this.#chunks.first) {
-      if (!mayDropOldest(retain, { rows: this.#chunks.rows, oldest, now })) return;
-      this.trim(oldest.upTo);
+  /**
+   * What the retention no longer needs once `added` rows have been appended. Where a holder needs it
+   * and was not told yet, it stays until the next time.
+   */
+  planShed({ added = 0, now }: { readonly added?: number; readonly now: Millis }): Shed {
+    let rows = this.#chunks.rows + added;
+    let upTo: Token | undefined;
+    for (let place = 0; ; place++) {
+      const oldest = this.#chunks.nth(place);
+      const savedByAll = this.holders?.savedByAll ?? 0;
+      if (!mayDropOldest(this.#retain, { rows, oldest, now, savedByAll })) return { upTo, cutting: [] };
+      const cutting = this.#tellHolders(oldest!.upTo, added);
+      if (cutting.length > 0) return { upTo, cutting };
+      rows -= oldest!.rows;
+      upTo = oldest!.upTo;
     }
+  }
+
+  /** Those who hold rows, furthest behind first. */
+  listHolders(most: number = Infinity): Holder[] {
+    const holders = this.holders?.list().slice(0, most) ?? [];
+    return holders.map((holder) => this.#describe(holder));
+  }
+
+  /** The changes of holders that are not taken yet, to be stored. */
+  takeHolderChanges(): HolderChanges | undefined {
+    const { holders } = this;
+    if (holders?.hasChanges !== true) return undefined;
+    const { changes } = holders;
+    holders.handleStored();
+    return changes;
+  }
+
+  /** What takeHolderChanges gave is stored. */
+  handleHoldersStored({ stored, removed }: HolderChanges): void {
+    this.#stored ??= new Map();
+    for (const record of stored) this.#stored.set(record.worker, record);
+    for (const worker of removed) this.#stored.delete(worker);
+  }
+
+  /** What is stored of the holders, also where `retain.untilSavedBy` is not set now. */
+  get storedHolders(): HolderRecord[] {
+    return [...(this.#stored?.values() ?? [])];
+  }
+
+  /** The kept chunks, oldest first. */
+  *chunks(): IterableIterator<Chunk> {
+    const after = this.#bounds.earliest - 1;
+    for (let place = 0; ; place++) {
+      const chunk = this.#chunks.nth(place);
+      if (chunk === undefined) return;
+      yield chunkAfter(chunk, after);
+    }
+  }
+
+  /** When the newest kept row became durable, in the log's own time. */
+  get newestMs(): Millis | undefined {
+    return this.#chunks.last?.logMs;
   }
 
   read(options: ReadOptions): Chunk[] {
@@ -79,5 +162,31 @@ export class KeptStream {
   judge(position: Position): Verdict {
     const historyAt = (token: Token): string => this.#chunks.at(token).history;
     return judgePosition(position, { bounds: this.#bounds, historyAt });
+  }
+
+  #tellHolders(upTo: Token, added: number): CuttingEvent[] {
+    const untold = this.holders?.untold(upTo) ?? [];
+    return untold.map((one) => {
+      this.holders?.handleTold(one.worker, this.#bounds.latest);
+      const holder = this.#describe(one);
+      return {
+        kind: 'cutting',
+        stream: this.#name,
+        holder: { ...holder, lagRows: holder.lagRows + added },
+        upTo,
+      };
+    });
+  }
+
+  #describe({ worker, saved }: { readonly worker: WorkerName; readonly saved: SavedPlace | undefined }): Holder {
+    const position = saved && { stream: this.#name, ...saved };
+    return { worker, saved: position, lagRows: this.rowsAfter(saved?.token ?? 0) };
+  }
+
+  #placeAt(token: Token): SavedPlace | undefined {
+    const { earliest, latest, history, base } = this.#bounds;
+    if (token < earliest - 1 || token > latest) return undefined;
+    if (token === latest) return { token, history };
+    return { token, history: token < earliest ? base : this.#chunks.at(token).history };
   }
 }

@@ -28,6 +28,7 @@ export interface TimeMark {
 /** The error of the uptime: the system reports it in hundredths of a second. */
 const UPTIME_GRAIN_MS: Millis = 20;
 
+/** The log's own time while it is open, from where the last open left it (resumedMs). */
 export class LogTime {
   readonly #clock: Clock;
   readonly #startMs: Millis;
@@ -49,6 +50,7 @@ export class LogTime {
   }
 }
 
+/** What is known of the time at an open. */
 export interface Resumption {
   readonly mark: TimeMark | undefined;
   /** The time of the newest stored row: the log's time was at least this. */
@@ -82,6 +84,7 @@ export function systemBoot(): Boot | undefined {
   }
 }
 
+/** Reads a stored mark; undefined when it is none. */
 export function parseMark(text: string): TimeMark | undefined {
   try {
     const mark = JSON.parse(text) as TimeMark;

@@ -21,7 +21,9 @@
  * 9. A stream that was deleted is as if it was never made. Made again in the same era, it begins
  *    another era first.
  * 10. An append with an id that the stream has seen appends nothing and gives the first position.
- * 11. After a crash at any instant, every resolved append is there and no other append is half
+ * 11. Rows that a worker of `retain.untilSavedBy` has not saved are kept, within `rows` and `ageMs`,
+ *    and it is told before they are cut (`holders`).
+ * 12. After a crash at any instant, every resolved append is there and no other append is half
  *    there.
  */
 
@@ -35,7 +37,7 @@ import type { History } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 
 /** Options of `Log.open`. */
@@ -104,7 +106,19 @@ export interface RebasedEvent {
   readonly stream: StreamName;
 }
 
-export type SourceEvent = RowsEvent | EraEvent | DeletedEvent | RebasedEvent;
+/**
+ * Rows that a worker of `retain.untilSavedBy` has not saved are about to be cut by `rows` or
+ * `ageMs`. Told before they go, and once for each worker until it has saved what there was then.
+ */
+export interface CuttingEvent {
+  readonly kind: 'cutting';
+  readonly stream: StreamName;
+  readonly holder: Holder;
+  /** The rows up to here go first. */
+  readonly upTo: Token;
+}
+
+export type SourceEvent = RowsEvent | EraEvent | DeletedEvent | RebasedEvent | CuttingEvent;
 
 export type SourceListener = (event: SourceEvent) => void;
 
@@ -166,11 +180,66 @@ export interface Source {
  */
 export type LogHealth = 'ok' | 'slow' | 'failed';
 
+/** One who holds rows of a stream back: `retain.untilSavedBy` names it, and it has not saved them. */
+export interface Holder {
+  /** Its name. A pattern of `untilSavedBy` stands for itself until the first of its workers comes. */
+  readonly worker: WorkerName;
+  /** What it has saved. Undefined: nothing that is on the stream's history, so it needs every row. */
+  readonly saved: Position | undefined;
+  /** How many kept rows it has not saved. */
+  readonly lagRows: number;
+}
+
+/**
+ * What became of a worker's word: its name holds rows, it is none of `retain.untilSavedBy`, or the
+ * stream has as many holders as it may have, or the name is too long.
+ */
+export type Held = 'holds' | 'other' | 'refused';
+
+/**
+ * Who holds rows back (`retain.untilSavedBy`), kept with the rows: a durable log has it over a
+ * restart. Somebody who needs more than before is written soon, what was saved within a second and
+ * at close: if that is lost, rows are kept longer. Deleting a stream forgets its holders. What was
+ * saved and is no longer on the history counts as nothing.
+ */
+export interface LogHolders {
+  /**
+   * A worker asks for the rows after a token, or (undefined) for all of them. It can only lower
+   * what the worker is known to have saved. Does nothing for a stream that is not made.
+   * @throws UsageError NO_SUCH_STREAM, CLOSED
+   */
+  hold(stream: StreamName, worker: WorkerName, after: Token | undefined): Held;
+
+  /**
+   * A worker has saved the rows up to a token, which is on the present history.
+   * @throws UsageError NO_SUCH_STREAM, CLOSED
+   */
+  acknowledge(stream: StreamName, worker: WorkerName, saved: Token): Held;
+
+  /**
+   * Those who hold rows of a stream back, furthest behind first.
+   * @param most how many of them; default all
+   * @throws UsageError NO_SUCH_STREAM, CLOSED; LogError of storage
+   */
+  of(stream: StreamName, most?: number): readonly Holder[];
+
+  /** How many hold rows of a stream back. */
+  count(stream: StreamName): number;
+
+  /**
+   * Lets go of what a worker holds, until it follows again. Resolves to the streams that it held.
+   * @throws UsageError CLOSED; LogError
+   */
+  forget(worker: WorkerName): Promise<StreamName[]>;
+}
+
 /** A durable or volatile store of streams. testing/log-suite.ts tests its promises. */
 export interface Log extends Source {
   readonly health: LogHealth;
   /** The file in which it keeps its rows, where there is one. Temporary copies are made beside it. */
   readonly path?: string;
+  /** Left out by a log that keeps none: streams with `retain.untilSavedBy` are refused then. */
+  readonly holders?: LogHolders;
 
   /**
    * Opens the log and begins an era. Makes no stream.

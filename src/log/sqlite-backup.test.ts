@@ -59,7 +59,7 @@ async function rowsOf(log: Log, stream: string): Promise<string[]> {
   }
 }
 
-// SPEC L12
+// SPEC L16
 test('a copy made while rows are appended is a whole log, and begins an era when it is opened', async () => {
   const log = await openedLarge();
   const appended: string[] = [];

@@ -6,6 +6,7 @@
  *   streams   a record for each stream that is made; `$streams` is the catalog
  *   chunks    the rows of all streams, in commit order (docs/decisions/0013)
  *   ids       the ids of appends, in commit order
+ *   holders   who holds rows of which stream back, and up to where each of them has saved it
  *   removals  streams that are deleted and still have chunks or ids
  */
 
@@ -65,6 +66,14 @@ const TABLES = `
     log_ms INTEGER NOT NULL
   );
   CREATE UNIQUE INDEX ids_of_streams ON ids (stream_id, id);
+  CREATE TABLE holders (
+    stream_id INTEGER NOT NULL,
+    worker TEXT NOT NULL,
+    token INTEGER,
+    era TEXT,
+    holds INTEGER NOT NULL,
+    PRIMARY KEY (stream_id, worker)
+  ) WITHOUT ROWID;
   CREATE TABLE removals (stream_id INTEGER PRIMARY KEY);`;
 
 export type Synchronous = 'full' | 'normal';

@@ -11,20 +11,22 @@ import type { Declarations } from '../core/model/declarations.ts';
 import { type ErrorCode, LogError } from '../core/model/errors.ts';
 import { formatHistory, type History } from '../core/model/history.ts';
 import type { Bounds } from '../core/model/page.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import { DEFAULT_ID_RETENTION_MS, type KnownId } from './append-ids.ts';
 import { nextEra } from './era.ts';
 import type { CommitPlan } from './group-commit.ts';
-import type { LogOptions, SourceEvent } from './log.ts';
+import type { Held, LogOptions, SourceEvent } from './log.ts';
 import { type Boot, LogTime, resumedMs } from './log-time.ts';
 import { copyDatabase } from './sqlite-backup.ts';
 import { damaged, isDamage, sqliteLogError, walFull } from './sqlite-errors.ts';
 import type { LogFile } from './sqlite-file.ts';
+import { HolderWrites } from './sqlite-holders.ts';
 import { IdTable } from './sqlite-ids.ts';
 import { Removals } from './sqlite-removal.ts';
 import type { SqliteStream } from './sqlite-stream.ts';
 import { StreamTable } from './sqlite-streams.ts';
 import { type Changes, LogWriter } from './sqlite-writer.ts';
+import type { StreamHolders } from './stream-holders.ts';
 import { noSuchStream, notOpen } from './usage-errors.ts';
 
 /** How often an idle log checks that its file is still its own. */
@@ -43,6 +45,8 @@ export interface OpenedEnvironment {
   readonly clock: Clock;
   readonly random: Random;
   readonly boot: () => Boot | undefined;
+  /** Tells what happens apart from the calls of the log's user. */
+  readonly announce: (events: readonly SourceEvent[]) => void;
 }
 
 /** What a read does with a stream that is made, and with one that is not. */
@@ -63,6 +67,7 @@ export class OpenedLog {
   readonly #ids: IdTable;
   readonly #writer: LogWriter;
   readonly #removals: Removals;
+  readonly #holderWrites: HolderWrites;
   readonly #backups = new Set<Promise<void>>();
   #checks: NodeJS.Timeout | undefined;
   isOpen = true;
@@ -119,6 +124,7 @@ export class OpenedLog {
       this.#checkWal();
       this.#write('delete from', work);
     });
+    this.#holderWrites = new HolderWrites((streams) => environment.announce(this.#storeHolders(streams)));
   }
 
   get era(): History {
@@ -193,8 +199,55 @@ export class OpenedLog {
   change(doing: string, change: (writer: LogWriter) => Changes): readonly SourceEvent[] {
     const changes = this.#write(doing, () => change(this.#writer));
     this.#writer.apply(changes);
+    for (const stream of changes.gone) this.#holderWrites.forget(stream);
+    for (const stream of changes.replaced) this.#holderWrites.forget(stream);
+    for (const stream of changes.surplus) this.#holderWrites.add(stream);
+    for (const [stream] of changes.moved) if (stream.hasHolderChanges) this.#holderWrites.add(stream);
     if (changes.hasRemovals) this.#removals.start();
     return changes.events;
+  }
+
+  /** Tells the holders of a stream something, which is written soon. */
+  tellHolders(stream: StreamName, tell: (holders: StreamHolders) => Held): Held {
+    return this.read(stream, {
+      made: (kept) => {
+        const { holders } = kept;
+        if (holders === undefined) return 'other';
+        const held = tell(holders);
+        if (holders.hasChanges) this.#holderWrites.add(kept);
+        return held;
+      },
+      unmade: () => 'other',
+    });
+  }
+
+  /** Resolves to the streams that the worker held. */
+  forgetWorker(worker: WorkerName): { readonly forgotten: StreamName[]; readonly events: readonly SourceEvent[] } {
+    if (this.stopped !== undefined) throw this.stopped;
+    // What waits is not in the table yet.
+    const waiting = this.#holderWrites.takeAll();
+    const storedOf = this.streams.holders.streamsOf(worker);
+    const forgotten: SqliteStream[] = [];
+    for (const stream of this.streams.values()) {
+      const { untilSavedBy } = stream.retain;
+      if (untilSavedBy === undefined) continue;
+      if (!storedOf.has(stream.id) && !untilSavedBy.includes(worker) && !waiting.includes(stream)) continue;
+      try {
+        if (this.#watchDamage(stream, 'read', () => stream.forgetHolder(worker))) forgotten.push(stream);
+      } catch (error) {
+        // What is damaged is left as it is, and the others go on.
+        if (stream.damage === undefined) throw error;
+      }
+    }
+    const changed = new Set([...waiting, ...forgotten]);
+    try {
+      const events = this.#storeHolders(changed);
+      return { forgotten: forgotten.map(({ name }) => name), events };
+    } catch (error) {
+      // It is tried again: in memory the worker is forgotten already.
+      for (const stream of changed) this.#holderWrites.add(stream);
+      throw error;
+    }
   }
 
   async backup(path: string, options: BackupOptions = {}): Promise<void> {
@@ -217,6 +270,7 @@ export class OpenedLog {
     if (this.stopped !== undefined) return;
     try {
       this.#write('close', () => {
+        this.#writer.apply(this.#writer.storeHolders(this.#holderWrites.takeAll()));
         this.streams.saveExtents();
         this.#file.writeTimeMark(this.#time.mark(this.#environment.boot()));
       });
@@ -229,12 +283,17 @@ export class OpenedLog {
     this.isOpen = false;
     clearInterval(this.#checks);
     this.#removals.stop();
+    this.#holderWrites.stop();
     await Promise.all(this.#backups);
     try {
       await this.#file.close();
     } catch (error) {
       throw sqliteLogError(this.#environment.path, 'close', error);
     }
+  }
+
+  #storeHolders(streams: Iterable<SqliteStream>): readonly SourceEvent[] {
+    return this.change('keep holders of', (writer) => writer.shed(streams, writer.storeHolders(streams)));
   }
 
   /** @throws LogError LOG_FULL */

@@ -9,8 +9,8 @@ import type { Millis } from '../base/clock.ts';
 import { LogError } from '../core/model/errors.ts';
 
 /** The most that one step removes: a few milliseconds. */
-const MAX_STEP_RECORDS = 100;
-const MAX_STEP_BYTES = 1024 * 1024;
+const MAX_STEP_RECORDS = 50;
+const MAX_STEP_BYTES = 512 * 1024;
 /** From step to step. */
 const PAUSE_MS: Millis = 10;
 /** After a step that a full disk or another writer prevented. */

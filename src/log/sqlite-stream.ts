@@ -9,13 +9,15 @@ import type { LogError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
 import type { Bounds, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
-import type { Retention, StreamName } from '../core/model/stream.ts';
+import type { Retention, StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { judgePosition } from './judge.ts';
-import type { ReadOptions } from './log.ts';
+import type { CuttingEvent, Holder, ReadOptions } from './log.ts';
 import { mayDropOldest } from './retention.ts';
 import type { ChunkTable, Edge } from './sqlite-chunks.ts';
+import type { HolderTable } from './sqlite-holders.ts';
 import type { RecordTable, StreamRecord } from './sqlite-stream-records.ts';
+import { type SavedPlace, StreamHolders } from './stream-holders.ts';
 
 /**
  * A stream whose retention was lowered sheds its surplus over several commits, so that none takes
@@ -41,8 +43,18 @@ export interface Extent {
 export interface StreamHome {
   readonly chunks: ChunkTable;
   readonly records: RecordTable;
+  readonly holders: HolderTable;
   readonly retentionOf: (stream: StreamName) => Retention;
   readonly damaged: (what: string) => LogError;
+}
+
+/** What a commit makes of a stream. */
+export interface Shed {
+  readonly extent: Extent;
+  /** The holders that are told that their rows are to be cut. */
+  readonly cutting: readonly CuttingEvent[];
+  /** Some of what may be dropped is left for the next time. */
+  readonly hasMore: boolean;
 }
 
 export class SqliteStream {
@@ -55,6 +67,8 @@ export class SqliteStream {
   #savedLatest: Token = 0;
   #retain: Retention | undefined;
   #commitsUntilDrop = 0;
+  /** Null: nobody holds its rows. Undefined: not looked up yet. */
+  #holders: StreamHolders | null | undefined;
 
   constructor(name: StreamName, id: number, home: StreamHome) {
     this.name = name;
@@ -70,6 +84,42 @@ export class SqliteStream {
   /** The caller sets what the methods below return once that is durable. */
   set extent(extent: Extent) {
     this.#extent = extent;
+  }
+
+  /** Who holds its rows back. Undefined without `retain.untilSavedBy`. The first call reads it. */
+  get holders(): StreamHolders | undefined {
+    if (this.#holders === undefined) {
+      const { untilSavedBy } = this.retain;
+      const placeAt = (token: Token): SavedPlace | undefined => this.#placeAt(token);
+      const stored = untilSavedBy === undefined ? [] : this.#home.holders.of(this.id);
+      this.#holders = untilSavedBy === undefined ? null : new StreamHolders({ untilSavedBy, placeAt, stored });
+    }
+    return this.#holders ?? undefined;
+  }
+
+  /** Something of its holders is not written yet. */
+  get hasHolderChanges(): boolean {
+    return this.#holders?.hasChanges === true;
+  }
+
+  get retain(): Retention {
+    return (this.#retain ??= this.#home.retentionOf(this.name));
+  }
+
+  /** Those who hold rows, furthest behind first. */
+  listHolders(most: number = Infinity): Holder[] {
+    const holders = this.holders?.list().slice(0, most) ?? [];
+    return holders.map((holder) => this.#describe(holder, this.extent));
+  }
+
+  /** Returns whether the worker held rows. */
+  forgetHolder(worker: WorkerName): boolean {
+    return this.holders?.forget(worker, this.extent.bounds.latest) === true;
+  }
+
+  /** Rows were taken back. */
+  judgeHoldersAgain(): void {
+    this.#holders?.judgeAgain();
   }
 
   /** Its extent is in memory. */
@@ -94,11 +144,19 @@ export class SqliteStream {
     this.#save(this.extent);
   }
 
-  append(chunks: readonly Chunk[], now: Millis): Extent {
+  append(chunks: readonly Chunk[], now: Millis): Shed {
     const { earliest, base } = this.extent.bounds;
     for (const chunk of chunks) this.#home.chunks.insert(this.id, chunk);
     const { upTo: latest, history, rowsUpTo } = chunks[chunks.length - 1]!;
-    return this.#dropOldest({ bounds: { earliest, latest, history, base }, rowsUpTo }, now);
+    const extent = { bounds: { earliest, latest, history, base }, rowsUpTo };
+    if (this.#commitsUntilDrop-- > 0) return { extent, cutting: [], hasMore: false };
+    this.#commitsUntilDrop = COMMITS_PER_DROP - 1;
+    return this.#dropOldest(extent, now);
+  }
+
+  /** Drops what the retention no longer needs, some of it. */
+  shed(now: Millis): Shed {
+    return this.#dropOldest(this.extent, now);
   }
 
   trim(upTo: Token): Extent {
@@ -159,8 +217,7 @@ export class SqliteStream {
     return judgePosition(position, { bounds: this.extent.bounds, historyAt });
   }
 
-  rowsAfter(after: Token): number {
-    const { bounds, rowsUpTo } = this.extent;
+  rowsAfter(after: Token, { bounds, rowsUpTo }: Extent = this.extent): number {
     const from = Math.max(after, bounds.earliest - 1);
     if (from >= bounds.latest) return 0;
     const chunk = this.#firstAfter(from);
@@ -174,24 +231,46 @@ export class SqliteStream {
     return chunkUpTo(whole!, token);
   }
 
-  #dropOldest(extent: Extent, now: Millis): Extent {
-    if (this.#commitsUntilDrop-- > 0) return extent;
-    this.#commitsUntilDrop = COMMITS_PER_DROP - 1;
+  #dropOldest(extent: Extent, now: Millis): Shed {
     const { bounds, rowsUpTo } = extent;
-    const retain = (this.#retain ??= this.#home.retentionOf(this.name));
+    const { retain, holders } = this;
     let last: Edge | undefined;
+    let untold: ReturnType<StreamHolders['untold']> = [];
+    let upTo = 0;
+    let hasMore = false;
     for (let drops = 0; mayDropSome(retain, rowsUpTo) && drops < MAX_DROPS_PER_COMMIT; drops++) {
       const oldest = this.#home.chunks.oldest(this.id);
       if (oldest === undefined) break;
       const rows = rowsUpTo - oldest.rowsUpTo + oldest.rows;
-      if (!mayDropOldest(retain, { rows, oldest, now })) break;
-      this.#home.chunks.dropUpTo(this.id, oldest.upTo);
+      if (!mayDropOldest(retain, { rows, oldest, now, savedByAll: holders?.savedByAll ?? 0 })) break;
+      ({ upTo } = oldest);
+      untold = holders?.untold(upTo) ?? [];
+      // It is told first, and cut the next time.
+      if (untold.length > 0) break;
+      this.#home.chunks.dropUpTo(this.id, upTo);
       last = oldest;
-      if (drops === MAX_DROPS_PER_COMMIT - 1) this.#commitsUntilDrop = 0;
+      hasMore = drops === MAX_DROPS_PER_COMMIT - 1;
     }
-    if (last === undefined) return extent;
+    if (hasMore) this.#commitsUntilDrop = 0;
+    const cutting = untold.map((holder): CuttingEvent => {
+      return { kind: 'cutting', stream: this.name, holder: this.#describe(holder, extent), upTo };
+    });
+    if (last === undefined) return { extent, cutting, hasMore };
     const earliest = Math.max(bounds.earliest, last.upTo + 1);
-    return this.#save({ bounds: { ...bounds, earliest, base: this.#historyOf(last.era) }, rowsUpTo });
+    const moved = { bounds: { ...bounds, earliest, base: this.#historyOf(last.era) }, rowsUpTo };
+    return { extent: this.#save(moved), cutting, hasMore };
+  }
+
+  #describe({ worker, saved }: { worker: WorkerName; saved: SavedPlace | undefined }, extent: Extent): Holder {
+    const position = saved && { stream: this.name, ...saved };
+    return { worker, saved: position, lagRows: this.rowsAfter(saved?.token ?? 0, extent) };
+  }
+
+  #placeAt(token: Token): SavedPlace | undefined {
+    const { earliest, latest, history, base } = this.extent.bounds;
+    if (token < earliest - 1 || token > latest) return undefined;
+    if (token === latest) return { token, history };
+    return { token, history: token < earliest ? base : this.#historyAt(token) };
   }
 
   #historyAt(token: Token): History {
@@ -247,6 +326,7 @@ export class SqliteStream {
 }
 
 /** Spares a look at the oldest chunk where retention surely keeps it, as in most of many small streams. */
-function mayDropSome({ rows, ageMs }: Retention, rowsUpTo: number): boolean {
+function mayDropSome({ rows, ageMs, untilSavedBy }: Retention, rowsUpTo: number): boolean {
+  if (untilSavedBy !== undefined) return true;
   return rows === undefined ? ageMs !== undefined : rowsUpTo > rows;
 }

@@ -62,7 +62,7 @@ async function runKilled(what: 'append' | 'delete'): Promise<void> {
   expect(await once(child, 'close')).toEqual([null, 'SIGKILL']);
 }
 
-// SPEC L13
+// SPEC L17
 test('an append that was durable and not answered when the process was killed is found by its id', async () => {
   await runKilled('append');
   const log = await opened();
@@ -73,7 +73,7 @@ test('an append that was durable and not answered when the process was killed is
   await expect(log.append('events', ['3'], { id: 'the first' })).rejects.toMatchObject({ code: 'ID_REUSED' });
 }, 30_000);
 
-// SPEC L14
+// SPEC L18
 test('a deletion that a kill interrupted is finished after the next open', async () => {
   await runKilled('delete');
   expect(leftIn()).toEqual({ chunks: 501, ids: 1, removals: 1 });

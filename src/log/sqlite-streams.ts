@@ -9,6 +9,7 @@ import { emptyBounds } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import { ChunkTable } from './sqlite-chunks.ts';
 import type { LogFile } from './sqlite-file.ts';
+import { HolderTable } from './sqlite-holders.ts';
 import { EraTexts } from './sqlite-chunk-record.ts';
 import { SqliteStream, type StreamHome } from './sqlite-stream.ts';
 import { RecordTable } from './sqlite-stream-records.ts';
@@ -27,6 +28,7 @@ export interface StreamTableOptions {
 export class StreamTable {
   readonly catalog: SqliteStream;
   readonly chunks: ChunkTable;
+  readonly holders: HolderTable;
   readonly #file: LogFile;
   readonly #home: StreamHome;
   /** The declared ones, in the order in which they were made. */
@@ -38,7 +40,8 @@ export class StreamTable {
     const records = new RecordTable(file.database);
     this.chunks = new ChunkTable(file.database, new EraTexts(file.id));
     const retentionOf: StreamHome['retentionOf'] = (stream) => declarations.find(stream)?.retain ?? {};
-    this.#home = { chunks: this.chunks, records, retentionOf, damaged };
+    this.holders = new HolderTable(file.database, this.chunks.eras);
+    this.#home = { chunks: this.chunks, holders: this.holders, records, retentionOf, damaged };
     let catalogId: number | undefined;
     // Of streams that are not declared, too.
     let count = 0;
@@ -50,6 +53,10 @@ export class StreamTable {
     if (count !== file.readStreamCount()) throw damaged('records of streams are gone');
     this.catalog =
       catalogId === undefined ? this.#make(CATALOG_NAME, catalog) : new SqliteStream(catalog, catalogId, this.#home);
+  }
+
+  values(): IterableIterator<SqliteStream> {
+    return this.#streams.values();
   }
 
   names(): IterableIterator<StreamName> {
@@ -65,9 +72,10 @@ export class StreamTable {
     return this.#make(name, name);
   }
 
-  /** Removes the record of a stream. */
+  /** Removes the record of a stream, and its holders. */
   remove({ id }: SqliteStream): void {
     this.#home.records.remove(id);
+    this.holders.removeAll(id);
     this.#file.addToStreamCount(-1);
   }
 

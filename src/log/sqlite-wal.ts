@@ -86,6 +86,9 @@ export class WalKeeper {
     // The file grows only when all of it is in use.
     if (fileBytes > this.#fileBytes) this.#usedBytes = fileBytes;
     this.#fileBytes = fileBytes;
+    // The thread may not come to work on a busy machine. At the bound it is time to know whether a
+    // reader is there.
+    if (this.#usedBytes >= this.#maxBytes && this.#isMoving) this.#note(this.#moveHere());
     if (fileBytes > LARGE_BYTES) this.#move();
     else if (this.#thread !== undefined && !this.#isMoving) this.#endLarge();
   }
@@ -119,18 +122,23 @@ export class WalKeeper {
     this.#isMoving = false;
     // Commits made while the thread ran are few and are moved here. Otherwise no commit would ever
     // start the WAL over.
-    const { log, checkpointed } = isAllMoved(byThread) ? this.#moveHere() : byThread;
-    // -1 means that another connection was moving it.
-    if (log >= 0) {
-      this.#isBlocked = checkpointed < log;
-      this.#usedBytes = this.#isBlocked ? log * (this.#pageBytes + FRAME_HEADER_BYTES) : 0;
-      // The next commit starts the WAL over and cuts the file to this limit.
-      if (!this.#isBlocked) return this.#limitFile(Math.max(LARGE_BYTES, this.#fileBytes - SHRINK_BYTES));
-    }
+    if (this.#note(isAllMoved(byThread) ? this.#moveHere() : byThread)) return;
     this.#restTimer = setTimeout(() => {
       this.#restTimer = undefined;
       this.#move();
     }, BLOCKED_REST_MS).unref();
+  }
+
+  /** @returns whether all was moved */
+  #note({ log, checkpointed }: Checkpointed): boolean {
+    // -1 means that another connection was moving it.
+    if (log < 0) return false;
+    this.#isBlocked = checkpointed < log;
+    this.#usedBytes = this.#isBlocked ? log * (this.#pageBytes + FRAME_HEADER_BYTES) : 0;
+    if (this.#isBlocked) return false;
+    // The next commit starts the WAL over and cuts the file to this limit.
+    this.#limitFile(Math.max(LARGE_BYTES, this.#fileBytes - SHRINK_BYTES));
+    return true;
   }
 
   #moveHere(): Checkpointed {

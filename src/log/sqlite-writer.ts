@@ -13,7 +13,7 @@ import type { Token } from '../core/model/token.ts';
 import { DeletedNames } from './deleted-names.ts';
 import { deletedRow, madeRow, nextEra } from './era.ts';
 import { type CommitPlan, encodeChunks, type PlannedStream } from './group-commit.ts';
-import type { SourceEvent } from './log.ts';
+import type { CuttingEvent, SourceEvent } from './log.ts';
 import type { LogTime } from './log-time.ts';
 import type { LogFile } from './sqlite-file.ts';
 import type { IdTable } from './sqlite-ids.ts';
@@ -37,14 +37,21 @@ export interface Changes {
   era: History | undefined;
   readonly made: Map<StreamName, SqliteStream>;
   readonly gone: SqliteStream[];
+  /** They go on as other objects. */
+  readonly replaced: SqliteStream[];
   readonly moved: [stream: SqliteStream, extent: Extent][];
+  /** Their changes of holders are written. */
+  readonly stored: SqliteStream[];
+  /** Some of what they may drop is left. */
+  readonly surplus: SqliteStream[];
   readonly events: SourceEvent[];
   /** Chunks are left over, to be removed in steps. */
   hasRemovals: boolean;
 }
 
 function noChanges(): Changes {
-  return { hasRemovals: false, era: undefined, made: new Map(), gone: [], moved: [], events: [] };
+  const lists = { gone: [], replaced: [], moved: [], stored: [], surplus: [], events: [] };
+  return { hasRemovals: false, era: undefined, made: new Map(), ...lists };
 }
 
 export class LogWriter {
@@ -93,6 +100,34 @@ export class LogWriter {
     return { ...noChanges(), moved: [[stream, extent]], events: [{ kind: 'rebased', stream: stream.name }] };
   }
 
+  /** Writes what has changed of the holders of streams. */
+  storeHolders(streams: Iterable<SqliteStream>): Changes {
+    const changes = noChanges();
+    for (const stream of streams) {
+      if (stream.holders === undefined) continue;
+      this.#options.streams.holders.store(stream.id, stream.holders.changes);
+      changes.stored.push(stream);
+    }
+    return changes;
+  }
+
+  /** Drops what retention no longer needs, also where nothing is appended. */
+  shed(streams: Iterable<SqliteStream>, changes: Changes): Changes {
+    const { time, watchDamage } = this.#options;
+    for (const stream of streams) {
+      try {
+        const shed = watchDamage(stream, 'drop rows of', () => stream.shed(time.now()));
+        changes.moved.push([stream, shed.extent]);
+        changes.events.push(...shed.cutting);
+        if (shed.hasMore) changes.surplus.push(stream);
+      } catch (error) {
+        // What is damaged is left as it is, and the others go on.
+        if (stream.damage === undefined) throw error;
+      }
+    }
+    return changes;
+  }
+
   /** A stream that is made gets another id, so that its chunks can be removed in steps. */
   rebase({ stream: name, token, history }: Position): Changes {
     const { streams } = this.#options;
@@ -101,9 +136,13 @@ export class LogWriter {
     if (before === undefined) {
       this.#make([name], changes);
     } else {
+      const holders = before.holders?.unsavedRecords() ?? [];
       streams.remove(before);
+      const next = streams.make(name);
+      streams.holders.store(next.id, { stored: holders, removed: [] });
       changes.hasRemovals = true;
-      changes.made.set(name, streams.make(name));
+      changes.replaced.push(before);
+      changes.made.set(name, next);
     }
     const stream = this.#find(name, changes);
     const { bounds, rowsUpTo } = before?.extent ?? stream.extent;
@@ -113,7 +152,7 @@ export class LogWriter {
   }
 
   /** Call it when the transaction of the changes is committed. */
-  apply({ era, made, gone, moved }: Changes): void {
+  apply({ era, made, gone, moved, stored, events }: Changes): void {
     if (era !== undefined) {
       this.#era = era;
       this.#deleted.clear();
@@ -124,6 +163,17 @@ export class LogWriter {
     }
     for (const stream of made.values()) this.#options.streams.add(stream);
     for (const [stream, extent] of moved) stream.extent = extent;
+    for (const stream of stored) stream.holders?.handleStored();
+    for (const event of events) {
+      if (event.kind === 'cutting') this.#handleTold(event);
+      // Those that were saved of rows that are gone hold everything.
+      else if (event.kind === 'rebased') this.#options.streams.find(event.stream)?.judgeHoldersAgain();
+    }
+  }
+
+  #handleTold({ stream: name, holder }: CuttingEvent): void {
+    const stream = this.#options.streams.find(name)!;
+    stream.holders?.handleTold(holder.worker, stream.extent.bounds.latest);
   }
 
   /** Makes those that are not there, and begins an era first if one of them needs it. */
@@ -156,7 +206,7 @@ export class LogWriter {
   #appendTo(stream: SqliteStream, planned: PlannedStream, changes: Changes): void {
     const { time, clock, watchDamage } = this.#options;
     const logMs = time.now();
-    const extent = watchDamage(stream, 'append to', () => {
+    const { extent, cutting } = watchDamage(stream, 'append to', () => {
       const { rowsUpTo } = stream.extent;
       const history = this.#eraOf(changes);
       const chunks = encodeChunks({ planned, rowsUpTo, history, atMs: Math.floor(clock.wallNow()), logMs });
@@ -164,6 +214,7 @@ export class LogWriter {
       return stream.append(chunks, logMs);
     });
     changes.moved.push([stream, extent]);
+    changes.events.push(...cutting);
   }
 
   #eraOf({ era }: Changes): History {

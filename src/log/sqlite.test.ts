@@ -21,7 +21,7 @@ const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixt
 logSuite((name, run) => test(name, run, 30_000), {
   name: 'sqlite log',
   create: ({ directory, clock }) => sqliteLog({ path: join(directory, 'log.db'), clock }),
-  supports: { durable: true, ids: true, explicitTokens: true, relays: true, backup: true },
+  supports: { durable: true, ids: true, explicitTokens: true, relays: true, backup: true, acknowledgements: true },
   writer: (directory) => [
     process.execPath,
     '--import',

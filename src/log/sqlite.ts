@@ -25,7 +25,16 @@ import type { Token } from '../core/model/token.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
 import { type Committed, type CommitPlan, GroupCommit } from './group-commit.ts';
 import { judgePosition } from './judge.ts';
-import type { AppendOptions, Log, LogHealth, LogOptions, ReadOptions, SourceListener } from './log.ts';
+import type {
+  AppendOptions,
+  Log,
+  LogHealth,
+  LogHolders,
+  LogOptions,
+  ReadOptions,
+  SourceEvent,
+  SourceListener,
+} from './log.ts';
 import { type Boot, systemBoot } from './log-time.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
 import { type FileOptions, openLogFile } from './sqlite-file.ts';
@@ -105,6 +114,18 @@ class SqliteLog implements Log {
     commit: (plan) => this.#commit(plan),
     soon: setImmediate,
   });
+  readonly holders: LogHolders = {
+    hold: (stream, worker, after) => this.#open.tellHolders(stream, (holders) => holders.hold(worker, after)),
+    acknowledge: (stream, worker, saved) =>
+      this.#open.tellHolders(stream, (holders) => holders.acknowledge(worker, saved)),
+    of: (stream, most) => this.#open.read(stream, { made: (kept) => kept.listHolders(most), unmade: () => [] }),
+    count: (stream) => this.#open.read(stream, { made: (kept) => kept.holders?.count ?? 0, unmade: () => 0 }),
+    forget: async (worker) => {
+      const { forgotten, events } = this.#open.forgetWorker(worker);
+      this.#commits.announce(events);
+      return forgotten;
+    },
+  };
   #opening: Promise<void> | undefined;
   /** What the last open made. Its identity outlasts the close. */
   #last: OpenedLog | undefined;
@@ -115,7 +136,8 @@ class SqliteLog implements Log {
     const { clock = systemClock, random = systemRandom, boot = systemBoot } = options;
     this.name = `sqlite ${path}`;
     // The path as the caller gave it: the name that a reader of messages knows.
-    this.#environment = { name: this.name, path, clock, random, boot };
+    const announce = (events: readonly SourceEvent[]): void => this.#commits.announce(events);
+    this.#environment = { name: this.name, path, clock, random, boot, announce };
     const newId = (): string => randomHex(random, LOG_ID_DIGITS);
     this.#fileOptions = { path: resolve(path), synchronous, maxWalBytes, maxPages, newId };
   }
@@ -215,7 +237,7 @@ class SqliteLog implements Log {
     this.#requireDeclared(stream);
     this.#commits.flush();
     const kept = this.#open.find(stream);
-    checkStoredToken(stream, after, kept?.extent.bounds ?? emptyBounds(this.id));
+    checkStoredToken(stream, after, this.bounds(stream));
     if (kept === undefined) this.#commits.announce([{ kind: 'rebased', stream }]);
     else this.#commits.announce(this.#open.change('truncate', (writer) => writer.truncate(kept, after)));
   }

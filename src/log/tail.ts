@@ -195,6 +195,9 @@ export class Tail {
       case 'era':
         // Chunks keep the era in which they were written, so a new era changes none of them.
         return;
+      case 'cutting':
+        // What is dropped is seen when more rows come.
+        return;
     }
   }
 

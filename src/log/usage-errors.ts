@@ -5,14 +5,17 @@ import type { Bounds } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 
+/** For every use of a log before its open and after its close. */
 export function notOpen(log: string): UsageError {
   return new UsageError('CLOSED', `log ${log} is not open: open it first, and use it no more once closed`);
 }
 
+/** For a second open. */
 export function logIsOpen(log: string): UsageError {
   return new UsageError('INVALID_OPTION', `log ${log} is open already: give each primary a log of its own`);
 }
 
+/** For a name that the log does not serve. */
 export function noSuchStream(log: string, stream: StreamName): UsageError {
   return new UsageError(
     'NO_SUCH_STREAM',

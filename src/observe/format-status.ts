@@ -2,6 +2,7 @@
 
 import type { Millis } from '../base/clock.ts';
 import { quote } from '../core/model/errors.ts';
+import { parsePosition } from '../core/model/position.ts';
 import type { CountsByCode } from './counters.ts';
 import type { ConnectionReport, StatusReport } from './status-report.ts';
 
@@ -11,6 +12,7 @@ export function formatStatus(report: StatusReport): string {
     `primary ${report.name}, its log is ${report.log}`,
     '',
     ...formatStreams(report),
+    ...formatHolders(report),
     '',
     ...formatConnections(report),
     ...formatCounts(report),
@@ -33,6 +35,22 @@ function formatStreams({ patterns, streams, next }: StatusReport): string[] {
   );
   if (next === null) return [...declared, ...lines];
   return [...declared, ...lines, `… and more: --after ${next} shows the next, --all shows all`];
+}
+
+/** Who keeps rows from being dropped. Nothing where no stream has `retain.untilSavedBy`. */
+function formatHolders({ streams }: StatusReport): string[] {
+  const rows = streams.flatMap(({ stream, holders = [], holderCount = 0 }) => {
+    const ofStream = holders.map(({ worker, saved, lagRows, connected }) => [
+      stream,
+      quote(worker),
+      saved === null ? '-' : String(parsePosition(saved).token),
+      String(lagRows),
+      connected ? '' : 'not connected',
+    ]);
+    const others = holderCount - holders.length;
+    return others > 0 ? [...ofStream, [stream, `${others} more`, '', '', 'less far behind']] : ofStream;
+  });
+  return rows.length === 0 ? [] : ['', ...table(['stream', 'rows held by', 'saved', 'unsaved rows', ''], rows)];
 }
 
 function formatConnections({ connections }: StatusReport): string[] {

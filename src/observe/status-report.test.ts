@@ -180,6 +180,36 @@ describe('the table', () => {
     expect(reportStatus(source, { counts: noCounts, now: 0 }).next).toBeNull();
   });
 
+  test('says who holds rows of a stream, and how many rows that is', () => {
+    const [events, typing] = source.streams;
+    const position = { stream: 'events', token: 48, history: events!.history };
+    const holders = [
+      { worker: 'audit', saved: undefined, lagRows: 100, connected: false },
+      { worker: 'reader-1', saved: position, lagRows: 60, connected: true },
+    ];
+    const held: StatusSource = { ...source, streams: [{ ...events!, holders, holderCount: 5 }, typing!] };
+    const report = reportStatus(held, { counts: noCounts, now: 0 });
+    expect(report.streams[0]).toMatchObject({
+      holders: [
+        { worker: 'audit', saved: null },
+        { saved: `events=48@${events!.history}`, lagRows: 60 },
+      ],
+      holderCount: 5,
+    });
+    expect(report.streams[1]).not.toHaveProperty('holders');
+    expect(formatStatus(report)).toContain(
+      [
+        '',
+        'stream  rows held by  saved  unsaved rows',
+        'events  audit             -           100  not connected',
+        'events  reader-1         48            60',
+        'events  3 more                             less far behind',
+        '',
+      ].join('\n'),
+    );
+    expect(formatStatus(reportStatus(source, { counts: noCounts, now: 0 }))).not.toContain('rows held by');
+  });
+
   test('a worker cannot write control characters to the terminal by its name', () => {
     const hostile = { ...source, connections: [{ ...source.connections[1]!, name: '\u001b[2Jgone' }] };
     expect(formatStatus(reportStatus(hostile, { counts: noCounts, now: 0 }))).toContain('#2 \\u001b[2Jgone');

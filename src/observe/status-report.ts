@@ -6,7 +6,8 @@
 import type { Millis } from '../base/clock.ts';
 import type { History } from '../core/model/history.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import { formatPosition, type Position } from '../core/model/position.ts';
+import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Counts } from './counters.ts';
 
@@ -23,8 +24,13 @@ export interface StatusSource {
   readonly connections: readonly ConnectionSource[];
 }
 
-export interface StreamSource extends Omit<StreamReport, 'durable'> {
+export interface StreamSource extends Omit<StreamReport, 'durable' | 'holders'> {
   readonly durable: boolean | undefined;
+  readonly holders?: readonly HolderSource[];
+}
+
+export interface HolderSource extends Omit<HolderReport, 'saved'> {
+  readonly saved: Position | undefined;
 }
 
 export interface ConnectionSource {
@@ -71,6 +77,24 @@ export interface StreamReport {
   readonly latest: Token;
   /** The history of the row at `latest`. */
   readonly history: History;
+  /**
+   * The workers that hold its rows back, furthest behind first, the first few of them. Left out
+   * without `retain.untilSavedBy`.
+   */
+  readonly holders?: readonly HolderReport[];
+  /** How many hold rows back. */
+  readonly holderCount?: number;
+}
+
+/** A worker that holds rows of a stream back until it has saved them. */
+export interface HolderReport {
+  readonly worker: WorkerName;
+  /** The position that it has saved, as text. Null: it has saved nothing, so it needs every row. */
+  readonly saved: string | null;
+  /** Rows after `saved`. */
+  readonly lagRows: number;
+  /** A worker of this name is connected and follows the stream. */
+  readonly connected: boolean;
 }
 
 export interface ConnectionReport {
@@ -120,14 +144,7 @@ export function reportStatus(source: StatusSource, { counts, now }: { counts: Co
     name: source.name,
     log: source.log,
     patterns: source.patterns,
-    streams: source.streams.map(({ stream, source: log, durable = null, earliest, latest, history }) => ({
-      stream,
-      source: log,
-      durable,
-      earliest,
-      latest,
-      history,
-    })),
+    streams: source.streams.map(reportStream),
     next: source.next ?? null,
     connections: source.connections.map(({ id, name, peer, connectedAtMs, subscriptions, ...numbers }) => ({
       id,
@@ -141,6 +158,16 @@ export function reportStatus(source: StatusSource, { counts, now }: { counts: Co
     })),
     counts,
   };
+}
+
+function reportStream(source: StreamSource): StreamReport {
+  const { stream, source: log, durable = null, earliest, latest, history, holders, holderCount = 0 } = source;
+  const report = { stream, source: log, durable, earliest, latest, history };
+  return holders === undefined ? report : { ...report, holders: holders.map(reportHolder), holderCount };
+}
+
+function reportHolder({ worker, saved, lagRows, connected }: HolderSource): HolderReport {
+  return { worker, saved: saved === undefined ? null : formatPosition(saved), lagRows, connected };
 }
 
 function reportSubscription(source: SubscriptionSource): SubscriptionReport {

@@ -7,15 +7,15 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
-import type { AppendOptions, Log, LogHealth, Source } from '../log/log.ts';
+import type { AppendOptions, CuttingEvent, Holder, Log, LogHealth, Source } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import type { BackupOptions } from '../core/model/backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
-import { type RowcastError, UsageError } from '../core/model/errors.ts';
+import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
-import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
+import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
 import type { History } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
 import { encodeAttributes } from '../core/model/attributes.ts';
@@ -33,6 +33,7 @@ import {
   type Listener,
   type Transport,
 } from '../transport/transport.ts';
+import { Acknowledgements } from './acknowledgements.ts';
 import { noBackup } from './temporary-backup.ts';
 import { SessionPump } from './session-pump.ts';
 import { DEFAULT_STATUS_LIMIT, pageOfNames, type StatusOptions } from './status-page.ts';
@@ -125,10 +126,23 @@ export interface PrimaryEvents {
    */
   warning: [{ readonly worker: ConnectedWorker; readonly error: RowcastError }];
   /**
+   * Rows that a worker of `retain.untilSavedBy` has not saved are about to be dropped, because of
+   * `rows` or `ageMs`. Told before they are, and once for each worker until it has caught up with
+   * what there was then. It gets GAP for what it has missed.
+   */
+  cutting: [Cutting];
+  /**
    * The application's own code failed where no caller waits for it. Without a listener the error is
    * thrown, as with every emitter.
    */
   error: [RowcastError];
+}
+
+/** Rows of a stream that are about to be dropped although a worker has not saved them. */
+export interface Cutting extends Holder {
+  readonly stream: StreamName;
+  /** The rows up to here go first. */
+  readonly upTo: Token;
 }
 
 export interface PrimaryStatus {
@@ -157,7 +171,23 @@ export interface StreamStatus {
   readonly latest: Token;
   /** The history of the row at `latest`. */
   readonly history: History;
+  /**
+   * The workers that hold its rows back, furthest behind first, at most 20 of them.
+   * Undefined without `retain.untilSavedBy`, and where the log cannot tell.
+   */
+  readonly holders?: readonly HolderStatus[];
+  /** How many hold rows back. */
+  readonly holderCount?: number;
 }
+
+/** A worker that holds rows of a stream back (Retention.untilSavedBy). */
+export interface HolderStatus extends Holder {
+  /** A worker of this name is connected and follows the stream. */
+  readonly connected: boolean;
+}
+
+/** The most holders of one stream that a status lists. */
+const MAX_STATUS_HOLDERS = 20;
 
 export interface ConnectionStatus extends ConnectedWorker {
   readonly connectedAtMs: Millis;
@@ -230,6 +260,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   readonly #logger: Logger;
   readonly #listeners = new Set<Listener>();
   readonly #connections = new Set<OpenConnection>();
+  readonly #acknowledgements: Acknowledgements<OpenConnection>;
   /** The appends with an id that are on their way, of one id together. */
   readonly #twins = new Map<string, { pending: number; isTold: boolean }>();
   #lastId = 0;
@@ -262,11 +293,17 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       tailBytes,
       idRetentionMs,
     });
+    this.#acknowledgements = new Acknowledgements<OpenConnection>({
+      sessionOf: ({ pump }) => pump.session,
+      holdersOf: (stream) => this.#catalog.holdersOf(stream),
+      onRefused: (worker, error) => this.#warn(worker, error),
+    });
     this.#catalog.watch({
       handleRows: (stream) => {
         for (const { pump } of this.#connections) pump.handleHint(stream);
       },
       handleMade: (stream) => {
+        this.#acknowledgements.handleMade(stream);
         for (const { pump } of this.#connections) pump.handleMade(stream);
       },
       handleDeleted: (stream) => {
@@ -278,6 +315,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       handleEra: (era) => {
         for (const { pump } of this.#connections) pump.handleEra(era);
       },
+      handleCutting: (event) => this.#handleCutting(event),
     });
   }
 
@@ -446,6 +484,21 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /**
+   * Lets go of what a worker holds of all streams (`retain.untilSavedBy`), for one that is gone for
+   * good. Resolves to the names of the streams that it held back. It holds rows again when it
+   * follows again. A name of no worker holds nothing, and nothing happens.
+   * @throws UsageError CLOSED; LogError
+   * @example
+   * await primary.forgetWorker('reader-7');
+   */
+  async forgetWorker(name: WorkerName): Promise<readonly StreamName[]> {
+    this.#checkOpen();
+    const streams = await this.#catalog.forgetWorker(name);
+    this.#logger.info({ worker: name, streams: streams.length }, `worker ${quote(name)} is forgotten`);
+    return streams;
+  }
+
+  /**
    * Sends SYNC to every connected worker, and each emits `sync`. A test aid: what was sent before
    * has come by then.
    * @throws UsageError INVALID_COMMAND (an empty text, a line end), CLOSED
@@ -497,7 +550,20 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   #statusOf(stream: StreamName): StreamStatus {
     const { source, declaration, bounds } = this.#catalog.find(stream);
     const { earliest, latest, history } = bounds;
-    return { stream, source: source.name, durable: declaration?.durable, earliest, latest, history };
+    const status = { stream, source: source.name, durable: declaration?.durable, earliest, latest, history };
+    const holders = this.#catalog.holdersOf(stream);
+    if (holders === undefined) return status;
+    try {
+      const listed = holders.of(stream, MAX_STATUS_HOLDERS).map((holder) => ({
+        ...holder,
+        connected: this.#acknowledgements.isFollowing(holder.worker, stream),
+      }));
+      return { ...status, holders: listed, holderCount: holders.count(stream) };
+    } catch (error) {
+      // A stream that is damaged, or a log that has stopped, must not hide what else there is.
+      if (error instanceof RowcastError) return status;
+      throw error;
+    }
   }
 
   /** Stops listening, ends all connections, finishes pending appends and closes the log. */
@@ -608,26 +674,44 @@ export class Primary extends EventEmitter<PrimaryEvents> {
         return;
       case 'refused':
       case 'failed':
-        this.#logger.warn({ ...fields, code: event.error.code }, event.error.message);
-        this.#call(() => this.emit('warning', { worker, error: event.error }));
-        return;
+        return this.#warn(worker, event.error);
       case 'peer-error':
         this.#logger.warn(fields, `the worker sent ERROR ${event.text}`);
         this.#call(() => this.emit('peer-error', { worker, text: event.text }));
         return;
       case 'named':
         this.#logger.debug({ ...fields, ...event }, event.kind);
+        this.#acknowledgements.handleNamed(worker, event.workerName);
         this.#call(() => this.emit('named', { worker, name: event.workerName }));
         return;
+      case 'acknowledged':
+        return this.#acknowledgements.handleAcknowledged(worker, event.stream);
       case 'subscribed':
+        this.#logger.debug({ ...fields, ...event }, event.kind);
+        this.#acknowledgements.handleSubscribed(worker, event.stream, event.from);
+        return;
       case 'live':
         this.#logger.debug({ ...fields, ...event }, event.kind);
         return;
     }
   }
 
+  #warn(worker: OpenConnection, error: RowcastError): void {
+    this.#logger.warn({ worker: worker.id, name: worker.name, peer: worker.peer, code: error.code }, error.message);
+    this.#call(() => this.emit('warning', { worker, error }));
+  }
+
+  #handleCutting({ stream, holder, upTo }: CuttingEvent): void {
+    const { worker, saved, lagRows } = holder;
+    const has = saved === undefined ? 'has saved nothing of it' : `has saved it up to ${saved.token}`;
+    const text = `rows of stream ${stream} up to ${upTo} are about to be dropped: worker ${quote(worker)} ${has} and is ${lagRows} rows behind`;
+    this.#logger.warn({ stream, worker, saved: saved?.token, lagRows, upTo }, text);
+    this.#call(() => this.emit('cutting', { stream, ...holder, upTo }));
+  }
+
   #handleClosed(worker: OpenConnection, error: Error | undefined): void {
     this.#connections.delete(worker);
+    this.#acknowledgements.handleClosed(worker);
     this.#logger.info(
       { worker: worker.id, name: worker.name, peer: worker.peer, ...(error && { reason: error.message }) },
       'worker disconnected',

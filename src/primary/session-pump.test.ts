@@ -85,6 +85,7 @@ async function setUp(onEvent: (event: PrimarySessionEvent) => void = () => {}): 
     handleDeleted: (stream) => pump.handleDeleted(stream),
     handleRebased: (stream) => pump.handleRebased(stream),
     handleEra: (era) => pump.handleEra(era),
+    handleCutting: () => {},
   });
   pump.handleOpen();
   connection.text = '';

@@ -4,7 +4,16 @@
  */
 
 import type { Millis } from '../base/clock.ts';
-import type { AppendOptions, Log, ReadOptions, RowsEvent, Source, SourceEvent } from '../log/log.ts';
+import type {
+  AppendOptions,
+  CuttingEvent,
+  Log,
+  LogHolders,
+  ReadOptions,
+  RowsEvent,
+  Source,
+  SourceEvent,
+} from '../log/log.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import { rowsOfChunkAfter } from '../core/model/chunk.ts';
 import { type Declaration, Declarations } from '../core/model/declarations.ts';
@@ -14,7 +23,13 @@ import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import type { Position } from '../core/model/position.ts';
 import { encodeRows, parseTexts, type RowText, validateRows } from '../core/model/row.ts';
-import { DURABLE_CATALOG, type Stream, type StreamName, VOLATILE_CATALOG } from '../core/model/stream.ts';
+import {
+  DURABLE_CATALOG,
+  type Stream,
+  type StreamName,
+  VOLATILE_CATALOG,
+  type WorkerName,
+} from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { StreamTable } from '../core/sessions/stream-table.ts';
 import { MAX_SOURCES, type PrimaryEras } from '../core/wire/greeting.ts';
@@ -45,6 +60,8 @@ export interface CatalogListener {
   handleRebased(stream: StreamName): void;
   /** A log has begun another era. */
   handleEra(era: History): void;
+  /** Rows that a worker needs are about to be dropped. */
+  handleCutting(event: CuttingEvent): void;
 }
 
 /** A stream that was found: where it is, and how far. */
@@ -65,6 +82,8 @@ interface CheckedAppend {
 export class StreamCatalog implements StreamTable {
   readonly #options: StreamCatalogOptions;
   readonly #declarations: Declarations;
+  /** Some declaration has `retain.untilSavedBy`. */
+  readonly #hasHolders: boolean;
   /** Undefined until it is open. The durable log, the volatile one, and the others. */
   #sources: readonly ServedSource[] = [];
   /** Streams that sessions replicate. What nobody follows costs nothing here. */
@@ -76,12 +95,14 @@ export class StreamCatalog implements StreamTable {
   constructor(options: StreamCatalogOptions) {
     this.#options = options;
     this.#declarations = new Declarations(options.streams);
+    this.#hasHolders = options.streams.some(({ retain }) => retain.untilSavedBy !== undefined);
     checkSources(options.sources ?? []);
   }
 
   /** @throws LogError */
   async open(): Promise<void> {
     const { log, volatileLog, sources = [], limits, tailBytes, idRetentionMs } = this.#options;
+    checkHolders(this.#declarations, log);
     const shared = idRetentionMs === undefined ? { limits } : { limits, idRetentionMs };
     const ofLog = (durable: boolean): Declarations => this.#declarations.filter((one) => one.durable === durable);
     await log.open({ declarations: ofLog(true), ...shared, catalog: DURABLE_CATALOG });
@@ -181,6 +202,21 @@ export class StreamCatalog implements StreamTable {
     }
   }
 
+  /** Keeps who holds rows of the stream back. Undefined when nobody may. */
+  holdersOf(stream: StreamName): LogHolders | undefined {
+    if (!this.#hasHolders) return undefined;
+    const declaration = this.#declarations.declarationOf(stream);
+    if (declaration?.retain.untilSavedBy === undefined) return undefined;
+    return this.#logOf(declaration.durable).holders;
+  }
+
+  /** Lets go of what a worker holds. Resolves to the streams that it held. */
+  async forgetWorker(worker: WorkerName): Promise<StreamName[]> {
+    const { log, volatileLog } = this.#options;
+    const forgotten = await Promise.all([log.holders?.forget(worker) ?? [], volatileLog.holders?.forget(worker) ?? []]);
+    return forgotten.flat();
+  }
+
   /** Appends a batch of checked texts as they are. Otherwise the same as `append`. */
   appendTexts(stream: StreamName, texts: readonly RowText[], options?: AppendOptions): Promise<Position> {
     try {
@@ -274,6 +310,10 @@ export class StreamCatalog implements StreamTable {
       return;
     }
     if (event.kind === 'rows') return this.#handleRows(served, event);
+    if (event.kind === 'cutting') {
+      for (const listener of this.#listeners) listener.handleCutting(event);
+      return;
+    }
     const { kind, stream } = event;
     const followed = this.#followed.get(stream);
     if (followed?.served !== served) return;
@@ -299,6 +339,17 @@ export class StreamCatalog implements StreamTable {
     followed.appendedRows += rows;
     followed.announced = latest;
     for (const listener of this.#listeners) listener.handleRows(stream);
+  }
+}
+
+/** @throws UsageError NOT_SUPPORTED */
+function checkHolders(declarations: Declarations, log: Log): void {
+  if (log.holders !== undefined) return;
+  for (const declaration of [...declarations.streams, ...declarations.patterns]) {
+    if (!declaration.durable || declaration.retain.untilSavedBy === undefined) continue;
+    const stream = 'pattern' in declaration ? declaration.pattern : declaration.name;
+    const text = `stream ${stream} has retain.untilSavedBy, and log ${log.name} keeps no acknowledgements: leave it out`;
+    throw new UsageError('NOT_SUPPORTED', text, { facts: { stream } });
   }
 }
 

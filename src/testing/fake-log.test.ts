@@ -42,7 +42,14 @@ for (const [name, ofKind] of kinds) {
         onThrown: fail,
       });
     },
-    supports: { durable: true, ids: false, explicitTokens: false, relays: false, backup: false },
+    supports: {
+      durable: true,
+      ids: false,
+      explicitTokens: false,
+      relays: false,
+      backup: false,
+      acknowledgements: false,
+    },
   });
 }
 

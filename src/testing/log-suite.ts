@@ -5,7 +5,7 @@
  *     logSuite(test, {
  *       name: 'my log',
  *       create: ({ directory, clock }) => myLog(directory, clock),
- *       supports: { durable: true, ids: true, explicitTokens: false, relays: false, backup: false },
+ *       supports: { durable: true, ids: true, explicitTokens: false, relays: false, backup: false, acknowledgements: false },
  *     });
  */
 
@@ -16,6 +16,7 @@ import { pageOf } from '../log/chunk-page.ts';
 import type { RowsEvent } from '../log/log.ts';
 import { originOf } from '../core/model/history.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
+import { registerAcknowledgements } from './log-suite-acknowledgements.ts';
 import { registerCrash } from './log-suite-crash.ts';
 import { registerAttributes } from './log-suite-attributes.ts';
 import { registerHistories } from './log-suite-histories.ts';
@@ -46,6 +47,8 @@ export interface LogFeatures {
   readonly relays: boolean;
   /** It has `backup`. */
   readonly backup: boolean;
+  /** It has `holders`: retention by acknowledgement. */
+  readonly acknowledgements: boolean;
 }
 
 /** Options of `logSuite`. */
@@ -97,6 +100,8 @@ export function logSuite(test: RegisterTest, options: LogSuiteOptions): void {
   else skipped('a given token', 'the log takes none (supports.explicitTokens)');
   if (supports.relays) registerRelayed(testAt, supports);
   else skipped('a given history', 'the log keeps no rows of relays (supports.relays)');
+  if (supports.acknowledgements) registerAcknowledgements(testAt, supports);
+  else skipped('retention by acknowledgement', 'the log keeps no holders (supports.acknowledgements)');
   if (!supports.durable) skipped('a crash', 'the log keeps nothing (supports.durable)');
   else if (writer === undefined) skipped('a crash', 'the suite was given no writer');
   else registerCrash(testAt, writer);

@@ -338,9 +338,10 @@ export class SimulatedPrimary {
     const { shape, tell } = this.#options;
     const largestChunkBytes = Math.max(end.link.life!.log.largestChunkBytes, this.#largestBurstBytes);
     const shortLinesBytes = SHORT_LINES_BYTES + shape.names.length * SHORT_LINES_BYTES_PER_STREAM;
-    // One page, which ends with the chunk that reaches pageBytes, and the short lines sent
-    // meanwhile.
-    const maxBytes = shape.primaryLimits.pageBytes + largestChunkBytes + shortLinesBytes;
+    // One page of each log, which ends with the chunk that reaches pageBytes, and the short lines
+    // sent meanwhile. Both logs are read at once where they take their time.
+    const maxPages = shape.log.maxReadMs > 0 ? 2 : 1;
+    const maxBytes = maxPages * (shape.primaryLimits.pageBytes + largestChunkBytes) + shortLinesBytes;
     tell({
       kind: 'held',
       who: end.peer,

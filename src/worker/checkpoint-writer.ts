@@ -36,7 +36,7 @@ const INTERVAL_MS: Millis = 100;
 
 export class CheckpointWriter {
   readonly #options: CheckpointWriterOptions;
-  /** Every position, as the last write that was begun has it. */
+  /** Every position as it is stored, and while a write runs as that write has it. */
   readonly #all = new Map<string, Position>();
   /** Subscriptions whose position has moved since. */
   #moved: Runner[] = [];
@@ -70,7 +70,7 @@ export class CheckpointWriter {
 
   /** The position of a subscription has moved. */
   handleMoved(runner: Runner): void {
-    if (runner.isToSave) return;
+    if (runner.isToSave || !this.canSave) return;
     runner.isToSave = true;
     this.#moved.push(runner);
     this.#schedule();
@@ -78,6 +78,7 @@ export class CheckpointWriter {
 
   /** Another position has changed. Undefined: it is gone. */
   handleChanged(key: string, position: Position | undefined): void {
+    if (!this.canSave) return;
     this.#changed.set(key, position);
     this.#schedule();
   }
@@ -91,7 +92,6 @@ export class CheckpointWriter {
   }
 
   #schedule(): void {
-    if (!this.canSave) return;
     this.#isDirty = true;
     this.#timer ??= this.#options.clock.wakeIn(INTERVAL_MS, () => {
       this.#timer = undefined;
@@ -115,12 +115,14 @@ export class CheckpointWriter {
     const changed = this.#changed;
     this.#changed = new Map();
     this.#own = [];
+    const stored = new Map([...changed.keys()].map((key) => [key, this.#all.get(key)]));
     applyChanges(this.#all, changed);
     try {
       if (changed.size > 0) await this.#options.checkpoint.save!(changed, this.#all);
       this.#hasFailed = false;
     } catch (thrown) {
       this.#hasFailed = true;
+      applyChanges(this.#all, stored);
       // What has changed meanwhile is newer.
       for (const [key, position] of this.#changed) changed.set(key, position);
       this.#changed = changed;
@@ -146,7 +148,6 @@ export class CheckpointWriter {
       if (applied !== undefined) this.#own.push({ machine, position: applied, lineage });
     }
     this.#moved = [];
-    if (this.#hasFailed) return;
     for (const [key, position] of changed) {
       const stored = this.#all.get(key);
       if (stored?.token === position?.token && stored?.history === position?.history) changed.delete(key);

@@ -155,11 +155,8 @@ test('a write that fails is reported, and comes again with what changed since, a
   expect(errors).toMatchObject([{ code: 'CHECKPOINT_FAILED', message: 'cannot write the checkpoint: disk full' }]);
   expect(clock.step(clock.now() + 10_000)).toBe(false);
   writing.move('room:1', undefined);
-  expect(await writing.write()).toEqual(
-    new Map([
-      ['events', positionOf('events', 1)],
-      ['room:1', undefined],
-    ]),
+  expect(await writing.write(), 'the checkpoint never had room:1').toEqual(
+    new Map([['events', positionOf('events', 1)]]),
   );
   expect(writing.told).toEqual([]);
   await writer.close();

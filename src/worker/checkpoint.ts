@@ -8,7 +8,8 @@ import type { Position } from '../core/model/position.ts';
  * them like the others. formatPosition and parsePosition write and read a position as one word.
  *
  * Without `save` the worker only reads where to begin. A batch then counts as saved as soon as its
- * handler is finished.
+ * handler is finished. A pattern of streams begins anew at each start then: streams that were made
+ * while the worker was away are followed from where `from` says.
  * @example
  * const checkpoint = {
  *   load: async () => new Map(await db.query('SELECT key, position FROM places')),

@@ -254,10 +254,7 @@ export class Runner implements Subscription {
         hooks.onReset(this, item.error, before?.history);
         break;
       case 'deleted':
-        // Nothing was told of the stream, so nothing is void.
-        if (item.error !== undefined && ((before?.token ?? 0) > 0 || machine.delivery.done > 1)) {
-          hooks.onReset(this, item.error, before?.history);
-        }
+        if (item.isVoid) hooks.onReset(this, item.error, before?.history);
         this.#succeed();
         break;
     }

@@ -90,6 +90,9 @@ test('a stream is subscribed once at a time', () => {
   expect(() => reader.subscribe('two words', {}, () => {})).toThrow(
     expect.objectContaining({ code: 'INVALID_STREAM_NAME' }),
   );
+  expect(() => reader.subscribe('room:*', {}, () => {})).toThrow(
+    expect.objectContaining({ code: 'INVALID_STREAM_NAME', message: expect.stringContaining('use subscribeMatching') }),
+  );
   reader.subscribeAll({}, () => {});
   expect(() => reader.subscribeAll({}, () => {})).toThrow(expect.objectContaining({ code: 'DUPLICATE_STREAM' }));
 });

@@ -13,7 +13,7 @@ import type { StreamPattern } from '../core/model/declarations.ts';
 import { quote, type RowcastError, UsageError } from '../core/model/errors.ts';
 import { history as checkHistory, LOG_ID_DIGITS } from '../core/model/history.ts';
 import type { Gone } from '../core/follow/catalogs.ts';
-import { checkPattern, EVERY_NAME, type NamePattern, patternsOverlap } from '../core/model/pattern.ts';
+import { checkPattern, EVERY_NAME, isPattern, type NamePattern, patternsOverlap } from '../core/model/pattern.ts';
 import { PatternTable } from '../core/model/pattern-table.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowValidator } from '../core/model/row.ts';
@@ -95,6 +95,10 @@ export class Subscriptions {
     if (definition.name.startsWith('$')) {
       const text = `stream ${definition.name} is of the primary's log: subscribeAll reads it, an application does not`;
       throw new UsageError('INVALID_STREAM_NAME', text);
+    }
+    if (isPattern(definition.name)) {
+      const text = `${quote(definition.name)} is a pattern of streams: use subscribeMatching`;
+      throw new UsageError('INVALID_STREAM_NAME', text, { facts: { stream: definition.name } });
     }
     checkStream(definition.name, options);
     const existing = this.#runners.get(definition.name);
@@ -237,7 +241,8 @@ export class Subscriptions {
   /** The stream was deleted. A subscription that still has items of it learns of that in order. */
   #handleGone(stream: StreamName): void {
     const runner = this.#runners.get(stream);
-    if (runner?.isEnded === false) return;
+    // One that was subscribed by name and failed keeps its error.
+    if (runner !== undefined && (!runner.isEnded || runner.pattern === undefined)) return;
     if (runner !== undefined) this.#runners.delete(stream);
     this.#stored?.delete(stream);
     this.#options.onChanged(stream, undefined);

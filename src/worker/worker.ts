@@ -14,9 +14,7 @@ import { type Logger, silentLogger } from '../core/model/logger.ts';
 import type { StreamPattern } from '../core/model/declarations.ts';
 import { EVERY_NAME, isPattern, type NamePattern } from '../core/model/pattern.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
-import { history as checkHistory } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
-import { token as checkToken } from '../core/model/token.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { Follower, type FollowerEvent } from '../core/follow/follower.ts';
 import { defaultWorkerLimits, mergeLimits, type WorkerLimits } from '../core/wire/limits.ts';
@@ -27,13 +25,11 @@ import { CheckpointWriter } from './checkpoint-writer.ts';
 import { iterate } from './iterate.ts';
 import type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './options.ts';
 import { FollowerPump } from './follower-pump.ts';
+import { PositionWaits } from './position-waits.ts';
 import type { BatchHandler, Runner, RunnerHooks, Subscription } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
-import { type Awaited, Expected, Waits, type WaitVerdict } from './waits.ts';
 
 const DEFAULT_WAIT_TIMEOUT_MS = 5_000;
-/** How many streams an error names. */
-const MOST_NAMED = 5;
 
 /**
  * Makes a worker. `start` connects it.
@@ -64,7 +60,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   readonly #logger: Logger;
   readonly #checkpoint: CheckpointWriter | undefined;
   readonly #subscriptions: Subscriptions;
-  readonly #waits: Waits;
+  readonly #waits: PositionWaits;
   /** Called when the subscription ends: with its own error, or with undefined in good order. */
   readonly #endings = new Map<Runner, (error: Error | undefined) => void>();
   /** Handlers of ended subscriptions that still run. A stop waits for them too. */
@@ -77,8 +73,6 @@ export class Worker extends EventEmitter<WorkerEvents> {
   #isStopping = false;
   #stopping: Promise<void> | undefined;
   #handleStopped: (() => void) | undefined;
-  /** Why there is no connection, for the text of a wait that times out. */
-  #lastEnd: RowcastError | undefined;
 
   /** @internal Use createWorker. */
   constructor(options: WorkerOptions) {
@@ -113,14 +107,16 @@ export class Worker extends EventEmitter<WorkerEvents> {
       hasCheckpoint: options.checkpoint !== undefined,
       hooks: this.#hooks(),
       onEnded: (subscription, error) => this.#handleFailed(subscription, error),
-      onDiscovered: (subscription) => this.#waits.handleFound(subscription),
+      onDiscovered: (subscription) => this.#waits.all.handleFound(subscription),
       onChanged: (key, position) => this.#checkpoint?.handleChanged(key, position),
-      onGone: ({ stream, history }) => this.#waits.handleGone(stream, history, this.#subscriptions.get(stream)),
+      onGone: ({ stream, history }) => this.#waits.all.handleGone(stream, history, this.#subscriptions.get(stream)),
     });
-    this.#waits = new Waits({
+    this.#waits = new PositionWaits({
+      workerName: options.name,
       clock: this.#clock,
-      judge: (awaited, position) => this.#judgeWait(awaited, position),
-      why: (awaited) => this.#whyBehind(awaited),
+      follower: this.#follower,
+      subscriptions: this.#subscriptions,
+      isStarted: () => this.#begun !== undefined,
       closed: (stream) =>
         this.#isStopping
           ? this.#stoppedError()
@@ -134,7 +130,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       onOutput: (output) => {
         if (output.kind === 'event') this.#handleEvent(output.event);
         else if (output.kind === 'boundary') this.#checkpoint?.handleChanged(output.key, output.position);
-        else if (output.kind === 'listed') this.#checkExpected();
+        else if (output.kind === 'listed') this.#waits.handleGivenUp();
         else this.#subscriptions.handle(output);
       },
     });
@@ -181,7 +177,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
    * worker.subscribeMatching('room:*', { from: 'start' }, ({ stream, rows }) => show(stream, rows));
    */
   subscribeMatching<Row>(
-    pattern: StreamPattern<Row> | NamePattern,
+    pattern: StreamPattern<unknown, Row> | NamePattern,
     options: SubscribeOptions,
     handler: BatchHandler<Row>,
   ): void {
@@ -212,7 +208,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     // A pattern may stand for the stream, and not have brought it yet.
     if (subscription === undefined) this.#follower.handleGivenUp(name);
     else await this.#end(subscription);
-    this.#checkExpected();
+    this.#waits.handleGivenUp();
   }
 
   /**
@@ -253,7 +249,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
   /**
    * Reads your own writes: resolves when everything up to the position is applied here, or is void
    * in the history that is followed (docs/protocol.md, "Waits"). The position is what `append`
-   * resolved to. A stream that a pattern matches and that is not known yet is waited for. A primary that is not Rowcast has positions without a history.
+   * resolved to. A stream that a pattern matches and that is not known yet is waited for. A primary
+   * that is not Rowcast has positions without a history.
    * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, INVALID_POSITION, OTHER_LOG, CLOSED,
    *   WAIT_TIMEOUT (the text says what held it up); the signal's reason; the error of a
    *   subscription that ends or is reset meanwhile
@@ -263,7 +260,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
    */
   async waitFor(position: Position, { timeoutMs = DEFAULT_WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
     this.#checkOpen();
-    await this.#waits.wait(this.#awaited(position), position, timeoutMs, signal);
+    await this.#waits.wait(position, timeoutMs, signal);
   }
 
   /**
@@ -271,7 +268,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
    * @throws UsageError NOT_SUBSCRIBED, INVALID_TOKEN, INVALID_POSITION, OTHER_LOG
    */
   hasReached(position: Position): boolean {
-    return this.#waits.judge(this.#awaited(position), position);
+    return this.#waits.hasReached(position);
   }
 
   /** The position up to which rows of the stream were applied. Undefined when none is known. */
@@ -332,7 +329,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#pump.drain();
     const idle = [...this.#subscriptions].map(async (subscription) => subscription.stop());
     for (const onEnd of this.#endings.values()) onEnd(undefined);
-    this.#waits.checkExpected(() => false);
+    this.#waits.all.checkExpected(() => false);
     await Promise.all([...idle, ...this.#leaving]);
     if (!this.#follower.isStopped) await stopped;
     this.#pump.close();
@@ -359,12 +356,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
   async #endPattern(pattern: NamePattern): Promise<void> {
     const through = this.#subscriptions.removePattern(pattern).map(async (subscription) => subscription.stop());
     this.#pump.drain();
-    this.#checkExpected();
+    this.#waits.handleGivenUp();
     await this.#left(Promise.all(through));
-  }
-
-  #checkExpected(): void {
-    this.#waits.checkExpected((stream) => this.#subscriptions.isAwaited(stream));
   }
 
   /** Waits for handlers of subscriptions that have ended. */
@@ -389,7 +382,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
         if (this.#checkpoint.canSave) this.#checkpoint.handleMoved(subscription);
         else this.#handleSaved(subscription);
       },
-      onMoved: (subscription) => this.#waits.check(subscription),
+      onMoved: (subscription) => this.#waits.all.check(subscription),
       onLive: ({ stream }) => {
         this.#logger.debug({ stream }, 'live');
         this.#call(() => this.emit('live', { stream }));
@@ -399,12 +392,12 @@ export class Worker extends EventEmitter<WorkerEvents> {
       onReset: (subscription, error, ended) => {
         const { stream } = subscription;
         this.#logger.warn({ stream, code: error.code }, error.message);
-        this.#waits.handleReset(subscription, error, ended);
+        this.#waits.all.handleReset(subscription, error, ended);
         this.#call(() => this.emit('reset', { stream, error }));
       },
       onDeleted: (subscription, isEnded) => {
         this.#subscriptions.handleDeleted(subscription, isEnded);
-        if (isEnded) this.#waits.handleDeleted(subscription);
+        if (isEnded) this.#waits.all.handleDeleted(subscription);
       },
       onFailing: (subscription) => this.#subscriptions.release(subscription),
       onFailed: (subscription, error) => {
@@ -420,13 +413,13 @@ export class Worker extends EventEmitter<WorkerEvents> {
       case 'connected':
         this.#logger.info({ primary: formatAddress(this.#options.connect), isRowcast: event.isRowcast }, 'connected');
         this.#call(() => this.emit('connected', { isRowcast: event.isRowcast }));
-        this.#waits.checkAll();
+        this.#waits.all.checkAll();
         return;
       case 'live':
         // Handlers may be behind. A worker without subscriptions is live by this event alone.
         return queueMicrotask(() => this.#settleIfLive());
       case 'disconnected':
-        this.#lastEnd = event.error;
+        this.#waits.lastEnd = event.error;
         this.#logger.warn({ code: event.error.code, retryInMs: Math.round(event.retryInMs) }, event.error.message);
         this.#call(() => this.emit('disconnected', { error: event.error, retryInMs: event.retryInMs }));
         return;
@@ -482,51 +475,6 @@ export class Worker extends EventEmitter<WorkerEvents> {
   #handleSaved({ machine }: Runner): void {
     const { applied, lineage } = machine!.delivery;
     if (applied !== undefined) this.#follower.handleSaved(this.#pump.roughlyNow, machine!, applied, lineage);
-  }
-
-  #whyBehind(awaited: Awaited): string {
-    if (this.#begun === undefined) return 'the worker was not started';
-    if (!this.#follower.isConnected)
-      return `the worker is not connected${this.#lastEnd === undefined ? '' : `: ${this.#lastEnd.message}`}`;
-    const isFound = !(awaited instanceof Expected);
-    if (isFound && awaited.isBusy) return 'the handler is busy with an earlier batch';
-    if (this.#follower.isPaused)
-      return `handlers of other streams (${this.#busyStreams()}) are busy, and too many rows wait for them to read on`;
-    if (!isFound) return 'the primary has not made the stream';
-    return awaited.isLive ? 'the primary has not sent it' : 'the stream is catching up';
-  }
-
-  #busyStreams(): string {
-    const busy: StreamName[] = [];
-    for (const { isBusy, stream } of this.#subscriptions) {
-      if (busy.length === MOST_NAMED) return `${busy.join(', ')}, …`;
-      if (isBusy) busy.push(stream);
-    }
-    return busy.join(', ');
-  }
-
-  /** What a wait is about. */
-  #awaited(position: Position): Awaited {
-    checkToken(position.token);
-    if (position.history !== undefined) checkHistory(position.history);
-    const { stream } = position;
-    const subscription = this.#subscriptions.get(stream);
-    if (subscription === undefined) {
-      if (this.#subscriptions.isAwaited(stream)) return this.#waits.expect(stream);
-      throw new UsageError('NOT_SUBSCRIBED', `worker ${this.name} does not subscribe to ${stream}`);
-    }
-    if (subscription.error !== undefined) throw subscription.error;
-    return subscription;
-  }
-
-  #judgeWait(awaited: Awaited, position: Position): WaitVerdict {
-    const isExpected = awaited instanceof Expected;
-    const machine = isExpected ? undefined : awaited.machine;
-    if (machine === undefined && !isExpected) return 'not-yet';
-    // A bare token may be of any history. Token 0 is before every row of all of them.
-    const isBare = position.history === undefined && position.token > 0;
-    if (isBare && this.#follower.isRowcast === true) return 'no-history';
-    return machine === undefined ? this.#follower.judgeAwaited(position) : this.#follower.judgeWait(machine, position);
   }
 
   #stoppedError(): UsageError {

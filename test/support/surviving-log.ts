@@ -25,6 +25,7 @@ export function survivingLog(): Log {
     serves: (stream) => log.serves(stream),
     streams: () => log.streams(),
     health: log.health,
+    holders: log.holders!,
     append: (stream, rows, options) => log.append(stream, rows, options),
     judge: (position) => log.judge(position),
     rowsAfter: (stream, after) => log.rowsAfter(stream, after),

@@ -414,7 +414,7 @@ function describeItem(stream: StreamName, item: Item): string {
     case 'reset':
       return `${stream} reset`;
     case 'deleted':
-      return `${stream} deleted`;
+      return `${stream} ${item.isVoid ? 'deleted' : 'forgotten'}`;
   }
 }
 

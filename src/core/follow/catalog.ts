@@ -51,6 +51,8 @@ export interface CatalogEvents {
    */
   handleMade(catalog: Catalog, stream: StreamName, made: Made, isFresh: boolean): boolean;
   handleDeleted(catalog: Catalog, stream: StreamName, history: History, isFresh: boolean): void;
+  /** The catalog has started afresh: what it has listed before says nothing. */
+  handleAfresh(catalog: Catalog): void;
   /**
    * @param isNew it was made above the boundary of its pattern
    * @throws PeerError TOO_MANY_STREAMS
@@ -60,8 +62,6 @@ export interface CatalogEvents {
   checkRoom(more: number): void;
   /** Everything that the catalog holds was read on this connection. */
   handleCurrent(): void;
-  /** The catalog has started afresh. */
-  handleAfresh(catalog: Catalog): void;
   /** The catalog has told how far it is. */
   handleListed(): void;
 }
@@ -158,13 +158,13 @@ export class Catalog {
   #handleReset(): void {
     this.#isAfresh = true;
     this.#isCurrent = false;
+    this.#events.handleAfresh(this);
     this.#phase = 'listing';
     this.#listing = [...this.#events.patterns()];
     this.#listed.clear();
     this.#found.clear();
     this.#deleted.clear();
     this.#seen = 0;
-    this.#events.handleAfresh(this);
   }
 
   /**

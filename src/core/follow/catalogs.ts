@@ -49,8 +49,6 @@ export interface CatalogsHost {
   hold(subscription: Subscription): void;
   /** Ends the subscription because its stream was deleted. */
   delete(subscription: Subscription): void;
-  /** Ends a subscription of which nothing was read, because its stream is not there. */
-  forget(subscription: Subscription): void;
   /** Ends a catalog's own subscription. */
   drop(subscription: Subscription): void;
   release(subscription: Subscription): void;
@@ -77,8 +75,11 @@ export class Catalogs implements CatalogEvents {
   /** Outlive the catalogs. */
   readonly #boundaries: Boundaries;
   readonly #catalogs = new Map<StreamName, Catalog>();
-  /** Streams that were given up. Their patterns do not bring them back until they are made anew. */
-  readonly #givenUp = new Set<StreamName>();
+  /**
+   * Streams that were given up, so that no pattern brings them. `for-good`: the application has named
+   * the stream. Otherwise it comes back once it was deleted and is made again.
+   */
+  readonly #givenUp = new Map<StreamName, 'for-good' | 'until-deleted'>();
 
   constructor(host: CatalogsHost) {
     this.#host = host;
@@ -99,8 +100,8 @@ export class Catalogs implements CatalogEvents {
     this.#boundaries.load(stored);
   }
 
-  giveUp(stream: StreamName): void {
-    this.#givenUp.add(stream);
+  giveUp(stream: StreamName, isForGood: boolean): void {
+    this.#givenUp.set(stream, isForGood ? 'for-good' : 'until-deleted');
   }
 
   take(stream: StreamName): void {
@@ -234,8 +235,9 @@ export class Catalogs implements CatalogEvents {
     if (known === undefined || known.isEnded) return !this.#givenUp.has(stream);
     if (known.spec.pattern === undefined) return false;
     // A catalog may drop a stream's rows together once it was deleted. Then only the next one tells.
-    const isAnother = isBefore(known.next, history) || (isFresh && known.listedIn === catalog.name);
-    if (isAnother) {
+    // After token 0 come the rows of whichever stream has the name.
+    const wasListed = isFresh && known.listedIn === catalog.name && !isBeginning(known.next);
+    if (isBefore(known.next, history) || wasListed) {
       this.#host.delete(known);
       return true;
     }
@@ -246,7 +248,7 @@ export class Catalogs implements CatalogEvents {
   }
 
   handleDeleted(catalog: Catalog, stream: StreamName, history: History, isFresh: boolean): void {
-    if (isFresh) this.#givenUp.delete(stream);
+    if (isFresh && this.#givenUp.get(stream) === 'until-deleted') this.#givenUp.delete(stream);
     const known = this.#host.find(stream);
     if (known !== undefined && !known.isEnded && known.spec.pattern !== undefined) {
       // One that began at NOW, whatever the stream was by then, may have begun in the middle
@@ -263,7 +265,7 @@ export class Catalogs implements CatalogEvents {
     for (const subscription of this.#host.all()) {
       if (subscription.listedIn !== catalog.name || subscription.isEnded) continue;
       subscription.listedIn = undefined;
-      if (!isRead(subscription.next)) this.#host.forget(subscription);
+      if (!isRead(subscription.next)) this.#host.delete(subscription);
     }
   }
 
@@ -303,7 +305,7 @@ export class Catalogs implements CatalogEvents {
       const { state, spec, listedIn } = subscription;
       if (spec.pattern === undefined || state.kind !== 'idle' || !this.mayAsk(subscription)) continue;
       // No catalog has it, and nothing was read that could be void.
-      if (areCurrent && listedIn === undefined && !isRead(state.next)) this.#host.forget(subscription);
+      if (areCurrent && listedIn === undefined && !isRead(state.next)) this.#host.delete(subscription);
       else this.#host.ask(subscription);
     }
   }
@@ -386,6 +388,11 @@ function isVoid({ next, listedIn }: Subscription, catalog: StreamName, deletedIn
 function eraIn(place: Place, history: History): number | undefined {
   if (typeof place !== 'object' || !isRead(place) || place.history === undefined) return undefined;
   return logIdOf(place.history) === logIdOf(history) ? eraNumberOf(place.history) : undefined;
+}
+
+/** Token 0: before the first row. */
+function isBeginning(place: Place): boolean {
+  return typeof place === 'object' && place.token === 0;
 }
 
 function isRead(place: Place): boolean {

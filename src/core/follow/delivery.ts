@@ -35,11 +35,8 @@ export type Item =
     }
   /** The position before it is void. */
   | { readonly kind: 'reset'; readonly error: PeerError; readonly cost: number }
-  /**
-   * The stream was deleted. It is the last item. Without an error nothing of the stream was read,
-   * and there is nothing to tell.
-   */
-  | { readonly kind: 'deleted'; readonly error: PeerError | undefined; readonly cost: number };
+  /** The stream was deleted. It is the last item. `isVoid`: the position before it is void. */
+  | { readonly kind: 'deleted'; readonly isVoid: boolean; readonly error: PeerError; readonly cost: number };
 
 /**
  * About the bytes of memory of a waiting move or reset. Both count, because a primary may send them

@@ -137,7 +137,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
 
   /** Keeps a stream that is not followed yet from being followed through a pattern. */
   handleGivenUp(stream: StreamName): void {
-    this.#catalogs.giveUp(stream);
+    this.#catalogs.giveUp(stream, true);
   }
 
   /** Undoes handleGivenUp. */
@@ -149,7 +149,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   handleUnsubscribe(now: Millis, subscription: Subscription): void {
     this.now = now;
     if (this.#subscriptions.get(subscription.stream) !== subscription) return;
-    if (!subscription.isEnded) this.#catalogs.giveUp(subscription.stream);
+    if (!subscription.isEnded) this.#giveUp(subscription);
     this.#leave(subscription);
     this.#link.handleLiveChanged();
   }
@@ -286,7 +286,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
       this.#catalogs.end();
       throw error;
     }
-    this.#catalogs.giveUp(subscription.stream);
+    this.#giveUp(subscription);
     this.#link.emit({ kind: 'ended', subscription, error });
   }
 
@@ -412,7 +412,6 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
       ask: (subscription) => subscription.ask(),
       hold: (subscription) => void this.#subscriptions.set(subscription.stream, subscription),
       delete: (subscription) => this.#delete(subscription),
-      forget: (subscription) => this.#delete(subscription, false),
       drop: (subscription) => {
         subscription.end();
         this.#forget(subscription);
@@ -448,6 +447,10 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
     else subscription.askBesideAll();
   }
 
+  #giveUp({ stream, spec }: Subscription): void {
+    this.#catalogs.giveUp(stream, spec.pattern === undefined);
+  }
+
   /** Ends a subscription, and tells the primary where that is possible. */
   #leave(subscription: Subscription): void {
     if (this.#canRelease) subscription.release();
@@ -459,9 +462,9 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
   }
 
   /** Ends a subscription because its stream was deleted. */
-  #delete(subscription: Subscription, isTold = true): void {
+  #delete(subscription: Subscription): void {
     if (!this.#canRelease) this.#dropLines(subscription);
-    subscription.delete({ canRelease: this.#canRelease, isTold });
+    subscription.delete(this.#canRelease);
     if (subscription.state.kind === 'ended') this.#forget(subscription);
     this.#link.handleLiveChanged();
   }

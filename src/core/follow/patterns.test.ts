@@ -342,6 +342,13 @@ describe('a stream that is deleted', () => {
     expect(end.hear(`HISTORY $streams 2 ${ERA}`, made(3, 'room:1'))).toEqual([`REPLICATE room:1 0 ${ORIGIN}`]);
   });
 
+  test('by name and given up does not come back through a pattern', () => {
+    const end = following();
+    end.subscribe('room:9', 'now');
+    end.unsubscribe('room:9');
+    expect(end.hear('RELEASED room:9', made(2, 'room:9'), deleted(3, 'room:9'), made(4, 'room:9'))).toEqual([]);
+  });
+
   test('is left by an observer without a word, and takes another connection when it is made again', () => {
     const end = new FollowerEnd({ isObserver: true });
     end.subscribeMatching('room:*', 'now');
@@ -449,6 +456,18 @@ describe('a stream that was found and of which nothing was read', () => {
     expect(requestsOf(end.hear(`POSITION $streams 0 ${ORIGIN}`))).toEqual([]);
     expect(end.follower.isLive).toBe(true);
   });
+});
+
+test('a stream that a new catalog lists later, and that is live at token 0, is not told as deleted', () => {
+  const end = following();
+  end.regreetedBy(rowcast(era(8)));
+  end.hear('REFUSED $streams RESET {}', `POSITION $streams 0 ${ORIGIN}`);
+  expect(end.hear(`POSITION $streams.volatile 0 ${MEMORY_ORIGIN}`)).toEqual([`REPLICATE room:1 5 ${ERA}`]);
+  end.hear(`REFUSED room:1 RESET ${DELETED}`, `HISTORY $streams 0 ${era(8)}`, made(1, 'room:1'));
+  end.hear(`POSITION room:1 0 ${ORIGIN}`);
+  end.takeRows();
+  expect(end.hear(made(2, 'room:1'))).toEqual([]);
+  expect(end.takeRows()).toEqual([]);
 });
 
 describe('a wait for a stream that is not known yet', () => {

@@ -438,11 +438,12 @@ export class Subscription {
   /**
    * The stream was deleted. The application is told so after everything that came before.
    * @param canRelease false: nothing is sent, and what still comes is not for this subscription
-   * @param isTold false: nothing of it was read, so the application is not told
    */
-  delete({ canRelease, isTold }: { canRelease: boolean; isTold: boolean }): void {
-    const error = isTold ? deletedError(this.stream, this.next) : undefined;
-    this.#deliver({ kind: 'deleted', error, cost: MARK_COST });
+  delete(canRelease: boolean): void {
+    const { next, stream } = this;
+    // Token 0 is before the rows of whichever stream has the name, but not in another log.
+    const isVoid = typeof next === 'object' && (next.token > 0 || this.#isOfAnotherLog(next));
+    this.#deliver({ kind: 'deleted', isVoid, error: deletedError(stream, next), cost: MARK_COST });
     if (canRelease) this.release();
     else this.end();
   }
@@ -506,6 +507,10 @@ export class Subscription {
     if (this.#eraOf(history) === undefined) {
       throw unexpected(this.stream, `history ${history} is of no log that the primary has named`);
     }
+  }
+
+  #isOfAnotherLog({ history }: Position): boolean {
+    return this.#host.eras !== undefined && history !== undefined && this.#eraOf(history) === undefined;
   }
 
   /** The present era of the log that a history belongs to. */

@@ -23,10 +23,19 @@ describe('declarations', () => {
     expect(() => new Declarations(declarations)).toThrow(expect.objectContaining({ code: 'DUPLICATE_STREAM' }));
   });
 
+  test('a pattern is no name of itself: nobody can make a stream by it', () => {
+    const declared = new Declarations([defineStreams('room:*')]);
+    expect([declared.find('room:*'), declared.has('room:*'), declared.has('room:a*')]).toEqual([
+      undefined,
+      false,
+      false,
+    ]);
+  });
+
   test('a pattern gives the definition of each of its streams, and of no other', () => {
     const rooms = defineStreams('room:*', { durable: false });
     expect(rooms.stream('room:42')).toEqual({ name: 'room:42', durable: false, retain: {} });
-    for (const name of ['user:42', 'room:', '$streams', 'room:4 2']) {
+    for (const name of ['user:42', 'room:', '$streams', 'room:4 2', 'room:*']) {
       expect(() => rooms.stream(name)).toThrow(expect.objectContaining({ code: 'INVALID_STREAM_NAME' }));
     }
   });

@@ -23,6 +23,8 @@ export const errorCodes = {
   AHEAD: 'The primary has not reached the position that was asked for.',
   UNAVAILABLE: 'The primary cannot read the stream now.',
   TRIMMED: 'A peer that is not Rowcast asked for rows that are no longer kept, and was served what is kept.',
+  HOLDER_REFUSED:
+    'A worker whose name matches untilSavedBy holds no rows: its name is too long, or there are too many of them.',
   TOO_MANY_STREAMS:
     'A worker would follow more streams than its maxStreams, or asked for more on one connection than the maxReplications of its primary.',
   UNEXPECTED_COMMAND: 'A command came where the protocol does not allow it.',

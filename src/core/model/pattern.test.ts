@@ -24,6 +24,8 @@ describe('a pattern', () => {
     ['*x*', 'xa', false],
     ['room:*', '$streams', false],
     ['*', '$streams', false],
+    ['room:*', 'room:*', false],
+    ['room:*', 'room:a*', false],
     [EVERY_NAME, 'a:b:c', true],
     [EVERY_NAME, '$streams', false],
   ])('%s and the name %s: %s', (pattern, name, expected) => {

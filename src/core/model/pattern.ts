@@ -1,7 +1,8 @@
 /**
  * Patterns of stream names (docs/protocol.md, "Patterns"). `*` stands for one or more characters
  * other than `:`. So `room:*` matches `room:42`, and neither `room:` nor `room:42:events`.
- * `**` alone matches every name. No pattern matches a name that begins with `$`.
+ * `**` alone matches every name. No pattern matches a name that begins with `$`, and none but `**`
+ * a name with a `*`.
  */
 
 import { quote, UsageError } from './errors.ts';
@@ -39,6 +40,8 @@ function patternFault(text: string): string | undefined {
 export function matchesPattern(pattern: NamePattern, name: StreamName): boolean {
   if (name.startsWith('$')) return false;
   if (pattern === EVERY_NAME) return true;
+  // Else append and REPLICATE would take a pattern for a stream of its own.
+  if (isPattern(name)) return false;
   const patternParts = pattern.split(':');
   const nameParts = name.split(':');
   return patternParts.length === nameParts.length && patternParts.every((part, i) => matchesPart(part, nameParts[i]!));

@@ -54,6 +54,28 @@ test.each([0, -1, 1.5, Number.NaN])('what is kept is a positive integer, not %o'
   );
 });
 
+test.each(['reader-1', 'a worker, with: any text', 'reader-*', '*', 'eu:*:mail', '日本', 'x'.repeat(255)])(
+  'rows may be kept until worker %s has saved them',
+  (name) => expect(defineStream('events', { retain: { untilSavedBy: [name] } }).retain.untilSavedBy).toEqual([name]),
+);
+
+test.each([
+  [[], 'a list of at least one name'],
+  ['reader-1', 'a list of at least one name'],
+  [[''], 'it is no name'],
+  [[1], 'it is no name'],
+  [['a\nb'], 'does not fit on a line'],
+  [['a\ud800'], 'does not fit on a line'],
+  [['x'.repeat(256)], 'over 255 characters'],
+  [['a**'], 'a * stands beside another *'],
+  [['$*'], 'no pattern matches names with $'],
+  [['a', 'a'], 'has a name twice'],
+])('but not until %j have saved them', (names, why) => {
+  const declare = (): unknown => defineStream('events', { retain: { untilSavedBy: names as string[] } });
+  expect(declare).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+  expect(declare).toThrow(why);
+});
+
 test('a name that is none is refused', () => {
   expect(() => defineStream('a b')).toThrow(expect.objectContaining({ code: 'INVALID_STREAM_NAME' }));
 });

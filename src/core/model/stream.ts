@@ -27,11 +27,27 @@ export function catalogOf(logId: string): StreamName {
  * may be kept.
  */
 export interface Retention {
-  /** Keep at least the newest `rows` rows. */
+  /** Keep at least the newest `rows` rows. With `untilSavedBy`: no more than about these. */
   readonly rows?: number;
-  /** Keep at least the rows younger than this. */
+  /** Keep at least the rows younger than this. With `untilSavedBy`: no rows that are older. */
   readonly ageMs?: number;
+  /**
+   * Keep rows until every worker of these names has saved them, and drop them then. A name holds
+   * rows from the start, even when that worker never came. A name with `*`, a pattern as in
+   * defineStreams, holds for each worker of such a name that has followed the stream, until it is
+   * forgotten (Primary.forgetWorker). Until the first of them comes, it holds everything. Needs
+   * workers with checkpoints: what a worker has not saved is never dropped for it.
+   * @example
+   * defineStream('orders', { retain: { untilSavedBy: ['billing', 'reader-*'], rows: 10_000_000 } });
+   */
+  readonly untilSavedBy?: readonly WorkerName[];
 }
+
+/** The name of a worker, as it says it by NAME. One line. */
+export type WorkerName = string;
+
+/** A longer name holds no rows: names are stored with the log, and a peer chooses its own. */
+export const LONGEST_WORKER_NAME = 255;
 
 export interface StreamOptions<In = unknown, Out = In> {
   /**
@@ -78,12 +94,35 @@ export function defineStream<In = unknown, Out = In, const Name extends StreamNa
 /** Checks the options of a stream, or of a pattern of streams, and fills in the defaults. */
 export function checkOptions<In, Out>(name: string, options: StreamOptions<In, Out>): Omit<Stream<In, Out>, 'name'> {
   const { row, durable = true, retain = {} } = options;
-  for (const [limit, value] of Object.entries(retain)) {
+  const { untilSavedBy, ...limits } = retain;
+  for (const [limit, value] of Object.entries(limits)) {
     if (!Number.isSafeInteger(value) || value < 1) {
       throw new UsageError('INVALID_OPTION', `retain.${limit} of stream ${name} is a positive integer, not ${value}`);
     }
   }
+  if (untilSavedBy !== undefined) checkHolders(name, untilSavedBy);
   return { durable, retain, ...(row && { row }) };
+}
+
+function checkHolders(stream: string, names: readonly unknown[]): void {
+  const refuse = (why: string): never => {
+    throw new UsageError('INVALID_OPTION', `retain.untilSavedBy of stream ${stream} ${why}`);
+  };
+  if (!Array.isArray(names) || names.length === 0) refuse('is a list of at least one name of a worker');
+  for (const name of names) {
+    const why = holderNameFault(name);
+    if (why !== undefined) refuse(`has ${quote(String(name))}: ${why}`);
+  }
+  if (new Set(names).size < names.length) refuse('has a name twice');
+}
+
+function holderNameFault(name: unknown): string | undefined {
+  if (typeof name !== 'string' || name === '') return 'it is no name';
+  if (name.length > LONGEST_WORKER_NAME) return `it is over ${LONGEST_WORKER_NAME} characters`;
+  if (/[\r\n]/.test(name) || !name.isWellFormed()) return 'it does not fit on a line';
+  if (name.includes('**')) return 'a * stands beside another *';
+  if (name.includes('*') && name.startsWith('$')) return 'no pattern matches names with $ in front';
+  return undefined;
 }
 
 /**

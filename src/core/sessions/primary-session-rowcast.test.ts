@@ -423,6 +423,29 @@ describe('APPLIED', () => {
     ]);
   });
 
+  test('acknowledges what was saved of this replication, once, and nothing from before it began', () => {
+    const end = greeted();
+    for (let i = 1; i <= 6; i++) end.streams.append('events', i);
+    end.hear(`REPLICATE events 3 ${era(1)}`);
+    const acknowledged = (line: string): unknown[] => {
+      end.hear(line);
+      return end.outputs
+        .of('event')
+        .map(({ event }) => event)
+        .filter(({ kind }) => kind === 'acknowledged');
+    };
+    expect(acknowledged('APPLIED events 4 NONE')).toEqual([]);
+    expect(acknowledged('APPLIED events 4 2')).toEqual([]);
+    expect(end.session.acknowledged('events')).toBeUndefined();
+    const [first] = acknowledged('APPLIED events 5 3');
+    expect(first).toEqual({ kind: 'acknowledged', stream: 'events', saved: 3 });
+    expect(acknowledged('APPLIED events 6 3')).toHaveLength(1);
+    expect(acknowledged('APPLIED events 6 6')).toHaveLength(2);
+    expect(end.session.acknowledged('events')).toBe(6);
+    end.hear('RELEASE events', `REPLICATE events 6 ${era(1)}`);
+    expect(end.session.acknowledged('events')).toBeUndefined();
+  });
+
   // SPEC B6
   test('of what was not sent, of what was not applied, or of less than before, is a fault', () => {
     for (const [lines, text] of [

@@ -13,6 +13,7 @@ import { PeerError, type RowcastError } from '../model/errors.ts';
 import { type History, logIdOf } from '../model/history.ts';
 import type { Page, Verdict } from '../model/page.ts';
 import type { StreamName } from '../model/stream.ts';
+import type { Token } from '../model/token.ts';
 import { decodeCommand, encodeCommand } from '../wire/codec.ts';
 import type { Command, Dialect, UpstreamCommand } from '../wire/command.ts';
 import { allEras, formatPrimaryGreeting, parseWorkerGreeting } from '../wire/greeting.ts';
@@ -113,6 +114,21 @@ export class PrimarySession {
 
   isReplicating(stream: StreamName): boolean {
     return this.#streams.table.has(stream);
+  }
+
+  /** The names of all streams that are replicated. */
+  get replicated(): Iterable<StreamName> {
+    return this.#streams.table.names();
+  }
+
+  /** What the worker has saved of a replication, for retention. Undefined while it told nothing. */
+  acknowledged(stream: StreamName): Token | undefined {
+    return this.#streams.table.get(stream)?.acknowledged;
+  }
+
+  /** The peer speaks rowcast/2, so it says what it has saved. */
+  get isRowcast(): boolean {
+    return this.#peer.dialect !== 'seed';
   }
 
   /** Streams that are made later are replicated, too: ALL was asked for. */

@@ -42,7 +42,7 @@ export class ReplicatedStreams {
   }
 
   /** What is replicated now. Only to be looked at. */
-  get table(): Pick<ReplicationTable, 'count' | 'liveCount' | 'has' | 'describe' | 'describeAll'> {
+  get table(): Pick<ReplicationTable, 'count' | 'liveCount' | 'get' | 'has' | 'names' | 'describe' | 'describeAll'> {
     return this.#table;
   }
 
@@ -89,7 +89,14 @@ export class ReplicatedStreams {
   }
 
   handleApplied(stream: StreamName, applied: Token, saved: Token | undefined): void {
-    this.#table.get(stream)?.handleApplied(applied, saved);
+    const replication = this.#table.get(stream);
+    if (replication === undefined) return;
+    const before = replication.acknowledged;
+    replication.handleApplied(applied, saved);
+    const { acknowledged } = replication;
+    if (acknowledged !== undefined && acknowledged !== before) {
+      this.#host.emit({ kind: 'acknowledged', stream, saved: acknowledged });
+    }
   }
 
   /** The socket takes bytes again. */

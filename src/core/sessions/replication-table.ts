@@ -30,6 +30,10 @@ export class ReplicationTable {
     return this.#replications.has(stream);
   }
 
+  names(): Iterable<StreamName> {
+    return this.#replications.keys();
+  }
+
   values(): Iterable<Replication> {
     return this.#replications.values();
   }

@@ -116,6 +116,15 @@ export class Replication {
     return this.state.kind === 'idle' || this.state.kind === 'starting' ? undefined : this.state.sent;
   }
 
+  /**
+   * What was saved of this replication, for retention (docs/protocol.md, "APPLIED"). Undefined
+   * while only what lies before its beginning is saved: that may be of an earlier history.
+   */
+  get acknowledged(): Token | undefined {
+    const { saved, sent } = this;
+    return saved !== undefined && sent !== undefined && saved >= sent.began ? saved : undefined;
+  }
+
   get isLive(): boolean {
     return this.state.kind === 'live';
   }

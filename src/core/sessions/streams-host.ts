@@ -17,6 +17,8 @@ export type ReplicateFrom = Token | 'START' | 'NOW';
 export type StreamEvent =
   | { readonly kind: 'subscribed'; readonly stream: StreamName; readonly from: ReplicateFrom }
   | { readonly kind: 'live'; readonly stream: StreamName; readonly token: Token }
+  /** The worker has saved the rows up to here. They were sent by this replication. */
+  | { readonly kind: 'acknowledged'; readonly stream: StreamName; readonly saved: Token }
   /** A stream is not replicated, or not from the requested position. The connection goes on. */
   | { readonly kind: 'refused'; readonly error: RowcastError };
 
