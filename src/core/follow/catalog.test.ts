@@ -158,6 +158,7 @@ describe('the boundary', () => {
     expect(end.hear(made('$streams', 3, 'later')), 'above it').toEqual([`REPLICATE later 0 ${ORIGIN}`]);
   });
 
+  // SPEC S19
   test('where a log has lost it while the list was read, everything that is made since is new', () => {
     const end = following('now', ['events', 'users']);
     end.hear(...listing('$streams', ['events', 'users']).slice(0, 2));
