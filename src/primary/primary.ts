@@ -601,7 +601,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
    */
   #declaredName(stream: Stream | StreamName): StreamName {
     if (typeof stream === 'string') return stream;
-    const { name, row } = stream;
+    const name = nameOf(stream);
+    const { row } = stream;
     const declared = this.#catalog.declared(name);
     // A stream that is not declared is refused where it is looked for.
     if (declared === undefined || declared.row === row) return name;
