@@ -10,7 +10,15 @@ import { memoryLog } from './memory.ts';
 logSuite(test, {
   name: 'memory log',
   create: ({ clock }) => memoryLog({ clock }),
-  supports: { durable: false, ids: true, explicitTokens: true, relays: true, backup: false, acknowledgements: true },
+  supports: {
+    durable: false,
+    ids: true,
+    explicitTokens: true,
+    relays: true,
+    acknowledgements: true,
+    backup: false,
+    foreignHints: false,
+  },
 });
 
 test('a memory log draws its id from the chance it was given', async () => {

@@ -21,7 +21,16 @@ const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixt
 logSuite((name, run) => test(name, run, 30_000), {
   name: 'sqlite log',
   create: ({ directory, clock }) => sqliteLog({ path: join(directory, 'log.db'), clock }),
-  supports: { durable: true, ids: true, explicitTokens: true, relays: true, backup: true, acknowledgements: true },
+  supports: {
+    durable: true,
+    ids: true,
+    explicitTokens: true,
+    relays: true,
+    acknowledgements: true,
+    backup: true,
+    foreignHints: false,
+  },
+  restore: ({ path: copy, clock }) => sqliteLog({ path: copy, clock }),
   writer: (directory) => [
     process.execPath,
     '--import',

@@ -5,8 +5,13 @@
  *     logSuite(test, {
  *       name: 'my log',
  *       create: ({ directory, clock }) => myLog(directory, clock),
- *       supports: { durable: true, ids: true, explicitTokens: false, relays: false, backup: false, acknowledgements: false },
+ *       supports: {
+ *         durable: true, ids: true, explicitTokens: false, relays: false,
+ *         acknowledgements: false, backup: false, foreignHints: false,
+ *       },
  *     });
+ *
+ * What is skipped says so, and why, in the name of a test.
  */
 
 import assert from 'node:assert/strict';
@@ -17,7 +22,9 @@ import type { RowsEvent } from '../log/log.ts';
 import { originOf } from '../core/model/history.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
 import { registerAcknowledgements } from './log-suite-acknowledgements.ts';
+import { registerBackup, type RestoreLog } from './log-suite-backup.ts';
 import { registerCrash } from './log-suite-crash.ts';
+import { registerForeign } from './log-suite-foreign.ts';
 import { registerAttributes } from './log-suite-attributes.ts';
 import { registerHistories } from './log-suite-histories.ts';
 import { registerKeeping } from './log-suite-keeping.ts';
@@ -49,6 +56,11 @@ export interface LogFeatures {
   readonly backup: boolean;
   /** It has `holders`: retention by acknowledgement. */
   readonly acknowledgements: boolean;
+  /**
+   * It is in another process, where others may append to it: its hints have no rows, and its reads
+   * and verdicts are promises.
+   */
+  readonly foreignHints: boolean;
 }
 
 /** Options of `logSuite`. */
@@ -68,6 +80,8 @@ export interface LogSuiteOptions {
    * writes.
    */
   readonly writer?: (directory: string) => readonly string[];
+  /** For a log with `backup`: makes a log on the file that it wrote. */
+  readonly restore?: RestoreLog;
 }
 
 const events: Stream = defineStream('events');
@@ -102,6 +116,10 @@ export function logSuite(test: RegisterTest, options: LogSuiteOptions): void {
   else skipped('a given history', 'the log keeps no rows of relays (supports.relays)');
   if (supports.acknowledgements) registerAcknowledgements(testAt, supports);
   else skipped('retention by acknowledgement', 'the log keeps no holders (supports.acknowledgements)');
+  if (supports.backup) registerBackup(testAt, options.restore);
+  else skipped('a backup', 'the log has none (supports.backup)');
+  if (supports.foreignHints) registerForeign(testAt);
+  else skipped('a log of others', 'its hints have rows, or its reads take no time (supports.foreignHints)');
   if (!supports.durable) skipped('a crash', 'the log keeps nothing (supports.durable)');
   else if (writer === undefined) skipped('a crash', 'the suite was given no writer');
   else registerCrash(testAt, writer);

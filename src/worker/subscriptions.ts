@@ -17,7 +17,7 @@ import { checkPattern, EVERY_NAME, isPattern, type NamePattern, patternsOverlap 
 import { PatternTable } from '../core/model/pattern-table.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowValidator } from '../core/model/row.ts';
-import { catalogOf, type Stream, type StreamName, streamName, streamNameFault } from '../core/model/stream.ts';
+import { catalogOf, nameOf, type Stream, type StreamName, streamName, streamNameFault } from '../core/model/stream.ts';
 import { token as checkToken, type Token } from '../core/model/token.ts';
 import type { SubscribeOptions } from './options.ts';
 import { type BatchHandler, Runner, type RunnerHooks, type RunnerOptions } from './subscription.ts';
@@ -91,24 +91,25 @@ export class Subscriptions {
    */
   add(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): Runner {
     this.#check(options);
-    const definition: Stream = typeof stream === 'string' ? unknownStream(streamName(stream)) : stream;
-    if (definition.name.startsWith('$')) {
-      const text = `stream ${definition.name} is of the primary's log: subscribeAll reads it, an application does not`;
+    const name = streamName(nameOf(stream));
+    const definition = typeof stream === 'string' ? unknownStream(name) : stream;
+    if (name.startsWith('$')) {
+      const text = `stream ${name} is of the primary's log: subscribeAll reads it, an application does not`;
       throw new UsageError('INVALID_STREAM_NAME', text);
     }
-    if (isPattern(definition.name)) {
-      const text = `${quote(definition.name)} is a pattern of streams: use subscribeMatching`;
-      throw new UsageError('INVALID_STREAM_NAME', text, { facts: { stream: definition.name } });
+    if (isPattern(name)) {
+      const text = `${quote(name)} is a pattern of streams: use subscribeMatching`;
+      throw new UsageError('INVALID_STREAM_NAME', text, { facts: { stream: name } });
     }
-    checkStream(definition.name, options);
-    const existing = this.#runners.get(definition.name);
+    checkStream(name, options);
+    const existing = this.#runners.get(name);
     if (existing !== undefined) {
       if (existing.error === undefined) {
-        throw new UsageError('DUPLICATE_STREAM', `stream ${definition.name} is subscribed already`);
+        throw new UsageError('DUPLICATE_STREAM', `stream ${name} is subscribed already`);
       }
       this.remove(existing);
     }
-    const runner = this.#make(definition.name, { validator: definition.row, handler });
+    const runner = this.#make(name, { validator: definition.row, handler });
     if (this.#stored === undefined) this.#wishes.push({ runner, stream: definition, options });
     else this.#follow({ runner, stream: definition, options });
     return runner;
