@@ -10,6 +10,7 @@ import type { RowText } from '../../src/core/model/row.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
 import { createPrimary, type PrimaryOptions } from '../../src/primary/primary.ts';
 import type { Connection } from '../../src/transport/transport.ts';
+import type { SubscribeOptions } from '../../src/worker/options.ts';
 import type { BatchHandler } from '../../src/worker/subscription.ts';
 import { createWorker, Worker } from '../../src/worker/worker.ts';
 
@@ -144,22 +145,23 @@ export const savesForEver: Broken = {
   }),
 };
 
-/** The first batch of each stream that a pattern brings is lost. */
+/** Where a pattern is followed from now on, the first batch of each of its streams is lost. */
 export const missesFirstRows: Broken = worker(
   class extends Worker {
     override subscribeMatching<Row>(
       ...[pattern, options, handler]: Parameters<typeof Worker.prototype.subscribeMatching<Row>>
     ): void {
-      super.subscribeMatching(pattern, options, withoutFirst(handler));
+      super.subscribeMatching(pattern, options, withoutFirst(options, handler));
     }
 
     override subscribeAll(...[options, handler]: Parameters<typeof Worker.prototype.subscribeAll>): void {
-      super.subscribeAll(options, withoutFirst(handler));
+      super.subscribeAll(options, withoutFirst(options, handler));
     }
   },
 );
 
-function withoutFirst<Row>(handler: BatchHandler<Row>): BatchHandler<Row> {
+function withoutFirst<Row>({ from, fallback }: SubscribeOptions, handler: BatchHandler<Row>): BatchHandler<Row> {
+  if (from !== 'now' && fallback !== 'now') return handler;
   const begun = new Set<StreamName>();
   return (batch) => {
     if (begun.has(batch.stream)) return handler(batch);

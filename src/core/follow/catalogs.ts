@@ -251,9 +251,9 @@ export class Catalogs implements CatalogEvents {
     if (isFresh && this.#givenUp.get(stream) === 'until-deleted') this.#givenUp.delete(stream);
     const known = this.#host.find(stream);
     if (known !== undefined && !known.isEnded && known.spec.pattern !== undefined) {
-      // One that began at NOW, whatever the stream was by then, may have begun in the middle
-      // of one that was made again.
-      const isAnother = isFresh && known.hasBegunBlind && known.listedIn === catalog.name;
+      // Nothing of it was read, or it began at NOW, whatever the stream was by then: perhaps in the
+      // middle of one that was made again. If it was made again, a later row says so.
+      const isAnother = known.listedIn === catalog.name && (!isRead(known.next) || (isFresh && known.hasBegunBlind));
       if (isAnother || isVoid(known, catalog.name, history, isFresh)) this.#host.delete(known);
       else if (known.listedIn === catalog.name) known.listedIn = undefined;
     }

@@ -431,6 +431,19 @@ describe('a catalog that started afresh', () => {
   });
 });
 
+test('a stream that was found, deleted and made again before anything of it was read is a new one', () => {
+  const end = new FollowerEnd();
+  end.subscribeMatching('room:*', 'now');
+  end.greetedBy(ROWCAST);
+  end.hear(...NO_VOLATILE, `POSITION $streams 1 ${ERA}`);
+  expect(end.hear(...list(1, made(1, 'room:1')))).toEqual(['REPLICATE room:1 NOW']);
+  end.subscribeMatching('user:*', 'now');
+  end.regreetedBy(rowcast(era(8)));
+  end.hear(`POSITION $streams.volatile 0 ${MEMORY_ORIGIN}`, `POSITION $streams 3 ${ERA}`);
+  const rows = [made(1, 'room:1'), deleted(2, 'room:1'), `HISTORY $streams 2 ${era(8)}`, made(3, 'room:1')];
+  expect(requestsOf(end.hear(...list(3, ...rows)))).toEqual([`REPLICATE room:1 0 ${ORIGIN}`]);
+});
+
 describe('a stream that was found and of which nothing was read', () => {
   /** `room:1` is asked for from now on when the connection is cut. */
   function found(): FollowerEnd {
