@@ -7,6 +7,7 @@ export { type Clock, type Millis, systemClock, type Timer } from './base/clock.t
 export { type Random, seededRandom, systemRandom } from './base/random.ts';
 export type {
   AppendOptions,
+  BackupOptions,
   DeletedEvent,
   EraEvent,
   Held,
@@ -23,7 +24,7 @@ export type {
   SourceListener,
 } from './log/log.ts';
 export { memoryLog } from './log/memory.ts';
-export type { BackupOptions, BackupProgress } from './core/model/backup.ts';
+export type { BackupProgress } from './core/model/backup.ts';
 export type { Batch, BatchLimits } from './core/model/batch.ts';
 export type { BatchAttributes, Chunk } from './core/model/chunk.ts';
 export {

@@ -6,9 +6,8 @@ import { join } from 'node:path';
 import type { Hono } from 'hono';
 import { describe, expect, onTestFinished, test } from 'vitest';
 
-import type { BackupOptions } from '../core/model/backup.ts';
 import { defineStream } from '../core/model/stream.ts';
-import type { Log } from '../log/log.ts';
+import type { BackupOptions, Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { removeStaleBackups } from '../log/temporary-backup.ts';
 import { createPrimary } from '../primary/primary.ts';

@@ -9,6 +9,7 @@ import { PassThrough } from 'node:stream';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { RunningCommand, servePrimary } from '../../test/support/fake-terminal.ts';
 import { Netcat } from '../../test/support/netcat.ts';
+import { defineStreams } from '../core/model/declarations.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { memoryLog } from '../log/memory.ts';
 import { createPrimary } from '../primary/primary.ts';
@@ -433,6 +434,20 @@ describe('follow', () => {
     await all.saw(/events 1 1\n/);
     await all.saw(/other 1 2\n/);
     expect(await all.stop()).toBe(0);
+  });
+
+  test('says when a stream is deleted, and follows it when it is made again', async () => {
+    const primary = await createPrimary({ name: 'example.com', log: memoryLog(), streams: [defineStreams('room:*')] });
+    onTestFinished(() => primary.close());
+    const { port } = (await primary.listen({ host: '127.0.0.1', port: 0 })) as { port: number };
+    await primary.append('room:1', ['old']);
+    const command = new RunningCommand(['follow', 'room:*', '--from', 'start', '--connect', `127.0.0.1:${port}`]);
+    await command.saw(/room:1 1 "old"\n/);
+    await primary.delete('room:1');
+    await command.saw(/warning: Stream room:1 was deleted\./);
+    await primary.append('room:1', ['new']);
+    await command.saw(/room:1 1 "new"\n/);
+    expect(await command.stop()).toBe(0);
   });
 
   test('follows names and patterns together, also streams that are made later', async () => {

@@ -230,7 +230,11 @@ function tellEvents(worker: Worker, connect: Address, terminal: Terminal): () =>
     tell(`${messageOf(error)}; next try in ${(retryInMs / 1_000).toFixed(1)} s`),
   );
   worker.on('reset', ({ stream, error }) =>
-    tell(`warning: stream ${stream} goes on with the earliest row that is kept: ${messageOf(error)}`),
+    tell(
+      error.facts['deleted'] === true
+        ? `warning: ${messageOf(error)}`
+        : `warning: stream ${stream} goes on with the earliest row that is kept: ${messageOf(error)}`,
+    ),
   );
   worker.on('peer-error', ({ text }) => tell(`the primary says: ${text}`));
   // Collects the streams of one turn of the event loop for one line.

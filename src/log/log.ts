@@ -29,7 +29,7 @@
 
 import type { AttributesText } from '../core/model/attributes.ts';
 import type { Millis } from '../base/clock.ts';
-import type { BackupOptions } from '../core/model/backup.ts';
+import type { BackupProgress } from '../core/model/backup.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import type { Chunk } from '../core/model/chunk.ts';
 import type { Declarations } from '../core/model/declarations.ts';
@@ -231,6 +231,14 @@ export interface LogHolders {
    * @throws UsageError CLOSED; LogError
    */
   forget(worker: WorkerName): Promise<StreamName[]>;
+}
+
+/** Options of `Log.backup`. */
+export interface BackupOptions {
+  /** Ends the backup and removes what was written. */
+  readonly signal?: AbortSignal;
+  /** Called as it goes on. Both numbers are in bytes, about. */
+  readonly onProgress?: (progress: BackupProgress) => void;
 }
 
 /** A durable or volatile store of streams. testing/log-suite.ts tests its promises. */

@@ -9,8 +9,8 @@ import { dirname, resolve } from 'node:path';
 
 import type Database from 'better-sqlite3';
 
-import type { BackupOptions } from '../core/model/backup.ts';
 import { LogError, UsageError } from '../core/model/errors.ts';
+import type { BackupOptions } from './log.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
 import { OWNER_ONLY_FILE, syncDirectory } from './sqlite-place.ts';
 

@@ -5,7 +5,6 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
-import type { BackupOptions } from '../core/model/backup.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import type { Declarations } from '../core/model/declarations.ts';
 import { type ErrorCode, LogError } from '../core/model/errors.ts';
@@ -15,7 +14,7 @@ import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import { DEFAULT_ID_RETENTION_MS, type KnownId } from './append-ids.ts';
 import { nextEra } from './era.ts';
 import type { CommitPlan } from './group-commit.ts';
-import type { Held, LogOptions, SourceEvent } from './log.ts';
+import type { BackupOptions, Held, LogOptions, SourceEvent } from './log.ts';
 import { type Boot, LogTime, resumedMs } from './log-time.ts';
 import { copyDatabase } from './sqlite-backup.ts';
 import { damaged, isDamage, sqliteLogError, walFull } from './sqlite-errors.ts';

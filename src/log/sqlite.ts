@@ -13,7 +13,6 @@ import { resolve } from 'node:path';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
 import { checkAttributes } from '../core/model/attributes.ts';
-import type { BackupOptions } from '../core/model/backup.ts';
 import { checkBatch } from '../core/model/batch.ts';
 import { UsageError } from '../core/model/errors.ts';
 import { type History, LOG_ID_DIGITS } from '../core/model/history.ts';
@@ -26,6 +25,7 @@ import { pageOf, refuseGap } from './chunk-page.ts';
 import { type Committed, type CommitPlan, GroupCommit } from './group-commit.ts';
 import { judgePosition } from './judge.ts';
 import type {
+  BackupOptions,
   AppendOptions,
   Log,
   LogHealth,

@@ -222,6 +222,26 @@ test('100 sessions that wait for the same rows cost the source one read, and eac
   expect(watched.reads).toBe(100);
 });
 
+test('a read that began when there was nothing is not shared with who asks once there is', async () => {
+  const { watched, log } = await setUp();
+  const answers: (() => void)[] = [];
+  const { read: readNow } = log;
+  log.read = async (stream, options) => {
+    const page = await readNow(stream, options);
+    await new Promise<void>((resolve) => answers.push(resolve));
+    return page;
+  };
+  watched.change = ({ kind, stream, latest }) => ({ kind, stream, latest });
+  const tail = new Tail(log);
+  const early = tail.read('a', WHOLE);
+  await append(log, 1);
+  const late = tail.read('a', WHOLE);
+  await Promise.resolve();
+  for (const answer of answers) answer();
+  expect(await early).toMatchObject({ rows: 0, upTo: 0 });
+  expect(await late).toMatchObject({ rows: 2, upTo: 1 });
+});
+
 test('a read that fails fails for all that wait for it, and the next one reads again', async () => {
   const { log } = await setUp();
   const { read: readNow } = log;

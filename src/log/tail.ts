@@ -60,6 +60,12 @@ interface Kept {
   readonly upTo: Token;
 }
 
+interface RunningRead {
+  readonly page: Promise<Page>;
+  /** The stream's `latest` when it began. */
+  readonly latest: Token;
+}
+
 /** Entries of dropped chunks are cleared away once they number this many and half of all. */
 const ENTRIES_WORTH_CLEARING = 1_024;
 
@@ -71,7 +77,7 @@ export class Tail {
   #kept = new Queue<Kept>();
   #chunkCount = 0;
   /** Reads of the source that are on their way, by what they ask for. */
-  readonly #reading = new Map<string, Promise<Page>>();
+  readonly #reading = new Map<string, RunningRead>();
   readonly #endWatch: () => void;
   #bytes = 0;
 
@@ -143,22 +149,24 @@ export class Tail {
     const { after, maxBytes } = options;
     const key = `${after} ${maxBytes} ${stream}`;
     const running = this.#reading.get(key);
-    if (running !== undefined) return running;
+    const { latest } = this.#source.bounds(stream);
+    // A read that began when nothing was there may bring nothing, and now there is something.
+    if (running !== undefined && (running.latest > after || running.latest === latest)) return running.page;
     const answer = this.#source.read(stream, options);
     if (!isPromise(answer)) return this.#keepPage(answer, after);
     const reading: Promise<Page> = Promise.resolve(answer).then(
       (page) => {
         // The stream may have been deleted meanwhile, and its rows must not come back.
-        if (this.#reading.get(key) !== reading) return page;
+        if (this.#reading.get(key)?.page !== reading) return page;
         this.#reading.delete(key);
         return this.#keepPage(page, after);
       },
       (error: unknown) => {
-        if (this.#reading.get(key) === reading) this.#reading.delete(key);
+        if (this.#reading.get(key)?.page === reading) this.#reading.delete(key);
         throw error;
       },
     );
-    this.#reading.set(key, reading);
+    this.#reading.set(key, { page: reading, latest });
     return reading;
   }
 

@@ -7,9 +7,8 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
-import type { AppendOptions, CuttingEvent, Holder, Log, LogHealth, Source } from '../log/log.ts';
+import type { AppendOptions, BackupOptions, CuttingEvent, Holder, Log, LogHealth, Source } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
-import type { BackupOptions } from '../core/model/backup.ts';
 import { type Batch, type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
@@ -602,7 +601,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
    */
   #declaredName(stream: Stream | StreamName): StreamName {
     if (typeof stream === 'string') return stream;
-    const { name, row } = stream;
+    const name = nameOf(stream);
+    const { row } = stream;
     const declared = this.#catalog.declared(name);
     // A stream that is not declared is refused where it is looked for.
     if (declared === undefined || declared.row === row) return name;

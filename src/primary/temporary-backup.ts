@@ -2,9 +2,8 @@
 
 import { type FileHandle, open, rm } from 'node:fs/promises';
 
-import type { BackupOptions } from '../core/model/backup.ts';
 import { UsageError } from '../core/model/errors.ts';
-import type { Log } from '../log/log.ts';
+import type { BackupOptions, Log } from '../log/log.ts';
 import { temporaryBackupPath } from '../log/temporary-backup.ts';
 
 /**

@@ -6,6 +6,7 @@
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
 import { applyChanges, type Checkpoint } from '../worker/checkpoint.ts';
+import type { Boundary } from './happening.ts';
 import type { Known } from './known.ts';
 import type { SavedPositions } from './public-api.ts';
 
@@ -19,16 +20,18 @@ export interface CheckpointTimes {
 export interface Stored {
   readonly positions: SavedPositions;
   readonly known: ReadonlyMap<string, Known>;
+  readonly boundaries: ReadonlyMap<string, Boundary>;
 }
 
-const NOTHING: Stored = { positions: new Map(), known: new Map() };
+/** Before the first save. */
+export const NOTHING: Stored = { positions: new Map(), known: new Map(), boundaries: new Map() };
 /** Enough to go back by some seconds. */
 const KEPT_COPIES = 5;
 
 export interface FakeCheckpointOptions extends CheckpointTimes {
   readonly random: Random;
-  /** Returns the true places of the positions that are being saved. */
-  readonly onSave: (positions: SavedPositions) => ReadonlyMap<string, Known>;
+  /** Returns what is true of the positions that are being saved. */
+  readonly onSave: (positions: SavedPositions) => Pick<Stored, 'known' | 'boundaries'>;
 }
 
 export class FakeCheckpoint {
@@ -55,7 +58,7 @@ export class FakeCheckpoint {
       save: async (changed) => {
         const positions = new Map(this.#stored.positions);
         applyChanges(positions, changed);
-        const saving = { positions, known: onSave(positions) };
+        const saving = { positions, ...onSave(positions) };
         this.#saving = saving;
         if (maxSaveMs > 0)
           await new Promise<void>((resolve) => void clock.wakeIn(randomInteger(random, 0, maxSaveMs), resolve));

@@ -1,14 +1,15 @@
 /**
  * The log of one process over a disk that outlives it. Commits, hints and answers take time, hints
- * may come without rows, and the process can end at any instant. Each queued batch is then kept
- * wholly or not at all.
+ * may come without rows, answers may fail, and the process can end at any instant. Each queued
+ * batch is then kept wholly or not at all.
  */
 
+import { assert } from '../base/assert.ts';
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
+import { type AttributesText, checkAttributes } from '../core/model/attributes.ts';
 import { checkBatch } from '../core/model/batch.ts';
 import { type Chunk, chunkAfter, chunkBytes, rowsOfChunkAfter } from '../core/model/chunk.ts';
-import { UsageError } from '../core/model/errors.ts';
 import { formatHistory, type History } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
@@ -20,8 +21,17 @@ import { DeletedNames } from '../log/deleted-names.ts';
 import { deletedRow, madeRow, nextEra } from '../log/era.ts';
 import { encodeChunks } from '../log/group-commit.ts';
 import { judgePosition } from '../log/judge.ts';
-import type { Log, LogHealth, LogOptions, ReadOptions, SourceEvent, SourceListener } from '../log/log.ts';
+import type {
+  AppendOptions,
+  Log,
+  LogHealth,
+  LogOptions,
+  ReadOptions,
+  SourceEvent,
+  SourceListener,
+} from '../log/log.ts';
 import { mayDropOldest } from '../log/retention.ts';
+import { logIsOpen, noSuchStream, notOpen } from '../log/usage-errors.ts';
 import {
   type DiskState,
   type DiskStream,
@@ -32,18 +42,19 @@ import {
   withoutRowsUpTo,
 } from './fake-disk.ts';
 import { nodeAfter } from './history-tree.ts';
-import { LateAnswer } from './late-answer.ts';
+import { type AnswerTimes, SlowAnswers } from './slow-answers.ts';
 import type { CommittedBatches, WorldRow } from './world-rows.ts';
 
-export interface FakeLogTimes {
+export interface FakeLogTimes extends AnswerTimes {
   readonly maxCommitMs: Millis;
-  /** The longest time from a commit to its hint, and from a read to its answer. 0 means at once. */
+  /** The longest time from a commit to its hint. 0 means at once. */
   readonly maxHintMs: Millis;
-  readonly maxReadMs: Millis;
   /** How many of a hundred hints carry their rows. */
   readonly chunksPercent: number;
   /** How many of a hundred commits are synced when they are acknowledged. */
   readonly syncedPercent: number;
+  /** How many of a hundred commits to a stream skip numbers before it. */
+  readonly skipsPercent: number;
 }
 
 export interface FakeLogOptions extends FakeLogTimes {
@@ -52,6 +63,8 @@ export interface FakeLogOptions extends FakeLogTimes {
   readonly clock: Clock;
   readonly random: Random;
   readonly committed: CommittedBatches;
+  /** How much faster the wall clock runs, by which eras are numbered. */
+  readonly wallPace: number;
   /** Called when the code that awaits an answer throws and nothing would catch it. */
   readonly onThrown: (thrown: unknown) => void;
 }
@@ -59,14 +72,16 @@ export interface FakeLogOptions extends FakeLogTimes {
 interface Waiting {
   readonly stream: StreamName;
   readonly rows: readonly RowText[];
+  readonly attributes: AttributesText | undefined;
   readonly resolve: (position: Position) => void;
 }
 
-/**
- * The wall clock runs a second in 5 ms, so at least a second passes between two opens. That holds
- * where people restore logs.
- */
-const WALL_PACE = 200;
+/** What is committed, and not told yet. */
+interface Untold {
+  readonly hints: readonly SourceEvent[];
+  readonly waiting: readonly Waiting[];
+  readonly positions: readonly Position[];
+}
 
 export class FakeLog implements Log {
   readonly name: string;
@@ -74,11 +89,16 @@ export class FakeLog implements Log {
   era: History = '';
   readonly #options: FakeLogOptions;
   readonly #deleted = new DeletedNames();
+  /** What this process deleted, oldest first. */
+  readonly #former = new Map<StreamName, DiskStream[]>();
+  readonly #answers: SlowAnswers;
   /** The disk as this process sees it. It stays as it was after the process ends. */
   #state: DiskState;
   #opened: LogOptions | undefined;
   #waiting: Waiting[] = [];
-  #listeners: SourceListener[] = [];
+  #untold: Untold[] = [];
+  readonly #listeners = new Set<readonly [SourceListener]>();
+  #isClosing = false;
   #hasEnded = false;
   largestChunkBytes = 0;
 
@@ -86,15 +106,27 @@ export class FakeLog implements Log {
     this.#options = options;
     this.name = options.name;
     this.#state = options.disk.state;
+    this.#answers = new SlowAnswers(options);
   }
 
   get id(): string {
+    if (this.#opened === undefined && !this.#hasEnded) throw notOpen(this.name);
     return this.#state.logId;
+  }
+
+  /** From now on every question is answered. */
+  endFaults(): void {
+    this.#answers.mayFail = false;
   }
 
   /** The process's true state of the stream: one branch of history. */
   truth(stream: StreamName): DiskStream {
-    return this.#state.streams.get(stream) ?? emptyStream(this.id, this.#options.committed.root(stream));
+    return this.#state.streams.get(stream) ?? emptyStream(this.#state.logId, this.#options.committed.root(stream));
+  }
+
+  /** The streams of this name that the process deleted, as they were then. */
+  former(stream: StreamName): readonly DiskStream[] {
+    return this.#former.get(stream) ?? [];
   }
 
   get catalog(): StreamName {
@@ -102,8 +134,11 @@ export class FakeLog implements Log {
   }
 
   async open(options: LogOptions): Promise<void> {
+    if (this.#opened !== undefined) throw logIsOpen(this.name);
     this.#opened = options;
-    this.#beginEra(false);
+    this.#beginEra();
+    // It need not be synced: its random part tells the era from another one of the same number.
+    this.#write(false);
     for (const { chunks } of this.#state.streams.values()) for (const chunk of chunks) this.#measure(chunk);
   }
 
@@ -117,16 +152,19 @@ export class FakeLog implements Log {
     return [...this.#state.streams.keys()].filter((name) => declarations.has(name));
   }
 
-  append(stream: StreamName, rows: readonly RowText[]): Promise<Position> {
-    if (this.#opened === undefined) return Promise.reject(this.#closedError());
-    checkBatch(stream, rows, this.#opened.limits);
-    if (this.#waiting.length === 0) this.#later(this.#options.maxCommitMs, () => this.#commitAndTell());
-    return new Promise((resolve) => void this.#waiting.push({ stream, rows, resolve }));
+  async append(stream: StreamName, rows: readonly RowText[], { attributes }: AppendOptions = {}): Promise<Position> {
+    if (this.#isClosing) throw notOpen(this.name);
+    this.#requireDeclared(stream);
+    const { limits } = this.#requireOpen();
+    checkBatch(stream, rows, limits);
+    if (attributes !== undefined) checkAttributes(stream, attributes, limits);
+    if (this.#waiting.length === 0) this.#later(this.#options.maxCommitMs, () => this.#commitWaiting());
+    return new Promise((resolve) => void this.#waiting.push({ stream, rows, attributes, resolve }));
   }
 
-  judge(position: Position): Verdict {
-    const kept = this.truth(position.stream);
-    return judgePosition(position, { bounds: kept, historyAt: (token) => historyAt(kept, token) });
+  judge(position: Position): Verdict | Promise<Verdict> {
+    this.#requireServed(position.stream);
+    return this.#answers.ask(() => this.#judgeNow(position));
   }
 
   rowsAfter(stream: StreamName, after: Token): number {
@@ -134,54 +172,58 @@ export class FakeLog implements Log {
   }
 
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
-    const { maxReadMs, random, onThrown } = this.#options;
-    if (maxReadMs === 0 || random.next() < 0.5) return this.#readNow(stream, options);
-    return new LateAnswer(onThrown, (resolve, reject) => {
-      this.#later(maxReadMs, () => {
-        try {
-          resolve(this.#readNow(stream, options));
-        } catch (error) {
-          reject(error);
-        }
-      });
-    });
+    this.#requireServed(stream);
+    return this.#answers.ask(() => this.#readNow(stream, options));
   }
 
   bounds(stream: StreamName): Bounds {
+    this.#requireServed(stream);
     const { earliest, latest, history, base } = this.truth(stream);
     return { earliest, latest, history, base };
   }
 
   watch(listener: SourceListener): () => void {
-    this.#listeners.push(listener);
-    return () => {
-      this.#listeners = this.#listeners.filter((other) => other !== listener);
-    };
+    // One listener may watch twice.
+    const watch = [listener] as const;
+    this.#listeners.add(watch);
+    return () => void this.#listeners.delete(watch);
   }
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
-    if (this.#isMade(stream)) this.#writeStream(stream, withoutRowsUpTo(this.truth(stream), upTo), true);
+    this.#requireDeclared(stream);
+    if (!this.#isMade(stream)) return;
+    this.#set(stream, withoutRowsUpTo(this.truth(stream), upTo));
+    this.#write(true);
   }
 
+  /** Takes effect at once and is told at once, as what was appended before it. */
   async delete(stream: StreamName): Promise<void> {
-    this.#commitAndTell();
+    this.#requireDeclared(stream);
+    this.#commitWaiting();
+    this.#tellAll();
     const { catalog } = this.#requireOpen();
     if (!this.#isMade(stream)) return;
+    this.#former.set(stream, [...this.former(stream), this.truth(stream)]);
     const streams = new Map(this.#state.streams);
     streams.delete(stream);
     this.#deleted.add(stream);
     const listed = this.truth(catalog);
-    const chunks = this.#encode(catalog, listed, listed.latest, [[deletedRow(stream, this.#options.clock.wallNow())]]);
+    const row = deletedRow(stream, this.#options.clock.wallNow());
+    const chunks = this.#encode({ stream: catalog, kept: listed, latest: listed.latest, batches: [[row]] });
     streams.set(catalog, withChunks(listed, chunks));
-    this.#write({ ...this.#state, streams }, true);
+    this.#state = { ...this.#state, streams };
+    this.#write(true);
     this.#announce([
       { kind: 'rows', stream: catalog, latest: this.truth(catalog).latest, chunks },
       { kind: 'deleted', stream },
     ]);
+    const { maxCommitMs } = this.#options;
+    if (maxCommitMs > 0) await new Promise<void>((resolve) => this.#later(maxCommitMs, resolve));
   }
 
-  /** Moves `latest` without rows, as when writers take numbers and then give up. */
+  /** Moves `latest` of a stream without rows, as when writers take numbers and then give up. */
   skip(stream: StreamName, tokens: number): void {
+    assert(this.#isMade(stream), 'numbers to be of a stream that was made');
     const kept = this.truth(stream);
     const latest = kept.latest + tokens;
     const chunk: Chunk = {
@@ -195,13 +237,16 @@ export class FakeLog implements Log {
       texts: Buffer.alloc(0),
       sizes: [],
     };
-    this.#writeStream(stream, withChunks(kept, [chunk]), true);
+    this.#set(stream, withChunks(kept, [chunk]));
+    this.#write(true);
     this.#announce([{ kind: 'rows', stream, latest }]);
   }
 
   async close(): Promise<void> {
-    if (this.#hasEnded) return;
-    this.#commitAndTell();
+    if (this.#hasEnded || this.#opened === undefined) return;
+    this.#isClosing = true;
+    this.#commitWaiting();
+    this.#tellAll();
     this.#options.disk.sync();
     this.#end();
   }
@@ -211,6 +256,7 @@ export class FakeLog implements Log {
     if (this.#hasEnded) return;
     if (this.#opened !== undefined)
       this.#commit(this.#waiting.slice(0, randomInteger(this.#options.random, 0, this.#waiting.length)));
+    this.#untold = [];
     this.#end();
   }
 
@@ -221,8 +267,14 @@ export class FakeLog implements Log {
   #end(): void {
     this.#hasEnded = true;
     this.#opened = undefined;
+    this.#answers.end();
     this.#waiting = [];
-    this.#listeners = [];
+    this.#listeners.clear();
+  }
+
+  #judgeNow(position: Position): Verdict {
+    const kept = this.truth(position.stream);
+    return judgePosition(position, { bounds: kept, historyAt: (token) => historyAt(kept, token) });
   }
 
   #readNow(stream: StreamName, { after, maxBytes }: ReadOptions): Page {
@@ -240,18 +292,27 @@ export class FakeLog implements Log {
     return pageOf(stream, page, kept);
   }
 
-  #commitAndTell(): void {
+  #commitWaiting(): void {
     const waiting = this.#waiting;
+    if (waiting.length === 0) return;
     this.#waiting = [];
-    const { hints, positions } = this.#commit(waiting);
-    const { chunksPercent, random, maxHintMs } = this.#options;
-    const isShown = random.next() * 100 < chunksPercent;
-    const tell = (): void => {
+    const untold = { waiting, ...this.#commit(waiting) };
+    this.#untold.push(untold);
+    const { maxHintMs } = this.#options;
+    if (maxHintMs === 0) this.#tellAll(untold);
+    else this.#later(maxHintMs, () => this.#tellAll(untold));
+  }
+
+  /** Tells what was committed, in order, up to this. */
+  #tellAll(last?: Untold): void {
+    if (last !== undefined && !this.#untold.includes(last)) return;
+    for (let untold = this.#untold.shift(); untold !== undefined; untold = this.#untold.shift()) {
+      const { hints, waiting, positions } = untold;
+      const isShown = this.#options.random.next() * 100 < this.#options.chunksPercent;
       this.#announce(isShown ? hints : hints.map(withoutRows));
       for (const [i, { resolve }] of waiting.entries()) resolve(positions[i]!);
-    };
-    if (maxHintMs === 0) tell();
-    else this.#later(maxHintMs, tell);
+      if (untold === last) return;
+    }
   }
 
   /** @returns a hint for each stream, and the position of each batch */
@@ -262,13 +323,14 @@ export class FakeLog implements Log {
     const hints = this.#make([...streams].filter((stream) => !this.#isMade(stream)));
     for (const stream of streams) {
       const places = waiting.flatMap((one, place) => (one.stream === stream ? [place] : []));
-      const batches = places.map((place) => waiting[place]!.rows);
-      const chunks = this.#writeBatches(stream, batches, isSynced);
+      const ofStream = places.map((place) => waiting[place]!);
+      const chunks = this.#add(stream, ofStream);
       const { latest } = this.truth(stream);
       for (const [i, place] of places.entries())
         positions[place] = { stream, token: latest - places.length + 1 + i, history: this.era };
       hints.push({ kind: 'rows', stream, latest, chunks });
     }
+    this.#write(isSynced);
     return { hints, positions };
   }
 
@@ -276,41 +338,41 @@ export class FakeLog implements Log {
   #make(made: readonly StreamName[]): SourceEvent[] {
     const hints: SourceEvent[] = [];
     if (this.#deleted.needEra(made)) {
-      this.#beginEra(true);
+      this.#beginEra();
       hints.push({ kind: 'era', era: this.era });
     }
     if (made.length === 0) return hints;
     const { catalog } = this.#requireOpen();
     const listed = this.truth(catalog);
     const batches = made.map((name) => [madeRow(name, this.#options.clock.wallNow())]);
-    const chunks = this.#encode(catalog, listed, listed.latest, batches);
-    // Never synced before the rows of the streams, which are written next.
-    this.#writeStream(catalog, withChunks(listed, chunks), false);
+    const chunks = this.#encode({ stream: catalog, kept: listed, latest: listed.latest, batches });
+    this.#set(catalog, withChunks(listed, chunks));
     hints.push({ kind: 'rows', stream: catalog, latest: this.truth(catalog).latest, chunks });
     return hints;
   }
 
-  #beginEra(isSynced: boolean): void {
-    const { clock, random } = this.#options;
+  #beginEra(): void {
+    const { clock, random, wallPace } = this.#options;
     const { logId, era, streams } = this.#state;
-    const begun = nextEra(era, clock.wallNow() * WALL_PACE, random);
+    const begun = nextEra(era, clock.wallNow() * wallPace, random);
     this.era = formatHistory({ logId, ...begun });
     this.#deleted.clear();
-    // The record of an open need not be synced: its random part tells the era from another one of
-    // the same number.
-    this.#write({ logId, era: begun.number, streams }, isSynced);
+    this.#state = { logId, era: begun.number, streams };
   }
 
   #isMade(stream: StreamName): boolean {
     return this.#state.streams.has(stream);
   }
 
-  #writeBatches(stream: StreamName, batches: readonly (readonly RowText[])[], isSynced: boolean): Chunk[] {
-    const { random, committed } = this.#options;
+  #add(stream: StreamName, waiting: readonly Waiting[]): Chunk[] {
+    const { random, committed, skipsPercent } = this.#options;
     const kept = this.truth(stream);
-    const skipped = random.next() < 0.1 ? randomInteger(random, 1, 5) : 0;
+    const skipped = random.next() * 100 < skipsPercent ? randomInteger(random, 1, 5) : 0;
     const latest = kept.latest + skipped;
-    const chunks = this.#encode(stream, kept, latest, batches);
+    const batches = waiting.map(({ rows }) => rows);
+    const attributes = new Map<number, AttributesText>();
+    for (const [i, one] of waiting.entries()) if (one.attributes !== undefined) attributes.set(i, one.attributes);
+    const chunks = this.#encode({ stream, kept, latest, batches, attributes });
     let { head } = kept;
     for (const [i, rows] of batches.entries()) {
       const { batch } = JSON.parse(rows[0]!) as WorldRow;
@@ -318,21 +380,16 @@ export class FakeLog implements Log {
       committed.add(head);
     }
     for (const chunk of chunks) this.#measure(chunk);
-    this.#writeStream(stream, this.#retained(stream, withChunks(kept, chunks, head)), isSynced);
+    this.#set(stream, this.#retained(stream, withChunks(kept, chunks, head)));
     return chunks;
   }
 
   /** Skips the numbers between the stream's latest and this one: no batch has them. */
-  #encode(
-    stream: StreamName,
-    { latest: after, rowsUpTo }: DiskStream,
-    latest: Token,
-    batches: readonly (readonly RowText[])[],
-  ): Chunk[] {
+  #encode({ stream, kept, latest, batches, attributes = new Map() }: ToEncode): Chunk[] {
     const atMs = this.#now;
     const tokens = batches.map((_, i) => latest + 1 + i);
-    const planned = { stream, after, batches: [...batches], tokens };
-    return encodeChunks({ planned, rowsUpTo, history: this.era, atMs, logMs: atMs });
+    const planned = { stream, after: kept.latest, batches: [...batches], tokens, attributes };
+    return encodeChunks({ planned, rowsUpTo: kept.rowsUpTo, history: this.era, atMs, logMs: atMs });
   }
 
   #retained(stream: StreamName, kept: DiskStream): DiskStream {
@@ -344,13 +401,13 @@ export class FakeLog implements Log {
     return dropped === 0 ? kept : withoutRowsUpTo(kept, chunks[dropped - 1]!.upTo);
   }
 
-  #writeStream(stream: StreamName, kept: DiskStream, isSynced: boolean): void {
-    this.#write({ ...this.#state, streams: new Map(this.#state.streams).set(stream, kept) }, isSynced);
+  #set(stream: StreamName, kept: DiskStream): void {
+    this.#state = { ...this.#state, streams: new Map(this.#state.streams).set(stream, kept) };
   }
 
-  #write(state: DiskState, isSynced: boolean): void {
-    this.#state = state;
-    this.#options.disk.write(state, { isSynced });
+  /** Everything since the last write is on the disk, or nothing of it. */
+  #write(isSynced: boolean): void {
+    this.#options.disk.write(this.#state, { isSynced });
   }
 
   #measure(chunk: Chunk): void {
@@ -358,16 +415,20 @@ export class FakeLog implements Log {
   }
 
   #requireOpen(): LogOptions {
-    if (this.#opened === undefined) throw this.#closedError();
+    if (this.#opened === undefined) throw notOpen(this.name);
     return this.#opened;
   }
 
-  #closedError(): UsageError {
-    return new UsageError('CLOSED', `log ${this.name} is closed`);
+  #requireDeclared(stream: StreamName): void {
+    if (!this.#requireOpen().declarations.has(stream)) throw noSuchStream(this.name, stream);
+  }
+
+  #requireServed(stream: StreamName): void {
+    if (!this.serves(stream)) throw noSuchStream(this.name, stream);
   }
 
   #announce(hints: readonly SourceEvent[]): void {
-    for (const hint of hints) for (const listener of this.#listeners) listener(hint);
+    for (const hint of hints) for (const [listener] of this.#listeners) listener(hint);
   }
 
   #later(maxMs: Millis, then: () => void): void {
@@ -375,6 +436,14 @@ export class FakeLog implements Log {
       if (!this.#hasEnded) then();
     });
   }
+}
+
+interface ToEncode {
+  readonly stream: StreamName;
+  readonly kept: DiskStream;
+  readonly latest: Token;
+  readonly batches: readonly (readonly RowText[])[];
+  readonly attributes?: Map<number, AttributesText>;
 }
 
 /** The longest head of a row's line. */

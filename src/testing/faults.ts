@@ -5,8 +5,10 @@ import { type Random, randomInteger } from '../base/random.ts';
 import type { DiskState } from './fake-disk.ts';
 import type { FakeLink } from './fake-link.ts';
 import type { FakeNetwork } from './fake-network.ts';
+import { planOf } from './reading-plan.ts';
 import type { SimulatedPrimary } from './simulated-primary.ts';
 import type { SimulatedWorker } from './simulated-worker.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { WorldShape } from './world-shape.ts';
 
 export interface FaultTargets {
@@ -14,6 +16,9 @@ export interface FaultTargets {
   readonly now: () => Millis;
   readonly after: (ms: Millis, then: () => void) => void;
   readonly shape: WorldShape;
+  /** Every stream that the world appends to. */
+  readonly names: readonly StreamName[];
+  readonly append: (primary: SimulatedPrimary, stream: StreamName) => void;
   readonly network: FakeNetwork;
   readonly primary: SimulatedPrimary;
   readonly workers: readonly SimulatedWorker[];
@@ -42,6 +47,7 @@ export function strike(targets: FaultTargets): string | undefined {
 export function endFaults({ network, primary, workers, copy, now }: FaultTargets): void {
   network.isSilent = false;
   copy.kill({ isSilent: false });
+  primary.endFaults();
   if (!primary.declaresAll) {
     primary.declaresAll = true;
     primary.kill({ isSilent: false });
@@ -164,9 +170,9 @@ const slowWorker: Fault = ({ workers, random, now }) => {
   return `the application of ${worker.name} is slow for ${ms} ms`;
 };
 
-const trim: Fault = ({ primary, shape, random }) => {
+const trim: Fault = ({ primary, names, random }) => {
   const { life } = primary;
-  const { name } = pick(random, shape.streams);
+  const name = pick(random, names);
   if (life === undefined || !life.has(name)) return undefined;
   const { earliest, latest } = life.stream(name);
   // Sometimes everything, otherwise mostly the older half.
@@ -178,19 +184,37 @@ const trim: Fault = ({ primary, shape, random }) => {
   return `${name} is trimmed up to ${upTo}`;
 };
 
-const skipTokens: Fault = ({ primary, shape, random }) => {
+const skipTokens: Fault = ({ primary, names, random }) => {
   const { life } = primary;
-  const { name, durable } = pick(random, shape.streams);
-  if (life === undefined || !durable || !life.has(name)) return undefined;
+  const name = pick(random, names);
+  // What is not made has no numbers that a writer could take.
+  if (life === undefined || !life.has(name) || !life.isDurable(name) || life.head(name).depth === 0) return undefined;
   const tokens = randomInteger(random, 1, 4);
   life.log.skip(name, tokens);
   return `${tokens} tokens of ${name} are skipped`;
 };
 
-const resubscribe: Fault = ({ workers, random }) => {
+/** Sometimes the stream is made again, at once or while its followers are still being told. */
+const deleteStream: Fault = ({ primary, copy, names, shape, random, append, after }) => {
+  if (!shape.deletes) return undefined;
+  const machine = copy.isUp && random.next() < 0.4 ? copy : primary;
+  const made = names.filter((name) => machine.life?.has(name) && machine.life.head(name).depth > 0);
+  if (made.length === 0) return undefined;
+  const name = pick(random, made);
+  if (random.next() < 0.2) append(machine, name);
+  if (!machine.delete(name)) return undefined;
+  const ofCopy = machine === copy ? ' of the copy' : '';
+  if (random.next() < 0.4) return `${name}${ofCopy} is deleted`;
+  const ms = random.next() < 0.5 ? 0 : randomInteger(random, 1, 60);
+  if (ms === 0) append(machine, name);
+  else after(ms, () => append(machine, name));
+  return `${name}${ofCopy} is deleted, and made again ${ms} ms later`;
+};
+
+const resubscribe: Fault = ({ workers, names, random }) => {
   const worker = pick(random, workers);
-  const { stream } = pick(random, worker.plan.streams);
-  if (!worker.isUp) return undefined;
+  const stream = pick(random, names);
+  if (!worker.isUp || planOf(worker.plan, stream) === undefined) return undefined;
   const from = pick(random, ['there', 'there', 'start', 'now'] as const);
   const afterMs = random.next() < 0.6 ? 0 : randomInteger(random, 1, 100);
   worker.resubscribe(stream, { from, afterMs });
@@ -212,6 +236,7 @@ const faults: readonly (readonly [Fault, weight: number])[] = [
   [slowWorker, 5],
   [trim, 3],
   [skipTokens, 2],
+  [deleteStream, 5],
   [resubscribe, 4],
 ];
 

@@ -4,6 +4,7 @@
  */
 
 import type { Millis } from '../base/clock.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { HistoryNode } from './history-tree.ts';
@@ -18,14 +19,21 @@ export interface Reader {
   readonly stream: StreamName;
   /** Different for each subscription. */
   readonly name: string;
-  /** Made by subscribeAll, not by name. */
-  readonly isOneOfAll: boolean;
+  /** The pattern through which it follows the stream. Undefined: by name. */
+  readonly pattern: NamePattern | undefined;
 }
 
 /**
- * Where a reader begins: at its checkpoint's place, at the start of the kept rows, or at new rows.
+ * Where a reader begins: at its checkpoint's place, at the start of the kept rows, at new rows, or
+ * with the first row of a stream that is made again.
  */
-export type Begin = Known | 'start' | 'now';
+export type Begin = Known | 'start' | 'now' | 'first';
+
+/** When a boundary was taken: at a time between these, for a pattern and one of the two logs. */
+export interface Boundary {
+  readonly fromMs: Millis;
+  readonly toMs: Millis;
+}
 
 export type Happening =
   | { readonly kind: 'primary-opened'; readonly life: PrimaryLife }
@@ -38,10 +46,21 @@ export type Happening =
       readonly node: HistoryNode | undefined;
       readonly life: PrimaryLife;
     }
-  | { readonly kind: 'worker-started'; readonly worker: string; readonly loaded: ReadonlyMap<StreamName, Known> }
+  /** A stream is deleted from here on, with everything up to its newest batch. */
+  | { readonly kind: 'deleting'; readonly node: HistoryNode; readonly life: PrimaryLife }
+  /** The primary acknowledged the deletion. */
+  | { readonly kind: 'deleted'; readonly node: HistoryNode; readonly life: PrimaryLife }
+  | {
+      readonly kind: 'worker-started';
+      readonly worker: string;
+      readonly loaded: ReadonlyMap<StreamName, Known>;
+      /** By the keys under which the worker saved them. */
+      readonly boundaries: ReadonlyMap<string, Boundary>;
+    }
   /** The worker has a connection to this process. */
   | { readonly kind: 'linked'; readonly worker: string; readonly life: PrimaryLife }
-  | { readonly kind: 'subscribed'; readonly reader: Reader; readonly begin: Begin }
+  /** `sinceMs`: the worker was asked then. It may be told of a reader later. */
+  | { readonly kind: 'subscribed'; readonly reader: Reader; readonly begin: Begin; readonly sinceMs: Millis }
   | { readonly kind: 'unsubscribed'; readonly reader: Reader }
   /** The handler was called. */
   | {
@@ -60,17 +79,22 @@ export type Happening =
    */
   | { readonly kind: 'positioned'; readonly reader: Reader; readonly token: Token; readonly isLive: boolean }
   | { readonly kind: 'saved'; readonly worker: string; readonly positions: SavedPositions }
-  /** The reader's history is gone, or rows are. It continues at `next`, or has ended. */
+  /**
+   * The reader's history is gone, or rows are. It continues at `next`, or has ended. `first`: with
+   * the first row of a stream that is made again.
+   */
   | {
       readonly kind: 'reset';
       readonly reader: Reader;
       readonly code: string;
-      readonly next: 'start' | 'now' | 'ended';
+      readonly next: 'start' | 'now' | 'first' | 'ended';
     }
   /** A wait for this batch resolved. */
   | { readonly kind: 'waited'; readonly worker: string; readonly node: HistoryNode }
   /** Long after the last fault, a wait for this batch is neither resolved nor refused. */
   | { readonly kind: 'still-waits'; readonly worker: string; readonly node: HistoryNode; readonly isKept: boolean }
+  /** A worker still keeps a place in a stream that is not there, long after the last fault. */
+  | { readonly kind: 'still-keeps'; readonly worker: string; readonly what: string }
   /** The most memory that a part held, and its limit. */
   | {
       readonly kind: 'held';
@@ -100,7 +124,9 @@ export type Happening =
       readonly life: PrimaryLife;
       readonly latest: Token;
       readonly calmMs: Millis;
-    };
+    }
+  /** The end: nothing is there to be followed through the reader's pattern. */
+  | { readonly kind: 'ended-absent'; readonly reader: Reader };
 
 export interface SlowMeasures {
   readonly tookNoByteMs: Millis;
@@ -129,6 +155,8 @@ function describe(field: string, value: unknown): string {
       return describeTokens(value as ReadonlyMap<string, { token: Token }>);
     case 'positions':
       return describeTokens(value as ReadonlyMap<string, { token: Token }>);
+    case 'boundaries':
+      return [...(value as ReadonlyMap<string, Boundary>).keys()].join();
     case 'rows': {
       const [first] = value as WorldRow[];
       return first === undefined ? 'no rows' : `batch ${first.batch} of ${(value as WorldRow[]).length} rows`;

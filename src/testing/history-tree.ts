@@ -21,21 +21,25 @@ export interface HistoryNode {
   readonly batch: number;
   readonly rows: number;
   readonly committedAtMs: Millis;
+  /** When the first batch of its branch was committed: the stream was made with it. 0 for a root. */
+  readonly madeAtMs: Millis;
 }
 
 /**
  * The node before the first batch of a stream. Another root is another stream, even with the same
- * name.
+ * name. A stream that was deleted and made again has the same root, because a reader of nothing is
+ * on either.
  */
 export function rootNode(stream: StreamName): HistoryNode {
-  return { stream, parent: undefined, depth: 0, token: 0, batch: 0, rows: 0, committedAtMs: 0 };
+  return { stream, parent: undefined, depth: 0, token: 0, batch: 0, rows: 0, committedAtMs: 0, madeAtMs: 0 };
 }
 
 export function nodeAfter(
   parent: HistoryNode,
   own: Pick<HistoryNode, 'token' | 'batch' | 'rows' | 'committedAtMs'>,
 ): HistoryNode {
-  return { stream: parent.stream, parent, depth: parent.depth + 1, ...own };
+  const madeAtMs = parent.parent === undefined ? own.committedAtMs : parent.madeAtMs;
+  return { stream: parent.stream, parent, depth: parent.depth + 1, madeAtMs, ...own };
 }
 
 /** The newest batch at or below the token, in the branch that ends at `head`. */

@@ -6,7 +6,8 @@
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import { messageOf, type RowcastError } from '../core/model/errors.ts';
-import type { Stream, StreamName } from '../core/model/stream.ts';
+import type { Declaration } from '../core/model/declarations.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Primary } from '../primary/primary.ts';
 import type { Transport } from '../transport/transport.ts';
@@ -17,7 +18,7 @@ import type { Happening } from './happening.ts';
 import { type HistoryNode, rowsAfter } from './history-tree.ts';
 import { Outcry, OutcryClock, PlannedError } from './outcry.ts';
 import { PrimaryLife } from './primary-life.ts';
-import { append, type AppendedAt, sentTokens } from './public-api.ts';
+import { append, type AppendedAt, deleteStream, sentTokens } from './public-api.ts';
 import type { WorldParts } from './world-result.ts';
 import type { CommittedBatches, WorldRow } from './world-rows.ts';
 import type { WorldShape } from './world-shape.ts';
@@ -42,12 +43,17 @@ interface Process {
   readonly clock: OutcryClock;
   readonly outcry: Outcry;
   readonly life: PrimaryLife;
-  readonly declared: readonly Stream[];
+  readonly declared: readonly Declaration[];
   readonly ends: Map<string, LinkEnd>;
 }
 
 /** What a primary warns of, and the connection goes on. */
 const REFUSALS: ReadonlySet<string> = new Set(['GAP', 'RESET', 'UNKNOWN_STREAM']);
+/**
+ * The wall clock runs a second in 5 ms, so at least a second passes between two opens. That holds
+ * where people restore logs.
+ */
+const WALL_PACE = 200;
 /** What a clean end may take beyond the time that its sessions have. */
 const CLOSE_SLACK_MS: Millis = 200;
 
@@ -57,6 +63,8 @@ export class SimulatedPrimary {
   #process: Process | undefined;
   /** A process that is started from now on has the late streams too. */
   declaresAll: boolean;
+  /** While true, questions to its log may fail. */
+  #hasFaults = true;
   #isClosing = false;
   #lives = 0;
   #bursts = { atMs: 0, bytes: new Map<StreamName, number>() };
@@ -81,7 +89,7 @@ export class SimulatedPrimary {
     if (this.isUp) return;
     const { name, shape, clock, random, committed, parts, tell } = this.#options;
     if (random.next() < 0.5) this.declaresAll ||= this.#lives > 0;
-    const declared = this.declaresAll ? shape.streams : shape.streams.slice(0, -shape.lateStreams);
+    const declared = this.declaresAll ? shape.declarations : shape.declarations.slice(0, -shape.lateStreams);
     const outcry = new Outcry((thrown) => tell({ kind: 'threw', thrown: describeThrown(thrown) }));
     const processClock = new OutcryClock(clock, outcry);
     const log = parts.makeLog({
@@ -91,9 +99,11 @@ export class SimulatedPrimary {
       random,
       committed,
       ...shape.log,
+      wallPace: WALL_PACE,
       onThrown: (thrown) => outcry.hear(() => raise(thrown)),
     });
-    const life = new PrimaryLife(name, ++this.#lives, log, declared);
+    const life = new PrimaryLife({ machine: name, number: ++this.#lives, log, declared, nowMs: clock.now() });
+    if (!this.#hasFaults) log.endFaults();
     const process: Process = { clock: processClock, outcry, life, declared, ends: new Map() };
     this.#process = process;
     this.#isClosing = false;
@@ -105,17 +115,41 @@ export class SimulatedPrimary {
     if (life?.primary === undefined || this.#isClosing || !life.has(stream)) return;
     const { tell, clock, committed, onAppended } = this.#options;
     const { batch } = rows[0]!;
-    if (!life.isDurable(stream)) this.#measureBurst(stream, rows);
+    const to = life.isDurable(stream) ? undefined : life.volatile(stream);
+    if (to !== undefined) this.#measureBurst(stream, rows);
     append(life.primary, stream, rows).then(
       (at) => {
         if (life !== this.life) return;
         const own = { token: at.token, batch, rows: rows.length, committedAtMs: clock.now() };
-        const node = life.handleAppended(stream, own, committed);
+        const node = life.handleAppended(to, own, committed);
         tell({ kind: 'acknowledged', batch, node, life });
         if (node !== undefined) onAppended(at, node);
       },
       (thrown: unknown) => tell({ kind: 'threw', thrown: `append: ${messageOf(thrown)}` }),
     );
+  }
+
+  /** @returns whether there was such a stream */
+  delete(stream: StreamName): boolean {
+    const { life } = this;
+    if (life?.primary === undefined || this.#isClosing || !life.has(stream) || life.head(stream).depth === 0) {
+      return false;
+    }
+    const { tell } = this.#options;
+    const node = life.head(stream);
+    tell({ kind: 'deleting', node, life });
+    life.handleDeleting(stream);
+    deleteStream(life.primary, stream).then(
+      () => tell({ kind: 'deleted', node, life }),
+      (thrown: unknown) => tell({ kind: 'threw', thrown: `delete: ${messageOf(thrown)}` }),
+    );
+    return true;
+  }
+
+  /** From now on its log answers every question. */
+  endFaults(): void {
+    this.#hasFaults = false;
+    this.#process?.life.log.endFaults();
   }
 
   trim(stream: StreamName, upTo: Token): void {
@@ -236,16 +270,10 @@ export class SimulatedPrimary {
       const tookNoByteMs = now - end.tookAt;
       // Rows of a volatile stream are hinted before their append resolves and reports them here.
       clock.wakeIn(0, () => {
-        const lagRows = Math.max(
-          0,
-          ...sent.map(({ stream, token, lagRows: told }) => {
-            // What a catalog has is known to its log alone.
-            return stream.startsWith('$') ? told : this.#lagRows(process.life, stream, token);
-          }),
-        );
+        const lagRows = Math.max(0, ...sent.map(({ stream, token }) => this.#lagRows(process.life, stream, token)));
         tell({ kind: 'called-slow', who: peer, tookNoByteMs, stalledTimeoutMs, lagRows, maxLagRows });
       });
-    } else if (REFUSALS.has(error.code)) {
+    } else if (REFUSALS.has(error.code) || (error.code === 'LOG_UNAVAILABLE' && shape.log.failsPercent > 0)) {
       return;
     } else {
       tell({ kind: 'threw', thrown: `${peer} failed: ${error.code} ${error.message}` });
@@ -257,9 +285,9 @@ export class SimulatedPrimary {
   #lagRows(life: PrimaryLife, stream: StreamName, token: Token): number {
     // Rows read before their hint comes count as lag once it has come.
     if (this.#options.shape.log.maxHintMs > 0) return Infinity;
-    const { head, latest } = life.stream(stream);
-    // When a hint brought no rows, tokens are counted instead.
-    return latest - token + rowsAfter(head, token);
+    // When a hint brought no rows, tokens are counted instead. Rows may be gone by now.
+    const lags = life.ever(stream).map(({ head, latest }) => latest - token + rowsAfter(head, token));
+    return Math.max(...lags);
   }
 
   #transport(process: Process): Transport {
@@ -309,7 +337,7 @@ export class SimulatedPrimary {
   #tellHeld(end: LinkEnd): void {
     const { shape, tell } = this.#options;
     const largestChunkBytes = Math.max(end.link.life!.log.largestChunkBytes, this.#largestBurstBytes);
-    const shortLinesBytes = SHORT_LINES_BYTES + shape.streams.length * SHORT_LINES_BYTES_PER_STREAM;
+    const shortLinesBytes = SHORT_LINES_BYTES + shape.names.length * SHORT_LINES_BYTES_PER_STREAM;
     // One page of each log, which ends with the chunk that reaches pageBytes, and the short lines
     // sent meanwhile. Both logs are read at once where they take their time.
     const maxPages = shape.log.maxReadMs > 0 ? 2 : 1;
@@ -326,7 +354,8 @@ export class SimulatedPrimary {
 
 const LINE_HEAD_BYTES = 60;
 const SHORT_LINES_BYTES = 600;
-const SHORT_LINES_BYTES_PER_STREAM = 200;
+/** REFUSED, the answer to the next request, and what moves without rows. */
+const SHORT_LINES_BYTES_PER_STREAM = 400;
 
 export function raise(error: unknown): never {
   throw error;

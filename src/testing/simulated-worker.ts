@@ -6,11 +6,12 @@
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random } from '../base/random.ts';
 import { RowcastError } from '../core/model/errors.ts';
-import type { Stream, StreamName } from '../core/model/stream.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
+import type { StreamName } from '../core/model/stream.ts';
 import type { Primary } from '../primary/primary.ts';
 import type { ConnectionHandler, Transport } from '../transport/transport.ts';
 import type { Worker } from '../worker/worker.ts';
-import { FakeCheckpoint } from './fake-checkpoint.ts';
+import { FakeCheckpoint, NOTHING } from './fake-checkpoint.ts';
 import type { LinkEnd } from './fake-link.ts';
 import type { FakeNetwork } from './fake-network.ts';
 import type { Happening, Reader } from './happening.ts';
@@ -19,7 +20,7 @@ import type { Known } from './known.ts';
 import { Outcry, OutcryClock } from './outcry.ts';
 import { type AppendedAt, savedTokens } from './public-api.ts';
 import type { ReaderCheckers } from './reader-checkers.ts';
-import { drawReadingPlan, type ReadingPlan } from './reading-plan.ts';
+import { drawReadingPlan, planOf, type ReadingPlan } from './reading-plan.ts';
 import { RowMeter } from './row-meter.ts';
 import { SimulatedApplication, type Wait } from './simulated-application.ts';
 import { describeThrown, raise } from './simulated-primary.ts';
@@ -30,7 +31,8 @@ import type { WorldShape } from './world-shape.ts';
 export interface SimulatedWorkerOptions {
   readonly name: string;
   readonly shape: WorldShape;
-  readonly streams: readonly Stream[];
+  /** The patterns that the primary declares. */
+  readonly patterns: readonly NamePattern[];
   readonly clock: Clock;
   readonly random: Random;
   readonly network: FakeNetwork;
@@ -71,7 +73,7 @@ export class SimulatedWorker {
   constructor(options: SimulatedWorkerOptions) {
     this.#options = options;
     this.name = options.name;
-    this.plan = drawReadingPlan(options.random, options.streams);
+    this.plan = drawReadingPlan(options.random, { names: options.shape.names, patterns: options.patterns });
     const { random, shape, tell, truth, name } = options;
     this.#checkpoint = new FakeCheckpoint({
       random,
@@ -83,7 +85,7 @@ export class SimulatedWorker {
           const at = truth.knownAt(name, stream, token);
           if (at !== undefined) known.set(stream, at);
         }
-        return known;
+        return { known, boundaries: truth.boundariesOf(name, positions.keys()) };
       },
     });
   }
@@ -102,8 +104,8 @@ export class SimulatedWorker {
     const outcry = new Outcry((thrown) => tell({ kind: 'threw', thrown: describeThrown(thrown) }));
     const processClock = new OutcryClock(clock, outcry);
     const applicationClock = new ProcessClock(clock);
-    const loaded = this.plan.hasCheckpoint ? this.#checkpoint.stored.known : new Map<StreamName, Known>();
-    tell({ kind: 'worker-started', worker: this.name, loaded });
+    const { known: loaded, boundaries } = this.plan.hasCheckpoint ? this.#checkpoint.stored : NOTHING;
+    tell({ kind: 'worker-started', worker: this.name, loaded, boundaries });
     const checkpoint = this.#checkpoint.open(processClock);
     const worker = parts.makeWorker({
       name: this.name,
@@ -133,9 +135,9 @@ export class SimulatedWorker {
       isStopping: () => process.isStopping || process !== this.#process,
       slowUntil: () => this.slowUntil,
       mayThrow: () => this.hasFaults,
-      nextReader: (stream, isOneOfAll): Reader => {
+      nextReader: (stream, pattern): Reader => {
         const name = `${this.name}.${++this.#readers} ${stream}`;
-        return { worker: this.name, stream, name, isOneOfAll };
+        return { worker: this.name, stream, name, pattern };
       },
       tell: (happening) => {
         if (process === this.#process) tell(happening);
@@ -214,8 +216,27 @@ export class SimulatedWorker {
     return this.#process?.application.isAtEnd(primary, stream) ?? false;
   }
 
-  standing(): ReturnType<SimulatedApplication['standing']> {
-    return this.#process?.application.standing() ?? [];
+  standing(made: readonly StreamName[]): ReturnType<SimulatedApplication['standing']> {
+    return this.#process?.application.standing(made) ?? [];
+  }
+
+  /** How it follows a stream now. */
+  follows(stream: StreamName): Reader | undefined {
+    return this.#process?.application.follows(stream);
+  }
+
+  absent(made: readonly StreamName[]): Reader[] {
+    return this.#process?.application.absent(made) ?? [];
+  }
+
+  /** The streams in its checkpoint that it follows through a pattern, and that are not there. */
+  keptInVain(made: readonly StreamName[]): StreamName[] {
+    if (!this.plan.hasCheckpoint) return [];
+    const names = [...savedTokens(this.#checkpoint.stored.positions).keys()];
+    return names.filter((name) => {
+      const { pattern } = this.follows(name) ?? planOf(this.plan, name) ?? {};
+      return pattern !== undefined && !made.includes(name);
+    });
   }
 
   #transport(outcry: Outcry): Transport {

@@ -6,7 +6,9 @@
 import type { Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
-import { defineStream, type Stream } from '../core/model/stream.ts';
+import { type Declaration, defineStreams, type StreamPattern } from '../core/model/declarations.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
+import { defineStream, type Retention, type Stream, type StreamName } from '../core/model/stream.ts';
 import type { CheckpointTimes } from './fake-checkpoint.ts';
 import type { FakeLogTimes } from './fake-log.ts';
 import {
@@ -18,15 +20,21 @@ import {
 
 /** The numbers that a seed draws for a world. */
 export interface WorldShape {
-  readonly streams: readonly Stream[];
+  readonly declarations: readonly Declaration[];
+  /** The streams that are appended to, by name or by a pattern. Each is made by its first batch. */
+  readonly names: readonly StreamName[];
+  /** Ever more streams of a pattern are made and deleted. */
+  readonly churns: boolean;
   readonly workers: number;
-  /** So many of the streams, the last ones, are declared by a later process of the primary. */
+  /** So many of the declarations, the last ones, are of a later process of the primary. */
   readonly lateStreams: number;
   /** Faults and appends come for this long; then everyone has calmMs to reach `latest`. */
   readonly faultsForMs: Millis;
   readonly calmMs: Millis;
   readonly meanFaultGapMs: Millis;
   readonly meanAppendGapMs: Millis;
+  /** Streams are deleted. */
+  readonly deletes: boolean;
   /** Batches of each stream before the first worker comes. */
   readonly batchesBefore: number;
   readonly maxRowsOfBatch: number;
@@ -95,9 +103,16 @@ export function drawShape(random: Random): WorldShape {
   const backoff = pick({ minBackoffMs: 10, maxBackoffMs: 300 }, { minBackoffMs: 10, maxBackoffMs: 300 }, {});
   const limits = { ...defaultWorkerLimits, ...backoff };
   const streams = drawStreams(random);
+  const patterns = drawPatterns(random);
+  const declarations = [...streams, ...patterns];
+  const names = [...streams.map(({ name }) => name), ...patterns.flatMap((pattern) => drawNames(random, pattern))];
+  const deletes = pick(false, true, true);
   return {
-    streams,
-    lateStreams: Math.min(pick(0, 0, 0, 1, 3), streams.length - 1),
+    declarations,
+    names,
+    deletes,
+    churns: deletes && random.next() < 0.15,
+    lateStreams: Math.min(pick(0, 0, 0, 1, 3), declarations.length - 1),
     workers: pick(1, 2, 2, 3),
     faultsForMs: pick(600, 1_200),
     calmMs: 8_000 + 2 * limits.maxBackoffMs,
@@ -130,8 +145,10 @@ export function drawShape(random: Random): WorldShape {
       maxCommitMs: pick(0, 5, 30),
       maxHintMs: pick(0, 0, 20),
       maxReadMs: pick(0, 0, 10, 60),
+      failsPercent: pick(0, 0, 0, 5, 20),
       chunksPercent: pick(0, 80, 100),
       syncedPercent: history.losesTails ? pick(0, 50) : 100,
+      skipsPercent: 10,
     },
     history,
     checkpoint: { maxSaveMs: pick(0, 0, 20, 150), failsPercent: pick(0, 0, 20) },
@@ -160,7 +177,27 @@ function drawStreams(random: Random): Stream[] {
     const name = names[i] ?? `stream_${i}`;
     // The first is durable and the second is not, so that nearly every world has both.
     const durable = i === 0 || (i > 1 && random.next() < 0.6);
-    const retain = random.next() < 0.25 ? { rows: randomInteger(random, 1, 20) } : {};
-    return defineStream(name, { durable, retain });
+    return defineStream(name, { durable, retain: drawRetention(random) });
   });
+}
+
+/** Half of all worlds have streams of patterns. */
+function drawPatterns(random: Random): StreamPattern[] {
+  if (random.next() < 0.5) return [];
+  const rooms = defineStreams('room:*', { durable: random.next() < 0.7, retain: drawRetention(random) });
+  if (random.next() < 0.6) return [rooms];
+  return [rooms, defineStreams('desk:*:in*', { durable: random.next() < 0.5, retain: drawRetention(random) })];
+}
+
+function drawNames(random: Random, { pattern }: StreamPattern): StreamName[] {
+  return Array.from({ length: randomInteger(random, 1, 4) }, (_, i) => nameOfPattern(pattern, i + 1));
+}
+
+/** A name that a pattern of the world matches. */
+export function nameOfPattern(pattern: NamePattern, number: number): StreamName {
+  return pattern.replaceAll('*', String(number));
+}
+
+function drawRetention(random: Random): Retention {
+  return random.next() < 0.25 ? { rows: randomInteger(random, 1, 20) } : {};
 }

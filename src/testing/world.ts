@@ -7,6 +7,7 @@
 import type { Millis } from '../base/clock.ts';
 import { type Random, randomHex, randomInteger, seededRandom } from '../base/random.ts';
 import { LOG_ID_DIGITS } from '../core/model/history.ts';
+import type { NamePattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import { type Checkers, makeCheckers, PRIMARY } from './checkers.ts';
 import { FakeDisk } from './fake-disk.ts';
@@ -22,7 +23,7 @@ import { VirtualClock } from './virtual-clock.ts';
 import { watchDead } from './watch-dead.ts';
 import { realParts, type WorldFailure, type WorldOptions, type WorldParts, type WorldResult } from './world-result.ts';
 import { CommittedBatches, type WorldRow } from './world-rows.ts';
-import { drawShape, LARGE_ROW_CHARS, type WorldShape } from './world-shape.ts';
+import { drawShape, LARGE_ROW_CHARS, nameOfPattern, type WorldShape } from './world-shape.ts';
 
 /** Runs the world of a seed to its end or to its first failure. */
 export async function runWorld(options: WorldOptions): Promise<WorldResult> {
@@ -37,6 +38,9 @@ const LOOK_EVERY_MS: Millis = 25;
  */
 const APPENDED_REMEMBERED = 40;
 
+/** Names of streams that churn are none of the others. */
+const FIRST_OF_CHURN = 100;
+
 class World {
   readonly #options: WorldOptions;
   readonly #shape: WorldShape;
@@ -49,11 +53,15 @@ class World {
   readonly #targets: FaultTargets;
   readonly #committed = new CommittedBatches();
   readonly #checkers: Checkers;
+  readonly #patterns: readonly NamePattern[];
+  /** Every stream that is appended to. Grows where streams churn. */
+  readonly #names: StreamName[];
   readonly #appended: { readonly at: AppendedAt; readonly node: HistoryNode }[] = [];
   readonly #faults: string[] = [];
   readonly #trace: string[] = [];
   #failure: WorldFailure | undefined;
   #batches = 0;
+  #churned = 0;
   #appliedBatches = 0;
 
   constructor(options: WorldOptions) {
@@ -73,6 +81,9 @@ class World {
     const network = this.#network;
     const tell = (happening: Happening): void => this.#tell(happening);
     const disk = FakeDisk.empty(randomHex(random, LOG_ID_DIGITS));
+    const patterns = shape.declarations.flatMap((declared) => ('pattern' in declared ? [declared.pattern] : []));
+    this.#patterns = patterns;
+    this.#names = [...shape.names];
     const all = { shape, clock, random, network, committed: this.#committed, parts, tell };
     const onAppended = (at: AppendedAt, node: HistoryNode): void => this.#handleAppended(at, node);
     this.#primary = new SimulatedPrimary({ ...all, name: PRIMARY, path: PRIMARY_PATH, disk, onAppended });
@@ -89,7 +100,7 @@ class World {
         new SimulatedWorker({
           ...all,
           name: `w${i + 1}`,
-          streams: shape.streams,
+          patterns,
           truth: this.#checkers.readers,
           path: PRIMARY_PATH,
         }),
@@ -98,6 +109,8 @@ class World {
     this.#targets = {
       random,
       shape,
+      names: this.#names,
+      append: (primary, stream) => this.#append(primary, stream),
       network,
       primary: this.#primary,
       copy: this.#copy,
@@ -130,7 +143,7 @@ class World {
   }
 
   async #live(): Promise<void> {
-    const { batchesBefore, faultsForMs, hasSilence, primaryLimits } = this.#shape;
+    const { batchesBefore, deletes, faultsForMs, hasSilence, primaryLimits } = this.#shape;
     this.#primary.start();
     await this.#pass(0);
     for (let i = 0; i < batchesBefore; i++) this.#appendToAll();
@@ -143,8 +156,11 @@ class World {
     if (this.#failure !== undefined) return;
     this.#befall('faults stop');
     endFaults(this.#targets);
-    for (const { name } of this.#shape.streams)
+    for (const name of this.#names) {
+      // What was deleted stays so in some worlds.
+      if (deletes && this.#random.next() < 0.3) continue;
       this.#targets.after(randomInteger(this.#random, 0, 300), () => this.#append(this.#primary, name));
+    }
     await this.#pass(350);
     await this.#settle();
     if (hasSilence) {
@@ -167,10 +183,15 @@ class World {
     return (
       life?.primary !== undefined &&
       this.#workers.every((worker) => {
-        const standing = worker.standing();
-        const isThere = ({ reader, isLive }: (typeof standing)[number]): boolean =>
+        const made = life.made();
+        const isThere = ({ reader, isLive }: ReturnType<typeof worker.standing>[number]): boolean =>
           isLive && worker.isAtEnd(life.primary!, reader.stream);
-        return standing.length > 0 && standing.every(isThere) && [...worker.waits].length === 0;
+        return (
+          worker.isUp &&
+          worker.standing(made).every(isThere) &&
+          worker.keptInVain(made).length === 0 &&
+          [...worker.waits].length === 0
+        );
       })
     );
   }
@@ -180,18 +201,24 @@ class World {
     if (life?.primary === undefined) return this.#tell({ kind: 'threw', thrown: 'the primary is down at the end' });
     this.#primary.tellHeld();
     const calmMs = this.#clock.now() - faultsEndAt;
+    const made = life.made();
     for (const worker of this.#workers) {
-      const standing = worker.standing();
-      if (standing.length === 0) this.#tell({ kind: 'threw', thrown: `${worker.name} is down at the end` });
-      for (const ofReader of standing) {
+      if (!worker.isUp) this.#tell({ kind: 'threw', thrown: `${worker.name} is down at the end` });
+      for (const ofReader of worker.standing(made)) {
         const latest = latestOf(life.primary, ofReader.reader.stream);
         this.#tell({ kind: 'ended', ...ofReader, life, latest, calmMs });
       }
+      for (const reader of worker.absent(made)) this.#tell({ kind: 'ended-absent', reader });
+      for (const stream of worker.keptInVain(made))
+        this.#tell({ kind: 'still-keeps', worker: worker.name, what: `a position of ${stream} in its checkpoint` });
       for (const { node } of worker.waits) {
         const isKept = isOn(node, life.head(node.stream));
         // The era of a running copy may be above the primary's. Then nothing says that its rows are
         // void here.
         if (!isKept && this.#shape.history.copies) continue;
+        // Nothing says in which era a stream was deleted that is followed by name.
+        const isDeleted = life.ever(node.stream).some(({ head }) => isOn(node, head));
+        if (!isKept && isDeleted && worker.follows(node.stream)?.pattern === undefined) continue;
         this.#tell({ kind: 'still-waits', worker: worker.name, node, isKept });
       }
     }
@@ -228,9 +255,9 @@ class World {
     const ms = randomInteger(this.#random, 0, this.#shape.meanAppendGapMs * 2);
     this.#clock.wakeIn(ms, () => {
       if (this.#clock.now() >= endAt) return;
-      const { streams } = this.#shape;
       const count = this.#random.next() < 0.1 ? randomInteger(this.#random, 2, 12) : 1;
-      const { name } = this.#pick(streams);
+      if (this.#shape.churns && this.#patterns.length > 0) this.#churn();
+      const name = this.#pick(this.#names);
       const primary = this.#copy.isUp && this.#random.next() < 0.5 ? this.#copy : this.#primary;
       for (let i = 0; i < count; i++) this.#append(primary, name);
       if (this.#random.next() < 0.1) this.#pick(this.#workers).send();
@@ -239,7 +266,14 @@ class World {
   }
 
   #appendToAll(): void {
-    for (const { name } of this.#shape.streams) this.#append(this.#primary, name);
+    for (const name of this.#names) this.#append(this.#primary, name);
+  }
+
+  /** Streams that live for a moment, each under a name of its own. */
+  #churn(): void {
+    const name = nameOfPattern(this.#pick(this.#patterns), FIRST_OF_CHURN + ++this.#churned);
+    this.#append(this.#primary, name);
+    this.#targets.after(randomInteger(this.#random, 0, 300), () => void this.#primary.delete(name));
   }
 
   #append(primary: SimulatedPrimary, stream: StreamName): void {

@@ -158,6 +158,24 @@ describe('through a pattern', () => {
     expect(resets.toSorted()).toEqual(['user:1 deleted', 'user:2 RESET']);
   });
 
+  // SPEC W7
+  test('a wait for a row of a stream that was deleted ends, whenever it began', async () => {
+    const { primary, worker, transport } = deploy();
+    const server = await primary({ streams });
+    const reader = worker();
+    reader.subscribeMatching(rooms, { from: 'now' }, () => {});
+    await reader.start();
+    const cut = once(reader, 'disconnected');
+    transport.cutAll();
+    await cut;
+    const before = await server.append(rooms.stream('room:1'), ['a']);
+    const waiting = reader.waitFor(before);
+    await server.delete('room:1');
+    await expect(waiting).rejects.toMatchObject({ code: 'RESET', facts: { stream: 'room:1', deleted: true } });
+    await reader.waitFor(before);
+    await reader.waitFor(await server.append(rooms.stream('room:1'), ['b']));
+  });
+
   // SPEC S17
   test('rooms that come and go all day leave nothing behind', async () => {
     const { primary, worker } = deploy();

@@ -12,11 +12,12 @@ import type { SubscriptionSpec } from '../core/follow/subscription-spec.ts';
 import type { StreamPattern } from '../core/model/declarations.ts';
 import { quote, type RowcastError, UsageError } from '../core/model/errors.ts';
 import { history as checkHistory, LOG_ID_DIGITS } from '../core/model/history.ts';
+import type { Gone } from '../core/follow/catalogs.ts';
 import { checkPattern, EVERY_NAME, isPattern, type NamePattern, patternsOverlap } from '../core/model/pattern.ts';
 import { PatternTable } from '../core/model/pattern-table.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowValidator } from '../core/model/row.ts';
-import { catalogOf, type Stream, type StreamName, streamName, streamNameFault } from '../core/model/stream.ts';
+import { catalogOf, nameOf, type Stream, type StreamName, streamName, streamNameFault } from '../core/model/stream.ts';
 import { token as checkToken, type Token } from '../core/model/token.ts';
 import type { SubscribeOptions } from './options.ts';
 import { type BatchHandler, Runner, type RunnerHooks, type RunnerOptions } from './subscription.ts';
@@ -31,6 +32,8 @@ export interface SubscriptionsOptions {
   readonly onDiscovered: (runner: Runner) => void;
   /** A position that no subscription has now. Undefined: it is void. */
   readonly onChanged: (key: string, position: Position | undefined) => void;
+  /** A stream was deleted, whether or not it was followed. */
+  readonly onGone: (gone: Gone) => void;
 }
 
 /** A subscription that was requested before the checkpoint was read. */
@@ -88,24 +91,25 @@ export class Subscriptions {
    */
   add(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): Runner {
     this.#check(options);
-    const definition: Stream = typeof stream === 'string' ? unknownStream(streamName(stream)) : stream;
-    if (definition.name.startsWith('$')) {
-      const text = `stream ${definition.name} is of the primary's log: subscribeAll reads it, an application does not`;
+    const name = streamName(nameOf(stream));
+    const definition = typeof stream === 'string' ? unknownStream(name) : stream;
+    if (name.startsWith('$')) {
+      const text = `stream ${name} is of the primary's log: subscribeAll reads it, an application does not`;
       throw new UsageError('INVALID_STREAM_NAME', text);
     }
-    if (isPattern(definition.name)) {
-      const text = `${quote(definition.name)} is a pattern of streams: use subscribeMatching`;
-      throw new UsageError('INVALID_STREAM_NAME', text, { facts: { stream: definition.name } });
+    if (isPattern(name)) {
+      const text = `${quote(name)} is a pattern of streams: use subscribeMatching`;
+      throw new UsageError('INVALID_STREAM_NAME', text, { facts: { stream: name } });
     }
-    checkStream(definition.name, options);
-    const existing = this.#runners.get(definition.name);
+    checkStream(name, options);
+    const existing = this.#runners.get(name);
     if (existing !== undefined) {
       if (existing.error === undefined) {
-        throw new UsageError('DUPLICATE_STREAM', `stream ${definition.name} is subscribed already`);
+        throw new UsageError('DUPLICATE_STREAM', `stream ${name} is subscribed already`);
       }
       this.remove(existing);
     }
-    const runner = this.#make(definition.name, { validator: definition.row, handler });
+    const runner = this.#make(name, { validator: definition.row, handler });
     if (this.#stored === undefined) this.#wishes.push({ runner, stream: definition, options });
     else this.#follow({ runner, stream: definition, options });
     return runner;
@@ -215,7 +219,8 @@ export class Subscriptions {
         return this.#options.onEnded(runner, output.error);
       }
       case 'gone':
-        return this.#handleGone(output.stream);
+        if (output.isLast) this.#handleGone(output.stream);
+        return this.#options.onGone(output);
       default:
         return assertNever(output);
     }

@@ -4,6 +4,7 @@
  */
 
 import type { Clock, Millis } from '../base/clock.ts';
+import { deletedError } from '../core/follow/reset-errors.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { eraNumberOf, type History, logIdOf } from '../core/model/history.ts';
 import { formatPosition, type Position } from '../core/model/position.ts';
@@ -68,10 +69,23 @@ export class Waits {
 
   /** The stream was deleted. Those who wait for what comes once it is made again go on. */
   handleDeleted(runner: Runner): void {
-    this.#move(runner, this.expect(runner.stream));
+    const expected = this.expect(runner.stream);
+    this.#move(runner, expected);
+    this.check(expected);
   }
 
-  /** Patterns or streams were given up, or the worker stops. */
+  /** A stream was deleted: what it had, up to this history, never comes. */
+  handleGone(stream: StreamName, history: History, runner: Runner | undefined): void {
+    for (const awaited of [runner, this.#expected.get(stream)]) {
+      for (const wait of (awaited && this.#waits.get(awaited)) ?? []) {
+        if (isAfter(wait.position.history, history)) continue;
+        wait.reject(deletedError(stream, wait.position));
+        this.#remove(wait);
+      }
+    }
+  }
+
+  /** Patterns or streams were given up, a catalog has told how far it is, or the worker stops. */
   checkExpected(isAwaited: (stream: StreamName) => boolean): void {
     for (const expected of this.#expected.values()) {
       expected.isEnded = !isAwaited(expected.stream);

@@ -109,6 +109,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       onEnded: (subscription, error) => this.#handleFailed(subscription, error),
       onDiscovered: (subscription) => this.#waits.all.handleFound(subscription),
       onChanged: (key, position) => this.#checkpoint?.handleChanged(key, position),
+      onGone: ({ stream, history }) => this.#waits.all.handleGone(stream, history, this.#subscriptions.get(stream)),
     });
     this.#waits = new PositionWaits({
       workerName: options.name,
@@ -129,6 +130,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       onOutput: (output) => {
         if (output.kind === 'event') this.#handleEvent(output.event);
         else if (output.kind === 'boundary') this.#checkpoint?.handleChanged(output.key, output.position);
+        else if (output.kind === 'listed') this.#waits.handleGivenUp();
         else this.#subscriptions.handle(output);
       },
     });

@@ -1,14 +1,16 @@
 /** Machines that are broken on purpose, one way each: what the checkers must find. */
 
+import type { DiskStream } from '../../src/testing/fake-disk.ts';
 import { FakeLog } from '../../src/testing/fake-log.ts';
 import type { WorldParts } from '../../src/testing/world-result.ts';
-import { PeerError } from '../../src/core/model/errors.ts';
+import { PeerError, type RowcastError } from '../../src/core/model/errors.ts';
 import type { Verdict } from '../../src/core/model/page.ts';
 import type { Position } from '../../src/core/model/position.ts';
 import type { RowText } from '../../src/core/model/row.ts';
 import type { StreamName } from '../../src/core/model/stream.ts';
 import { createPrimary, type PrimaryOptions } from '../../src/primary/primary.ts';
 import type { Connection } from '../../src/transport/transport.ts';
+import type { SubscribeOptions } from '../../src/worker/options.ts';
 import type { BatchHandler } from '../../src/worker/subscription.ts';
 import { createWorker, Worker } from '../../src/worker/worker.ts';
 
@@ -135,6 +137,71 @@ export const savesEarly: Broken = {
   }),
 };
 
+/** A place in a stream that was deleted stays in the checkpoint. */
+export const savesForEver: Broken = {
+  checkpoint: (checkpoint) => ({
+    load: () => checkpoint.load(),
+    save: (changed, all) => checkpoint.save(new Map([...changed].filter(([, at]) => at !== undefined)), all),
+  }),
+};
+
+/** Where a pattern is followed from now on, the first batch of each of its streams is lost. */
+export const missesFirstRows: Broken = worker(
+  class extends Worker {
+    override subscribeMatching<Row>(
+      ...[pattern, options, handler]: Parameters<typeof Worker.prototype.subscribeMatching<Row>>
+    ): void {
+      super.subscribeMatching(pattern, options, withoutFirst(options, handler));
+    }
+
+    override subscribeAll(...[options, handler]: Parameters<typeof Worker.prototype.subscribeAll>): void {
+      super.subscribeAll(options, withoutFirst(options, handler));
+    }
+  },
+);
+
+function withoutFirst<Row>({ from, fallback }: SubscribeOptions, handler: BatchHandler<Row>): BatchHandler<Row> {
+  if (from !== 'now' && fallback !== 'now') return handler;
+  const begun = new Set<StreamName>();
+  return (batch) => {
+    if (begun.has(batch.stream)) return handler(batch);
+    begun.add(batch.stream);
+    return undefined;
+  };
+}
+
+export const tellsNoDeletion: Broken = {
+  makeWorker: (options) => {
+    const made = createWorker(options);
+    const emit = made.emit.bind(made) as (name: string, ...told: unknown[]) => boolean;
+    const isDeletion = (told: unknown): boolean => (told as { error?: RowcastError }).error?.facts['deleted'] === true;
+    made.emit = ((name: string, ...told: unknown[]) =>
+      name === 'reset' && isDeletion(told[0]) ? true : emit(name, ...told)) as typeof made.emit;
+    return made;
+  },
+};
+
+/** What it deleted is there again when it is opened. */
+export const deletesInMemoryAlone: Broken = {
+  makeLog: (options) => {
+    const { disk } = options;
+    const deleted = new Map<StreamName, DiskStream>();
+    class ForgetfulLog extends FakeLog {
+      override async delete(stream: StreamName): Promise<void> {
+        const kept = this.truth(stream);
+        await super.delete(stream);
+        deleted.set(stream, kept);
+      }
+
+      override crash(): void {
+        super.crash();
+        disk.restore({ ...disk.state, streams: new Map([...deleted, ...disk.state.streams]) });
+      }
+    }
+    return new ForgetfulLog(options);
+  },
+};
+
 export const tellsFalseReset: Broken = {
   makeWorker: (options) => {
     const made = createWorker(options);
@@ -247,9 +314,11 @@ export const acknowledgesEarly: Broken = {
 export const knowsNoHistories: Broken = {
   makeLog: (options) => {
     class TrustingLog extends FakeLog {
-      override judge(position: Position): Verdict {
+      override judge(position: Position): Verdict | Promise<Verdict> {
         const verdict = super.judge(position);
-        return verdict === 'reset' && position.token <= this.bounds(position.stream).latest ? 'on' : verdict;
+        const trusting = (judged: Verdict): Verdict =>
+          judged === 'reset' && position.token <= this.bounds(position.stream).latest ? 'on' : judged;
+        return verdict instanceof Promise ? verdict.then(trusting) : trusting(verdict);
       }
     }
     return new TrustingLog(options);

@@ -11,7 +11,7 @@
  */
 
 import { PeerError, quoteValue } from '../model/errors.ts';
-import { type History, logIdOf } from '../model/history.ts';
+import { eraNumberOf, type History, logIdOf } from '../model/history.ts';
 import type { NamePattern } from '../model/pattern.ts';
 import type { Position } from '../model/position.ts';
 import { type StreamName, streamNameFault } from '../model/stream.ts';
@@ -62,7 +62,12 @@ export interface CatalogEvents {
   checkRoom(more: number): void;
   /** Everything that the catalog holds was read on this connection. */
   handleCurrent(): void;
+  /** The catalog has told how far it is. */
+  handleListed(): void;
 }
+
+/** The most deleted streams that are remembered for waits. The oldest is forgotten first. */
+const MAX_DELETED_NAMES = 10_000;
 
 export class Catalog {
   readonly name: StreamName;
@@ -80,6 +85,9 @@ export class Catalog {
   #listing: readonly NamePattern[] = [];
   /** Streams that were made, and were not followed yet when the row came. */
   readonly #found = new Map<StreamName, Made>();
+  /** Streams that were deleted in this era, the newest with a deletion. A wait may still name them. */
+  readonly #deleted = new Set<StreamName>();
+  #deletedIn: History | undefined;
 
   constructor({ name, boundaries, canRelease, pendingReleases, host, events }: CatalogOptions) {
     this.name = name;
@@ -97,6 +105,11 @@ export class Catalog {
    */
   get isCurrent(): boolean {
     return this.#isCurrent;
+  }
+
+  /** All of it is being read. */
+  get isListing(): boolean {
+    return this.#phase === 'listing';
   }
 
   /** One more pattern is followed. */
@@ -150,7 +163,29 @@ export class Catalog {
     this.#listing = [...this.#events.patterns()];
     this.#listed.clear();
     this.#found.clear();
+    this.#deleted.clear();
     this.#seen = 0;
+  }
+
+  /**
+   * Whether the log certainly has no row of this history in a stream of the pattern that is not
+   * followed (docs/protocol.md, "Waits"): it is past that history, and has not listed the stream.
+   */
+  isWithout(pattern: NamePattern, stream: StreamName, history: History): boolean {
+    if (this.#deleted.has(stream) && isUpTo(history, this.#deletedIn!)) return true;
+    if (!this.#isCurrent || this.#phase !== 'current' || !this.#listed.has(pattern)) return false;
+    const position = { stream: this.name, token: Number.MAX_SAFE_INTEGER, history };
+    return this.subscription.delivery.judgeWait(position) === 'reached';
+  }
+
+  #noteDeleted(stream: StreamName, history: History): void {
+    // What was deleted in earlier eras is void by their numbers.
+    if (this.#deletedIn !== history) this.#deleted.clear();
+    this.#deletedIn = history;
+    this.#deleted.add(stream);
+    if (this.#deleted.size <= MAX_DELETED_NAMES) return;
+    const [oldest] = this.#deleted;
+    this.#deleted.delete(oldest!);
   }
 
   /**
@@ -176,6 +211,7 @@ export class Catalog {
     this.#isCurrent = true;
     this.#follow();
     if (!wasCurrent) this.#events.handleCurrent();
+    this.#events.handleListed();
   }
 
   #setBoundaries(at: Position): void {
@@ -222,6 +258,7 @@ export class Catalog {
     // Rows of other kinds belong to later versions.
     if (deleted !== undefined) {
       this.#found.delete(stream);
+      this.#noteDeleted(stream, at.history);
       this.#events.handleDeleted(this, stream, at.history, isListed);
     } else if (made !== undefined && this.#events.handleMade(this, stream, at, isListed)) {
       this.#found.set(stream, at);
@@ -239,4 +276,9 @@ export class Catalog {
     }
     this.#found.clear();
   }
+}
+
+/** Whether a row of this history was written no later than in the other one, in the same log. */
+function isUpTo(history: History, other: History): boolean {
+  return logIdOf(history) === logIdOf(other) && eraNumberOf(history) <= eraNumberOf(other);
 }

@@ -55,8 +55,18 @@ export interface CatalogsHost {
   reconnect(why: string): void;
   handleGivenBack(cost: number): void;
   handleBoundary(change: BoundaryChange): void;
-  /** The stream was deleted, whether or not it was followed. */
-  handleGone(stream: StreamName): void;
+  handleGone(gone: Gone): void;
+  /** A catalog says how far it is. */
+  handleListed(): void;
+}
+
+/** A stream was deleted, whether or not it was followed. */
+export interface Gone {
+  readonly stream: StreamName;
+  /** The era of the deletion. Rows of the stream of this era, or of an earlier one, are void. */
+  readonly history: History;
+  /** Nothing of this name was made since. Where it was left says nothing any more. */
+  readonly isLast: boolean;
 }
 
 export class Catalogs implements CatalogEvents {
@@ -166,7 +176,14 @@ export class Catalogs implements CatalogEvents {
   }
 
   handleCut(): void {
-    for (const catalog of this.#catalogs.values()) catalog.handleCut();
+    for (const [name, catalog] of this.#catalogs) {
+      catalog.handleCut();
+      if (!catalog.isListing || !this.#host.canRelease) continue;
+      // A listing begins at the start, where nothing proves that the boundaries are of this history.
+      // So the next connection proves them first.
+      this.#catalogs.delete(name);
+      this.#host.drop(catalog.subscription);
+    }
   }
 
   isCatalog({ stream }: Subscription): boolean {
@@ -230,20 +247,41 @@ export class Catalogs implements CatalogEvents {
     return false;
   }
 
-  handleAfresh(catalog: Catalog): void {
-    for (const subscription of this.#host.all()) {
-      if (subscription.listedIn === catalog.name) subscription.listedIn = undefined;
-    }
-  }
-
   handleDeleted(catalog: Catalog, stream: StreamName, history: History, isFresh: boolean): void {
     if (isFresh && this.#givenUp.get(stream) === 'until-deleted') this.#givenUp.delete(stream);
     const known = this.#host.find(stream);
     if (known !== undefined && !known.isEnded && known.spec.pattern !== undefined) {
-      if (isVoid(known, catalog.name, history, isFresh)) this.#host.delete(known);
+      // Nothing of it was read, or it began at NOW, whatever the stream was by then: perhaps in the
+      // middle of one that was made again. If it was made again, a later row says so.
+      const isAnother = known.listedIn === catalog.name && (!isRead(known.next) || (isFresh && known.hasBegunBlind));
+      if (isAnother || isVoid(known, catalog.name, history, isFresh)) this.#host.delete(known);
       else if (known.listedIn === catalog.name) known.listedIn = undefined;
     }
-    if (isFresh) this.#host.handleGone(stream);
+    this.#host.handleGone({ stream, history, isLast: isFresh });
+  }
+
+  /** What was found and not read yet is found again, if the catalog still has it. */
+  handleAfresh(catalog: Catalog): void {
+    for (const subscription of this.#host.all()) {
+      if (subscription.listedIn !== catalog.name || subscription.isEnded) continue;
+      subscription.listedIn = undefined;
+      if (!isRead(subscription.next)) this.#host.delete(subscription);
+    }
+  }
+
+  handleListed(): void {
+    this.#host.handleListed();
+  }
+
+  /** Whether a row of a stream that is not followed can never come: its log does not have it. */
+  isVoid(position: Position): boolean {
+    const { stream, history } = position;
+    const pattern = this.specOf(stream)?.pattern;
+    if (pattern === undefined) return false;
+    for (const catalog of this.#catalogs.values()) {
+      if (catalog.isWithout(pattern, stream, history!)) return true;
+    }
+    return false;
   }
 
   discover(catalog: Catalog, stream: StreamName, made: Made, isNew: boolean): void {
@@ -267,7 +305,7 @@ export class Catalogs implements CatalogEvents {
       const { state, spec, listedIn } = subscription;
       if (spec.pattern === undefined || state.kind !== 'idle' || !this.mayAsk(subscription)) continue;
       // No catalog has it, and nothing was read that could be void.
-      if (areCurrent && listedIn === undefined && isBeginning(state.next)) this.#host.delete(subscription);
+      if (areCurrent && listedIn === undefined && !isRead(state.next)) this.#host.delete(subscription);
       else this.#host.ask(subscription);
     }
   }
@@ -291,7 +329,9 @@ export class Catalogs implements CatalogEvents {
     this.checkRoom(1);
     let applied = positions?.get(stream);
     // It is of a stream of this name that was deleted since.
-    if (found !== undefined && isBefore(applied, found.made.history)) applied = undefined;
+    if (found !== undefined && (isBefore(applied, found.made.history) || isOfOther(applied, found.made))) {
+      applied = undefined;
+    }
     const first: Position | undefined =
       found?.isNew === true ? { stream, token: 0, history: originOf(logIdOf(found.made.history)) } : undefined;
     const isSaved = applied !== undefined && (saved === undefined || saved.get(stream) === applied);
@@ -325,6 +365,16 @@ type Place = Subscription['next'];
 function isBefore(place: Place, madeIn: History): boolean {
   const era = eraIn(place, madeIn);
   return era !== undefined && era < eraNumberOf(madeIn);
+}
+
+/** Whether a place says of another log that nothing was read there. */
+function isOfOther(place: Place, { history: madeIn }: { readonly history: History }): boolean {
+  return (
+    typeof place === 'object' &&
+    !isRead(place) &&
+    place.history !== undefined &&
+    logIdOf(place.history) !== logIdOf(madeIn)
+  );
 }
 
 /** Whether the stream is the one that was deleted, and not one that was made again since. */

@@ -241,10 +241,12 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
     return isServed && subscription.state.kind !== 'live' ? 'not-yet' : 'other-log';
   }
 
-  /** The same for a stream that is awaited. */
-  judgeAwaited({ history }: Position): 'not-yet' | 'other-log' {
+  /** The same for a stream that is awaited: where the log does not have it, its rows are void. */
+  judgeAwaited(position: Position): 'reached' | 'not-yet' | 'other-log' {
+    const { history } = position;
     if (!this.#isConnected || this.#eras === undefined || history === undefined) return 'not-yet';
-    return eraOf(this.#eras, logIdOf(history)) === undefined ? 'other-log' : 'not-yet';
+    if (eraOf(this.#eras, logIdOf(history)) === undefined) return 'other-log';
+    return this.#catalogs.isVoid(position) ? 'reached' : 'not-yet';
   }
 
   // --- what the subscriptions need ---
@@ -418,7 +420,8 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
       reconnect: (why) => this.#link.reconnect(why),
       handleGivenBack: (cost) => this.#link.handleGivenBack(cost),
       handleBoundary: (change) => this.#link.emit({ kind: 'boundary', ...change }),
-      handleGone: (stream) => this.#link.emit({ kind: 'gone', stream }),
+      handleGone: (gone) => this.#link.emit({ kind: 'gone', ...gone }),
+      handleListed: () => this.#link.emit({ kind: 'listed' }),
     };
   }
 

@@ -179,7 +179,7 @@ export class Follower {
   }
 
   /** The same for a stream that is awaited. */
-  judgeAwaited(position: Position): 'not-yet' | 'other-log' {
+  judgeAwaited(position: Position): 'reached' | 'not-yet' | 'other-log' {
     return this.#streams.judgeAwaited(position);
   }
 

@@ -309,6 +309,18 @@ describe('a stream that is deleted', () => {
     expect(end.outputs.of('discovered')).toHaveLength(1);
   });
 
+  test('and made again before NOW was answered is followed from its first row once the catalog tells', () => {
+    const end = new FollowerEnd();
+    end.subscribeMatching('room:*', 'now');
+    end.greetedBy(rowcast(era(8)));
+    end.hear(...NO_VOLATILE, `POSITION $streams 1 ${ERA}`);
+    expect(end.hear(...list(1, made(1, 'room:1')))).toEqual(['REPLICATE room:1 NOW']);
+    end.hear(`POSITION room:1 3 ${era(8)}`);
+    expect(end.hear(deleted(2, 'room:1'), `HISTORY $streams 2 ${era(8)}`)).toEqual(['RELEASE room:1']);
+    expect(end.hear(made(3, 'room:1'))).toEqual([`REPLICATE room:1 0 ${ORIGIN}`]);
+    expect(end.takeRows()).toEqual(['room:1 @3 live', 'room:1 deleted']);
+  });
+
   test('by name is a reset as onReset says', () => {
     const end = new FollowerEnd();
     end.subscribe('room:1', at('room:1', 5), 'earliest');
@@ -419,6 +431,46 @@ describe('a catalog that started afresh', () => {
   });
 });
 
+test('a stream that was found, deleted and made again before anything of it was read is a new one', () => {
+  const end = new FollowerEnd();
+  end.subscribeMatching('room:*', 'now');
+  end.greetedBy(ROWCAST);
+  end.hear(...NO_VOLATILE, `POSITION $streams 1 ${ERA}`);
+  expect(end.hear(...list(1, made(1, 'room:1')))).toEqual(['REPLICATE room:1 NOW']);
+  end.subscribeMatching('user:*', 'now');
+  end.regreetedBy(rowcast(era(8)));
+  end.hear(`POSITION $streams.volatile 0 ${MEMORY_ORIGIN}`, `POSITION $streams 3 ${ERA}`);
+  const rows = [made(1, 'room:1'), deleted(2, 'room:1'), `HISTORY $streams 2 ${era(8)}`, made(3, 'room:1')];
+  expect(requestsOf(end.hear(...list(3, ...rows)))).toEqual([`REPLICATE room:1 0 ${ORIGIN}`]);
+});
+
+describe('a stream that was found and of which nothing was read', () => {
+  /** `room:1` is asked for from now on when the connection is cut. */
+  function found(): FollowerEnd {
+    const end = new FollowerEnd();
+    end.subscribeMatching('room:*', 'now');
+    end.greetedBy(ROWCAST);
+    end.hear(...NO_VOLATILE, `POSITION $streams 1 ${ERA}`);
+    expect(end.hear(...list(1, made(1, 'room:1')))).toEqual(['REPLICATE room:1 NOW']);
+    end.regreetedBy(rowcast(era(8)));
+    end.hear(`POSITION $streams.volatile 0 ${MEMORY_ORIGIN}`, 'REFUSED $streams RESET {}');
+    return end;
+  }
+
+  test('is a new one where the catalog started afresh', () => {
+    const end = found();
+    expect(
+      requestsOf(end.hear(`HISTORY $streams 0 ${era(8)}`, made(1, 'room:1'), `POSITION $streams 1 ${era(8)}`)),
+    ).toEqual([`REPLICATE room:1 0 ${ORIGIN}`]);
+  });
+
+  test('is forgotten where the catalog does not have it any more', () => {
+    const end = found();
+    expect(requestsOf(end.hear(`POSITION $streams 0 ${ORIGIN}`))).toEqual([]);
+    expect(end.follower.isLive).toBe(true);
+  });
+});
+
 test('a stream that a new catalog lists later, and that is live at token 0, is not told as deleted', () => {
   const end = following();
   end.regreetedBy(rowcast(era(8)));
@@ -432,6 +484,28 @@ test('a stream that a new catalog lists later, and that is live at token 0, is n
 });
 
 describe('a wait for a stream that is not known yet', () => {
+  test('is over where its row is void: the catalog is past the era of the row, and has no such stream', () => {
+    const end = following();
+    expect(end.follower.judgeAwaited(at('room:9', 1))).toBe('not-yet');
+    end.regreetedBy(rowcast(era(8)));
+    expect(end.follower.judgeAwaited(at('room:9', 1)), 'the catalog is not read yet').toBe('not-yet');
+    end.hear(`POSITION $streams 1 ${ERA}`, `POSITION $streams.volatile 0 ${MEMORY_ORIGIN}`);
+    expect(end.outputs.of('listed').length).toBeGreaterThan(0);
+    expect(end.follower.judgeAwaited(at('room:9', 1))).toBe('reached');
+    expect(end.follower.judgeAwaited(at('room:9', 1, era(8)))).toBe('not-yet');
+    end.subscribeMatching('user:*', 'now');
+    expect(end.follower.judgeAwaited(at('user:9', 1)), 'it is not read for this pattern yet').toBe('not-yet');
+  });
+
+  test('is over where the stream was deleted since', () => {
+    const end = following();
+    end.hear(made(2, 'room:9'), deleted(3, 'room:9'));
+    expect(end.outputs.of('gone')).toEqual([{ kind: 'gone', stream: 'room:9', history: ERA, isLast: true }]);
+    expect(end.follower.judgeAwaited(at('room:9', 1))).toBe('reached');
+    expect(end.follower.judgeAwaited(at('room:9', 1, era(8))), 'it may be made again').toBe('not-yet');
+    expect(end.follower.judgeAwaited(at('room:8', 1))).toBe('not-yet');
+  });
+
   test('waits if a pattern matches its name', () => {
     const end = following();
     expect(end.follower.isAwaited('room:9')).toBe(true);

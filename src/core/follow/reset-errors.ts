@@ -11,11 +11,11 @@ export function describePlace(next: Resume): string {
   return typeof next === 'object' ? formatPosition(next) : next;
 }
 
+/** @param isEnd the subscription ends by it, so the text says how to go on instead */
 export function refusalError(
   stream: StreamName,
   code: 'GAP' | 'RESET',
-  wasAt: Position,
-  told: RefusalFacts,
+  { wasAt, told, isEnd }: { readonly wasAt: Position; readonly told: RefusalFacts; readonly isEnd: boolean },
 ): PeerError {
   const facts = { stream, position: wasAt, ...told };
   const { earliest, latest, history, deleted } = told;
@@ -27,7 +27,8 @@ export function refusalError(
         ? `Stream ${stream} was deleted: position ${place} is void.`
         : `Stream ${stream} started afresh: position ${place} is not on its history` +
           (history === undefined ? '.' : `, which reaches to ${latest ?? '?'} of ${history}.`);
-  return new PeerError(code, `${text} Use onReset: 'earliest' or 'now' to go on by itself.`, { facts });
+  const advice = isEnd ? " Use onReset: 'earliest' or 'now' to go on by itself." : '';
+  return new PeerError(code, text + advice, { facts });
 }
 
 /** A stream that is followed through a pattern was deleted. */

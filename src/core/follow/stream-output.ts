@@ -1,9 +1,9 @@
 /** What followed streams tell the application, and what they need of their connection. */
 
 import type { PeerError } from '../model/errors.ts';
-import type { StreamName } from '../model/stream.ts';
 import type { SubscribeCommand } from '../wire/command.ts';
 import type { BoundaryChange } from './boundaries.ts';
+import type { Gone } from './catalogs.ts';
 import type { Subscription } from './subscription.ts';
 
 /** What the streams tell the application. */
@@ -15,8 +15,9 @@ export type StreamOutput =
    * deleted, and the items of the earlier subscription come first.
    */
   | { readonly kind: 'discovered'; readonly subscription: Subscription }
-  /** The stream was deleted. Where it was left says nothing any more. */
-  | { readonly kind: 'gone'; readonly stream: StreamName }
+  | ({ readonly kind: 'gone' } & Gone)
+  /** A catalog says how far it is. What it does not have may be void from now on. */
+  | { readonly kind: 'listed' }
   | { readonly kind: 'ended'; readonly subscription: Subscription; readonly error: PeerError }
   /** To be stored in a checkpoint. */
   | ({ readonly kind: 'boundary' } & BoundaryChange);

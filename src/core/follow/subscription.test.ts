@@ -225,6 +225,12 @@ describe('REFUSED', () => {
         `position events=5@${ERA} is not on its history, which reaches to 90 of ${era(8)}.`,
       ) as unknown,
     });
+    const goesOn = asking('earliest');
+    goesOn.isApplying = false;
+    goesOn.hear(`REFUSED events RESET {"deleted":true}`);
+    expect(goesOn.subscription('events').delivery.take(), 'no advice where it goes on already').toMatchObject({
+      error: { message: `Stream events was deleted: position events=5@${ERA} is void.` },
+    });
     expect(errorOf('REFUSED events GAP {}'), 'every fact may be missing').toMatchObject({ code: 'GAP' });
     expect(errorOf('REFUSED events RESET {}')).toMatchObject({ code: 'RESET' });
     expect(errorOf('REFUSED events UNKNOWN_STREAM {}')).toMatchObject({

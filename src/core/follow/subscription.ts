@@ -84,6 +84,8 @@ export class Subscription {
   isToAcknowledge = false;
   /** The catalog that lists the stream. Undefined while none is known to. */
   listedIn: StreamName | undefined;
+  /** It was asked for at NOW: in whatever stream of this name there was by then. */
+  hasBegunBlind = false;
   readonly #host: SubscriptionHost;
   readonly #rows: CollectedRows;
   #state: SubscriptionState;
@@ -291,7 +293,8 @@ export class Subscription {
         }
         // No row has come yet, so none was missed.
         if (typeof wasAt !== 'object') return this.#waitToAsk(now, wasAt);
-        const error = refusalError(this.stream, code, wasAt, facts);
+        const isEnd = this.#endsAtReset(facts.history);
+        const error = refusalError(this.stream, code, { wasAt, told: facts, isEnd });
         this.#move('refused', { kind: 'idle', next: wasAt });
         const next = this.reset(error, facts.history);
         if (next === undefined) return;
@@ -341,18 +344,23 @@ export class Subscription {
    * @returns from where to go on; undefined when the subscription has ended
    */
   reset(error: PeerError, history: History | undefined): 'start' | 'now' | undefined {
-    const { onReset } = this.spec;
-    const { eras } = this.#host;
-    const isVolatile = eras !== undefined && history !== undefined && logIdOf(history) === logIdOf(eras.volatile);
-    const isFailure = onReset === 'fail' || (onReset === 'by-durability' && !isVolatile);
-    if (isFailure) {
+    if (this.#endsAtReset(history)) {
       this.end();
       this.#host.handleEnded(this, error);
       return undefined;
     }
     this.#deliver({ kind: 'reset', error, cost: MARK_COST });
     this.#acknowledging.handleReset();
-    return onReset === 'now' ? 'now' : 'start';
+    return this.spec.onReset === 'now' ? 'now' : 'start';
+  }
+
+  /** @param history that of the stream now, if it is known */
+  #endsAtReset(history: History | undefined): boolean {
+    const { onReset } = this.spec;
+    if (onReset !== 'by-durability') return onReset === 'fail';
+    const { eras } = this.#host;
+    const isVolatile = eras !== undefined && history !== undefined && logIdOf(history) === logIdOf(eras.volatile);
+    return !isVolatile;
   }
 
   /** The stream is live at this position. Later rows have higher tokens. */
@@ -477,6 +485,8 @@ export class Subscription {
 
   /** Sends the line that asks for the stream. */
   #send(next: Resume): void {
+    if (next === 'now') this.hasBegunBlind = true;
+    else if (next === 'start' || next.token === 0) this.hasBegunBlind = false;
     const { stream } = this;
     const isSeed = this.#host.eras === undefined;
     this.#acknowledging.handleAsked(typeof next === 'object' ? next.token : undefined);

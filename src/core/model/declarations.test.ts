@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { Declarations, defineStreams } from './declarations.ts';
-import { defineStream } from './stream.ts';
+import { defineStream, nameOf, type Stream } from './stream.ts';
 
 describe('declarations', () => {
   test('a name that is declared wins over a pattern that matches it', () => {
@@ -30,6 +30,17 @@ describe('declarations', () => {
       false,
       false,
     ]);
+  });
+
+  test('a pattern in the place of a stream is refused', () => {
+    // TypeScript refuses it too.
+    const rooms = defineStreams('room:*') as unknown as Stream;
+    expect(() => nameOf(rooms)).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_STREAM_NAME',
+        message: expect.stringContaining("use the pattern's stream(name)"),
+      }),
+    );
   });
 
   test('a pattern gives the definition of each of its streams, and of no other', () => {

@@ -139,9 +139,17 @@ function checkDeclaredName(name: string): void {
   streamName(name);
 }
 
-/** The name of a stream that is given by its definition or by its name. */
+/**
+ * The name of a stream that is given by its definition or by its name.
+ * @throws UsageError INVALID_STREAM_NAME for what is neither, as only a caller without TypeScript
+ *   can give
+ */
 export function nameOf(stream: { readonly name: StreamName } | StreamName): StreamName {
-  return typeof stream === 'string' ? stream : stream.name;
+  const name = typeof stream === 'string' ? stream : stream?.name;
+  if (typeof name === 'string') return name;
+  const text =
+    "a stream is given by its name or its definition. Of a pattern, use the pattern's stream(name), or subscribeMatching";
+  throw new UsageError('INVALID_STREAM_NAME', text);
 }
 
 /**

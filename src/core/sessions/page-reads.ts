@@ -15,6 +15,8 @@ export interface ReadRequest {
   readonly stream: StreamName;
   readonly after: Token;
   readonly maxBytes: number;
+  /** The stream's latest token when it was asked for: an answer may be older than what is there now. */
+  readonly latest: Token;
   /** Tells the answer to an earlier read, which was given up, from the answer to this one. */
   readonly number: number;
 }
@@ -73,6 +75,7 @@ export class PageReads {
       stream: replication.stream,
       after,
       maxBytes,
+      latest: replication.served.bounds.latest,
       number: ++this.#lastNumber,
     };
     this.#laneOf(replication).reading = { replication, request, until, isVoid: false };

@@ -25,7 +25,9 @@ describe('paging', () => {
     const end = opened();
     end.streams.append('events', 1);
     end.hear('REPLICATE events 0');
-    expect(end.outputs.of('read')).toEqual([{ kind: 'read', stream: 'events', after: 0, maxBytes: 65_536, number: 1 }]);
+    expect(end.outputs.of('read')).toEqual([
+      { kind: 'read', stream: 'events', after: 0, maxBytes: 65_536, latest: 1, number: 1 },
+    ]);
   });
 
   test('streams take turns, so that a long history does not hold up a short one', () => {

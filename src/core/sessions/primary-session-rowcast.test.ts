@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { era, ORIGIN } from '../../../test/support/memory-streams.ts';
+import { era, MemoryStreams, ORIGIN } from '../../../test/support/memory-streams.ts';
 import { PrimaryEnd, type PrimaryEndOptions } from '../../../test/support/primary-end.ts';
 import { LogError } from '../model/errors.ts';
 import type { PrimaryOutput } from './primary-session.ts';
@@ -362,6 +362,19 @@ describe('a log begins another era while peers are connected', () => {
     expect(end.hear('PING 1 rowcast/2')).toEqual([eraLine(2)]);
     expect(end.hear('PING 2 rowcast/2')).toEqual([]);
   });
+
+  test('one that the peer knows from the greeting, or by ERA, is not told again', () => {
+    const streams = new MemoryStreams('events', 'typing');
+    streams.era = era(2);
+    const end = PrimaryEnd.rowcast({ streams });
+    expect(end.beginEra(era(2)), 'the hint comes after the greeting').toEqual([]);
+    expect(end.beginEra(era(3))).toEqual([eraLine(3)]);
+    expect(end.beginEra(era(3))).toEqual([]);
+    const late = PrimaryEnd.opened();
+    late.streams.era = era(2);
+    expect(late.hear('PING 1 rowcast/2')).toEqual([eraLine(2)]);
+    expect(late.beginEra(era(2))).toEqual([]);
+  });
 });
 
 describe('APPLIED', () => {
@@ -528,6 +541,16 @@ describe('$streams', () => {
 });
 
 describe('whatever order the log answers in', () => {
+  test('an answer from before the rows came is no fault of the log', () => {
+    const end = greeted();
+    end.isReading = false;
+    end.hear('REPLICATE events START');
+    const empty = end.streams.get('events')!.read(0, 1_000);
+    end.append('events', 1);
+    expect(end.answer(empty)).toEqual([]);
+    expect(end.answer()).toEqual([`HISTORY events 0 ${era(1)}`, 'RDATA events 1 1', `POSITION events 1 ${era(1)}`]);
+  });
+
   const kinds = (outputs: readonly PrimaryOutput[]): string[] => outputs.map(({ kind }) => kind);
 
   test('a page is asked for only once the position is judged', () => {

@@ -10,7 +10,7 @@ import { utf8 } from '../../base/bytes.ts';
 import type { Millis } from '../../base/clock.ts';
 import { Queue } from '../../base/queue.ts';
 import { PeerError, type RowcastError } from '../model/errors.ts';
-import type { History } from '../model/history.ts';
+import { type History, logIdOf } from '../model/history.ts';
 import type { Page, Verdict } from '../model/page.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
@@ -82,7 +82,7 @@ export class PrimarySession {
   #state: State = { kind: 'opening' };
   #peer: Peer = { dialect: 'seed', wantsAttributes: false };
   #isPinged = false;
-  /** The eras that our greeting named. */
+  /** The eras that the peer was told, by our greeting or by ERA. */
   #greeted: readonly History[] = [];
   #isPaused = false;
   #workerName: string | undefined;
@@ -183,7 +183,12 @@ export class PrimarySession {
 
   /** A log has begun another era. */
   handleEra(now: Millis, era: History): void {
-    if (this.#state.kind === 'established') this.#streams.handleEra(now, era);
+    // A log may tell of an era that it had when we greeted. The first PING of a peer that has not
+    // said yet that it is Rowcast makes up for the others.
+    const isTold = this.#peer.dialect === 'seed' || this.#greeted.includes(era);
+    if (this.#state.kind !== 'established' || isTold) return;
+    this.#greeted = [...this.#greeted.filter((other) => logIdOf(other) !== logIdOf(era)), era];
+    this.#streams.handleEra(now, era);
   }
 
   handleVerdict(now: Millis, request: JudgeRequest, verdict: Verdict): void {

@@ -216,8 +216,8 @@ export class ReplicatedStreams {
     const { state } = replication;
     const { bounds, appendedRows } = replication.served;
     const before = replication.sent ?? { began: after, token: after, named: undefined };
-    if (page.upTo <= before.token && page.upTo < bounds.latest) {
-      const text = `stream ${page.stream}: a page after ${after} ends at ${page.upTo}, and rows up to ${bounds.latest} are there`;
+    if (page.upTo <= before.token && page.upTo < Math.min(request.latest, bounds.latest)) {
+      const text = `stream ${page.stream}: a page after ${after} ends at ${page.upTo}, and rows up to ${request.latest} are there`;
       return this.#handleUnavailable(now, replication, new LogError('LOG_UNAVAILABLE', text));
     }
     const isMovedWithoutRows = page.rows === 0 && page.upTo > before.token;
