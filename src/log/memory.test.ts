@@ -2,16 +2,20 @@ import { expect, test } from 'vitest';
 
 import { seededRandom } from '../base/random.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { type DifferentialTestOptions, differentialTest } from '../testing/differential.ts';
 import { logSuite } from '../testing/log-suite.ts';
 import { openOptions, watchRows } from '../testing/log-suite-place.ts';
 import type { RowsEvent } from './log.ts';
 import { memoryLog } from './memory.ts';
 
-logSuite(test, {
+const tested: DifferentialTestOptions = {
   name: 'memory log',
   create: ({ clock }) => memoryLog({ clock }),
   supports: { durable: false, ids: true, explicitTokens: true, relays: true, backup: false, acknowledgements: true },
-});
+};
+
+logSuite(test, tested);
+differentialTest(test, tested);
 
 test('a memory log draws its id from the chance it was given', async () => {
   const ids = await Promise.all(

@@ -9,8 +9,10 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { UsageError } from '../core/model/errors.ts';
 import type { Position } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { type DifferentialTestOptions, differentialTest } from '../testing/differential.ts';
 import { logSuite } from '../testing/log-suite.ts';
 import { openOptions, parseBatches, watchRows } from '../testing/log-suite-place.ts';
+import type { RegisterTest } from '../testing/transport-suite.ts';
 import type { Log, RowsEvent } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 
@@ -18,10 +20,22 @@ const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixt
 
 // Starting and killing processes may take its time on a busy machine.
 // oxlint-disable-next-line vitest/valid-title -- the suite names its tests
-logSuite((name, run) => test(name, run, 30_000), {
+const register: RegisterTest = (name, run) => test(name, run, 30_000);
+
+const tested: DifferentialTestOptions = {
   name: 'sqlite log',
   create: ({ directory, clock }) => sqliteLog({ path: join(directory, 'log.db'), clock }),
   supports: { durable: true, ids: true, explicitTokens: true, relays: true, backup: true, acknowledgements: true },
+};
+
+// Nothing here cuts the power, so nothing waits for the disk.
+differentialTest(register, {
+  ...tested,
+  seeds: 1,
+  create: ({ directory, clock }) => sqliteLog({ path: join(directory, 'log.db'), clock, synchronous: 'normal' }),
+});
+logSuite(register, {
+  ...tested,
   writer: (directory) => [
     process.execPath,
     '--import',

@@ -6,6 +6,7 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
+import type { AttributesText } from '../core/model/attributes.ts';
 import { checkBatch } from '../core/model/batch.ts';
 import { type Chunk, chunkAfter, chunkBytes, rowsOfChunkAfter } from '../core/model/chunk.ts';
 import { UsageError } from '../core/model/errors.ts';
@@ -20,8 +21,17 @@ import { DeletedNames } from '../log/deleted-names.ts';
 import { deletedRow, madeRow, nextEra } from '../log/era.ts';
 import { encodeChunks } from '../log/group-commit.ts';
 import { judgePosition } from '../log/judge.ts';
-import type { Log, LogHealth, LogOptions, ReadOptions, SourceEvent, SourceListener } from '../log/log.ts';
+import type {
+  AppendOptions,
+  Log,
+  LogHealth,
+  LogOptions,
+  ReadOptions,
+  SourceEvent,
+  SourceListener,
+} from '../log/log.ts';
 import { mayDropOldest } from '../log/retention.ts';
+import { noSuchStream } from '../log/usage-errors.ts';
 import {
   type DiskState,
   type DiskStream,
@@ -59,6 +69,7 @@ export interface FakeLogOptions extends FakeLogTimes {
 interface Waiting {
   readonly stream: StreamName;
   readonly rows: readonly RowText[];
+  readonly attributes: AttributesText | undefined;
   readonly resolve: (position: Position) => void;
 }
 
@@ -117,20 +128,23 @@ export class FakeLog implements Log {
     return [...this.#state.streams.keys()].filter((name) => declarations.has(name));
   }
 
-  append(stream: StreamName, rows: readonly RowText[]): Promise<Position> {
+  append(stream: StreamName, rows: readonly RowText[], { attributes }: AppendOptions = {}): Promise<Position> {
     if (this.#opened === undefined) return Promise.reject(this.#closedError());
+    this.#requireDeclared(stream);
     checkBatch(stream, rows, this.#opened.limits);
     if (this.#waiting.length === 0) this.#later(this.#options.maxCommitMs, () => this.#commitAndTell());
-    return new Promise((resolve) => void this.#waiting.push({ stream, rows, resolve }));
+    return new Promise((resolve) => void this.#waiting.push({ stream, rows, attributes, resolve }));
   }
 
   judge(position: Position): Verdict {
-    const kept = this.truth(position.stream);
+    const kept = this.#served(position.stream);
     return judgePosition(position, { bounds: kept, historyAt: (token) => historyAt(kept, token) });
   }
 
   rowsAfter(stream: StreamName, after: Token): number {
-    return this.truth(stream).chunks.reduce((rows, chunk) => rows + rowsOfChunkAfter(chunk, after), 0);
+    const { chunks, earliest } = this.#served(stream);
+    const from = Math.max(after, earliest - 1);
+    return chunks.reduce((rows, chunk) => rows + rowsOfChunkAfter(chunk, from), 0);
   }
 
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
@@ -148,7 +162,7 @@ export class FakeLog implements Log {
   }
 
   bounds(stream: StreamName): Bounds {
-    const { earliest, latest, history, base } = this.truth(stream);
+    const { earliest, latest, history, base } = this.#served(stream);
     return { earliest, latest, history, base };
   }
 
@@ -160,10 +174,12 @@ export class FakeLog implements Log {
   }
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
+    this.#requireDeclared(stream);
     if (this.#isMade(stream)) this.#writeStream(stream, withoutRowsUpTo(this.truth(stream), upTo), true);
   }
 
   async delete(stream: StreamName): Promise<void> {
+    this.#requireDeclared(stream);
     this.#commitAndTell();
     const { catalog } = this.#requireOpen();
     if (!this.#isMade(stream)) return;
@@ -226,7 +242,7 @@ export class FakeLog implements Log {
   }
 
   #readNow(stream: StreamName, { after, maxBytes }: ReadOptions): Page {
-    const kept = this.truth(stream);
+    const kept = this.#served(stream);
     const { chunks } = kept;
     refuseGap(this.name, stream, after, kept);
     const page: Chunk[] = [];
@@ -262,8 +278,11 @@ export class FakeLog implements Log {
     const hints = this.#make([...streams].filter((stream) => !this.#isMade(stream)));
     for (const stream of streams) {
       const places = waiting.flatMap((one, place) => (one.stream === stream ? [place] : []));
-      const batches = places.map((place) => waiting[place]!.rows);
-      const chunks = this.#writeBatches(stream, batches, isSynced);
+      const chunks = this.#writeBatches(
+        stream,
+        places.map((place) => waiting[place]!),
+        isSynced,
+      );
       const { latest } = this.truth(stream);
       for (const [i, place] of places.entries())
         positions[place] = { stream, token: latest - places.length + 1 + i, history: this.era };
@@ -305,12 +324,16 @@ export class FakeLog implements Log {
     return this.#state.streams.has(stream);
   }
 
-  #writeBatches(stream: StreamName, batches: readonly (readonly RowText[])[], isSynced: boolean): Chunk[] {
+  #writeBatches(stream: StreamName, written: readonly Waiting[], isSynced: boolean): Chunk[] {
     const { random, committed } = this.#options;
     const kept = this.truth(stream);
     const skipped = random.next() < 0.1 ? randomInteger(random, 1, 5) : 0;
     const latest = kept.latest + skipped;
-    const chunks = this.#encode(stream, kept, latest, batches);
+    const batches = written.map(({ rows }) => rows);
+    const attributes = new Map(
+      written.flatMap((one, i) => (one.attributes === undefined ? [] : [[i, one.attributes]])),
+    );
+    const chunks = this.#encode(stream, kept, latest, batches, attributes);
     let { head } = kept;
     for (const [i, rows] of batches.entries()) {
       const { batch } = JSON.parse(rows[0]!) as WorldRow;
@@ -328,10 +351,11 @@ export class FakeLog implements Log {
     { latest: after, rowsUpTo }: DiskStream,
     latest: Token,
     batches: readonly (readonly RowText[])[],
+    attributes: Map<number, AttributesText> = new Map(),
   ): Chunk[] {
     const atMs = this.#now;
     const tokens = batches.map((_, i) => latest + 1 + i);
-    const planned = { stream, after, batches: [...batches], tokens };
+    const planned = { stream, after, batches: [...batches], tokens, attributes };
     return encodeChunks({ planned, rowsUpTo, history: this.era, atMs, logMs: atMs });
   }
 
@@ -355,6 +379,16 @@ export class FakeLog implements Log {
 
   #measure(chunk: Chunk): void {
     this.largestChunkBytes = Math.max(this.largestChunkBytes, chunkBytes(chunk) + chunk.rows * LINE_HEAD_BYTES);
+  }
+
+  /** The state of a stream that may be read. After the end of the process it is any stream's. */
+  #served(stream: StreamName): DiskStream {
+    if (this.#opened !== undefined && !this.serves(stream)) throw noSuchStream(this.name, stream);
+    return this.truth(stream);
+  }
+
+  #requireDeclared(stream: StreamName): void {
+    if (this.#opened?.declarations.has(stream) === false) throw noSuchStream(this.name, stream);
   }
 
   #requireOpen(): LogOptions {
