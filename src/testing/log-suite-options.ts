@@ -178,6 +178,30 @@ export function registerRelayed(
     for (const token of [8, 10]) await assert.rejects(log.truncate!('events', token), { code: 'INVALID_TOKEN' });
   });
 
+  testAt('rows are counted exactly after a truncation between batches of one turn', async (place) => {
+    const log = await place.open([events]);
+    await Promise.all([1, 5, 1].map(async (count) => log.append('events', numberedRows(count))));
+    await log.truncate!('events', 2);
+    await log.append('events', numberedRows(2));
+    await log.append('events', numberedRows(3));
+    const { chunks } = await log.read('events', { after: 0, maxBytes: 1_000_000 });
+    const before = chunks[0]!.rowsUpTo - chunks[0]!.rows;
+    assert.equal(chunks.at(-1)!.rowsUpTo - before, 11);
+    assert.equal(log.rowsAfter('events', 0), 11);
+  });
+
+  testAt('a truncation to rows that were trimmed within a chunk leaves none, and retention goes on', async (place) => {
+    const log = await place.open([defineStream('events', { retain: { rows: 1 } })]);
+    await Promise.all([1, 2, 3].map(async (token) => log.append('events', numberedRows(3), { token })));
+    await log.trim('events', 2);
+    await log.truncate!('events', 2);
+    assert.deepEqual(await place.readAll('events', { after: 2, maxBytes: 100 }), []);
+    for (let i = 0; i < 40; i++) await log.append('events', ['1']);
+    const { earliest, latest } = log.bounds('events');
+    assert.equal(latest, 42);
+    assert.ok(earliest > 20, `retention to drop rows, up to ${earliest}`);
+  });
+
   testAt('a rebase drops all rows, and the stream goes on after its position', async (place) => {
     let log = await place.open([events]);
     for (const row of numberedRows(3)) await log.append('events', [row]);
