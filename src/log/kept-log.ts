@@ -80,14 +80,19 @@ export class KeptLog implements Log {
   readonly #commits: GroupCommit;
   readonly holders: LogHolders = {
     hold: (stream, worker, after) => this.#changeHolders(stream, (holders) => holders.hold(worker, after)),
-    acknowledge: (stream, worker, saved) =>
-      this.#changeHolders(stream, (holders) => holders.acknowledge(worker, saved)),
+    acknowledge: (stream, worker, saved) => {
+      const held = this.#changeHolders(stream, (holders) => holders.acknowledge(worker, saved));
+      if (held === 'holds') this.#handleFreed(stream);
+      return held;
+    },
     of: (stream, most) => this.#find(stream)?.listHolders(most) ?? [],
     count: (stream) => this.#find(stream)?.holders?.count ?? 0,
     forget: (worker) => this.#forget(worker),
   };
   /** The streams whose holders may have changed since the last write. */
   readonly #held = new Set<StreamName>();
+  /** The streams whose holders may need less than before. */
+  readonly #freed = new Set<StreamName>();
   #isHeldScheduled = false;
   #identity: Identity | undefined;
   #isOpening = false;
@@ -220,6 +225,7 @@ export class KeptLog implements Log {
       const stored = this.#failure === undefined ? this.#write({}) : undefined;
       this.#opened = undefined;
       this.#held.clear();
+      this.#freed.clear();
       return stored === undefined ? this.#store?.close() : stored.then(() => this.#store?.close());
     });
   }
@@ -230,9 +236,14 @@ export class KeptLog implements Log {
     const held = change(holders);
     if (held !== 'holds') return held;
     this.#held.add(stream);
-    if (this.#store === undefined) void this.#shedHeld();
-    else this.#scheduleHeld();
+    if (this.#store !== undefined) this.#scheduleHeld();
     return held;
+  }
+
+  #handleFreed(stream: StreamName): void {
+    this.#freed.add(stream);
+    // With a store that is scheduled already.
+    if (this.#store === undefined) void this.#shedFreed();
   }
 
   async #forget(worker: WorkerName): Promise<StreamName[]> {
@@ -243,8 +254,11 @@ export class KeptLog implements Log {
         const { holders, bounds } = streams.find(name)!;
         return holders?.forget(worker, bounds.latest) === true;
       });
-      for (const name of forgotten) this.#held.add(name);
-      const shed = this.#shedHeld();
+      for (const name of forgotten) {
+        this.#held.add(name);
+        this.#freed.add(name);
+      }
+      const shed = this.#shedFreed();
       return shed === undefined ? forgotten : shed.then(() => forgotten);
     });
   }
@@ -256,20 +270,21 @@ export class KeptLog implements Log {
     setImmediate(() => {
       this.#isHeldScheduled = false;
       // A store that fails is found out by the next append too. A closed log has written it.
-      this.#commits.run(() => (this.#opened === undefined ? undefined : this.#shedHeld())).catch(() => {});
+      this.#commits.run(() => (this.#opened === undefined ? undefined : this.#shedFreed())).catch(() => {});
     });
   }
 
-  /** Drops what the changed holders set free, and stores the holders. */
-  #shedHeld(): void | Promise<void> {
+  /** Drops what holders have set free, and stores the holders. */
+  #shedFreed(): void | Promise<void> {
     const { streams, time } = this.#requireOpen();
     const trimmed: StreamToken[] = [];
     const cutting: SourceEvent[] = [];
-    for (const stream of this.#held) {
-      const shed = streams.find(stream)?.planShed({ now: time.now() });
+    for (const stream of this.#freed) {
+      const shed = streams.find(stream)?.planShed(time.now());
       if (shed?.upTo !== undefined) trimmed.push({ stream, token: shed.upTo });
       if (shed !== undefined) cutting.push(...shed.cutting);
     }
+    this.#freed.clear();
     return this.#writeAndTell(trimmed.length > 0 ? { trimmed } : {}, cutting);
   }
 
@@ -306,9 +321,8 @@ export class KeptLog implements Log {
     for (const one of planned.values()) {
       const { stream } = one;
       const { chunks } = this.#draftPlanned({ era, appended, events }, one);
-      const added = chunks.reduce((rows, chunk) => rows + chunk.rows, 0);
       const kept = streams.find(stream);
-      const shed = kept?.planShed({ added, now });
+      const shed = kept?.planShed(now, chunks);
       if (shed?.upTo !== undefined) trimmed.push({ stream, token: shed.upTo });
       if (shed !== undefined) events.push(...shed.cutting);
       if (kept?.holders !== undefined) this.#held.add(stream);
@@ -391,9 +405,8 @@ export class KeptLog implements Log {
       streams.apply(change);
       this.#requireIdentity().era = streams.presentEra;
       // What was saved of rows that are taken back counts as nothing.
-      const { truncated, rebased } = change;
-      if (truncated !== undefined) this.#held.add(truncated.stream);
-      if (rebased !== undefined) this.#held.add(rebased.stream);
+      const stream = change.truncated?.stream ?? change.rebased?.stream;
+      if (stream !== undefined && streams.find(stream)?.holders !== undefined) this.#held.add(stream);
     };
     try {
       const written = isEmpty(change) ? undefined : this.#store?.write(change);
