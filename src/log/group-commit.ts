@@ -119,6 +119,9 @@ export class GroupCommit {
   readonly #options: GroupCommitOptions;
   readonly #watches = new Set<{ readonly listener: SourceListener }>();
   readonly #waiting = new Queue<Waiting | Work>();
+  /** What listeners have changed while they are told of something else. */
+  readonly #later = new Queue<readonly SourceEvent[]>();
+  #isAnnouncing = false;
   #isScheduled = false;
   /** A commit or work that takes time is on its way. */
   #isBusy = false;
@@ -135,9 +138,29 @@ export class GroupCommit {
     return () => void this.#watches.delete(watch);
   }
 
-  /** Tells every listener. One that throws keeps the later events from all. */
+  /**
+   * Tells every listener, in the order of the changes: what a listener changes meanwhile is told
+   * once everyone knows what came before. Rethrows the first listener error at the end.
+   */
   announce(events: readonly SourceEvent[]): void {
-    for (const event of events) for (const { listener } of this.#watches) listener(event);
+    if (this.#isAnnouncing) return void this.#later.push(events);
+    this.#isAnnouncing = true;
+    const thrown: unknown[] = [];
+    for (let next: readonly SourceEvent[] | undefined = events; next !== undefined; next = this.#later.shift()) {
+      for (const event of next) this.#tell(event, thrown);
+    }
+    this.#isAnnouncing = false;
+    if (thrown.length > 0) throw thrown[0];
+  }
+
+  #tell(event: SourceEvent, thrown: unknown[]): void {
+    for (const { listener } of this.#watches) {
+      try {
+        listener(event);
+      } catch (error) {
+        thrown.push(error);
+      }
+    }
   }
 
   append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position> {
