@@ -19,6 +19,7 @@ export async function removeStaleBackups(path: string): Promise<void> {
   const directory = dirname(path);
   const start = `${basename(path)}${MARK}`;
   for (const name of await readdir(directory)) {
-    if (name.startsWith(start) && RANDOM_PART.test(name.slice(start.length))) await rm(join(directory, name), { force: true });
+    if (name.startsWith(start) && RANDOM_PART.test(name.slice(start.length)))
+      await rm(join(directory, name), { force: true });
   }
 }
