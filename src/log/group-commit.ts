@@ -327,6 +327,10 @@ function planCommit(group: readonly Waiting[], { latest, findId }: GroupCommitOp
     const planned = streams.get(stream);
     const after = planned === undefined ? latest(stream) : planned.tokens[planned.tokens.length - 1]!;
     if (options !== undefined && !isWanted(waiting, { after, ids, findId })) continue;
+    if (after === Number.MAX_SAFE_INTEGER) {
+      waiting.refusal = noTokenLeft(stream);
+      continue;
+    }
     const into = planned ?? { stream, after, batches: [], tokens: [] };
     if (planned === undefined) streams.set(stream, into);
     waiting.token = options?.token ?? after + 1;
@@ -338,6 +342,14 @@ function planCommit(group: readonly Waiting[], { latest, findId }: GroupCommitOp
     ids.set(idKey(stream, id), { stream, id, hash: hashOfRows(rows), token: waiting.token, history });
   }
   return { streams, ids: [...ids.values()] };
+}
+
+function noTokenLeft(stream: StreamName): UsageError {
+  return new UsageError(
+    'INVALID_TOKEN',
+    `stream ${stream} is at the highest token that there is: delete it, and begin with a lower one`,
+    { facts: { stream } },
+  );
 }
 
 function planOptions(planned: PlannedStream, { attributes, history }: AppendOptions): void {
