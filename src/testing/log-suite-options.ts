@@ -109,6 +109,14 @@ export function registerTokens(testAt: TestAt, { durable }: { readonly durable: 
     assert.equal((await place.log.append('events', ['6'])).token, 101);
   });
 
+  testAt('after the highest token nothing is appended, and what is there stays readable', async (place) => {
+    const log = await place.open([events]);
+    const token = Number.MAX_SAFE_INTEGER;
+    await log.append('events', ['1'], { token });
+    await assert.rejects(log.append('events', ['2']), { name: 'UsageError', code: 'INVALID_TOKEN' });
+    assert.deepEqual(await place.readAll('events'), [{ token, rows: ['1'] }]);
+  });
+
   testAt('a token that is not above the latest is refused, and what waits beside it is appended', async (place) => {
     const log = await place.open([events]);
     const appended = [log.append('events', ['1'], { token: 5 }), log.append('events', ['2'])];
