@@ -181,8 +181,11 @@ test('rooms are made, deleted and made again while processes are killed: none ha
   expect(await expected.servedBy(first)).toEqual(expected.rooms);
   expect(await expected.servedBy(second)).toEqual(expected.rooms);
 
+  const gone = expected.headers.get('r1');
   await remove(primary.http, 'r1');
   expected.forget('r1');
+  await second.line('forgot room:r1: it was deleted');
+  expect((await read(second.http, 'r1', gone)).status, 'with the token of a message that is gone').toBe(404);
   await say('r1');
   expect(await expected.servedBy(first)).toEqual(expected.rooms);
   expect(await expected.servedBy(second)).toEqual(expected.rooms);

@@ -123,7 +123,13 @@ describe('POST /backup', () => {
 test('copies whose process was killed are removed, and no other file', async () => {
   const { directory } = await setUp();
   const path = join(directory, 'log.db');
-  const others = ['log.db', 'log.db-wal', 'other.db.backup-0123456789abcdef', 'log.db.backup'];
+  const others = [
+    'log.db',
+    'log.db-wal',
+    'other.db.backup-0123456789abcdef',
+    'log.db.backup',
+    'log.db.backup-2026-12-01',
+  ];
   for (const name of [...others, 'log.db.backup-0123456789abcdef', 'log.db.backup-0123456789abcdef-journal']) {
     await writeFile(join(directory, name), '');
   }

@@ -78,11 +78,12 @@ export class KeptStream {
     const { earliest, latest, base } = this.#bounds;
     if (after >= latest) return;
     const history = after < earliest ? base : this.#chunks.at(after).history;
-    // The chunk of a row that was dropped would else be left, and never go.
+    const next = this.#chunks.at(after + 1);
+    this.#chunks.truncate(after);
+    const { last } = this.#chunks;
+    this.#rowsUpTo = last === undefined ? next.rowsUpTo - next.rows : last.rowsUpTo;
+    // The start of a chunk that was trimmed within: it has no row that is kept.
     if (after < earliest) this.#chunks = new ChunkList();
-    else this.#chunks.truncate(after);
-    // The chunk that was cut knows exactly. Without one nothing is compared with the number.
-    this.#rowsUpTo = this.#chunks.last?.rowsUpTo ?? this.#rowsUpTo;
     this.#bounds = { earliest, latest: after, history, base };
     this.#holders?.judgeAgain();
   }

@@ -2,12 +2,13 @@ import { expect, test } from 'vitest';
 
 import { seededRandom } from '../base/random.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { type DifferentialTestOptions, differentialTest } from '../testing/differential.ts';
 import { logSuite } from '../testing/log-suite.ts';
 import { openOptions, watchRows } from '../testing/log-suite-place.ts';
 import type { RowsEvent } from './log.ts';
 import { memoryLog } from './memory.ts';
 
-logSuite(test, {
+const tested: DifferentialTestOptions = {
   name: 'memory log',
   create: ({ clock }) => memoryLog({ clock }),
   supports: {
@@ -15,11 +16,14 @@ logSuite(test, {
     ids: true,
     explicitTokens: true,
     relays: true,
-    acknowledgements: true,
     backup: false,
     foreignHints: false,
+    acknowledgements: true,
   },
-});
+};
+
+logSuite(test, tested);
+differentialTest(test, tested);
 
 test('a memory log draws its id from the chance it was given', async () => {
   const ids = await Promise.all(

@@ -9,8 +9,10 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { UsageError } from '../core/model/errors.ts';
 import type { Position } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { type DifferentialTestOptions, differentialTest } from '../testing/differential.ts';
 import { logSuite } from '../testing/log-suite.ts';
 import { openOptions, parseBatches, watchRows } from '../testing/log-suite-place.ts';
+import type { RegisterTest } from '../testing/transport-suite.ts';
 import type { Log, RowsEvent } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 
@@ -18,7 +20,9 @@ const fixture = (name: string): string => fileURLToPath(new URL(`../../test/fixt
 
 // Starting and killing processes may take its time on a busy machine.
 // oxlint-disable-next-line vitest/valid-title -- the suite names its tests
-logSuite((name, run) => test(name, run, 30_000), {
+const register: RegisterTest = (name, run) => test(name, run, 30_000);
+
+const tested: DifferentialTestOptions = {
   name: 'sqlite log',
   create: ({ directory, clock }) => sqliteLog({ path: join(directory, 'log.db'), clock }),
   supports: {
@@ -26,10 +30,20 @@ logSuite((name, run) => test(name, run, 30_000), {
     ids: true,
     explicitTokens: true,
     relays: true,
-    acknowledgements: true,
     backup: true,
     foreignHints: false,
+    acknowledgements: true,
   },
+};
+
+// Nothing here cuts the power, so nothing waits for the disk.
+differentialTest(register, {
+  ...tested,
+  seeds: 1,
+  create: ({ directory, clock }) => sqliteLog({ path: join(directory, 'log.db'), clock, synchronous: 'normal' }),
+});
+logSuite(register, {
+  ...tested,
   restore: ({ path: copy, clock }) => sqliteLog({ path: copy, clock }),
   writer: (directory) => [
     process.execPath,

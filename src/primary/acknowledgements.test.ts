@@ -190,3 +190,13 @@ test('a log that fails is told of, and ends no connection', () => {
   };
   expect(() => end.save(reader, 7)).toThrow('a bug');
 });
+
+test('the end of one of very many connections of a name costs each stream once', () => {
+  const all = new Told();
+  const sessions = Array.from({ length: 100 }, () => all.connect('reader'));
+  for (const session of sessions) for (let i = 0; i < 1_000; i++) session.streams.set(`room:${i}`, 1);
+  all.take();
+  const gone = sessions.pop()!;
+  all.machine.handleClosed(gone);
+  expect(all.take()).toHaveLength(1_000);
+});

@@ -87,9 +87,12 @@ export class Acknowledgements<Worker> {
     const name = this.#named.get(worker);
     this.#leave(worker);
     if (name === undefined) return;
+    // Any of those that follow a stream stands for all of them.
+    const streams = new Map<StreamName, Worker>();
     for (const other of this.#byName.get(name) ?? []) {
-      for (const stream of this.#options.sessionOf(other).replicated) this.handleAcknowledged(other, stream);
+      for (const stream of this.#options.sessionOf(other).replicated) streams.set(stream, other);
     }
+    for (const [stream, other] of streams) this.handleAcknowledged(other, stream);
   }
 
   /** Whether a worker of the name is connected and follows the stream. */

@@ -290,6 +290,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       volatileLog: memoryLog({ clock: this.#clock, random: options.random ?? systemRandom }),
       limits: this.#limits,
       tailBytes,
+      sourceTimeoutMs: this.#limits.sourceTimeoutMs,
+      clock: this.#clock,
       idRetentionMs,
     });
     this.#acknowledgements = new Acknowledgements<OpenConnection>({

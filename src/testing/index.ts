@@ -1,5 +1,6 @@
 /** rowcast/testing: test a log or transport of your own against the promises that ours keep. */
 
+export { type DifferentialTestOptions, differentialTest } from './differential.ts';
 export { type LogFeatures, type LogSuiteOptions, logSuite } from './log-suite.ts';
 export type { CreateLog, CreateLogOptions } from './log-suite-place.ts';
 export type { RestoreLog } from './log-suite-backup.ts';

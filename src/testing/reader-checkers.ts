@@ -75,6 +75,8 @@ export class ReaderCheckers implements Checker {
         return undefined;
       case 'linked': {
         const lives = this.#lives.get(happening.worker)!;
+        const before = lives.indexOf(happening.life);
+        if (before >= 0) lives.splice(before, 1);
         if (lives.push(happening.life) > LIVES_REMEMBERED) lives.shift();
         if (!this.#linkedAt.has(happening.worker)) this.#linkedAt.set(happening.worker, this.#now());
         return undefined;
