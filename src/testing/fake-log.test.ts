@@ -45,7 +45,6 @@ for (const [name, ofKind] of kinds) {
     supports: {
       durable: true,
       ids: false,
-      foreignHints: false,
       explicitTokens: false,
       relays: false,
       backup: false,
