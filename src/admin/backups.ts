@@ -1,5 +1,6 @@
 /** Backups over the admin port: the copy is made on the primary, sent to the client, and kept nowhere. */
 
+import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 
 import type { BackupProgress } from '../core/model/backup.ts';
@@ -9,12 +10,17 @@ import { json, refusal } from './answers.ts';
 
 interface Running {
   progress: BackupProgress | undefined;
+  /** The copy is made, and its client receives it. */
+  isMade: boolean;
 }
 
 export class Backups {
   readonly #primary: Primary;
   readonly #stopping: AbortSignal | undefined;
-  /** The copy that is being made. One at a time: each takes as much room as the log. */
+  /**
+   * The copy that is being made or sent. One at a time: each takes as much room as the log, until
+   * its client has it all or is gone.
+   */
   #running: Running | undefined;
 
   /** @param stopping aborted when the server stops */
@@ -25,7 +31,7 @@ export class Backups {
 
   /** How far the copy is. */
   progress(): Response {
-    if (this.#running === undefined)
+    if (this.#running === undefined || this.#running.isMade)
       return refusal(404, 'NO_SUCH_PAGE', 'no backup is being made: POST /backup makes one');
     return json(200, this.#running.progress ?? { doneBytes: 0, totalBytes: 0 });
   }
@@ -37,9 +43,9 @@ export class Backups {
    */
   async make(left: AbortSignal): Promise<Response> {
     if (this.#running !== undefined) {
-      return refusal(409, 'BACKUP_RUNS', 'another backup is being made: try again when it is finished');
+      return refusal(409, 'BACKUP_RUNS', 'another backup is being made or sent: try again when it is finished');
     }
-    const running: Running = { progress: undefined };
+    const running: Running = { progress: undefined, isMade: false };
     this.#running = running;
     const signal = this.#stopping === undefined ? left : AbortSignal.any([left, this.#stopping]);
     try {
@@ -49,17 +55,26 @@ export class Backups {
           running.progress = progress;
         },
       });
-      const { size } = await file.stat();
-      // The stream closes the file, which takes the last trace of the copy from the disk.
-      const body = Readable.toWeb(file.createReadStream()) as ReadableStream<Uint8Array>;
-      const headers = {
-        'content-type': 'application/vnd.sqlite3',
-        'content-length': String(size),
-        'cache-control': 'no-store',
-      };
-      return new Response(body, { headers });
-    } finally {
+      running.isMade = true;
+      return await this.#send(file, left);
+    } catch (error) {
       this.#running = undefined;
+      throw error;
     }
+  }
+
+  async #send(file: FileHandle, left: AbortSignal): Promise<Response> {
+    const { size } = await file.stat();
+    // The stream closes the file, which takes the last trace of the copy from the disk.
+    const content = file.createReadStream();
+    content.once('close', () => (this.#running = undefined));
+    if (left.aborted) content.destroy();
+    left.throwIfAborted();
+    const headers = {
+      'content-type': 'application/vnd.sqlite3',
+      'content-length': String(size),
+      'cache-control': 'no-store',
+    };
+    return new Response(Readable.toWeb(content) as ReadableStream<Uint8Array>, { headers });
   }
 }
