@@ -215,7 +215,10 @@ export class KeptLog implements Log {
     await this.#commits.run(() => {
       const rebased = { stream, token, history: history ?? this.bounds(stream).history };
       const { era, appended, events } = this.#draft([stream]);
-      return this.#writeAndTell({ ...this.#eraOf(era), appended, rebased }, [...events, { kind: 'rebased', stream }]);
+      return this.#writeAndTell({ ...(era !== this.era && { era }), appended, rebased }, [
+        ...events,
+        { kind: 'rebased', stream },
+      ]);
     });
   }
 
@@ -327,10 +330,13 @@ export class KeptLog implements Log {
       if (shed !== undefined) events.push(...shed.cutting);
       if (kept?.holders !== undefined) this.#held.add(stream);
     }
-    const remembered = ids.map((id) => ({ ...id, history: id.history ?? era, atMs: now }));
-    const change = { ...this.#eraOf(era), appended, trimmed, ids: remembered };
     const committed = { era, events };
-    const written = this.#write(change);
+    const written = this.#write({
+      appended,
+      ...(era !== this.era && { era }),
+      ...(trimmed.length > 0 && { trimmed }),
+      ...(ids.length > 0 && { ids: ids.map((id) => ({ ...id, history: id.history ?? era, atMs: now })) }),
+    });
     return written === undefined ? committed : written.then(() => committed);
   }
 
@@ -355,13 +361,10 @@ export class KeptLog implements Log {
   }
 
   #draftMade(draft: Draft, catalog: StreamName, made: readonly StreamName[]): void {
+    if (made.length === 0) return;
     const wallMs = this.#clock.wallNow();
-    if (made.length > 0)
-      this.#draftRows(
-        draft,
-        catalog,
-        made.map((name) => [madeRow(name, wallMs)]),
-      );
+    const batches = made.map((name) => [madeRow(name, wallMs)]);
+    this.#draftRows(draft, catalog, batches);
   }
 
   #draftRows(draft: Draft, stream: StreamName, batches: (readonly RowText[])[]): void {
@@ -386,10 +389,6 @@ export class KeptLog implements Log {
     return added;
   }
 
-  #eraOf(era: History): Change {
-    return era === this.era ? {} : { era };
-  }
-
   #writeAndTell(change: Change, events: readonly SourceEvent[]): void | Promise<void> {
     const written = this.#write(change);
     if (written === undefined) this.#commits.announce(events);
@@ -398,23 +397,32 @@ export class KeptLog implements Log {
 
   /** Makes the change durable, then visible. Returns a promise only where the store does. */
   #write(asked: Change): undefined | Promise<void> {
-    const { streams } = this.#requireOpen();
+    if (this.#store === undefined) {
+      this.#held.clear();
+      return this.#apply(asked);
+    }
     if (this.#failure !== undefined) throw this.#failure;
     const change = this.#withHolders(asked);
-    const apply = (): void => {
-      streams.apply(change);
-      this.#requireIdentity().era = streams.presentEra;
-      // What was saved of rows that are taken back counts as nothing.
-      const stream = change.truncated?.stream ?? change.rebased?.stream;
-      if (stream !== undefined && streams.find(stream)?.holders !== undefined) this.#held.add(stream);
-    };
     try {
-      const written = isEmpty(change) ? undefined : this.#store?.write(change);
-      if (written instanceof Promise) return written.then(apply, (error: unknown) => this.#fail(error));
+      const written = Object.keys(change).length > 0 ? this.#store.write(change) : undefined;
+      if (written instanceof Promise)
+        return written.then(
+          () => this.#apply(change),
+          (error: unknown) => this.#fail(error),
+        );
     } catch (error) {
       this.#fail(error);
     }
-    apply();
+    return this.#apply(change);
+  }
+
+  #apply(change: Change): undefined {
+    const { streams } = this.#requireOpen();
+    streams.apply(change);
+    this.#requireIdentity().era = streams.presentEra;
+    // What was saved of rows that are taken back counts as nothing.
+    const stream = change.truncated?.stream ?? change.rebased?.stream;
+    if (stream !== undefined && streams.find(stream)?.holders !== undefined) this.#held.add(stream);
     return undefined;
   }
 
@@ -423,7 +431,7 @@ export class KeptLog implements Log {
     const { streams } = this.#requireOpen();
     const holders: StreamHolderChanges[] = [];
     for (const stream of this.#held) {
-      const changes = this.#store === undefined ? undefined : streams.find(stream)?.takeHolderChanges();
+      const changes = streams.find(stream)?.takeHolderChanges();
       if (changes !== undefined && change.deleted !== stream) holders.push({ stream, ...changes });
     }
     this.#held.clear();
@@ -466,8 +474,4 @@ export class KeptLog implements Log {
     if (this.#identity === undefined) throw notOpen(this.name);
     return this.#identity;
   }
-}
-
-function isEmpty(change: Change): boolean {
-  return Object.keys(change).length === 0;
 }
