@@ -10,7 +10,6 @@ import type { Logger } from '../core/model/logger.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { History } from '../core/model/history.ts';
-import type { Position } from '../core/model/position.ts';
 import type { Token } from '../core/model/token.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import type { PrimaryLimits } from '../core/wire/limits.ts';
