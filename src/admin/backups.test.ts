@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type { Hono } from 'hono';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 
 import { defineStream } from '../core/model/stream.ts';
 import type { BackupOptions, Log } from '../log/log.ts';
@@ -84,6 +84,19 @@ describe('POST /backup', () => {
     expect((await first).status).toBe(200);
     expect((await admin.request(BACKUP)).status).toBe(404);
   });
+
+  test.each(['has all of it', 'is gone'])(
+    'a copy takes room until its client %s: so long no other is made',
+    async (end) => {
+      const { admin, finish } = await setUp();
+      finish();
+      const first = await post(admin);
+      expect((await post(admin)).status).toBe(409);
+      if (end === 'is gone') await first.body!.cancel();
+      else await first.arrayBuffer();
+      await vi.waitFor(async () => expect((await post(admin)).status).toBe(200));
+    },
+  );
 
   test('a client that goes away ends its copy', async () => {
     const { admin, directory, begun } = await setUp();

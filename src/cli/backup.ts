@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, lstat, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { BackupProgress } from '../core/model/backup.ts';
@@ -22,16 +22,17 @@ const PROGRESS_INTERVAL_MS = 500;
 /** @throws UsageError INVALID_OPTION when the file exists; LogError LOG_UNAVAILABLE; ConnectionError */
 export async function backup(path: string, { admin }: BackupOptions, terminal: Terminal): Promise<ExitCode> {
   const { signal } = terminal;
-  // Made first, so that nothing is copied in vain. A file that exists is never touched.
-  await (await create(path)).close();
+  // Checked first, so that nothing is copied in vain. The file itself comes last and is whole: an empty
+  // one that a killed command left would be taken for a backup, and be served as a new log.
+  if (await exists(path)) throw existsAlready(path);
   const part = `${path}.${randomBytes(8).toString('hex')}.part`;
-  let isDone = false;
+  const file = await create(part, path);
   const line = new ProgressLine(terminal);
   const stopWatching = watchProgress(admin, line, terminal);
   try {
     const answer = await download({ admin, path: '/backup', signal }, async (body, bytes) => {
       stopWatching();
-      await receive(part, body, bytes, line);
+      await receive({ file, path }, body, bytes, line);
     });
     stopWatching();
     line.end();
@@ -39,45 +40,68 @@ export async function backup(path: string, { admin }: BackupOptions, terminal: T
       say(terminal, errorOf(answer, admin)?.message ?? 'the primary made no backup');
       return exitCodes.failed;
     }
-    await rename(part, path);
+    await place(part, path);
     await syncDirectory(dirname(path));
-    isDone = true;
-    say(terminal, `the log is copied to ${path}; to restore it, stop the primary and put it in the place of its file`);
+    say(
+      terminal,
+      `the log is copied to ${path}; to restore it, stop the primary, move its file, -wal and -shm away, and put the copy in the place of the file`,
+    );
     await print(terminal.stdout, `${path}\n`);
     return exitCodes.fine;
   } finally {
     stopWatching();
     line.end();
+    await file.close();
     await rm(part, { force: true });
-    if (!isDone) await rm(path, { force: true });
   }
 }
 
-/** The file is for its owner alone, as the log itself is. */
-async function create(path: string): Promise<FileHandle> {
+async function exists(path: string): Promise<boolean> {
   try {
-    return await open(path, 'wx', 0o600);
+    await lstat(path);
+    return true;
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'EEXIST') {
-      throw new UsageError('INVALID_OPTION', `${path} exists already: give the backup a file of its own`, { cause });
-    }
+    if (codeOf(cause) === 'ENOENT') return false;
     throw unwritable(path, cause);
   }
 }
 
-async function receive(path: string, body: Readable, bytes: number, line: ProgressLine): Promise<void> {
-  const file = await create(path);
-  let done = 0;
+/** The file is for its owner alone, as the log itself is. */
+async function create(part: string, path: string): Promise<FileHandle> {
   try {
-    for await (const part of body as AsyncIterable<Uint8Array>) {
-      await writeTo(file, path, part);
-      done += part.length;
-      line.show(`receiving ${done / bytes < 1 ? percentOf(done, bytes) : 'the end'} of ${mebibytes(bytes)}`);
-    }
-    await file.sync();
-  } finally {
-    await file.close();
+    return await open(part, 'wx', 0o600);
+  } catch (cause) {
+    throw unwritable(path, cause);
   }
+}
+
+/** Gives the whole copy its name. A file that exists is never touched. */
+async function place(part: string, path: string): Promise<void> {
+  try {
+    await link(part, path);
+  } catch (cause) {
+    if (codeOf(cause) === 'EEXIST') throw existsAlready(path, cause);
+    // Some file systems have no links.
+    if (await exists(path)) throw existsAlready(path, cause);
+    await rename(part, path).catch((error: unknown) => {
+      throw unwritable(path, error);
+    });
+  }
+}
+
+async function receive(
+  { file, path }: { readonly file: FileHandle; readonly path: string },
+  body: Readable,
+  bytes: number,
+  line: ProgressLine,
+): Promise<void> {
+  let done = 0;
+  for await (const part of body as AsyncIterable<Uint8Array>) {
+    await writeTo(file, path, part);
+    done += part.length;
+    line.show(`receiving ${done / bytes < 1 ? percentOf(done, bytes) : 'the end'} of ${mebibytes(bytes)}`);
+  }
+  await file.sync();
   if (done === bytes) return;
   throw new LogError(
     'LOG_UNAVAILABLE',
@@ -93,20 +117,28 @@ async function writeTo(file: FileHandle, path: string, part: Uint8Array): Promis
   }
 }
 
-/** The rename is durable only with its directory. Some file systems cannot sync one. */
+/** The name is durable only with its directory. Some file systems cannot sync one. */
 async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, constants.O_RDONLY);
   try {
     await directory.sync();
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EINVAL')) throw error;
+    if (codeOf(error) !== 'EINVAL') throw error;
   } finally {
     await directory.close();
   }
 }
 
+function existsAlready(path: string, cause?: unknown): UsageError {
+  return new UsageError('INVALID_OPTION', `${path} exists already: give the backup a file of its own`, { cause });
+}
+
 function unwritable(path: string, cause: unknown): LogError {
   return new LogError('LOG_UNAVAILABLE', `cannot write ${path}: ${messageOf(cause)}`, { cause });
+}
+
+function codeOf(cause: unknown): unknown {
+  return cause instanceof Error && 'code' in cause ? cause.code : undefined;
 }
 
 /** Asks the primary how far its copy is, on a terminal only. Returns the function that ends it. */

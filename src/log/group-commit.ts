@@ -143,7 +143,10 @@ export class GroupCommit {
    * once everyone knows what came before. Rethrows the first listener error at the end.
    */
   announce(events: readonly SourceEvent[]): void {
-    if (this.#isAnnouncing) return void this.#later.push(events);
+    if (this.#isAnnouncing) {
+      this.#later.push(events);
+      return;
+    }
     this.#isAnnouncing = true;
     const thrown: unknown[] = [];
     for (let next: readonly SourceEvent[] | undefined = events; next !== undefined; next = this.#later.shift()) {

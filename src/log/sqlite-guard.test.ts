@@ -30,6 +30,7 @@ import { eraNumberOf } from '../core/model/history.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { createPrimary } from '../primary/primary.ts';
 import { openOptions } from '../testing/log-suite-place.ts';
+import { createWorker } from '../worker/worker.ts';
 import type { Log } from './log.ts';
 import { type SqliteLogOptions, sqliteLog } from './sqlite.ts';
 
@@ -258,6 +259,23 @@ describe('a log whose files', () => {
     expect(primary.status().log).toBe('failed');
     await primary.close();
     expect(existsSync(path)).toBe(false);
+  });
+
+  test('are deleted under a primary serves no rows from then on, not even those in memory', async () => {
+    const primary = await createPrimary({ name: 'example.com', log: sqliteLog({ path }), streams: STREAMS });
+    toClose.push(primary);
+    const { port } = (await primary.listen({ host: '127.0.0.1', port: 0 })) as { port: number };
+    await primary.append('events', [1]);
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`);
+    await expect(primary.append('events', [2])).rejects.toThrow(coded('LOG_FENCED'));
+    const worker = createWorker({ name: 'reader', server: 'example.com', connect: { host: '127.0.0.1', port } });
+    toClose.push({ close: () => worker.stop() });
+    const came: unknown[] = [];
+    worker.subscribe('events', { from: 'start' }, ({ rows }) => void came.push(...rows));
+    void worker.start().catch(() => {});
+    await once(worker, 'connected');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect({ isLive: worker.isLive, came }).toEqual({ isLive: false, came: [] });
   });
 
   test('were replaced leaves the new ones as they are when it closes', async () => {

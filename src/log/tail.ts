@@ -15,7 +15,7 @@ import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { ChunkList } from './chunk-list.ts';
 import { pageOf } from './chunk-page.ts';
-import type { ReadOptions, Source, SourceEvent } from './log.ts';
+import type { Log, ReadOptions, Source, SourceEvent } from './log.ts';
 
 export interface TailOptions {
   /** The most memory for the chunks of all streams together, in bytes. 0 keeps nothing. */
@@ -118,6 +118,8 @@ export class Tail {
    * the source's errors.
    */
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
+    // A log that lost its file refuses reads. What is in memory here would make followers live.
+    if ((this.#source as Partial<Log>).health === 'failed') return this.#readThrough(stream, options);
     const window = this.#windows.get(stream);
     return (window && this.#readWindow(window, options)) ?? this.#readThrough(stream, options);
   }

@@ -12,7 +12,8 @@ import type { UpstreamCommand } from '../core/wire/command.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
 import type { Transport } from '../transport/transport.ts';
-import { createPrimary, type PrimaryOptions } from './primary.ts';
+import { createPrimary } from './primary.ts';
+import type { PrimaryOptions } from './options.ts';
 
 const events = defineStream('events');
 const receipts = defineStream('receipts');

@@ -4,7 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { freePorts, type RunningProcess, runRowcast } from '../support/processes.ts';
 
 const running = new Set<RunningProcess>();
@@ -88,4 +88,21 @@ test('a primary that keeps nothing, or none at all, leaves no file behind', asyn
   expect(nobody.stderr()).toContain('cannot reach the admin port');
   expect(existsSync(copy)).toBe(false);
   expect(await readdir(folder)).toEqual([]);
+});
+
+test('a command that is killed leaves no file that could be taken for a backup, and one can be made again', async () => {
+  const { admin } = await serve(`sqlite:${join(folder, 'data', 'rowcast.db')}`);
+  const rows = Array.from({ length: 20_000 }, (_, id) => JSON.stringify({ id, text: 'x'.repeat(1_000) })).join('\n');
+  expect(await start(['append', 'events', '--batch', '100', '--admin', admin], { input: rows }).ended).toBe(0);
+  const copy = join(folder, 'copy.db');
+  const backup = start(['backup', copy, '--admin', admin]);
+  // Something is there as soon as it has begun.
+  await vi.waitFor(async () => expect(await readdir(folder)).toHaveLength(2), { timeout: 10_000, interval: 5 });
+  await backup.kill('SIGKILL');
+  expect(existsSync(copy)).toBe(false);
+  await vi.waitFor(async () => {
+    const again = start(['backup', copy, '--admin', admin]);
+    expect(await again.ended, again.stderr()).toBe(0);
+  });
+  expect(statSync(copy).size).toBeGreaterThan(20_000_000);
 });
