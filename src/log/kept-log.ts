@@ -88,6 +88,8 @@ export class KeptLog implements Log {
   };
   /** The streams whose holders may have changed since the last write. */
   readonly #held = new Set<StreamName>();
+  /** The streams of which holders may have set rows free. */
+  readonly #freed = new Set<StreamName>();
   #isHeldScheduled = false;
   #identity: Identity | undefined;
   #isOpening = false;
@@ -220,6 +222,7 @@ export class KeptLog implements Log {
       const stored = this.#failure === undefined ? this.#write({}) : undefined;
       this.#opened = undefined;
       this.#held.clear();
+      this.#freed.clear();
       return stored === undefined ? this.#store?.close() : stored.then(() => this.#store?.close());
     });
   }
@@ -230,6 +233,7 @@ export class KeptLog implements Log {
     const held = change(holders);
     if (held !== 'holds') return held;
     this.#held.add(stream);
+    this.#freed.add(stream);
     if (this.#store === undefined) void this.#shedHeld();
     else this.#scheduleHeld();
     return held;
@@ -243,7 +247,10 @@ export class KeptLog implements Log {
         const { holders, bounds } = streams.find(name)!;
         return holders?.forget(worker, bounds.latest) === true;
       });
-      for (const name of forgotten) this.#held.add(name);
+      for (const name of forgotten) {
+        this.#held.add(name);
+        this.#freed.add(name);
+      }
       const shed = this.#shedHeld();
       return shed === undefined ? forgotten : shed.then(() => forgotten);
     });
@@ -265,11 +272,12 @@ export class KeptLog implements Log {
     const { streams, time } = this.#requireOpen();
     const trimmed: StreamToken[] = [];
     const cutting: SourceEvent[] = [];
-    for (const stream of this.#held) {
+    for (const stream of this.#freed) {
       const shed = streams.find(stream)?.planShed({ now: time.now() });
       if (shed?.upTo !== undefined) trimmed.push({ stream, token: shed.upTo });
       if (shed !== undefined) cutting.push(...shed.cutting);
     }
+    this.#freed.clear();
     return this.#writeAndTell(trimmed.length > 0 ? { trimmed } : {}, cutting);
   }
 
