@@ -185,3 +185,13 @@ test('very many workers that ask at once cost one write', async () => {
   await log.close();
   expect(store.texts.length - before).toBe(1);
 });
+
+test('what a worker sets free is dropped, also when a commit of another stream comes first', async () => {
+  const log = await opened(new SlowStore());
+  await log.append('room:1', ['1']);
+  await log.append('events', ['1']);
+  const appended = log.append('events', ['2']);
+  log.holders.acknowledge('room:1', 'audit', 1);
+  await appended;
+  await expect.poll(() => log.bounds('room:1').earliest).toBe(2);
+});
