@@ -41,13 +41,14 @@ beforeEach(async () => {
 
 afterEach(async () => rm(folder, { recursive: true }));
 
-/** A journal with three rows, closed. */
+/** A journal with three rows, as a kill leaves it. */
 async function written() {
   const log = journalLog({ path: file });
   await log.open(options);
   for (const row of ['1', '2', '3']) await log.append('notes', [row]);
+  const bytes = await readFile(file);
   await log.close();
-  return readFile(file);
+  return bytes;
 }
 
 test('a last line that was not finished is cut off, wherever it ends', async () => {

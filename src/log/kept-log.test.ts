@@ -212,3 +212,13 @@ test('a log whose last write fails is closed all the same', async () => {
   expect(store.isClosed).toBe(true);
   expect(() => log.bounds('events')).toThrow('not open');
 });
+
+test('what a worker sets free is dropped, also when a commit of another stream comes first', async () => {
+  const log = await opened(new SlowStore());
+  await log.append('room:1', ['1']);
+  await log.append('events', ['1']);
+  const appended = log.append('events', ['2']);
+  log.holders.acknowledge('room:1', 'audit', 1);
+  await appended;
+  await expect.poll(() => log.bounds('room:1').earliest).toBe(2);
+});

@@ -14,6 +14,8 @@ import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
+import { eraNumberOf } from '../core/model/history.ts';
+import type { Bounds } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import { encodeAttributes } from '../core/model/attributes.ts';
 import { keepTexts, parseTexts, type RowText } from '../core/model/row.ts';
@@ -493,7 +495,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     append: () => Promise<Position>,
     tell: (position: Position) => void,
   ): Promise<Position> {
-    const { latest } = this.#catalog.find(stream).bounds;
+    const { bounds } = this.#catalog.find(stream);
     const appended = append();
     // A stream name has no space.
     const key = `${stream} ${id}`;
@@ -505,7 +507,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     };
     void appended.then((position) => {
       settle();
-      if (twins.isTold || position.token <= latest) return;
+      if (twins.isTold || wasThere(position, bounds)) return;
       twins.isTold = true;
       tell(position);
     }, settle);
@@ -573,6 +575,12 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#call(() => this.emit('disconnected', { worker, error }));
     if (this.#connections.size === 0) this.#handleAllClosed?.();
   }
+}
+
+/** Whether a position is of a row that a stream had when it had these bounds. */
+function wasThere({ token: at, history = '' }: Position, { latest, history: newest }: Bounds): boolean {
+  // A stream that was deleted and made again begins with low tokens, in a later era.
+  return at <= latest && !(eraNumberOf(history) > eraNumberOf(newest));
 }
 
 function connectionStatus(

@@ -30,7 +30,7 @@ export const errorCodes = {
   UNEXPECTED_COMMAND: 'A command came where the protocol does not allow it.',
   PEER_ERROR: 'The other side sent ERROR.',
   // UsageError: the caller misused Rowcast.
-  INVALID_TOKEN: 'A token was not an integer from 0 to 2^53-1.',
+  INVALID_TOKEN: 'A token was not an integer from 0 to 2^53-1, or an append came after that highest one.',
   INVALID_POSITION:
     'A position or a history was malformed, or one without a history was used where that proves nothing.',
   OTHER_LOG: 'A position is of another log than the one that is followed: nothing here says whether it was reached.',
