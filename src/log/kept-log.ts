@@ -23,7 +23,7 @@ import { deletedRow, madeRow, nextEra } from './era.ts';
 import { type Committed, type CommitPlan, encodeChunks, GroupCommit, type PlannedStream } from './group-commit.ts';
 import { KeptStream } from './kept-stream.ts';
 import { KeptStreams } from './kept-streams.ts';
-import { LogTime } from './log-time.ts';
+import { LogTime, resumedMs, systemBoot } from './log-time.ts';
 import type {
   AppendOptions,
   Held,
@@ -225,12 +225,25 @@ export class KeptLog implements Log {
   async close(): Promise<void> {
     await this.#commits.run(() => {
       if (this.#opened === undefined) return undefined;
-      const stored = this.#failure === undefined ? this.#write({}) : undefined;
+      const stored = this.#writeLast();
       this.#opened = undefined;
       this.#held.clear();
       this.#freed.clear();
       return stored === undefined ? this.#store?.close() : stored.then(() => this.#store?.close());
     });
+  }
+
+  /**
+   * Writes the time, and the holders that are not written yet. Rows are kept longer without them, so
+   * a failure is ignored.
+   */
+  #writeLast(): undefined | Promise<void> {
+    if (this.#store === undefined || this.#failure !== undefined) return undefined;
+    try {
+      return this.#write({ time: this.#requireOpen().time.mark(systemBoot()) })?.catch(() => {});
+    } catch {
+      return undefined;
+    }
   }
 
   #changeHolders(stream: StreamName, change: (holders: StreamHolders) => Held): Held {
@@ -295,18 +308,25 @@ export class KeptLog implements Log {
     const streams = new KeptStreams(options);
     try {
       for (const change of (await this.#store?.open()) ?? []) streams.apply(change);
+      const time = this.#resumeTime(streams);
       const before = streams.era === undefined ? undefined : parseHistory(streams.era);
-      const change = { era: this.#nextEra(before?.logId ?? randomHex(this.#random, LOG_ID_DIGITS), before?.number) };
+      const era = this.#nextEra(before?.logId ?? randomHex(this.#random, LOG_ID_DIGITS), before?.number);
+      const change = { era, time: time.mark(systemBoot()) };
       streams.apply(change);
       if (this.#store?.rewrite === undefined) await this.#store?.write(change);
       else await this.#store.rewrite(streams.changes());
+      this.#identity = { catalog: options.catalog, era };
+      this.#failure = undefined;
+      this.#opened = { ...options, streams, time };
     } catch (error) {
       await this.#store?.close();
       throw error;
     }
-    this.#identity = { catalog: options.catalog, era: streams.presentEra };
-    this.#failure = undefined;
-    this.#opened = { ...options, streams, time: new LogTime(streams.newestMs, this.#clock) };
+  }
+
+  #resumeTime({ timeMark: mark, newestMs }: KeptStreams): LogTime {
+    const startMs = resumedMs({ mark, newestMs, wallMs: this.#clock.wallNow(), boot: systemBoot() });
+    return new LogTime(startMs, this.#clock);
   }
 
   #check(stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined): void {
@@ -397,9 +417,11 @@ export class KeptLog implements Log {
 
   /** Makes the change durable, then visible. Returns a promise only where the store does. */
   #write(asked: Change): undefined | Promise<void> {
+    // A log that closes is not open any more when its last write ends.
+    const { streams } = this.#requireOpen();
     if (this.#store === undefined) {
       this.#held.clear();
-      return this.#apply(asked);
+      return this.#apply(streams, asked);
     }
     if (this.#failure !== undefined) throw this.#failure;
     const change = this.#withHolders(asked);
@@ -407,17 +429,16 @@ export class KeptLog implements Log {
       const written = Object.keys(change).length > 0 ? this.#store.write(change) : undefined;
       if (written instanceof Promise)
         return written.then(
-          () => this.#apply(change),
+          () => this.#apply(streams, change),
           (error: unknown) => this.#fail(error),
         );
     } catch (error) {
       this.#fail(error);
     }
-    return this.#apply(change);
+    return this.#apply(streams, change);
   }
 
-  #apply(change: Change): undefined {
-    const { streams } = this.#requireOpen();
+  #apply(streams: KeptStreams, change: Change): undefined {
     streams.apply(change);
     this.#requireIdentity().era = streams.presentEra;
     // What was saved of rows that are taken back counts as nothing.
