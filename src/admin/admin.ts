@@ -79,7 +79,7 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
       return refusal(
         404,
         'NO_SUCH_STREAM',
-        `there is no stream ${name}: GET /status lists the streams and patterns that are declared`,
+        `there is no stream ${name}, and no pattern matches it: rowcast status and GET /status list what is declared`,
       );
     const rowsPerBatch = parseRowsPerBatch(c.req.query('batch'));
     if (rowsPerBatch === undefined) {

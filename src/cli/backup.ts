@@ -1,12 +1,12 @@
 /** `rowcast backup`: a copy of a running primary's log, in a file of its own. */
 
-import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, link, lstat, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { BackupProgress } from '../core/model/backup.ts';
 import { LogError, messageOf, UsageError } from '../core/model/errors.ts';
+import { nameWhole, partPath, refuseExisting } from '../log/whole-file.ts';
 import type { HostAndPort } from './addresses.ts';
 import { askAdmin, download, errorOf } from './admin-client.ts';
 import { print } from './row-output.ts';
@@ -24,8 +24,10 @@ export async function backup(path: string, { admin }: BackupOptions, terminal: T
   const { signal } = terminal;
   // Checked first, so that nothing is copied in vain. The file itself comes last and is whole: an empty
   // one that a killed command left would be taken for a backup, and be served as a new log.
-  if (await exists(path)) throw existsAlready(path);
-  const part = `${path}.${randomBytes(8).toString('hex')}.part`;
+  await refuseExisting(path).catch((error: unknown) => {
+    throw unwritable(path, error);
+  });
+  const part = partPath(path);
   const file = await create(part, path);
   const line = new ProgressLine(terminal);
   const stopWatching = watchProgress(admin, line, terminal);
@@ -40,7 +42,9 @@ export async function backup(path: string, { admin }: BackupOptions, terminal: T
       say(terminal, errorOf(answer, admin)?.message ?? 'the primary made no backup');
       return exitCodes.failed;
     }
-    await place(part, path);
+    await nameWhole(part, path).catch((error: unknown) => {
+      throw unwritable(path, error);
+    });
     await syncDirectory(dirname(path));
     say(
       terminal,
@@ -56,36 +60,12 @@ export async function backup(path: string, { admin }: BackupOptions, terminal: T
   }
 }
 
-async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (cause) {
-    if (codeOf(cause) === 'ENOENT') return false;
-    throw unwritable(path, cause);
-  }
-}
-
 /** The file is for its owner alone, as the log itself is. */
 async function create(part: string, path: string): Promise<FileHandle> {
   try {
     return await open(part, 'wx', 0o600);
   } catch (cause) {
     throw unwritable(path, cause);
-  }
-}
-
-/** Gives the whole copy its name. A file that exists is never touched. */
-async function place(part: string, path: string): Promise<void> {
-  try {
-    await link(part, path);
-  } catch (cause) {
-    if (codeOf(cause) === 'EEXIST') throw existsAlready(path, cause);
-    // Some file systems have no links.
-    if (await exists(path)) throw existsAlready(path, cause);
-    await rename(part, path).catch((error: unknown) => {
-      throw unwritable(path, error);
-    });
   }
 }
 
@@ -129,11 +109,9 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-function existsAlready(path: string, cause?: unknown): UsageError {
-  return new UsageError('INVALID_OPTION', `${path} exists already: give the backup a file of its own`, { cause });
-}
-
-function unwritable(path: string, cause: unknown): LogError {
+function unwritable(path: string, cause: unknown): LogError | UsageError {
+  if (codeOf(cause) === 'EEXIST')
+    return new UsageError('INVALID_OPTION', `${path} exists already: give the backup a file of its own`, { cause });
   return new LogError('LOG_UNAVAILABLE', `cannot write ${path}: ${messageOf(cause)}`, { cause });
 }
 

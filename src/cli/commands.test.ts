@@ -63,6 +63,16 @@ describe('serve', () => {
     expect(command.err).toContain('with 2 streams: orders, a/b\n');
   });
 
+  test('says once that its log has failed', async () => {
+    const path = join(folder, 'gone', 'rowcast.db');
+    const { command } = await servePrimary('--stream', 'orders', '--log', `sqlite:${path}`);
+    expect(command.err).toContain('with 1 stream: orders\n');
+    rmSync(path);
+    await command.saw(/its log .*rowcast\.db has failed: it takes no rows until .* is started again/);
+    expect(await command.stop()).toBe(0);
+    expect(command.err.match(/has failed/g)).toHaveLength(1);
+  });
+
   test('makes the streams of a pattern when rows are appended to them', async () => {
     const { command, admin } = await servePrimary('--stream', 'room:*', '--stream', 'users');
     await command.saw(/\| nc /);
@@ -524,6 +534,18 @@ describe('follow', () => {
       expect(await command.ended).toBe(1);
       expect(command.err).toContain(said);
     }
+  });
+
+  test('of many streams that become live at once it names a few', async () => {
+    const { connect, admin } = await servePrimary('--stream', 'room:*');
+    for (let i = 100; i < 130; i++) {
+      const appended = new RunningCommand(['append', `room:${i}`, '--admin', admin]);
+      appended.stdin.end('1\n');
+      expect(await appended.ended).toBe(0);
+    }
+    const command = new RunningCommand(['follow', 'room:*', '--connect', connect]);
+    await command.saw(/live: room:100, .*, room:119 and 10 more\n/);
+    expect(command.err).not.toContain('room:120');
   });
 
   test('an unknown stream is exit code 1', async () => {

@@ -151,6 +151,9 @@ function subscribe(
   }
 }
 
+/** Of the streams that become live at once. With a pattern there may be thousands. */
+const MOST_LIVE_NAMES = 20;
+
 class StuckError extends Error {
   override readonly name = 'StuckError';
 }
@@ -245,7 +248,8 @@ function tellEvents(worker: Worker, connect: Address, terminal: Terminal): () =>
     live.push(stream);
     if (live.length > 1) return;
     setImmediate(() => {
-      tell(`live: ${live.join(', ')}`);
+      const more = live.length - MOST_LIVE_NAMES;
+      tell(`live: ${live.slice(0, MOST_LIVE_NAMES).join(', ')}${more > 0 ? ` and ${more} more` : ''}`);
       live = [];
     });
   });

@@ -20,6 +20,8 @@ import { beSynapse, synapseStreamsOf } from './serve-synapse.ts';
 import { terminalLogger } from './terminal-logger.ts';
 import { aborted, type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 
+const HEALTH_INTERVAL_MS = 1_000;
+
 export interface ServeOptions {
   readonly name: string;
   readonly listen?: readonly Address[];
@@ -49,6 +51,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     primary.on('error', (error) => say(terminal, error.message));
     if (options.synapse) beSynapse(primary, terminal);
     tellWhereAndWhatNext(terminal, { primary, options, addresses, admin: admin?.address });
+    watchHealth(primary, options.log, terminal);
     await aborted(terminal.signal);
     say(terminal, 'stopping');
   } finally {
@@ -59,6 +62,23 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     await primary.close();
   }
   return exitCodes.fine;
+}
+
+/** A log that fails for good while nobody appends would say so nowhere but on the admin port. */
+function watchHealth(primary: Primary, log: LogAddress, { clock, signal, stderr }: Terminal): void {
+  const look = (): void => {
+    if (primary.health !== 'failed') {
+      timer = clock.wakeIn(HEALTH_INTERVAL_MS, look);
+      return;
+    }
+    const what = log.kind === 'memory' ? 'its log' : `its log ${log.path}`;
+    say(
+      { stderr },
+      `error: ${what} has failed: it takes no rows until this primary is started again; an append says why`,
+    );
+  };
+  let timer = clock.wakeIn(HEALTH_INTERVAL_MS, look);
+  signal.addEventListener('abort', () => timer.cancel(), { once: true });
 }
 
 async function openPrimary(options: ServeOptions, logger: Logger): Promise<Primary> {
@@ -86,7 +106,7 @@ interface Serving {
 function tellWhereAndWhatNext(terminal: Terminal, { primary, options, addresses, admin }: Serving): void {
   const { log } = options;
   const names = declarationsOf(options).map((one) => ('pattern' in one ? one.pattern : one.name));
-  const streams = names.some(isPattern) ? 'streams' : `${names.length} streams:`;
+  const streams = names.some(isPattern) ? 'streams' : names.length === 1 ? '1 stream:' : `${names.length} streams:`;
   say(
     terminal,
     `primary ${primary.name} listens at ${addresses.map(formatAddress).join(', ')} with ${streams} ${names.join(', ')}`,

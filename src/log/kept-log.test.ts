@@ -190,6 +190,16 @@ test('very many workers that ask at once cost one write', async () => {
   expect(store.texts.length - before).toBe(1);
 });
 
+test('what a worker sets free is dropped, also when a commit of another stream comes first', async () => {
+  const log = await opened(new SlowStore());
+  await log.append('room:1', ['1']);
+  await log.append('events', ['1']);
+  const appended = log.append('events', ['2']);
+  log.holders.acknowledge('room:1', 'audit', 1);
+  await appended;
+  await expect.poll(() => log.bounds('room:1').earliest).toBe(2);
+});
+
 test('rows age while the log is open and nothing is appended, also where it is opened again', async () => {
   const store = new SlowStore();
   const clock = new VirtualClock();
@@ -211,14 +221,4 @@ test('a log whose last write fails is closed all the same', async () => {
   await log.close();
   expect(store.isClosed).toBe(true);
   expect(() => log.bounds('events')).toThrow('not open');
-});
-
-test('what a worker sets free is dropped, also when a commit of another stream comes first', async () => {
-  const log = await opened(new SlowStore());
-  await log.append('room:1', ['1']);
-  await log.append('events', ['1']);
-  const appended = log.append('events', ['2']);
-  log.holders.acknowledge('room:1', 'audit', 1);
-  await appended;
-  await expect.poll(() => log.bounds('room:1').earliest).toBe(2);
 });

@@ -117,6 +117,27 @@ test('a file that exists is refused and stays as it is', async () => {
   expect(await log.append('events', ['1'])).toMatchObject({ token: 1 });
 });
 
+test('a copy has its name only when it is whole, so that a kill leaves nothing that would open as an empty log', async () => {
+  const log = await openedLarge();
+  const seen = new Set<string>();
+  await log.backup!(copy, {
+    onProgress: () => {
+      for (const name of readdirSync(directory)) if (name.startsWith('copy')) seen.add(name);
+    },
+  });
+  expect([...seen]).toContainEqual(expect.stringMatching(/^copy\.db\.[0-9a-f]{16}\.part$/));
+  expect(seen).not.toContain('copy.db');
+  expect(readdirSync(directory).filter((name) => name.startsWith('copy'))).toEqual(['copy.db']);
+});
+
+test('a file that comes while a copy is made stays as it is', async () => {
+  const log = await openedLarge();
+  const onProgress = (): void => writeFileSync(copy, 'mine');
+  await expect(log.backup!(copy, { onProgress })).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
+  expect(readFileSync(copy, 'utf8')).toBe('mine');
+  expect(readdirSync(directory).filter((name) => name.startsWith('copy'))).toEqual(['copy.db']);
+});
+
 test('a path that cannot be written names itself', async () => {
   const log = await opened();
   const path = join(directory, 'not', 'there.db');

@@ -13,6 +13,7 @@ import { LogError, UsageError } from '../core/model/errors.ts';
 import type { BackupOptions } from './log.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
 import { OWNER_ONLY_FILE, syncDirectory } from './sqlite-place.ts';
+import { nameWhole, partPath, refuseExisting } from './whole-file.ts';
 
 /** How much is copied in one turn of the event loop: about 1 ms. */
 const STEP_BYTES = 512 * 1024;
@@ -36,9 +37,13 @@ export async function copyDatabase({ database, path, signal, onProgress, check }
     throw new UsageError('INVALID_OPTION', `the path of a backup ends without spaces, unlike '${path}'`);
   }
   signal?.throwIfAborted();
-  const file = await open(target, 'wx', OWNER_ONLY_FILE).catch((error: unknown) => {
-    throw cannotMake(path, error);
-  });
+  // A part of a copy, under the name of a backup, would open as an empty log.
+  const part = partPath(target);
+  const file = await refuseExisting(target)
+    .then(async () => open(part, 'wx', OWNER_ONLY_FILE))
+    .catch((error: unknown) => {
+      throw cannotMake(path, error);
+    });
   let stopped: { readonly reason: unknown } | undefined;
   const stopIf = (mayGoOn: () => void): void => {
     try {
@@ -51,7 +56,7 @@ export async function copyDatabase({ database, path, signal, onProgress, check }
   const pageBytes = database.pragma('page_size', { simple: true }) as number;
   let isSyncing = false;
   try {
-    await database.backup(target, {
+    await database.backup(part, {
       progress: ({ totalPages, remainingPages }) => {
         stopIf(() => {
           signal?.throwIfAborted();
@@ -71,11 +76,12 @@ export async function copyDatabase({ database, path, signal, onProgress, check }
       },
     });
     await file.close();
+    await nameWhole(part, target);
     syncDirectory(dirname(target));
   } catch (error) {
     await file.close().catch(() => {});
-    for (const suffix of ['', '-journal']) await rm(`${target}${suffix}`, { force: true }).catch(() => {});
-    throw stopped === undefined ? sqliteLogError(path, 'write the backup', error) : stopped.reason;
+    for (const suffix of ['', '-journal']) await rm(`${part}${suffix}`, { force: true }).catch(() => {});
+    throw stopped === undefined ? cannotMake(path, error) : stopped.reason;
   }
 }
 

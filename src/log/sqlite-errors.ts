@@ -47,6 +47,8 @@ const codesOfCauses: ReadonlyArray<readonly [prefix: string, code: LogErrorCode]
 export function sqliteLogError(path: string, doing: string, cause: unknown): RowcastError {
   if (cause instanceof RowcastError) return cause;
   const said = codeOf(cause);
+  if (isDriverMissing(cause))
+    return new LogError('LOG_UNAVAILABLE', `cannot ${doing} ${path}: ${DRIVER_ADVICE}`, { cause });
   if (said.startsWith('SQLITE_CANTOPEN')) return cannotOpen(path, doing, cause);
   const code = logErrorCode(said);
   return logError(code, `cannot ${doing} ${path}: ${advice[code]}`, cause);
@@ -99,6 +101,14 @@ export function isInputOutputError(cause: unknown): boolean {
 
 function logErrorCode(said: string): LogErrorCode {
   return codesOfCauses.find(([prefix]) => said.startsWith(prefix))?.[1] ?? 'LOG_UNAVAILABLE';
+}
+
+/** Package managers that run no scripts of packages, such as pnpm unless it is told to, leave it out. */
+const DRIVER_ADVICE =
+  'the native part of better-sqlite3 is not built for this Node: let its install script run (npm rebuild better-sqlite3, pnpm approve-builds)';
+
+function isDriverMissing(cause: unknown): boolean {
+  return codeOf(cause) === 'ERR_DLOPEN_FAILED' || messageOf(cause).startsWith('Could not locate the bindings file');
 }
 
 /** SQLite does not say why it could not open a file, so we ask the system. */

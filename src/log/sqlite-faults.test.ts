@@ -413,6 +413,17 @@ test('what the system says of the disk has its code too, and what is not an Erro
   });
 });
 
+test('a driver whose native part was not built says how to build it, and not to look at the disk', () => {
+  const missing = new Error('Could not locate the bindings file. Tried:\n → /a/better_sqlite3.node');
+  const ofOtherNode = Object.assign(new Error('compiled against a different version'), { code: 'ERR_DLOPEN_FAILED' });
+  for (const cause of [missing, ofOtherNode]) {
+    const { code, message } = sqliteLogError(path, 'open', cause);
+    expect(code).toBe('LOG_UNAVAILABLE');
+    expect(message).toContain('npm rebuild better-sqlite3');
+    expect(message).not.toMatch(/disk|Tried/);
+  }
+});
+
 /** Opens the log, reads all of it and closes it: how many rows it had, or what was thrown. */
 async function readWholeLog(): Promise<unknown> {
   try {

@@ -83,7 +83,7 @@ function formatCounts({ counts }: StatusReport): string[] {
   const { connectionsMade, slowConsumersCut, trimmedServed, refusals, errors } = counts;
   return [
     '',
-    `since the start: ${connectionsMade} connections, ${slowConsumersCut} cut as slow`,
+    `since the start: ${connectionsMade} ${connectionsMade === 1 ? 'connection' : 'connections'}, ${slowConsumersCut} cut as slow`,
     ...(trimmedServed === 0 ? [] : [`asked for rows that were dropped, and served the rest: ${trimmedServed}`]),
     ...formatByCode('streams refused', refusals),
     ...formatByCode('connections ended and commands failed', errors),

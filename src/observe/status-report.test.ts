@@ -140,7 +140,7 @@ describe('the table', () => {
         '                                                     typing     7            0        -               -  live',
         '#2           unix:/run/rowcast.sock  1 min  0 B      -                                                   no subscription',
         '',
-        'since the start: 1 connections, 0 cut as slow',
+        'since the start: 1 connection, 0 cut as slow',
         'asked for rows that were dropped, and served the rest: 1',
         'streams refused: GAP 1',
         'connections ended and commands failed: IDLE_TIMEOUT 1',

@@ -51,3 +51,14 @@ test('anything that is thrown has a text', () => {
     'undefined',
   ]);
 });
+
+test('a value that cannot be made a text has a text all the same', () => {
+  const hostile = {
+    toString() {
+      throw new Error('no');
+    },
+  };
+  expect([messageOf(hostile), messageOf(Object.create(null))]).toEqual(
+    Array.from({ length: 2 }, () => 'a value without a text (object)'),
+  );
+});

@@ -24,7 +24,7 @@ export const errorCodes = {
   UNAVAILABLE: 'The primary cannot read the stream now.',
   TRIMMED: 'A peer that is not Rowcast asked for rows that are no longer kept, and was served what is kept.',
   HOLDER_REFUSED:
-    'A worker whose name matches untilSavedBy holds no rows: its name is too long, or there are too many of them.',
+    'A worker whose name matches untilSavedBy holds no rows: its name is too long, there are too many of them, or its connection has had too many names.',
   TOO_MANY_STREAMS:
     'A worker would follow more streams than its maxStreams, or asked for more on one connection than the maxReplications of its primary.',
   UNEXPECTED_COMMAND: 'A command came where the protocol does not allow it.',
@@ -156,7 +156,11 @@ export function escapeControl(text: string): string {
   return text.replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** The text of anything that was thrown. */
+/** The text of anything that was thrown. Never throws: some values have no text. */
 export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown);
+  } catch {
+    return `a value without a text (${typeof thrown})`;
+  }
 }
