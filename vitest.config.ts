@@ -32,7 +32,12 @@ const config: ViteUserConfig = defineConfig({
       project('simulation', ['test/simulation/**/*.test.ts'], slowMs),
       project(
         'e2e',
-        ['test/e2e/**/*.test.ts', 'test/interop/**/*.test.ts', 'test/trials/**/*.test.ts', 'examples/**/*.test.{ts,js}'],
+        [
+          'test/e2e/**/*.test.ts',
+          'test/interop/**/*.test.ts',
+          'test/trials/**/*.test.ts',
+          'examples/**/*.test.{ts,js}',
+        ],
         slowMs,
       ),
     ],

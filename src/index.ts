@@ -65,19 +65,18 @@ export {
   type WorkerName,
 } from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
-export {
-  type BatchOptions,
-  type ConnectedWorker,
-  type ConnectionStatus,
-  createPrimary,
-  type Cutting,
-  type HolderStatus,
-  type Primary,
-  type PrimaryEvents,
-  type PrimaryOptions,
-  type PrimaryStatus,
-  type StreamStatus,
-} from './primary/primary.ts';
+export { createPrimary, type Primary } from './primary/primary.ts';
+export type {
+  BatchOptions,
+  ConnectedWorker,
+  ConnectionStatus,
+  Cutting,
+  HolderStatus,
+  PrimaryEvents,
+  PrimaryOptions,
+  PrimaryStatus,
+  StreamStatus,
+} from './primary/options.ts';
 export type { StatusOptions } from './primary/status-page.ts';
 export type { UpstreamCommand } from './core/wire/command.ts';
 export {

@@ -4,25 +4,29 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createMemoryTransport, createPrimary, createWorker, Declarations, defineStream } from 'rowcast';
-import { logSuite } from 'rowcast/testing';
+import { differentialTest, logSuite } from 'rowcast/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { foreignLog } from './foreign-log.js';
 import { journalLog } from './journal-log.js';
 
 const offers = { ids: true, explicitTokens: true, relays: true, acknowledgements: true, backup: false };
 
-logSuite(test, {
+const journal = {
   name: 'journal log',
   create: ({ directory, clock }) => journalLog({ path: path.join(directory, 'rows.jsonl'), clock }),
   supports: { ...offers, durable: true, foreignHints: false },
   writer: (directory) => [process.execPath, fileURLToPath(new URL('writer.js', import.meta.url)), directory],
-});
-
-logSuite(test, {
+};
+const foreign = {
   name: 'foreign log',
   create: ({ clock }) => foreignLog({ clock }),
   supports: { ...offers, durable: false, foreignHints: true },
-});
+};
+
+for (const tested of [journal, foreign]) {
+  logSuite(test, tested);
+  differentialTest(test, tested);
+}
 
 const notes = defineStream('notes');
 const limits = { maxLineBytes: 1024 * 1024, maxBatchBytes: 1024 * 1024 };
@@ -37,13 +41,14 @@ beforeEach(async () => {
 
 afterEach(async () => rm(folder, { recursive: true }));
 
-/** A journal with three rows, closed. */
+/** A journal with three rows, as a kill leaves it. */
 async function written() {
   const log = journalLog({ path: file });
   await log.open(options);
   for (const row of ['1', '2', '3']) await log.append('notes', [row]);
+  const bytes = await readFile(file);
   await log.close();
-  return readFile(file);
+  return bytes;
 }
 
 test('a last line that was not finished is cut off, wherever it ends', async () => {

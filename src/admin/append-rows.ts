@@ -6,7 +6,8 @@
 import { ConnectionError, RowcastError, UsageError } from '../core/model/errors.ts';
 import type { Stream } from '../core/model/stream.ts';
 import type { Position } from '../core/model/position.ts';
-import type { BatchOptions, Primary } from '../primary/primary.ts';
+import type { Primary } from '../primary/primary.ts';
+import type { BatchOptions } from '../primary/options.ts';
 import type { Appended } from './answers.ts';
 import { type BodyLine, BodyLines } from './body-lines.ts';
 import { LineError } from './line-error.ts';

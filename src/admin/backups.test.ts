@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type { Hono } from 'hono';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 
 import { defineStream } from '../core/model/stream.ts';
 import type { BackupOptions, Log } from '../log/log.ts';
@@ -85,6 +85,19 @@ describe('POST /backup', () => {
     expect((await admin.request(BACKUP)).status).toBe(404);
   });
 
+  test.each(['has all of it', 'is gone'])(
+    'a copy takes room until its client %s: so long no other is made',
+    async (end) => {
+      const { admin, finish } = await setUp();
+      finish();
+      const first = await post(admin);
+      expect((await post(admin)).status).toBe(409);
+      if (end === 'is gone') await first.body!.cancel();
+      else await first.arrayBuffer();
+      await vi.waitFor(async () => expect((await post(admin)).status).toBe(200));
+    },
+  );
+
   test('a client that goes away ends its copy', async () => {
     const { admin, directory, begun } = await setUp();
     const client = new AbortController();
@@ -123,7 +136,13 @@ describe('POST /backup', () => {
 test('copies whose process was killed are removed, and no other file', async () => {
   const { directory } = await setUp();
   const path = join(directory, 'log.db');
-  const others = ['log.db', 'log.db-wal', 'other.db.backup-0123456789abcdef', 'log.db.backup'];
+  const others = [
+    'log.db',
+    'log.db-wal',
+    'other.db.backup-0123456789abcdef',
+    'log.db.backup',
+    'log.db.backup-2026-12-01',
+  ];
   for (const name of [...others, 'log.db.backup-0123456789abcdef', 'log.db.backup-0123456789abcdef-journal']) {
     await writeFile(join(directory, name), '');
   }

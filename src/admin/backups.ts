@@ -1,5 +1,6 @@
 /** Backups over the admin port: the copy is made on the primary, sent to the client, and kept nowhere. */
 
+import type { ReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 
 import type { BackupProgress } from '../core/model/backup.ts';
@@ -9,12 +10,18 @@ import { json, refusal } from './answers.ts';
 
 interface Running {
   progress: BackupProgress | undefined;
+  /** The copy, which is made, and its client receives it. */
+  content: ReadStream | undefined;
+  bytes: number;
 }
 
 export class Backups {
   readonly #primary: Primary;
   readonly #stopping: AbortSignal | undefined;
-  /** The copy that is being made. One at a time: each takes as much room as the log. */
+  /**
+   * The copy that is being made or sent. One at a time: each takes as much room as the log, until
+   * its client has it all or is gone.
+   */
   #running: Running | undefined;
 
   /** @param stopping aborted when the server stops */
@@ -25,7 +32,7 @@ export class Backups {
 
   /** How far the copy is. */
   progress(): Response {
-    if (this.#running === undefined)
+    if (this.#running === undefined || this.#running.content !== undefined)
       return refusal(404, 'NO_SUCH_PAGE', 'no backup is being made: POST /backup makes one');
     return json(200, this.#running.progress ?? { doneBytes: 0, totalBytes: 0 });
   }
@@ -36,10 +43,10 @@ export class Backups {
    * @throws UsageError NOT_SUPPORTED; LogError; the reason of an abort
    */
   async make(left: AbortSignal): Promise<Response> {
-    if (this.#running !== undefined) {
-      return refusal(409, 'BACKUP_RUNS', 'another backup is being made: try again when it is finished');
+    if (this.#isBusy) {
+      return refusal(409, 'BACKUP_RUNS', 'another backup is being made or sent: try again when it is finished');
     }
-    const running: Running = { progress: undefined };
+    const running: Running = { progress: undefined, content: undefined, bytes: 0 };
     this.#running = running;
     const signal = this.#stopping === undefined ? left : AbortSignal.any([left, this.#stopping]);
     try {
@@ -49,17 +56,36 @@ export class Backups {
           running.progress = progress;
         },
       });
-      const { size } = await file.stat();
+      running.bytes = (await file.stat()).size;
       // The stream closes the file, which takes the last trace of the copy from the disk.
-      const body = Readable.toWeb(file.createReadStream()) as ReadableStream<Uint8Array>;
-      const headers = {
-        'content-type': 'application/vnd.sqlite3',
-        'content-length': String(size),
-        'cache-control': 'no-store',
-      };
-      return new Response(body, { headers });
-    } finally {
-      this.#running = undefined;
+      running.content = file.createReadStream();
+      running.content.once('close', () => this.#end(running));
+      return send(running.content, running.bytes, left);
+    } catch (error) {
+      this.#end(running);
+      throw error;
     }
   }
+
+  get #isBusy(): boolean {
+    if (this.#running === undefined) return false;
+    const { content, bytes } = this.#running;
+    // A client that has read all may ask for the next copy before the file is closed.
+    return content === undefined || content.bytesRead < bytes;
+  }
+
+  #end(running: Running): void {
+    if (this.#running === running) this.#running = undefined;
+  }
+}
+
+function send(content: ReadStream, bytes: number, left: AbortSignal): Response {
+  if (left.aborted) content.destroy();
+  left.throwIfAborted();
+  const headers = {
+    'content-type': 'application/vnd.sqlite3',
+    'content-length': String(bytes),
+    'cache-control': 'no-store',
+  };
+  return new Response(Readable.toWeb(content) as ReadableStream<Uint8Array>, { headers });
 }

@@ -4,7 +4,8 @@ import { Collector } from '../../test/support/collector.ts';
 import { deploy, settle } from '../../test/support/deployment.ts';
 import { LogError, type RowcastError } from '../core/model/errors.ts';
 import { defineStream } from '../core/model/stream.ts';
-import type { Primary, PrimaryOptions } from '../primary/primary.ts';
+import type { Primary } from '../primary/primary.ts';
+import type { PrimaryOptions } from '../primary/options.ts';
 import type { Worker } from '../worker/worker.ts';
 import { createCaches, defineCachesStream, type InvalidationRow, type PrimaryCaches } from './index.ts';
 

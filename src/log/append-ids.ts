@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 
 import type { Millis } from '../base/clock.ts';
+import { Queue } from '../base/queue.ts';
 import { quote, quoteValue, UsageError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
 import type { RowText } from '../core/model/row.ts';
@@ -72,8 +73,9 @@ export interface RememberedId extends KnownId {
 export class RememberedIds {
   readonly #retentionMs: Millis;
   readonly #maxIds: number;
-  /** In the order in which they came. */
-  readonly #ids = new Map<string, RememberedId>();
+  readonly #byStream = new Map<StreamName, Map<string, RememberedId>>();
+  /** In the order in which they came. Those that were forgotten since, or came again, stay until their turn. */
+  readonly #inOrder = new Queue<RememberedId>();
 
   constructor(retentionMs: Millis, maxIds: number) {
     this.#retentionMs = retentionMs;
@@ -81,28 +83,42 @@ export class RememberedIds {
   }
 
   find(stream: StreamName, id: string, now: Millis): KnownId | undefined {
-    const known = this.#ids.get(idKey(stream, id));
+    const known = this.#byStream.get(stream)?.get(id);
     return known === undefined || known.atMs + this.#retentionMs <= now ? undefined : known;
   }
 
   add(added: RememberedId): void {
-    const key = idKey(added.stream, added.id);
-    this.#ids.delete(key);
-    this.#ids.set(key, added);
-    for (const [oldest, { atMs }] of this.#ids) {
-      if (this.#ids.size <= this.#maxIds && atMs + this.#retentionMs > added.atMs) return;
-      this.#ids.delete(oldest);
+    const ofStream = this.#byStream.get(added.stream);
+    if (ofStream === undefined) this.#byStream.set(added.stream, new Map([[added.id, added]]));
+    else ofStream.set(added.id, added);
+    this.#inOrder.push(added);
+    for (let oldest = this.#inOrder.peek(); oldest !== undefined; oldest = this.#inOrder.peek()) {
+      const isToStay = this.#inOrder.length <= this.#maxIds && oldest.atMs + this.#retentionMs > added.atMs;
+      if (isToStay) return;
+      this.#inOrder.shift();
+      if (this.#isKnown(oldest)) this.#drop(oldest);
     }
   }
 
   /** All that are remembered, the oldest first. */
-  all(): Iterable<RememberedId> {
-    return this.#ids.values();
+  *all(): IterableIterator<RememberedId> {
+    for (const one of this.#inOrder) if (this.#isKnown(one)) yield one;
   }
 
   /** Forgets the ids of rows that are gone with their stream, or that are taken back. */
   forget(stream: StreamName, after: Token = 0): void {
-    for (const [key, known] of this.#ids) if (known.stream === stream && known.token > after) this.#ids.delete(key);
+    if (after === 0) this.#byStream.delete(stream);
+    else for (const known of this.#byStream.get(stream)?.values() ?? []) if (known.token > after) this.#drop(known);
+  }
+
+  #isKnown(one: RememberedId): boolean {
+    return this.#byStream.get(one.stream)?.get(one.id) === one;
+  }
+
+  #drop({ stream, id }: RememberedId): void {
+    const ofStream = this.#byStream.get(stream)!;
+    ofStream.delete(id);
+    if (ofStream.size === 0) this.#byStream.delete(stream);
   }
 }
 

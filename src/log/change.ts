@@ -11,6 +11,7 @@ import type { Position } from '../core/model/position.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { RememberedId } from './append-ids.ts';
+import type { TimeMark } from './log-time.ts';
 import type { HolderChanges } from './stream-holders.ts';
 
 /** What one commit, trim or deletion does. All of it is kept, or nothing. Applied in this order. */
@@ -29,6 +30,8 @@ export interface Change {
   readonly trimmed?: readonly StreamToken[];
   /** To be remembered. */
   readonly ids?: readonly RememberedId[];
+  /** What the clocks said, so that rows and ids age over a restart. */
+  readonly time?: TimeMark;
   /** Who holds rows back (`retain.untilSavedBy`). */
   readonly holders?: readonly StreamHolderChanges[];
 }

@@ -119,6 +119,9 @@ export class GroupCommit {
   readonly #options: GroupCommitOptions;
   readonly #watches = new Set<{ readonly listener: SourceListener }>();
   readonly #waiting = new Queue<Waiting | Work>();
+  /** What listeners have changed while they are told of something else. */
+  readonly #later = new Queue<readonly SourceEvent[]>();
+  #isAnnouncing = false;
   #isScheduled = false;
   /** A commit or work that takes time is on its way. */
   #isBusy = false;
@@ -135,9 +138,32 @@ export class GroupCommit {
     return () => void this.#watches.delete(watch);
   }
 
-  /** Tells every listener. One that throws keeps the later events from all. */
+  /**
+   * Tells every listener, in the order of the changes: what a listener changes meanwhile is told
+   * once everyone knows what came before. Rethrows the first listener error at the end.
+   */
   announce(events: readonly SourceEvent[]): void {
-    for (const event of events) for (const { listener } of this.#watches) listener(event);
+    if (this.#isAnnouncing) {
+      this.#later.push(events);
+      return;
+    }
+    this.#isAnnouncing = true;
+    const thrown: unknown[] = [];
+    for (let next: readonly SourceEvent[] | undefined = events; next !== undefined; next = this.#later.shift()) {
+      for (const event of next) this.#tell(event, thrown);
+    }
+    this.#isAnnouncing = false;
+    if (thrown.length > 0) throw thrown[0];
+  }
+
+  #tell(event: SourceEvent, thrown: unknown[]): void {
+    for (const { listener } of this.#watches) {
+      try {
+        listener(event);
+      } catch (error) {
+        thrown.push(error);
+      }
+    }
   }
 
   append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position> {
@@ -304,6 +330,10 @@ function planCommit(group: readonly Waiting[], { latest, findId }: GroupCommitOp
     const planned = streams.get(stream);
     const after = planned === undefined ? latest(stream) : planned.tokens[planned.tokens.length - 1]!;
     if (options !== undefined && !isWanted(waiting, { after, ids, findId })) continue;
+    if (after === Number.MAX_SAFE_INTEGER) {
+      waiting.refusal = noTokenLeft(stream);
+      continue;
+    }
     const into = planned ?? { stream, after, batches: [], tokens: [] };
     if (planned === undefined) streams.set(stream, into);
     waiting.token = options?.token ?? after + 1;
@@ -315,6 +345,14 @@ function planCommit(group: readonly Waiting[], { latest, findId }: GroupCommitOp
     ids.set(idKey(stream, id), { stream, id, hash: hashOfRows(rows), token: waiting.token, history });
   }
   return { streams, ids: [...ids.values()] };
+}
+
+function noTokenLeft(stream: StreamName): UsageError {
+  return new UsageError(
+    'INVALID_TOKEN',
+    `stream ${stream} is at the highest token that there is: delete it, and begin with a lower one`,
+    { facts: { stream } },
+  );
 }
 
 function planOptions(planned: PlannedStream, { attributes, history }: AppendOptions): void {

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { defineStreams } from '../core/model/declarations.ts';
 import { LogError } from '../core/model/errors.ts';
 import { defineStream } from '../core/model/stream.ts';
+import { type DifferentialTestOptions, differentialTest } from '../testing/differential.ts';
 import { logSuite } from '../testing/log-suite.ts';
 import { openOptions, parseBatches } from '../testing/log-suite-place.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
@@ -48,7 +49,7 @@ class SlowStore implements ChangeStore {
 
 const stores = new Map<string, SlowStore>();
 
-logSuite(test, {
+const tested: DifferentialTestOptions = {
   name: 'log over a slow store',
   create: ({ directory, clock }) => {
     const store = stores.get(directory) ?? new SlowStore();
@@ -64,7 +65,10 @@ logSuite(test, {
     backup: false,
     foreignHints: false,
   },
-});
+};
+
+logSuite(test, tested);
+differentialTest(test, tested);
 
 const declared = [defineStream('events'), defineStreams('room:*', { retain: { untilSavedBy: ['audit'] } })];
 
@@ -184,4 +188,37 @@ test('very many workers that ask at once cost one write', async () => {
   for (const name of names) log.holders.acknowledge(name, 'audit', 1);
   await log.close();
   expect(store.texts.length - before).toBe(1);
+});
+
+test('what a worker sets free is dropped, also when a commit of another stream comes first', async () => {
+  const log = await opened(new SlowStore());
+  await log.append('room:1', ['1']);
+  await log.append('events', ['1']);
+  const appended = log.append('events', ['2']);
+  log.holders.acknowledge('room:1', 'audit', 1);
+  await appended;
+  await expect.poll(() => log.bounds('room:1').earliest).toBe(2);
+});
+
+test('rows age while the log is open and nothing is appended, also where it is opened again', async () => {
+  const store = new SlowStore();
+  const clock = new VirtualClock();
+  const declarations = [defineStream('events', { retain: { ageMs: 1_000 } })];
+  const log = new KeptLog({ name: 'slow', store, clock });
+  await log.open(openOptions(declarations));
+  await log.append('events', ['1'], { id: 'a' });
+  clock.step(clock.now() + 1_000);
+  await log.close();
+  await log.open(openOptions(declarations));
+  await log.append('events', ['2']);
+  expect(log.bounds('events').earliest).toBe(2);
+});
+
+test('a log whose last write fails is closed all the same', async () => {
+  const store = new SlowStore();
+  const log = await opened(store);
+  store.fault = new Error('the disk is gone');
+  await log.close();
+  expect(store.isClosed).toBe(true);
+  expect(() => log.bounds('events')).toThrow('not open');
 });

@@ -23,7 +23,7 @@ import { deletedRow, madeRow, nextEra } from './era.ts';
 import { type Committed, type CommitPlan, encodeChunks, GroupCommit, type PlannedStream } from './group-commit.ts';
 import { KeptStream } from './kept-stream.ts';
 import { KeptStreams } from './kept-streams.ts';
-import { LogTime } from './log-time.ts';
+import { LogTime, resumedMs, systemBoot } from './log-time.ts';
 import type {
   AppendOptions,
   Held,
@@ -80,14 +80,19 @@ export class KeptLog implements Log {
   readonly #commits: GroupCommit;
   readonly holders: LogHolders = {
     hold: (stream, worker, after) => this.#changeHolders(stream, (holders) => holders.hold(worker, after)),
-    acknowledge: (stream, worker, saved) =>
-      this.#changeHolders(stream, (holders) => holders.acknowledge(worker, saved)),
+    acknowledge: (stream, worker, saved) => {
+      const held = this.#changeHolders(stream, (holders) => holders.acknowledge(worker, saved));
+      if (held === 'holds') this.#handleFreed(stream);
+      return held;
+    },
     of: (stream, most) => this.#find(stream)?.listHolders(most) ?? [],
     count: (stream) => this.#find(stream)?.holders?.count ?? 0,
     forget: (worker) => this.#forget(worker),
   };
   /** The streams whose holders may have changed since the last write. */
   readonly #held = new Set<StreamName>();
+  /** The streams whose holders may need less than before. */
+  readonly #freed = new Set<StreamName>();
   #isHeldScheduled = false;
   #identity: Identity | undefined;
   #isOpening = false;
@@ -210,18 +215,35 @@ export class KeptLog implements Log {
     await this.#commits.run(() => {
       const rebased = { stream, token, history: history ?? this.bounds(stream).history };
       const { era, appended, events } = this.#draft([stream]);
-      return this.#writeAndTell({ ...this.#eraOf(era), appended, rebased }, [...events, { kind: 'rebased', stream }]);
+      return this.#writeAndTell({ ...(era !== this.era && { era }), appended, rebased }, [
+        ...events,
+        { kind: 'rebased', stream },
+      ]);
     });
   }
 
   async close(): Promise<void> {
     await this.#commits.run(() => {
       if (this.#opened === undefined) return undefined;
-      const stored = this.#failure === undefined ? this.#write({}) : undefined;
+      const stored = this.#writeLast();
       this.#opened = undefined;
       this.#held.clear();
+      this.#freed.clear();
       return stored === undefined ? this.#store?.close() : stored.then(() => this.#store?.close());
     });
+  }
+
+  /**
+   * Writes the time, and the holders that are not written yet. Rows are kept longer without them, so
+   * a failure is ignored.
+   */
+  #writeLast(): undefined | Promise<void> {
+    if (this.#store === undefined || this.#failure !== undefined) return undefined;
+    try {
+      return this.#write({ time: this.#requireOpen().time.mark(systemBoot()) })?.catch(() => {});
+    } catch {
+      return undefined;
+    }
   }
 
   #changeHolders(stream: StreamName, change: (holders: StreamHolders) => Held): Held {
@@ -230,9 +252,14 @@ export class KeptLog implements Log {
     const held = change(holders);
     if (held !== 'holds') return held;
     this.#held.add(stream);
-    if (this.#store === undefined) void this.#shedHeld();
-    else this.#scheduleHeld();
+    if (this.#store !== undefined) this.#scheduleHeld();
     return held;
+  }
+
+  #handleFreed(stream: StreamName): void {
+    this.#freed.add(stream);
+    // With a store that is scheduled already.
+    if (this.#store === undefined) void this.#shedFreed();
   }
 
   async #forget(worker: WorkerName): Promise<StreamName[]> {
@@ -243,8 +270,11 @@ export class KeptLog implements Log {
         const { holders, bounds } = streams.find(name)!;
         return holders?.forget(worker, bounds.latest) === true;
       });
-      for (const name of forgotten) this.#held.add(name);
-      const shed = this.#shedHeld();
+      for (const name of forgotten) {
+        this.#held.add(name);
+        this.#freed.add(name);
+      }
+      const shed = this.#shedFreed();
       return shed === undefined ? forgotten : shed.then(() => forgotten);
     });
   }
@@ -256,20 +286,21 @@ export class KeptLog implements Log {
     setImmediate(() => {
       this.#isHeldScheduled = false;
       // A store that fails is found out by the next append too. A closed log has written it.
-      this.#commits.run(() => (this.#opened === undefined ? undefined : this.#shedHeld())).catch(() => {});
+      this.#commits.run(() => (this.#opened === undefined ? undefined : this.#shedFreed())).catch(() => {});
     });
   }
 
-  /** Drops what the changed holders set free, and stores the holders. */
-  #shedHeld(): void | Promise<void> {
+  /** Drops what holders have set free, and stores the holders. */
+  #shedFreed(): void | Promise<void> {
     const { streams, time } = this.#requireOpen();
     const trimmed: StreamToken[] = [];
     const cutting: SourceEvent[] = [];
-    for (const stream of this.#held) {
-      const shed = streams.find(stream)?.planShed({ now: time.now() });
+    for (const stream of this.#freed) {
+      const shed = streams.find(stream)?.planShed(time.now());
       if (shed?.upTo !== undefined) trimmed.push({ stream, token: shed.upTo });
       if (shed !== undefined) cutting.push(...shed.cutting);
     }
+    this.#freed.clear();
     return this.#writeAndTell(trimmed.length > 0 ? { trimmed } : {}, cutting);
   }
 
@@ -277,18 +308,25 @@ export class KeptLog implements Log {
     const streams = new KeptStreams(options);
     try {
       for (const change of (await this.#store?.open()) ?? []) streams.apply(change);
+      const time = this.#resumeTime(streams);
       const before = streams.era === undefined ? undefined : parseHistory(streams.era);
-      const change = { era: this.#nextEra(before?.logId ?? randomHex(this.#random, LOG_ID_DIGITS), before?.number) };
+      const era = this.#nextEra(before?.logId ?? randomHex(this.#random, LOG_ID_DIGITS), before?.number);
+      const change = { era, time: time.mark(systemBoot()) };
       streams.apply(change);
       if (this.#store?.rewrite === undefined) await this.#store?.write(change);
       else await this.#store.rewrite(streams.changes());
+      this.#identity = { catalog: options.catalog, era };
+      this.#failure = undefined;
+      this.#opened = { ...options, streams, time };
     } catch (error) {
       await this.#store?.close();
       throw error;
     }
-    this.#identity = { catalog: options.catalog, era: streams.presentEra };
-    this.#failure = undefined;
-    this.#opened = { ...options, streams, time: new LogTime(streams.newestMs, this.#clock) };
+  }
+
+  #resumeTime({ timeMark: mark, newestMs }: KeptStreams): LogTime {
+    const startMs = resumedMs({ mark, newestMs, wallMs: this.#clock.wallNow(), boot: systemBoot() });
+    return new LogTime(startMs, this.#clock);
   }
 
   #check(stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined): void {
@@ -306,17 +344,19 @@ export class KeptLog implements Log {
     for (const one of planned.values()) {
       const { stream } = one;
       const { chunks } = this.#draftPlanned({ era, appended, events }, one);
-      const added = chunks.reduce((rows, chunk) => rows + chunk.rows, 0);
       const kept = streams.find(stream);
-      const shed = kept?.planShed({ added, now });
+      const shed = kept?.planShed(now, chunks);
       if (shed?.upTo !== undefined) trimmed.push({ stream, token: shed.upTo });
       if (shed !== undefined) events.push(...shed.cutting);
       if (kept?.holders !== undefined) this.#held.add(stream);
     }
-    const remembered = ids.map((id) => ({ ...id, history: id.history ?? era, atMs: now }));
-    const change = { ...this.#eraOf(era), appended, trimmed, ids: remembered };
     const committed = { era, events };
-    const written = this.#write(change);
+    const written = this.#write({
+      appended,
+      ...(era !== this.era && { era }),
+      ...(trimmed.length > 0 && { trimmed }),
+      ...(ids.length > 0 && { ids: ids.map((id) => ({ ...id, history: id.history ?? era, atMs: now })) }),
+    });
     return written === undefined ? committed : written.then(() => committed);
   }
 
@@ -341,13 +381,10 @@ export class KeptLog implements Log {
   }
 
   #draftMade(draft: Draft, catalog: StreamName, made: readonly StreamName[]): void {
+    if (made.length === 0) return;
     const wallMs = this.#clock.wallNow();
-    if (made.length > 0)
-      this.#draftRows(
-        draft,
-        catalog,
-        made.map((name) => [madeRow(name, wallMs)]),
-      );
+    const batches = made.map((name) => [madeRow(name, wallMs)]);
+    this.#draftRows(draft, catalog, batches);
   }
 
   #draftRows(draft: Draft, stream: StreamName, batches: (readonly RowText[])[]): void {
@@ -372,10 +409,6 @@ export class KeptLog implements Log {
     return added;
   }
 
-  #eraOf(era: History): Change {
-    return era === this.era ? {} : { era };
-  }
-
   #writeAndTell(change: Change, events: readonly SourceEvent[]): void | Promise<void> {
     const written = this.#write(change);
     if (written === undefined) this.#commits.announce(events);
@@ -384,24 +417,33 @@ export class KeptLog implements Log {
 
   /** Makes the change durable, then visible. Returns a promise only where the store does. */
   #write(asked: Change): undefined | Promise<void> {
+    // A log that closes is not open any more when its last write ends.
     const { streams } = this.#requireOpen();
+    if (this.#store === undefined) {
+      this.#held.clear();
+      return this.#apply(streams, asked);
+    }
     if (this.#failure !== undefined) throw this.#failure;
     const change = this.#withHolders(asked);
-    const apply = (): void => {
-      streams.apply(change);
-      this.#requireIdentity().era = streams.presentEra;
-      // What was saved of rows that are taken back counts as nothing.
-      const { truncated, rebased } = change;
-      if (truncated !== undefined) this.#held.add(truncated.stream);
-      if (rebased !== undefined) this.#held.add(rebased.stream);
-    };
     try {
-      const written = isEmpty(change) ? undefined : this.#store?.write(change);
-      if (written instanceof Promise) return written.then(apply, (error: unknown) => this.#fail(error));
+      const written = Object.keys(change).length > 0 ? this.#store.write(change) : undefined;
+      if (written instanceof Promise)
+        return written.then(
+          () => this.#apply(streams, change),
+          (error: unknown) => this.#fail(error),
+        );
     } catch (error) {
       this.#fail(error);
     }
-    apply();
+    return this.#apply(streams, change);
+  }
+
+  #apply(streams: KeptStreams, change: Change): undefined {
+    streams.apply(change);
+    this.#requireIdentity().era = streams.presentEra;
+    // What was saved of rows that are taken back counts as nothing.
+    const stream = change.truncated?.stream ?? change.rebased?.stream;
+    if (stream !== undefined && streams.find(stream)?.holders !== undefined) this.#held.add(stream);
     return undefined;
   }
 
@@ -410,7 +452,7 @@ export class KeptLog implements Log {
     const { streams } = this.#requireOpen();
     const holders: StreamHolderChanges[] = [];
     for (const stream of this.#held) {
-      const changes = this.#store === undefined ? undefined : streams.find(stream)?.takeHolderChanges();
+      const changes = streams.find(stream)?.takeHolderChanges();
       if (changes !== undefined && change.deleted !== stream) holders.push({ stream, ...changes });
     }
     this.#held.clear();
@@ -453,8 +495,4 @@ export class KeptLog implements Log {
     if (this.#identity === undefined) throw notOpen(this.name);
     return this.#identity;
   }
-}
-
-function isEmpty(change: Change): boolean {
-  return Object.keys(change).length === 0;
 }

@@ -95,17 +95,19 @@ export class KeptStream {
   }
 
   /**
-   * What the retention no longer needs once `added` rows have been appended. Where a holder needs it
+   * What the retention no longer needs once these chunks have been appended. Where a holder needs it
    * and was not told yet, it stays until the next time.
    */
-  planShed({ added = 0, now }: { readonly added?: number; readonly now: Millis }): Shed {
+  planShed(now: Millis, appended: readonly Chunk[] = []): Shed {
+    const added = appended.reduce((sum, chunk) => sum + chunk.rows, 0);
+    const latest = appended[appended.length - 1]?.upTo ?? this.#bounds.latest;
     let rows = this.#chunks.rows + added;
     let upTo: Token | undefined;
     for (let place = 0; ; place++) {
       const oldest = this.#chunks.nth(place);
       const savedByAll = this.holders?.savedByAll ?? 0;
       if (!mayDropOldest(this.#retain, { rows, oldest, now, savedByAll })) return { upTo, cutting: [] };
-      const cutting = this.#tellHolders(oldest!.upTo, added);
+      const cutting = this.#tellHolders(oldest!.upTo, { added, latest });
       if (cutting.length > 0) return { upTo, cutting };
       rows -= oldest!.rows;
       upTo = oldest!.upTo;
@@ -167,10 +169,10 @@ export class KeptStream {
     return judgePosition(position, { bounds: this.#bounds, historyAt });
   }
 
-  #tellHolders(upTo: Token, added: number): CuttingEvent[] {
+  #tellHolders(upTo: Token, { added, latest }: { readonly added: number; readonly latest: Token }): CuttingEvent[] {
     const untold = this.holders?.untold(upTo) ?? [];
     return untold.map((one) => {
-      this.holders?.handleTold(one.worker, this.#bounds.latest);
+      this.holders?.handleTold(one.worker, latest);
       const holder = this.#describe(one);
       return {
         kind: 'cutting',

@@ -14,6 +14,7 @@ import { DEFAULT_ID_RETENTION_MS, RememberedIds } from './append-ids.ts';
 import type { Change, StreamToken } from './change.ts';
 import { DeletedNames } from './deleted-names.ts';
 import { KeptStream } from './kept-stream.ts';
+import type { TimeMark } from './log-time.ts';
 import type { LogOptions } from './log.ts';
 
 /** The most ids that are remembered, about 300 MB of them. The oldest is forgotten first. */
@@ -30,6 +31,7 @@ export class KeptStreams {
   readonly #undeclared = new Set<StreamName>();
   #listed: KeptStream | undefined;
   #era: History | undefined;
+  #timeMark: TimeMark | undefined;
 
   constructor({ catalog, declarations, idRetentionMs = DEFAULT_ID_RETENTION_MS }: LogOptions) {
     this.ids = new RememberedIds(idRetentionMs, MAX_IDS);
@@ -46,6 +48,11 @@ export class KeptStreams {
   get presentEra(): History {
     assert(this.#era !== undefined, 'the first change of a log to begin an era');
     return this.#era;
+  }
+
+  /** What the clocks said when that was last written. */
+  get timeMark(): TimeMark | undefined {
+    return this.#timeMark;
   }
 
   /** A stream that is made and declared, or the catalog. */
@@ -68,7 +75,8 @@ export class KeptStreams {
     return newest;
   }
 
-  apply({ era, deleted, truncated, rebased, appended, trimmed, ids, holders }: Change): void {
+  apply({ era, deleted, truncated, rebased, appended, trimmed, ids, time, holders }: Change): void {
+    if (time !== undefined) this.#timeMark = time;
     if (era !== undefined) this.#beginEra(era);
     if (deleted !== undefined) this.#delete(deleted);
     if (truncated !== undefined) this.#truncate(truncated);
@@ -81,7 +89,7 @@ export class KeptStreams {
 
   /** Changes that make the same streams from nothing. */
   *changes(): IterableIterator<Change> {
-    yield { era: this.presentEra };
+    yield { era: this.presentEra, ...(this.#timeMark && { time: this.#timeMark }) };
     if (this.#listed !== undefined) yield* changesOf(this.#catalog, this.#listed);
     for (const [name, kept] of this.#made) yield* changesOf(name, kept);
     yield { ids: [...this.ids.all()] };

@@ -275,15 +275,15 @@ export interface Log extends Source {
   delete(stream: StreamName): Promise<void>;
 
   /**
-   * Takes back all rows after the token, which is kept or the last one that was dropped. For a
-   * relay. Left out by a log that cannot keep the rows of one.
+   * Takes back all rows after the token, which is kept or the last one that was dropped. Forgets
+   * the ids of these rows. For a relay. Left out by a log that cannot keep the rows of one.
    * @throws UsageError NO_SUCH_STREAM, INVALID_TOKEN, CLOSED; LogError
    */
   truncate?(stream: StreamName, after: Token): Promise<void>;
 
   /**
-   * Drops all rows. The stream goes on after the position, with its history. For a relay, as
-   * truncate.
+   * Drops all rows, and forgets their ids. The stream goes on after the position, with its history.
+   * Makes a stream that is not there. For a relay, as truncate.
    * @throws UsageError NO_SUCH_STREAM, CLOSED; LogError
    */
   rebase?(position: Position): Promise<void>;

@@ -120,6 +120,24 @@ describe('what a worker asks for', () => {
   });
 });
 
+test('where rows are taken back, a holder is told again, and what nobody held is kept again', () => {
+  const holders = holdersOf(['audit']);
+  holders.acknowledge('audit', 20);
+  expect(holders.untold(60)).toHaveLength(1);
+  holders.handleTold('audit', 100);
+  latest = 60;
+  holders.judgeAgain();
+  holders.acknowledge('audit', 60);
+  latest = 90;
+  expect(holders.untold(80).map(({ worker }) => worker)).toEqual(['audit']);
+  holders.forget('audit', 90);
+  expect(holders.savedByAll).toBe(90);
+  latest = 60;
+  holders.judgeAgain();
+  latest = 80;
+  expect(holders.savedByAll).toBeLessThan(61);
+});
+
 test('rows that are taken back are not saved any more', () => {
   const holders = holdersOf(['audit', 'billing']);
   holders.acknowledge('audit', 60);

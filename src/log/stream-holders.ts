@@ -173,9 +173,16 @@ export class StreamHolders {
     return true;
   }
 
-  /** Rows were taken back: what is no longer on the history counts as nothing saved. */
+  /**
+   * Rows were taken back: what is no longer on the history counts as nothing saved. What was told of
+   * cuts, and what was let go, was about the rows that there were.
+   */
   judgeAgain(): void {
-    for (const [worker, entry] of this.#entries) {
+    if (this.#placeAt(this.#freedUpTo) === undefined) this.#freedUpTo = NOTHING;
+    this.#savedByAll = undefined;
+    for (const [worker, before] of this.#entries) {
+      const entry = { ...before, toldAt: undefined };
+      this.#entries.set(worker, entry);
       if (entry.saved === undefined) continue;
       if (this.#placeAt(entry.saved.token)?.history !== entry.saved.history) {
         this.#set(worker, { ...entry, saved: undefined });

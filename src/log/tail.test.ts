@@ -282,6 +282,36 @@ test('a stream that is deleted takes its rows out of the tail, also those that a
   expect(other.bytes).toBe(0);
 });
 
+test('a stream that a listener deletes while its rows are announced does not come back', async () => {
+  const { log, read } = await setUp();
+  await append(log, 1, 'b');
+  let isFirst = true;
+  log.watch(({ kind }) => {
+    if (kind !== 'rows' || !isFirst) return;
+    isFirst = false;
+    void log.delete('a');
+  });
+  // One commit: the rows of a are announced after those of b.
+  await Promise.all([append(log, 1, 'b'), log.append('a', ['"old"']), log.append('a', ['"older"'])]);
+  await log.append('a', ['"new"']);
+  const { chunks, upTo } = read(0);
+  expect(upTo).toBe(1);
+  expect(chunks.map(({ texts }) => Buffer.from(texts).toString())).toEqual(['"new"']);
+});
+
+test('a read that is never answered is not shared for ever', async () => {
+  const { watched, log } = await setUp();
+  await append(log, 1);
+  const { read: readNow } = log;
+  let isStuck = true;
+  log.read = async (stream, options) => (isStuck ? new Promise<Page>(() => {}) : readNow(stream, options));
+  const tail = new Tail(log, { clock: watched.clock, maxReadMs: 30_000 });
+  void tail.read('a', WHOLE);
+  isStuck = false;
+  watched.clock.step(watched.clock.now() + 30_000);
+  expect(await tail.read('a', WHOLE)).toMatchObject({ rows: 2, upTo: 1 });
+});
+
 test('attributes are read with their batches, and a page ends where an era does', async () => {
   const { watched, log, read } = await setUp();
   const next = '0123456789abcdef.1764281400.a1b2c3d4';

@@ -6,6 +6,7 @@
  * meanwhile. Where a hint came without rows, the first read brings them for everyone.
  */
 
+import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { Queue } from '../base/queue.ts';
 import { type Chunk, chunkBytes } from '../core/model/chunk.ts';
 import { UsageError } from '../core/model/errors.ts';
@@ -19,6 +20,9 @@ import type { Log, ReadOptions, Source, SourceEvent } from './log.ts';
 export interface TailOptions {
   /** The most memory for the chunks of all streams together, in bytes. 0 keeps nothing. */
   readonly maxBytes?: number;
+  /** How long a read of the source is shared: one that is never answered must not answer for all. */
+  readonly maxReadMs?: Millis;
+  readonly clock?: Clock;
 }
 
 const defaultTailOptions: Required<TailOptions> = Object.freeze({
@@ -27,6 +31,9 @@ const defaultTailOptions: Required<TailOptions> = Object.freeze({
    * from the log, which slows nobody.
    */
   maxBytes: 64 * 1024 * 1024,
+  /** As long as sessions wait for a source (sourceTimeoutMs). */
+  maxReadMs: 30_000,
+  clock: systemClock,
 });
 
 /** The approximate overhead of a chunk in bytes: many tiny chunks must not go uncounted. */
@@ -64,6 +71,8 @@ interface RunningRead {
   readonly page: Promise<Page>;
   /** The stream's `latest` when it began. */
   readonly latest: Token;
+  /** From then on it is not shared any more. */
+  readonly until: Millis;
 }
 
 /** Entries of dropped chunks are cleared away once they number this many and half of all. */
@@ -72,6 +81,8 @@ const ENTRIES_WORTH_CLEARING = 1_024;
 export class Tail {
   readonly #source: Source;
   readonly #maxBytes: number;
+  readonly #maxReadMs: Millis;
+  readonly #clock: Clock;
   /** Only streams that have chunks here. */
   readonly #windows = new Map<StreamName, Window>();
   #kept = new Queue<Kept>();
@@ -86,11 +97,14 @@ export class Tail {
    * told.
    * @throws UsageError INVALID_OPTION
    */
-  constructor(source: Source, { maxBytes = defaultTailOptions.maxBytes }: TailOptions = {}) {
+  constructor(source: Source, options: TailOptions = {}) {
+    const { maxBytes, maxReadMs, clock } = { ...defaultTailOptions, ...options };
     if (!Number.isSafeInteger(maxBytes) || maxBytes < 0)
       throw new UsageError('INVALID_OPTION', `maxBytes of the tail is an integer from 0, not ${maxBytes}`);
     this.#source = source;
     this.#maxBytes = maxBytes;
+    this.#maxReadMs = maxReadMs;
+    this.#clock = clock;
     this.#endWatch = source.watch((event) => this.#handleEvent(event));
   }
 
@@ -153,7 +167,8 @@ export class Tail {
     const running = this.#reading.get(key);
     const { latest } = this.#source.bounds(stream);
     // A read that began when nothing was there may bring nothing, and now there is something.
-    if (running !== undefined && (running.latest > after || running.latest === latest)) return running.page;
+    const isCurrent = running !== undefined && (running.latest > after || running.latest === latest);
+    if (isCurrent && this.#clock.now() < running.until) return running.page;
     const answer = this.#source.read(stream, options);
     if (!isPromise(answer)) return this.#keepPage(answer, after);
     const reading: Promise<Page> = Promise.resolve(answer).then(
@@ -168,7 +183,7 @@ export class Tail {
         throw error;
       },
     );
-    this.#reading.set(key, { page: reading, latest });
+    this.#reading.set(key, { page: reading, latest, until: this.#clock.now() + this.#maxReadMs });
     return reading;
   }
 

@@ -6,6 +6,8 @@ import { basename, dirname, join } from 'node:path';
 
 const MARK = '.backup-';
 const RANDOM_BYTES = 8;
+/** What follows the mark. A backup that a person made, `log.db.backup-2026-12-01`, is another name. */
+const RANDOM_PART = new RegExp(`^[0-9a-f]{${RANDOM_BYTES * 2}}(-journal)?$`);
 
 /** Where a copy for one client is made: beside the log, where there is room for one if anywhere. */
 export function temporaryBackupPath(path: string): string {
@@ -17,6 +19,7 @@ export async function removeStaleBackups(path: string): Promise<void> {
   const directory = dirname(path);
   const start = `${basename(path)}${MARK}`;
   for (const name of await readdir(directory)) {
-    if (name.startsWith(start)) await rm(join(directory, name), { force: true });
+    if (name.startsWith(start) && RANDOM_PART.test(name.slice(start.length)))
+      await rm(join(directory, name), { force: true });
   }
 }

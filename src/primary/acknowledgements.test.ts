@@ -4,7 +4,7 @@ import { UsageError } from '../core/model/errors.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Held, LogHolders } from '../log/log.ts';
-import { Acknowledgements, type AcknowledgingSession } from './acknowledgements.ts';
+import { Acknowledgements, type AcknowledgingSession, MAX_NAMES_PER_CONNECTION } from './acknowledgements.ts';
 
 class FakeSession implements AcknowledgingSession {
   isRowcast = true;
@@ -189,4 +189,28 @@ test('a log that fails is told of, and ends no connection', () => {
     throw new TypeError('a bug');
   };
   expect(() => end.save(reader, 7)).toThrow('a bug');
+});
+
+test('the end of one of very many connections of a name costs each stream once', () => {
+  const all = new Told();
+  const sessions = Array.from({ length: 100 }, () => all.connect('reader'));
+  for (const session of sessions) for (let i = 0; i < 1_000; i++) session.streams.set(`room:${i}`, 1);
+  all.take();
+  const gone = sessions.pop()!;
+  all.machine.handleClosed(gone);
+  expect(all.take()).toHaveLength(1_000);
+});
+
+test('a connection that takes name after name holds rows by the first few alone', () => {
+  const end = new Told();
+  const peer = end.connect('reader-1');
+  for (let i = 0; i < 1_000; i++) end.ask(peer, 5, `room:${i}`);
+  for (let name = 2; name <= 1_000; name++) end.machine.handleNamed(peer, `reader-${name}`);
+  expect(end.take()).toHaveLength(MAX_NAMES_PER_CONNECTION * 1_000);
+  expect(end.refused).toEqual([expect.stringContaining('HOLDER_REFUSED worker reader-5')]);
+  end.ask(peer, 5);
+  expect(end.take()).toEqual([]);
+  end.close(peer);
+  end.ask(end.connect('reader-5'), 5);
+  expect(end.take()).toEqual(['reader-5 asks for events after 5']);
 });

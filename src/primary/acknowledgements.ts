@@ -32,9 +32,17 @@ export interface AcknowledgementsOptions<Worker> {
 /** NOW lowers nothing: what comes from now on is above all that was saved. */
 const ABOVE_ALL: Token = Number.MAX_SAFE_INTEGER;
 
+/**
+ * By how many names one connection may hold rows. Each name holds every stream that the connection
+ * follows, so without a bound a few lines would make very many holders.
+ */
+export const MAX_NAMES_PER_CONNECTION = 4;
+
 export class Acknowledgements<Worker> {
   readonly #options: AcknowledgementsOptions<Worker>;
   readonly #named = new Map<Worker, WorkerName>();
+  /** How many names a connection has had. */
+  readonly #nameCounts = new Map<Worker, number>();
   readonly #byName = new Map<WorkerName, Set<Worker>>();
 
   constructor(options: AcknowledgementsOptions<Worker>) {
@@ -45,6 +53,12 @@ export class Acknowledgements<Worker> {
   handleNamed(worker: Worker, name: WorkerName): void {
     if (this.#named.get(worker) === name) return;
     this.#leave(worker);
+    const count = (this.#nameCounts.get(worker) ?? 0) + 1;
+    this.#nameCounts.set(worker, count);
+    if (count > MAX_NAMES_PER_CONNECTION) {
+      if (count === MAX_NAMES_PER_CONNECTION + 1) this.#options.onRefused(worker, tooManyNames(name));
+      return;
+    }
     this.#named.set(worker, name);
     const ofName = this.#byName.get(name);
     if (ofName === undefined) this.#byName.set(name, new Set([worker]));
@@ -86,10 +100,14 @@ export class Acknowledgements<Worker> {
   handleClosed(worker: Worker): void {
     const name = this.#named.get(worker);
     this.#leave(worker);
+    this.#nameCounts.delete(worker);
     if (name === undefined) return;
+    // Any of those that follow a stream stands for all of them.
+    const streams = new Map<StreamName, Worker>();
     for (const other of this.#byName.get(name) ?? []) {
-      for (const stream of this.#options.sessionOf(other).replicated) this.handleAcknowledged(other, stream);
+      for (const stream of this.#options.sessionOf(other).replicated) streams.set(stream, other);
     }
+    for (const [stream, other] of streams) this.handleAcknowledged(other, stream);
   }
 
   /** Whether a worker of the name is connected and follows the stream. */
@@ -129,6 +147,11 @@ export class Acknowledgements<Worker> {
     ofName.delete(worker);
     if (ofName.size === 0) this.#byName.delete(name);
   }
+}
+
+function tooManyNames(name: WorkerName): PeerError {
+  const text = `worker ${quote(name)} holds no rows: its connection has had ${MAX_NAMES_PER_CONNECTION} other names`;
+  return new PeerError('HOLDER_REFUSED', text, { facts: { worker: name } });
 }
 
 function holderRefused(stream: StreamName, name: WorkerName): PeerError {

@@ -6,13 +6,15 @@ import { Netcat } from '../../test/support/netcat.ts';
 import { originOf } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
 import type { SourceListener } from '../log/log.ts';
+import { KeptLog } from '../log/kept-log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { defineStream } from '../core/model/stream.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
 import type { Transport } from '../transport/transport.ts';
-import { createPrimary, type PrimaryOptions } from './primary.ts';
+import { createPrimary } from './primary.ts';
+import type { PrimaryOptions } from './options.ts';
 
 const events = defineStream('events');
 const receipts = defineStream('receipts');
@@ -485,4 +487,25 @@ test('a worker whose socket takes nothing for stalledTimeoutMs is cut, whatever 
   expect((await warned)[0]).toMatchObject({ error: { code: 'SLOW_CONSUMER' } });
   stuck.connection.resume();
   await stuck.closed;
+});
+
+test('a batch with an id that makes a deleted stream again is told, also while the deletion is on its way', async () => {
+  const write = async (): Promise<void> => new Promise(setImmediate);
+  const store = { open: async () => [], write, close: async () => {} };
+  const { primary } = deploy();
+  const server = await primary({ streams: [events], log: new KeptLog({ name: 'slow', store }) });
+  const told: unknown[] = [];
+  server.on('appended', ({ token, rows }) => told.push([token, rows]));
+  await server.append(events, [1]);
+  await server.append(events, [2]);
+  const deleted = server.delete(events);
+  const again = server.append(events, [3], { id: 'a' });
+  await deleted;
+  expect(await again).toMatchObject({ token: 1 });
+  expect(await server.append(events, [3], { id: 'a' })).toEqual(await again);
+  expect(told).toEqual([
+    [1, [1]],
+    [2, [2]],
+    [1, [3]],
+  ]);
 });

@@ -1,5 +1,6 @@
 /** One source of a primary, behind its tail, and what is learned of its streams as they are made. */
 
+import type { Clock, Millis } from '../base/clock.ts';
 import type { Chunk } from '../core/model/chunk.ts';
 import type { Bounds } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
@@ -11,17 +12,28 @@ import { Tail } from '../log/tail.ts';
 /** How much of a catalog is read at once where a hint brought no rows. */
 const CATALOG_PAGE_BYTES = 64 * 1024;
 
+export interface ServedSourceOptions {
+  readonly tailBytes: number;
+  /** How long an answer of the source is waited for. */
+  readonly sourceTimeoutMs: Millis;
+  readonly clock: Clock;
+}
+
 export class ServedSource {
   readonly source: Source;
   readonly tail: Tail;
+  readonly #options: ServedSourceOptions;
   /** Up to where its catalog is known. */
   #known: Token;
-  #isReading = false;
+  /** When the catalog that is being read is read again, answered or not. Undefined: it is not read. */
+  #readingUntil: Millis | undefined;
 
   /** The source is open. Make it before anything else watches the source. */
-  constructor(source: Source, tailBytes: number) {
+  constructor(source: Source, options: ServedSourceOptions) {
+    const { tailBytes, sourceTimeoutMs, clock } = options;
     this.source = source;
-    this.tail = new Tail(source, { maxBytes: tailBytes });
+    this.tail = new Tail(source, { maxBytes: tailBytes, maxReadMs: sourceTimeoutMs, clock });
+    this.#options = options;
     this.#known = source.bounds(source.catalog).latest;
   }
 
@@ -35,10 +47,17 @@ export class ServedSource {
     for (const chunk of chunks) for (const stream of madeIn(chunk)) made(stream);
   }
 
-  /** A failed read is made up for at the next hint. */
+  /** Rows of its catalog were taken back: what comes in their place is told again. */
+  handleCatalogRebased(): void {
+    this.#known = Math.min(this.#known, this.source.bounds(this.source.catalog).latest);
+  }
+
+  /** A read that failed, or was not answered in time, is made up for at the next hint. */
   async #read(made: (stream: StreamName) => void): Promise<void> {
-    if (this.#isReading) return;
-    this.#isReading = true;
+    const { clock, sourceTimeoutMs } = this.#options;
+    if (this.#readingUntil !== undefined && clock.now() < this.#readingUntil) return;
+    const until = clock.now() + sourceTimeoutMs;
+    this.#readingUntil = until;
     const { catalog } = this.source;
     try {
       while (this.#known < this.source.bounds(catalog).latest) {
@@ -50,7 +69,8 @@ export class ServedSource {
     } catch {
       // Sessions that follow the catalog are told why it cannot be read.
     } finally {
-      this.#isReading = false;
+      // Another one has taken its place, where this one took too long.
+      if (this.#readingUntil === until) this.#readingUntil = undefined;
     }
   }
 }

@@ -68,6 +68,8 @@ async function setUp(onEvent: (event: PrimarySessionEvent) => void = () => {}): 
     volatileLog: memoryLog(),
     limits: defaultBatchLimits,
     tailBytes: 0,
+    sourceTimeoutMs: defaultPrimaryLimits.sourceTimeoutMs,
+    clock,
   });
   await catalog.open();
   const session = new PrimarySession({

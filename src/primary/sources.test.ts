@@ -118,6 +118,23 @@ describe('a further source', () => {
     ]);
   });
 
+  test('whose catalog is read without an answer once is in ALL again with what is made after that', async () => {
+    const { primary, transport } = deploy();
+    const far = await FarSource.open(defineStreams('far:*'));
+    far.bringsRows = false;
+    await primary({ streams: [events], sources: [far], limits: { sourceTimeoutMs: 20 } });
+    const hand = new Netcat(transport, ADDRESS);
+    hand.send('REPLICATE ALL NOW');
+    await hand.line('POSITION events 0');
+    const read = vi.spyOn(far, 'read').mockReturnValue(new Promise(() => {}));
+    await far.append('far:1', 'unheard');
+    read.mockRestore();
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    await far.append('far:2', 'heard');
+    await hand.line('RDATA far:1 1 "unheard"');
+    await hand.line('RDATA far:2 1 "heard"');
+  });
+
   test('is appended to elsewhere, and says where', async () => {
     const { primary } = deploy();
     const far = await FarSource.open(defineStreams('far:*'));

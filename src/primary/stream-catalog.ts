@@ -3,7 +3,7 @@
  * its tail. Knows no session and no connection. Listeners of `watch` are told what happens.
  */
 
-import type { Millis } from '../base/clock.ts';
+import type { Clock, Millis } from '../base/clock.ts';
 import type {
   AppendOptions,
   CuttingEvent,
@@ -46,6 +46,9 @@ export interface StreamCatalogOptions {
   readonly limits: BatchLimits;
   /** The most bytes of rows that each tail keeps in memory. */
   readonly tailBytes: number;
+  /** How long an answer of a source is waited for. */
+  readonly sourceTimeoutMs: Millis;
+  readonly clock: Clock;
   /** Undefined: the default of the logs. */
   readonly idRetentionMs?: Millis | undefined;
 }
@@ -101,7 +104,7 @@ export class StreamCatalog implements StreamTable {
 
   /** @throws LogError */
   async open(): Promise<void> {
-    const { log, volatileLog, sources = [], limits, tailBytes, idRetentionMs } = this.#options;
+    const { log, volatileLog, sources = [], limits, idRetentionMs } = this.#options;
     checkHolders(this.#declarations, log);
     const shared = idRetentionMs === undefined ? { limits } : { limits, idRetentionMs };
     const ofLog = (durable: boolean): Declarations => this.#declarations.filter((one) => one.durable === durable);
@@ -111,7 +114,7 @@ export class StreamCatalog implements StreamTable {
       checkLogIds([log, volatileLog, ...sources]);
       this.#sources = [log, volatileLog, ...sources].map((source) => {
         // The tail watches first, so it has the rows when a hint reaches a session.
-        const served = new ServedSource(source, tailBytes);
+        const served = new ServedSource(source, this.#options);
         this.#endWatches.push(source.watch((event) => this.#handleEvent(served, event)));
         return served;
       });
@@ -315,6 +318,7 @@ export class StreamCatalog implements StreamTable {
       return;
     }
     const { kind, stream } = event;
+    if (stream === served.source.catalog) served.handleCatalogRebased();
     const followed = this.#followed.get(stream);
     if (followed?.served !== served) return;
     followed.announced = followed.bounds.latest;

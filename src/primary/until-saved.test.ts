@@ -17,7 +17,8 @@ import { memoryLog } from '../log/memory.ts';
 import { sqliteLog } from '../log/sqlite.ts';
 import { type Checkpoint, memoryCheckpoint } from '../worker/checkpoint.ts';
 import type { Worker } from '../worker/worker.ts';
-import type { Cutting, HolderStatus, Primary } from './primary.ts';
+import type { Primary } from './primary.ts';
+import type { Cutting, HolderStatus } from './options.ts';
 
 const events = defineStream<number>('events', { retain: { untilSavedBy: ['reader-*'] } });
 

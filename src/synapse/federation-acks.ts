@@ -3,7 +3,8 @@
 import { RowcastError } from '../core/model/errors.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { Primary, PrimaryEvents } from '../primary/primary.ts';
+import type { Primary } from '../primary/primary.ts';
+import type { PrimaryEvents } from '../primary/options.ts';
 import { federation } from './federation.ts';
 
 /** Options of `trackFederationAcks`. */

@@ -1,7 +1,8 @@
 /** Commands that workers send to a primary, each with a callback. */
 
 import { HandlerError, messageOf } from '../core/model/errors.ts';
-import type { ConnectedWorker, Primary, PrimaryEvents } from '../primary/primary.ts';
+import type { Primary } from '../primary/primary.ts';
+import type { ConnectedWorker, PrimaryEvents } from '../primary/options.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 
 type CommandOf<Name extends UpstreamCommand['name']> = Extract<UpstreamCommand, { name: Name }>;

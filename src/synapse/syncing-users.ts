@@ -5,7 +5,8 @@
 
 import { EventEmitter } from 'node:events';
 import type { Millis } from '../base/clock.ts';
-import type { Primary, PrimaryEvents } from '../primary/primary.ts';
+import type { Primary } from '../primary/primary.ts';
+import type { PrimaryEvents } from '../primary/options.ts';
 
 /** The events of `SyncingUsers`. */
 export interface SyncingUsersEvents {

@@ -26,7 +26,7 @@ interface Outcome {
   readonly told: number;
 }
 
-export async function appendSome(scene: Scene): Promise<ReadonlySet<StreamName>> {
+export async function appendSome(scene: Scene): Promise<void> {
   const streams = Array.from({ length: scene.integer(1, 3) }, () => scene.pick(SERVED));
   const appends = Array.from({ length: scene.integer(1, 6) }, (_, i) => drawAppend(scene, scene.pick(streams), i));
   if (appends.length === 1 || scene.percent(30)) {
@@ -38,16 +38,14 @@ export async function appendSome(scene: Scene): Promise<ReadonlySet<StreamName>>
     await inOneTurn(scene, appends);
     for (const _ of appends) scene.reach('append together');
   }
-  return new Set(streams);
 }
 
 /** What is queued before a deletion is gone with the stream. What comes later makes it again. */
-export async function appendAroundDeletion(scene: Scene): Promise<ReadonlySet<StreamName>> {
+export async function appendAroundDeletion(scene: Scene): Promise<void> {
   const stream = scene.pick(SERVED);
   const draw = (): Append => drawAppend(scene, stream, 0);
   await inOneTurn(scene, [draw(), { stream, rows: undefined }, draw()]);
   scene.reach('append before and after a deletion');
-  return new Set([stream]);
 }
 
 function drawAppend(scene: Scene, stream: StreamName, place: number): Append {
@@ -177,6 +175,7 @@ function tellOracle(scene: Scene, { stream, options }: Append, position: Positio
   }
   scene.ledger.checkResolved(stream, position.token, told);
   scene.see(position);
+  scene.appendedTo.add(stream);
   if (options.history !== undefined) scene.reach('give a history');
   if (options.token !== undefined && options.token > latest + 1) scene.reach('skip tokens');
   if (options.attributes !== undefined) scene.reach('append with attributes');

@@ -62,6 +62,8 @@ export class Scene {
   era: History = '';
   /** Numbers the batches: their rows differ. */
   batchCount = 0;
+  /** The streams that the step has appended to, repetitions and refusals aside. */
+  readonly appendedTo: Set<StreamName> = new Set();
   readonly #place: LogPlace;
   #listed: [stream: StreamName, what: 'made' | 'deleted'][] = [];
 
@@ -161,16 +163,17 @@ export class Scene {
   }
 
   /** Compares what every step must leave right. */
-  async finishStep(touched: ReadonlySet<StreamName>): Promise<void> {
+  async finishStep(): Promise<void> {
     const listed = await this.#readCatalog();
-    for (const stream of this.oracle.streams.keys()) this.#retain(stream, touched.has(stream));
-    for (const stream of touched) {
+    for (const stream of this.oracle.streams.keys()) this.#retain(stream, this.appendedTo.has(stream));
+    for (const stream of this.appendedTo) {
       const deletedIn = this.oracle.deletedIn.get(stream);
       if (this.oracle.streams.has(stream))
         assert.notEqual(this.log.era, deletedIn, `stream ${stream} to be made again in another era`);
     }
     this.ledger.finish(listed);
     this.era = this.log.era;
+    this.appendedTo.clear();
     compareBounds(this.log, this.oracle, SERVED);
   }
 

@@ -17,14 +17,11 @@ import type { ReadOptions } from '../log/log.ts';
 export async function doStep(scene: Scene, { kind, seed }: Step): Promise<void> {
   scene.random = seededRandom(seed);
   scene.text = `${kind}: `;
-  const appendedTo = await actions[kind](scene);
-  await scene.finishStep(appendedTo ?? NONE);
+  await actions[kind](scene);
+  await scene.finishStep();
 }
 
-const NONE: ReadonlySet<StreamName> = new Set();
-
-/** Each returns the streams that it has appended to. */
-const actions: Readonly<Record<StepKind, (scene: Scene) => Promise<ReadonlySet<StreamName> | void>>> = {
+const actions: Readonly<Record<StepKind, (scene: Scene) => Promise<void>>> = {
   append: appendSome,
   'append around a deletion': appendAroundDeletion,
   trim,

@@ -168,7 +168,10 @@ export class FakeLog implements Log {
   }
 
   rowsAfter(stream: StreamName, after: Token): number {
-    return this.truth(stream).chunks.reduce((rows, chunk) => rows + rowsOfChunkAfter(chunk, after), 0);
+    this.#requireServed(stream);
+    const { chunks, earliest } = this.truth(stream);
+    const from = Math.max(after, earliest - 1);
+    return chunks.reduce((rows, chunk) => rows + rowsOfChunkAfter(chunk, from), 0);
   }
 
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {

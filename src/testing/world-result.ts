@@ -2,7 +2,8 @@
 
 import type { Millis } from '../base/clock.ts';
 import type { Connection } from '../transport/transport.ts';
-import { createPrimary, type Primary, type PrimaryOptions } from '../primary/primary.ts';
+import { createPrimary, type Primary } from '../primary/primary.ts';
+import type { PrimaryOptions } from '../primary/options.ts';
 import type { Checkpoint } from '../worker/checkpoint.ts';
 import type { WorkerOptions } from '../worker/options.ts';
 import { createWorker, type Worker } from '../worker/worker.ts';

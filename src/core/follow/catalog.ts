@@ -66,6 +66,12 @@ export interface CatalogEvents {
   handleListed(): void;
 }
 
+/**
+ * How many streams a listing may find for each one that may be followed: it names those that were
+ * deleted since, and tells of that later.
+ */
+const FOUND_PER_FOLLOWED = 4;
+
 /** The most deleted streams that are remembered for waits. The oldest is forgotten first. */
 const MAX_DELETED_NAMES = 10_000;
 
@@ -262,7 +268,7 @@ export class Catalog {
       this.#events.handleDeleted(this, stream, at.history, isListed);
     } else if (made !== undefined && this.#events.handleMade(this, stream, at, isListed)) {
       this.#found.set(stream, at);
-      this.#events.checkRoom(this.#found.size);
+      this.#events.checkRoom(this.#found.size / (this.#isCurrent ? 1 : FOUND_PER_FOLLOWED));
     }
   }
 

@@ -24,13 +24,13 @@ export const errorCodes = {
   UNAVAILABLE: 'The primary cannot read the stream now.',
   TRIMMED: 'A peer that is not Rowcast asked for rows that are no longer kept, and was served what is kept.',
   HOLDER_REFUSED:
-    'A worker whose name matches untilSavedBy holds no rows: its name is too long, or there are too many of them.',
+    'A worker whose name matches untilSavedBy holds no rows: its name is too long, there are too many of them, or its connection has had too many names.',
   TOO_MANY_STREAMS:
     'A worker would follow more streams than its maxStreams, or asked for more on one connection than the maxReplications of its primary.',
   UNEXPECTED_COMMAND: 'A command came where the protocol does not allow it.',
   PEER_ERROR: 'The other side sent ERROR.',
   // UsageError: the caller misused Rowcast.
-  INVALID_TOKEN: 'A token was not an integer from 0 to 2^53-1.',
+  INVALID_TOKEN: 'A token was not an integer from 0 to 2^53-1, or an append came after that highest one.',
   INVALID_POSITION:
     'A position or a history was malformed, or one without a history was used where that proves nothing.',
   OTHER_LOG: 'A position is of another log than the one that is followed: nothing here says whether it was reached.',

@@ -142,6 +142,20 @@ describe('a validator', () => {
     expect(() => validateRows('events', keyed, [1])).toThrow('events: a.0.Symbol(s): bad');
   });
 
+  test('that throws at once leaves no refusal of an earlier row unhandled', async () => {
+    const refusing = validator((value) => {
+      if (value === 'at once') throw new Error('at once');
+      return Promise.reject(new Error('later'));
+    });
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown): void => void unhandled.push(reason);
+    process.on('unhandledRejection', note);
+    expect(() => validateRows('orders', refusing, ['later', 'at once'])).toThrow('at once');
+    await new Promise(setImmediate);
+    process.off('unhandledRejection', note);
+    expect(unhandled).toEqual([]);
+  });
+
   test('that throws is told as one that refuses, at once or later', async () => {
     const text = 'the validator of stream events threw: oops';
     const throwing = validator(() => {

@@ -144,7 +144,14 @@ export function validateRows<Out>(
   validator: RowValidator<unknown, Out>,
   rows: readonly unknown[],
 ): Out[] | Promise<Out[]> {
-  const verdicts = rows.map((row) => runValidator(stream, validator, row));
+  const verdicts: (RowVerdict<Out> | Promise<RowVerdict<Out>>)[] = [];
+  try {
+    for (const row of rows) verdicts.push(runValidator(stream, validator, row));
+  } catch (error) {
+    // One refusal is told. Those that come later are nobody's.
+    for (const verdict of verdicts) if (verdict instanceof Promise) verdict.catch(() => {});
+    throw error;
+  }
   if (verdicts.some((v) => v instanceof Promise)) {
     return Promise.all(verdicts.map(async (verdict) => verdict)).then((settled) =>
       settled.map((v, index) => accepted(stream, v, index)),
