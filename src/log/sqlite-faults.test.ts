@@ -414,9 +414,9 @@ test('what the system says of the disk has its code too, and what is not an Erro
 });
 
 test('a driver whose native part was not built says how to build it, and not to look at the disk', () => {
-  const unbuilt = new Error('Could not locate the bindings file. Tried:\n → /a/better_sqlite3.node');
+  const notBuilt = new Error('Could not locate the bindings file. Tried:\n → /a/better_sqlite3.node');
   const ofOtherNode = Object.assign(new Error('compiled against a different version'), { code: 'ERR_DLOPEN_FAILED' });
-  for (const cause of [unbuilt, ofOtherNode]) {
+  for (const cause of [notBuilt, ofOtherNode]) {
     const { code, message } = sqliteLogError(path, 'open', cause);
     expect(code).toBe('LOG_UNAVAILABLE');
     expect(message).toContain('npm rebuild better-sqlite3');

@@ -15,6 +15,7 @@ import type Database from 'better-sqlite3';
 import { LogError } from '../core/model/errors.ts';
 import { isLogId, ORIGIN_ERA } from '../core/model/history.ts';
 import { damaged } from './sqlite-errors.ts';
+import type { Synchronous } from './synchronous.ts';
 
 /** `Rowc`: marks a Rowcast log among SQLite databases, for us and for `file`. */
 const APPLICATION_ID = 0x526f7763;
@@ -75,8 +76,6 @@ const TABLES = `
     PRIMARY KEY (stream_id, worker)
   ) WITHOUT ROWID;
   CREATE TABLE removals (stream_id INTEGER PRIMARY KEY);`;
-
-export type Synchronous = 'full' | 'normal';
 
 export interface FormatOptions {
   /** As given by the caller, for messages. */

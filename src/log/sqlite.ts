@@ -38,7 +38,7 @@ import type {
 import { type Boot, systemBoot } from './log-time.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
 import { type FileOptions, openLogFile } from './sqlite-file.ts';
-import type { Synchronous } from './sqlite-format.ts';
+import type { Synchronous } from './synchronous.ts';
 import { OpenedLog, type OpenedEnvironment } from './sqlite-opened.ts';
 import { checkStoredToken, logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
 

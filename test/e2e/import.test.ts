@@ -1,6 +1,7 @@
 /** What `import 'rowcast'` costs. Runs what `npm run build` has built, in a process of its own. */
 
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
@@ -47,4 +48,25 @@ test('importing rowcast loads no native module and no package', async () => {
 test('the probe would notice: the log on disk loads its native module when it is opened, its package when it is imported', async () => {
   const { required } = await probe(sqlite);
   expect(required.some((file) => file.includes('better-sqlite3'))).toBe(true);
+});
+
+test('the public types lead to no package whose types are not installed with Rowcast', () => {
+  const { exports } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    exports: Readonly<Record<string, { readonly types?: string }>>;
+  };
+  const files = new Set<string>();
+  const packages = new Set<string>();
+  const visit = (url: URL): void => {
+    if (files.has(url.href)) return;
+    files.add(url.href);
+    for (const [, name] of readFileSync(url, 'utf8').matchAll(/(?:from |import\()'([\w@./-]+)'/g)) {
+      if (name!.startsWith('.')) visit(new URL(name!.replace(/\.ts$/, '.d.ts'), url));
+      else if (!name!.startsWith('node:')) packages.add(name!);
+    }
+  };
+  for (const { types } of Object.values(exports)) {
+    if (types !== undefined) visit(new URL(`../../${types}`, import.meta.url));
+  }
+  expect(files.size).toBeGreaterThan(50);
+  expect([...packages].filter((name) => !['rowcast', 'hono', 'fastify', 'express'].includes(name))).toEqual([]);
 });
