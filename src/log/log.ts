@@ -263,8 +263,8 @@ export interface Log extends Source {
   append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position>;
 
   /**
-   * Drops the rows with token <= upTo. A token above `latest` drops all rows and does not move
-   * `latest`.
+   * Drops the rows with token <= upTo, once the appends that were asked for before are durable. A
+   * token above `latest` drops all rows and does not move `latest`.
    */
   trim(stream: StreamName, upTo: Token): Promise<void>;
 

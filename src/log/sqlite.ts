@@ -222,6 +222,7 @@ class SqliteLog implements Log {
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
     this.#requireDeclared(stream);
+    this.#commits.flush();
     const kept = this.#open.find(stream);
     if (kept !== undefined) this.#open.change('trim', (writer) => writer.trim(kept, upTo));
   }

@@ -194,6 +194,7 @@ export class FakeLog implements Log {
 
   async trim(stream: StreamName, upTo: Token): Promise<void> {
     this.#requireDeclared(stream);
+    this.#commitWaiting();
     if (!this.#isMade(stream)) return;
     this.#set(stream, withoutRowsUpTo(this.truth(stream), upTo));
     this.#write(true);

@@ -72,6 +72,18 @@ function registerTrim(testAt: TestAt): void {
     assert.deepEqual(await place.readAll('events', { after: latest, maxBytes: 100 }), [{ token, rows: ['"after"'] }]);
   });
 
+  testAt(
+    'a trim comes after the appends that were asked for before it, also of a stream that they make',
+    async (place) => {
+      const log = await place.open([events]);
+      const appended = [log.append('events', ['1']), log.append('events', ['2']), log.append('events', ['3'])];
+      await log.trim('events', 2);
+      await Promise.all(appended);
+      assert.deepEqual(await place.readAll('events', { after: 2, maxBytes: 1_000 }), [{ token: 3, rows: ['3'] }]);
+      assert.equal(log.bounds('events').earliest, 3);
+    },
+  );
+
   testAt('a trim of an empty stream does nothing', async (place) => {
     const log = await place.open([events]);
     await log.trim('events', 10);
