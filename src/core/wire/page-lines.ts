@@ -30,6 +30,7 @@ const TAB = 0x09;
 const LF = 0x0a;
 const SPACE = 0x20;
 const ZERO = 0x30;
+const MAX_INT = 0x7fff_ffff;
 
 /** RDATA lines, and ATTR lines if they are wanted, each with its LF. Never write to them. */
 export function pageLines({ stream, chunks }: Page, wantsAttributes: boolean): Uint8Array {
@@ -65,16 +66,18 @@ function encodeChunk(stream: StreamName, chunk: Chunk, attributes: readonly Batc
   // The rows without their borders, a line end for each, and the heads.
   let size = texts.length - BORDER_BYTES * Math.max(0, rows - 1) + rows;
   size += (rows - sizes.length) * head.length + sizes.length * (prefixLength + 1);
-  for (let place = 0; place < sizes.length; place++) size += digitsOf(tokenAt(chunk, place));
+  const digits = new Digits();
+  for (let place = 0; place < sizes.length; place++) size += digits.countOf(tokenAt(chunk, place));
   for (const { length } of before) size += length;
   const lines = new Uint8Array(size);
   let from = size - texts.length;
   lines.set(texts, from);
   let to = 0;
   let attributed = 0;
+  digits.restart();
   for (let place = 0; place < sizes.length; place++) {
     const token = tokenAt(chunk, place);
-    if (attributes[attributed]?.token === token) {
+    if (attributed < attributes.length && attributes[attributed]!.token === token) {
       lines.set(before[attributed]!, to);
       to += before[attributed++]!.length;
     }
@@ -82,7 +85,7 @@ function encodeChunk(stream: StreamName, chunk: Chunk, attributes: readonly Batc
       const headEnd = left === 1 ? prefixLength : head.length;
       for (let i = 0; i < headEnd; i++) lines[to++] = head[i]!;
       if (left === 1) {
-        to = writeDigits(lines, to, token);
+        to = digits.write(lines, to, token);
         lines[to++] = SPACE;
       }
       const tab = lines.indexOf(TAB, from);
@@ -96,22 +99,43 @@ function encodeChunk(stream: StreamName, chunk: Chunk, attributes: readonly Batc
   return lines;
 }
 
-function digitsOf(token: Token): number {
-  let digits = 1;
-  for (let rest = token; rest >= 10; rest = Math.floor(rest / 10)) digits++;
-  return digits;
-}
+/** The digits of tokens that rise, so that their number is seldom looked for. */
+class Digits {
+  #count = 1;
+  /** The first number that has more digits. */
+  #limit = 10;
 
-/** @returns where the digits end */
-function writeDigits(lines: Uint8Array, at: number, token: Token): number {
-  const end = at + digitsOf(token);
-  let rest = token;
-  for (let i = end - 1; i >= at; i--) {
-    const next = Math.floor(rest / 10);
-    lines[i] = ZERO + rest - next * 10;
-    rest = next;
+  restart(): void {
+    this.#count = 1;
+    this.#limit = 10;
   }
-  return end;
+
+  countOf(token: Token): number {
+    while (token >= this.#limit) {
+      this.#limit *= 10;
+      this.#count++;
+    }
+    return this.#count;
+  }
+
+  /** @returns where the digits end */
+  write(lines: Uint8Array, at: number, token: Token): number {
+    const end = at + this.countOf(token);
+    let place = end - 1;
+    let rest = token;
+    for (; rest > MAX_INT; place--) {
+      const next = Math.floor(rest / 10);
+      lines[place] = ZERO + (rest - next * 10);
+      rest = next;
+    }
+    // Small integers are divided several times as fast.
+    for (; place >= at; place--) {
+      const next = (rest / 10) | 0;
+      lines[place] = ZERO + (rest - next * 10);
+      rest = next;
+    }
+    return end;
+  }
 }
 
 function join(parts: readonly Uint8Array[]): Uint8Array {
