@@ -11,6 +11,7 @@ const APPENDS = 50_000;
 /** A commit each: as many as show the mean. */
 const SINGLE_APPENDS = 10_000;
 const REST_SECONDS = 5;
+const SETTLE_SECONDS = 3;
 
 export const options = { streams: { type: 'string' } };
 
@@ -111,10 +112,18 @@ async function followed(primary, port, n, single) {
     if (rows < n) throw new Error(`the worker is live with ${rows} rows of at least ${n}`);
     single.live.values.push(liveMs);
     single.liveAgain.values.push((await worker.call('cut')).liveMs);
+    // The worker tells of each stream how far it is, once after each connect.
+    await sleep(SETTLE_SECONDS);
     const before = await primary.call('usage');
-    await new Promise((resolve) => setTimeout(resolve, REST_SECONDS * 1_000));
+    await sleep(REST_SECONDS);
     const after = await primary.call('usage');
     single.rest.values.push(((after.cpuMs - before.cpuMs) * 100) / (after.at - before.at));
+  });
+}
+
+async function sleep(seconds) {
+  await new Promise((resolve) => {
+    setTimeout(resolve, seconds * 1_000);
   });
 }
 
