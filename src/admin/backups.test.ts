@@ -9,7 +9,8 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { defineStream } from '../core/model/stream.ts';
 import type { BackupOptions, Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
-import { removeStaleBackups } from '../log/temporary-backup.ts';
+import { removeStaleBackups, temporaryBackupPath } from '../log/temporary-backup.ts';
+import { partPath } from '../log/whole-file.ts';
 import { createPrimary } from '../primary/primary.ts';
 import { createMemoryTransport } from '../transport/memory.ts';
 import { createAdmin } from './admin.ts';
@@ -142,10 +143,12 @@ test('copies whose process was killed are removed, and no other file', async () 
     'other.db.backup-0123456789abcdef',
     'log.db.backup',
     'log.db.backup-2026-12-01',
+    'log.db.backup-2026-12-01.0123456789abcdef.part',
   ];
-  for (const name of [...others, 'log.db.backup-0123456789abcdef', 'log.db.backup-0123456789abcdef-journal']) {
-    await writeFile(join(directory, name), '');
-  }
+  const copy = temporaryBackupPath(path);
+  const parts = ['', '-journal'].map((suffix) => `${partPath(copy)}${suffix}`);
+  for (const name of others) await writeFile(join(directory, name), '');
+  for (const stale of [copy, `${copy}-journal`, ...parts]) await writeFile(stale, '');
   await removeStaleBackups(path);
   expect(readdirSync(directory).toSorted()).toEqual(others.toSorted());
 });

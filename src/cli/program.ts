@@ -94,7 +94,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       'be a primary for Synapse workers: its streams and their types, INVALIDATE_CACHE, lines of at most 16,384 bytes, idle time-out 25 s',
     )
     .addOption(
-      adminOption('where append and status find it, on loopback; or none', (text) =>
+      adminOption('where append, status, backup and forget find it, on loopback; or none', (text) =>
         text === 'none' ? text : parseHostAndPort(text),
       ),
     )

@@ -56,7 +56,7 @@ export async function copyDatabase({ database, path, signal, onProgress, check }
   const pageBytes = database.pragma('page_size', { simple: true }) as number;
   let isSyncing = false;
   try {
-    await database.backup(part, {
+    const { totalPages: pages } = await database.backup(part, {
       progress: ({ totalPages, remainingPages }) => {
         stopIf(() => {
           signal?.throwIfAborted();
@@ -76,6 +76,8 @@ export async function copyDatabase({ database, path, signal, onProgress, check }
       },
     });
     await file.close();
+    // SQLite does not tell of its last step. A small log is copied in one.
+    stopIf(() => onProgress?.({ doneBytes: pages * pageBytes, totalBytes: pages * pageBytes }));
     await nameWhole(part, target);
     syncDirectory(dirname(target));
   } catch (error) {
