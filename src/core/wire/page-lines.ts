@@ -70,8 +70,9 @@ function encodeChunk(stream: StreamName, chunk: Chunk, attributes: readonly Batc
   for (let place = 0; place < sizes.length; place++) size += digits.countOf(tokenAt(chunk, place));
   for (const { length } of before) size += length;
   const lines = new Uint8Array(size);
-  let from = size - texts.length;
-  lines.set(texts, from);
+  const shift = size - texts.length;
+  lines.set(texts, shift);
+  let from = 0;
   let to = 0;
   let attributed = 0;
   digits.restart();
@@ -88,9 +89,10 @@ function encodeChunk(stream: StreamName, chunk: Chunk, attributes: readonly Batc
         to = digits.write(lines, to, token);
         lines[to++] = SPACE;
       }
-      const tab = lines.indexOf(TAB, from);
-      const end = tab < 0 ? size : tab - 1;
-      lines.copyWithin(to, from, end);
+      // In the texts and not in the lines: logs give Buffers, which search several times as fast.
+      const tab = texts.indexOf(TAB, from);
+      const end = tab < 0 ? texts.length : tab - 1;
+      lines.copyWithin(to, from + shift, end + shift);
       to += end - from;
       lines[to++] = LF;
       from = end + BORDER_BYTES;
