@@ -107,6 +107,10 @@ test('wherever its last line is cut or damaged, it holds the positions before or
     // A part of the last line was never written to the disk.
     await writeFile(path, Buffer.concat([bytes.subarray(0, size), Buffer.alloc(end - size), bytes.subarray(end)]));
     expect((await load()).has('users'), `zero up to ${end}`).toBe(end > size);
+    // The file grew and its new part was never written: old content of the disk, with line ends.
+    const old = Buffer.from('old\nlines\n\n1\x80'.repeat(20)).subarray(0, bytes.length - end);
+    await writeFile(path, Buffer.concat([bytes.subarray(0, end), old]));
+    expect((await load()).get('users')?.token, `old content from ${end}`).toBe(1);
   }
   await writeFile(path, bytes);
   expect((await load()).has('users')).toBe(false);

@@ -20,6 +20,8 @@ import { formatPositions, parsePositions, type Position } from '../core/model/po
 import type { Checkpoint } from './checkpoint.ts';
 
 const HEADER = 'rowcast checkpoint 3';
+/** With the space behind it. */
+const CHECKSUM_LENGTH = 9;
 /** A smaller file is not worth being replaced. */
 const SMALL_BYTES = 16 * 1024;
 
@@ -137,6 +139,11 @@ function formatLine(positions: ReadonlyMap<string, Position | undefined>): strin
   return `${checksumOf(text)} ${text}\n`;
 }
 
+function isWhole(line: string): boolean {
+  const content = line.slice(CHECKSUM_LENGTH);
+  return line === `${checksumOf(content)} ${content}`;
+}
+
 function checksumOf(text: string): string {
   return crc32(text).toString(16).padStart(8, '0');
 }
@@ -154,15 +161,14 @@ function parse(path: string, text: string): Map<string, Position> {
   lines.pop();
   const positions = new Map<string, Position>();
   for (const [index, line] of lines.entries()) {
-    const content = line.slice(9);
-    if (line !== `${checksumOf(content)} ${content}`) {
-      // The last save may have been cut in the middle. The first line was whole before it got its
-      // name.
-      if (index > 0 && index === lines.length - 1) break;
+    if (!isWhole(line)) {
+      // A power cut in the last save leaves any content behind the lines before it, also some that
+      // looks like lines. The first line was whole before it got its name.
+      if (index > 0 && !lines.slice(index + 1).some(isWhole)) break;
       throw damaged(`line ${index + 2} has another checksum than its text`);
     }
     try {
-      applyLine(positions, content);
+      applyLine(positions, line.slice(CHECKSUM_LENGTH));
     } catch (cause) {
       throw damaged(`line ${index + 2}: ${messageOf(cause)}`, cause);
     }
