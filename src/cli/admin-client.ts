@@ -80,22 +80,25 @@ export async function download(
 
 function responseOf(asked: ClientRequest, admin: HostAndPort): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    let isConnected = false;
-    asked.once('socket', (socket) => socket.once('connect', () => (isConnected = true)));
-    asked.on('error', (error) => reject(isConnected ? lost(error, admin) : unreachable(error, admin)));
+    handleErrors(asked, admin, reject);
     asked.once('response', resolve);
   });
 }
 
+/** Says of each error of a request whether there was a connection. */
+function handleErrors(asked: ClientRequest, admin: HostAndPort, handle: (error: ConnectionError) => void): void {
+  let isConnected = false;
+  asked.once('socket', (socket) =>
+    socket.once('connect', () => {
+      isConnected = true;
+    }),
+  );
+  asked.on('error', (error) => handle(isConnected ? lost(error, admin) : unreachable(error, admin)));
+}
+
 function exchange(asked: ClientRequest, rows: Readable | undefined, admin: HostAndPort): Promise<AdminAnswer> {
   return new Promise((resolve, reject) => {
-    let isConnected = false;
-    asked.once('socket', (socket) =>
-      socket.once('connect', () => {
-        isConnected = true;
-      }),
-    );
-    asked.on('error', (error) => reject(isConnected ? lost(error, admin) : unreachable(error, admin)));
+    handleErrors(asked, admin, reject);
     asked.on('response', (response) => {
       rows?.unpipe(asked).pause();
       readAnswer(response, admin).then(resolve, reject);

@@ -1,11 +1,11 @@
 /** `rowcast backup`: a copy of a running primary's log, in a file of its own. */
 
-import { constants } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { BackupProgress } from '../core/model/backup.ts';
 import { LogError, messageOf, UsageError } from '../core/model/errors.ts';
+import { syncDirectory } from '../log/sqlite-place.ts';
 import { nameWhole, partPath, refuseExisting } from '../log/whole-file.ts';
 import type { HostAndPort } from './addresses.ts';
 import { askAdmin, download, errorOf } from './admin-client.ts';
@@ -45,7 +45,7 @@ export async function backup(path: string, { admin }: BackupOptions, terminal: T
     await nameWhole(part, path).catch((error: unknown) => {
       throw unwritable(path, error);
     });
-    await syncDirectory(dirname(path));
+    syncDirectory(dirname(path));
     say(
       terminal,
       `the log is copied to ${path}; to restore it, stop the primary, move its file, -wal and -shm away, and put the copy in the place of the file`,
@@ -97,26 +97,10 @@ async function writeTo(file: FileHandle, path: string, part: Uint8Array): Promis
   }
 }
 
-/** The name is durable only with its directory. Some file systems cannot sync one. */
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY);
-  try {
-    await directory.sync();
-  } catch (error) {
-    if (codeOf(error) !== 'EINVAL') throw error;
-  } finally {
-    await directory.close();
-  }
-}
-
 function unwritable(path: string, cause: unknown): LogError | UsageError {
-  if (codeOf(cause) === 'EEXIST')
+  if (cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')
     return new UsageError('INVALID_OPTION', `${path} exists already: give the backup a file of its own`, { cause });
   return new LogError('LOG_UNAVAILABLE', `cannot write ${path}: ${messageOf(cause)}`, { cause });
-}
-
-function codeOf(cause: unknown): unknown {
-  return cause instanceof Error && 'code' in cause ? cause.code : undefined;
 }
 
 /** Asks the primary how far its copy is, on a terminal only. Returns the function that ends it. */
