@@ -1,6 +1,6 @@
 /** The codec alone, in one process: bytes to lines and rows to bytes. */
 import { Bench } from 'tinybench';
-import { encodeChunks } from '../../dist/log/group-commit.js';
+import { encodeChunks } from '../../dist/log/encode-chunks.js';
 import { encodeRows } from '../../dist/core/model/row.js';
 import { RowDecoder } from '../../dist/core/wire/row-decoder.js';
 import { LineCutter } from '../../dist/core/wire/lines.js';

@@ -2,7 +2,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Position } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { openOptions } from '../testing/log-suite-place.ts';
-import { GroupCommit, encodeChunks } from './group-commit.ts';
+import { encodeChunks } from './encode-chunks.ts';
+import { GroupCommit } from './group-commit.ts';
 import { memoryLog } from './memory.ts';
 
 /** So large that each has a commit of its own. */

@@ -37,15 +37,8 @@ export {
 } from './change.ts';
 
 // Appends: one commit for all that wait, tokens, ids, and chunks of the rows.
-export {
-  type Committed,
-  type CommitPlan,
-  type EncodeOptions,
-  encodeChunks,
-  GroupCommit,
-  type GroupCommitOptions,
-  type PlannedStream,
-} from './group-commit.ts';
+export { type EncodeOptions, encodeChunks, type PlannedStream } from './encode-chunks.ts';
+export { type Committed, type CommitPlan, GroupCommit, type GroupCommitOptions } from './group-commit.ts';
 export {
   checkId,
   DEFAULT_ID_RETENTION_MS,

@@ -19,7 +19,7 @@ import type { Token } from '../core/model/token.ts';
 import { pageOf, refuseGap } from '../log/chunk-page.ts';
 import { DeletedNames } from '../log/deleted-names.ts';
 import { deletedRow, madeRow, nextEra } from '../log/era.ts';
-import { encodeChunks } from '../log/group-commit.ts';
+import { encodeChunks } from '../log/encode-chunks.ts';
 import { judgePosition } from '../log/judge.ts';
 import type {
   AppendOptions,

@@ -13,7 +13,7 @@ import type { Token } from '../../src/core/model/token.ts';
 import type { StreamState, StreamTable } from '../../src/core/sessions/stream-table.ts';
 import type { PrimaryEras } from '../../src/core/wire/greeting.ts';
 import { pageOf, refuseGap } from '../../src/log/chunk-page.ts';
-import { encodeChunks } from '../../src/log/group-commit.ts';
+import { encodeChunks } from '../../src/log/encode-chunks.ts';
 import { judgePosition } from '../../src/log/judge.ts';
 
 const LOG_ID = '8f3c1d2e4b5a6978';
