@@ -46,21 +46,27 @@ export async function appendTo(log: Log, stream: string, rows: readonly StoredRo
 
 /** The names in the log's catalog, duplicates included. */
 export async function readCatalog(log: Log): Promise<string[]> {
-  const page = await log.read(CATALOG, { after: 0, maxBytes: PAGE_BYTES });
-  return parseBatches(page).flatMap(({ rows }) => rows.map((row) => (JSON.parse(row) as { stream: string }).stream));
+  const names: string[] = [];
+  for await (const { rows } of batchesOf(log, CATALOG, 0))
+    names.push(...rows.map((row) => (JSON.parse(row) as { stream: string }).stream));
+  return names;
 }
 
 /** All kept rows of a stream, or those after a token. */
 export async function readStream(log: Log, stream: string, from?: number): Promise<StoredStream> {
   const { earliest, latest } = log.bounds(stream);
   const batches = new Map<number, StoredBatch>();
-  for (let after = from ?? earliest - 1; ; ) {
+  for await (const { token, history, rows } of batchesOf(log, stream, from ?? earliest - 1))
+    batches.set(token, { history, rows: rows.map((row) => JSON.parse(row) as StoredRow) });
+  return { earliest, latest, batches };
+}
+
+/** All batches after a token. A page ends where an era does, so one read may not be all. */
+async function* batchesOf(log: Log, stream: string, from: number) {
+  for (let after = from; ; ) {
     const page = await log.read(stream, { after, maxBytes: PAGE_BYTES });
-    for (const { token, rows } of parseBatches(page)) {
-      batches.set(token, { history: page.history, rows: rows.map((row) => JSON.parse(row) as StoredRow) });
-    }
-    if (!page.hasMore) break;
+    for (const { token, rows } of parseBatches(page)) yield { token, history: page.history, rows };
+    if (!page.hasMore) return;
     after = page.upTo;
   }
-  return { earliest, latest, batches };
 }
