@@ -16,6 +16,7 @@ import { type Appended, type ErrorAnswer, type Forgotten, type Health, json, noS
 import { appendRows } from './append-rows.ts';
 import { Backups } from './backups.ts';
 import { rowsOnly, sameMachineOnly } from './same-machine.ts';
+import { IDEMPOTENCY_KEY_RULE, isIdempotencyKey, MAX_ROWS_PER_BATCH } from './upload-limits.ts';
 
 /** Options of `createAdmin`. */
 export interface AdminOptions {
@@ -24,16 +25,6 @@ export interface AdminOptions {
   readonly logger?: Logger;
   /** Aborted when the server stops. Uploads then end with 503 and report what is durable. */
   readonly signal?: AbortSignal;
-}
-
-export const MAX_ROWS_PER_BATCH = 10_000;
-/** With `/` and the number of a batch it is an id of a batch, of at most 255 characters. */
-const LONGEST_IDEMPOTENCY_KEY = 200;
-export const IDEMPOTENCY_KEY_RULE: string = `1 to ${LONGEST_IDEMPOTENCY_KEY} visible ASCII characters`;
-
-/** Whether every batch of an upload can have an id of its own by this key. */
-export function isIdempotencyKey(text: string): boolean {
-  return text.length <= LONGEST_IDEMPOTENCY_KEY && /^[\x21-\x7e]+$/.test(text);
 }
 
 /** The most streams of one status: its answer is held in memory as a whole. */

@@ -1,8 +1,11 @@
-/** The command line: commands, options and help. Each command has a file of its own. */
+/**
+ * The command line: commands, options and help. Each command has a file of its own, which only that
+ * command loads: `--version` and `--help` wait for none of them.
+ */
 
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { IDEMPOTENCY_KEY_RULE, isIdempotencyKey, MAX_ROWS_PER_BATCH } from '../admin/admin.ts';
+import { IDEMPOTENCY_KEY_RULE, isIdempotencyKey, MAX_ROWS_PER_BATCH } from '../admin/upload-limits.ts';
 import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
 import { checkPattern, isPattern } from '../core/model/pattern.ts';
 import { type StreamName, streamName, type WorkerName } from '../core/model/stream.ts';
@@ -10,16 +13,15 @@ import { parsePosition, type Position } from '../core/model/position.ts';
 import { parseToken, type Token } from '../core/model/token.ts';
 import { formatAddress } from '../transport/transport.ts';
 import { type HostAndPort, parseAddress, parseHostAndPort, parseLogAddress } from './addresses.ts';
-import { append, type AppendOptions } from './append.ts';
-import { backup, type BackupOptions } from './backup.ts';
+import type { AppendOptions } from './append.ts';
+import type { BackupOptions } from './backup.ts';
 import { defaults } from './defaults.ts';
-import { doctor, type DoctorOptions } from './doctor.ts';
-import { follow, type FollowOptions } from './follow.ts';
-import { forget, type ForgetOptions } from './forget.ts';
-import { newHistory } from './new-history.ts';
-import { send, type SendOptions } from './send.ts';
-import { serve, type ServeOptions } from './serve.ts';
-import { status, type StatusOptions } from './status.ts';
+import type { DoctorOptions } from './doctor.ts';
+import type { FollowOptions } from './follow.ts';
+import type { ForgetOptions } from './forget.ts';
+import type { SendOptions } from './send.ts';
+import type { ServeOptions } from './serve.ts';
+import type { StatusOptions } from './status.ts';
 import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
 
 /** Runs one command to its end. Reports errors with a code in one line, and throws our own bugs. */
@@ -108,7 +110,10 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
         'serve --listen unix:/run/rowcast.sock --admin none',
       ),
     )
-    .action(async (options: ServeOptions) => onEnd(await serve(options, terminal)));
+    .action(async (options: ServeOptions) => {
+      const { serve } = await import('./serve.ts');
+      onEnd(await serve(options, terminal));
+    });
 
   program
     .command('append')
@@ -133,7 +138,10 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
         'append stock --admin 127.0.0.1:9193 < rows.ndjson',
       ),
     )
-    .action(async (stream: StreamName, options: AppendOptions) => onEnd(await append(stream, options, terminal)));
+    .action(async (stream: StreamName, options: AppendOptions) => {
+      const { append } = await import('./append.ts');
+      onEnd(await append(stream, options, terminal));
+    });
 
   program
     .command('follow')
@@ -171,9 +179,10 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
         'follow --synapse --observer events receipts',
       ),
     )
-    .action(async (streams: readonly StreamName[], options: FollowOptions) =>
-      onEnd(await follow(streams, options, terminal)),
-    );
+    .action(async (streams: readonly StreamName[], options: FollowOptions) => {
+      const { follow } = await import('./follow.ts');
+      onEnd(await follow(streams, options, terminal));
+    });
 
   program
     .command('status')
@@ -189,7 +198,10 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       'after',
       examples('status', "status --match 'room:*' --all", "status --json | jq '.connections[].subscriptions'"),
     )
-    .action(async (options: StatusOptions) => onEnd(await status(options, terminal)));
+    .action(async (options: StatusOptions) => {
+      const { status } = await import('./status.ts');
+      onEnd(await status(options, terminal));
+    });
 
   program
     .command('backup')
@@ -197,7 +209,10 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .argument('<file>', 'the file, which must not exist yet')
     .addOption(adminOption('the admin port of the primary'))
     .addHelpText('after', examples('backup rowcast-2026-12-01.db'))
-    .action(async (file: string, options: BackupOptions) => onEnd(await backup(file, options, terminal)));
+    .action(async (file: string, options: BackupOptions) => {
+      const { backup } = await import('./backup.ts');
+      onEnd(await backup(file, options, terminal));
+    });
 
   program
     .command('forget')
@@ -208,7 +223,10 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .addOption(adminOption('the admin port of the primary'))
     .option('--json', 'one line of JSON: {"worker":"reader-7","streams":["events"]}')
     .addHelpText('after', examples('forget reader-7', 'status && rowcast forget reader-7'))
-    .action(async (worker: WorkerName, options: ForgetOptions) => onEnd(await forget(worker, options, terminal)));
+    .action(async (worker: WorkerName, options: ForgetOptions) => {
+      const { forget } = await import('./forget.ts');
+      onEnd(await forget(worker, options, terminal));
+    });
 
   program
     .command('send')
@@ -226,7 +244,10 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
         `send INVALIDATE_CACHE get_user_by_id '["@bob:example.com"]'`,
       ),
     )
-    .action(async (words: readonly string[], options: SendOptions) => onEnd(await send(words, options, terminal)));
+    .action(async (words: readonly string[], options: SendOptions) => {
+      const { send } = await import('./send.ts');
+      onEnd(await send(words, options, terminal));
+    });
 
   program
     .command('doctor')
@@ -238,7 +259,10 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .option('--json', 'as one line of JSON')
     .option('--name <name>', 'what the primary calls this worker', 'rowcast-doctor')
     .addHelpText('after', examples('doctor', 'doctor --connect 127.0.0.1:9092 --server example.com'))
-    .action(async (options: DoctorOptions) => onEnd(await doctor(options, terminal)));
+    .action(async (options: DoctorOptions) => {
+      const { doctor } = await import('./doctor.ts');
+      onEnd(await doctor(options, terminal));
+    });
 
   program
     .command('log')
@@ -249,7 +273,10 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     )
     .argument('<file>', 'the file, which no process has open')
     .addHelpText('after', examples('log new-history copy.db'))
-    .action(async (file: string) => onEnd(await newHistory(file, terminal)));
+    .action(async (file: string) => {
+      const { newHistory } = await import('./new-history.ts');
+      onEnd(await newHistory(file, terminal));
+    });
 
   return program.addHelpText(
     'after',

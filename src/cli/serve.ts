@@ -3,10 +3,9 @@
  * ends it.
  */
 
-import { type AdminServer, listenAdmin } from '../admin/server.ts';
+import type { AdminServer } from '../admin/server.ts';
 import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
-import { sqliteLog } from '../log/sqlite.ts';
 import type { Logger } from '../core/model/logger.ts';
 import { type Declaration, defineStreams } from '../core/model/declarations.ts';
 import { isPattern } from '../core/model/pattern.ts';
@@ -44,7 +43,11 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     for (const address of options.listen ?? [defaults.listen]) {
       addresses.push(await primary.listen({ ...address, ...(options.allowPlaintext && { allowPlaintext: true }) }));
     }
-    if (options.admin !== 'none') admin = await listenAdmin({ primary, logger, ...options.admin });
+    if (options.admin !== 'none') {
+      // The HTTP server is loaded only by a primary with an admin port.
+      const { listenAdmin } = await import('../admin/server.ts');
+      admin = await listenAdmin({ primary, logger, ...options.admin });
+    }
     isServing = true;
     // Errors without a caller, such as a row that the caches cannot read, or rows that cannot be
     // trimmed. The primary goes on.
@@ -84,7 +87,7 @@ function watchHealth(primary: Primary, log: LogAddress, { clock, signal, stderr 
 async function openPrimary(options: ServeOptions, logger: Logger): Promise<Primary> {
   const { name, log, synapse } = options;
   const streams = declarationsOf(options);
-  return createPrimary({ name, log: openLog(log), streams, logger, ...(synapse && { limits: synapseLimits }) });
+  return createPrimary({ name, log: await openLog(log), streams, logger, ...(synapse && { limits: synapseLimits }) });
 }
 
 function declarationsOf({ stream, synapse }: ServeOptions): readonly Declaration[] {
@@ -92,8 +95,11 @@ function declarationsOf({ stream, synapse }: ServeOptions): readonly Declaration
   return (stream ?? defaults.streams).map((text) => (isPattern(text) ? defineStreams(text) : defineStream(text)));
 }
 
-function openLog(address: LogAddress): Log {
-  return address.kind === 'memory' ? memoryLog() : sqliteLog({ path: address.path });
+async function openLog(address: LogAddress): Promise<Log> {
+  if (address.kind === 'memory') return memoryLog();
+  // Loads the native module.
+  const { sqliteLog } = await import('../log/sqlite.ts');
+  return sqliteLog({ path: address.path });
 }
 
 interface Serving {

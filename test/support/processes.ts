@@ -21,12 +21,21 @@ export interface RunningProcess {
   readonly kill: (signal: NodeJS.Signals) => Promise<void>;
 }
 
+interface ProcessOptions {
+  readonly onLine?: (line: string) => void;
+  readonly cwd?: string;
+  readonly input?: string;
+  /** Beside the environment of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** Runs any program of ours. `onLine` gets each line of stdout. */
-export function runNode(
-  argv: readonly string[],
-  { onLine, cwd, input }: { onLine?: (line: string) => void; cwd?: string; input?: string } = {},
-): RunningProcess {
-  const child = spawn(process.execPath, argv, { stdio: ['pipe', 'pipe', 'pipe'], ...(cwd !== undefined && { cwd }) });
+export function runNode(argv: readonly string[], { onLine, cwd, input, env }: ProcessOptions = {}): RunningProcess {
+  const child = spawn(process.execPath, argv, {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    ...(cwd !== undefined && { cwd }),
+    ...(env !== undefined && { env: { ...process.env, ...env } }),
+  });
   let stderr = '';
   let isEnded = false;
   const watchers = new Set<() => void>();
@@ -70,7 +79,7 @@ export function runNode(
   };
 }
 
-export function runRowcast(args: readonly string[], options: Parameters<typeof runNode>[1] = {}): RunningProcess {
+export function runRowcast(args: readonly string[], options: ProcessOptions = {}): RunningProcess {
   return runNode([BIN, ...args], options);
 }
 
