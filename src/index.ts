@@ -45,7 +45,7 @@ export {
   UsageError,
 } from './core/model/errors.ts';
 export type { History } from './core/model/history.ts';
-export type { Logger } from './core/model/logger.ts';
+export { type LogFields, logFields, type Logger } from './core/model/logger.ts';
 export type { NamePattern } from './core/model/pattern.ts';
 export { type Bounds, emptyBounds, type Page, type Verdict } from './core/model/page.ts';
 export {

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { defaultBatchLimits } from '../src/core/model/batch.ts';
 import { subscriptionTransitions } from '../src/core/follow/subscription-state.ts';
 import { errorCodes } from '../src/core/model/errors.ts';
+import { logFields } from '../src/core/model/logger.ts';
 import { replicationTransitions } from '../src/core/sessions/replication.ts';
 import { type CommandName, senders } from '../src/core/wire/command.ts';
 import { defaultPrimaryLimits, defaultWorkerLimits } from '../src/core/wire/limits.ts';
@@ -35,6 +36,26 @@ function cellsOf(row: string): string[] {
 test('docs/errors.md lists every error code with its meaning, and no other', async () => {
   const rows = tableOf(await read('docs/errors.md'), '| code');
   expect(Object.fromEntries(rows.map(([code, , meaning]) => [code, meaning]))).toEqual(errorCodes);
+});
+
+test('every error code that the source produces, over HTTP too, is in the table of docs/errors.md, and each of the table is produced', async () => {
+  const listed = new Set(tableOf(await read('docs/errors.md'), '| code').map(([code]) => code));
+  const produced = new Set<string>();
+  for (const file of await sourceFiles()) {
+    const text = await read(file);
+    for (const [, , code] of text.matchAll(/(new \w+Error|refus\w*)\(\s*(?:\d{3},\s*)?'([A-Z][A-Z\d_]+)'/g)) {
+      expect(listed, `${code} of ${file}`).toContain(code);
+    }
+    // The table itself produces none.
+    if (file === 'src/core/model/errors.ts') continue;
+    for (const [, code] of text.matchAll(/'([A-Z][A-Z\d_]+)'/g)) produced.add(code!);
+  }
+  expect([...listed].filter((code) => !produced.has(code!))).toEqual([]);
+});
+
+test('docs/operations.md lists every field of log lines with its meaning, and no other', async () => {
+  const rows = tableOf(await read('docs/operations.md'), '| field of a log line');
+  expect(Object.fromEntries(rows)).toEqual(logFields);
 });
 
 test('docs/protocol.md lists every command with its senders, and no other', async () => {
@@ -109,10 +130,15 @@ test('docs/SPEC.md lists every limit, with a test that hits it', async () => {
 });
 
 async function testFiles(): Promise<string[]> {
+  return (await filesOf('src', 'test', 'examples')).filter((file) => file.endsWith('.test.ts'));
+}
+
+async function sourceFiles(): Promise<string[]> {
+  return (await filesOf('src')).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'));
+}
+
+async function filesOf(...folders: readonly string[]): Promise<string[]> {
   const root = new URL('..', import.meta.url);
-  const folders = ['src', 'test', 'examples'];
   const found = await Promise.all(folders.map(async (folder) => readdir(new URL(folder, root), { recursive: true })));
-  return folders
-    .flatMap((folder, i) => found[i]!.map((file) => `${folder}/${file}`))
-    .filter((file) => file.endsWith('.test.ts'));
+  return folders.flatMap((folder, i) => found[i]!.map((file) => `${folder}/${file}`));
 }

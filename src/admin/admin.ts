@@ -122,10 +122,7 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
 
   app.notFound((c) => noSuchPage(c.req.method, c.req.path));
   app.onError((error, c) => {
-    logger.error(
-      { method: c.req.method, path: c.req.path, stack: error.stack },
-      `the admin port failed: ${messageOf(error)}`,
-    );
+    logger.error({ method: c.req.method, path: c.req.path, err: error }, `the admin port failed: ${messageOf(error)}`);
     return refusal(500, 'INTERNAL', `this is a fault of Rowcast itself: ${messageOf(error)}`);
   });
   return app;

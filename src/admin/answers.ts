@@ -1,18 +1,8 @@
 /** The admin port's answers: always JSON, and every error has a code. */
 
-import type { ErrorCode } from '../core/model/errors.ts';
-import { quote } from '../core/model/errors.ts';
+import { type ErrorCode, quote } from '../core/model/errors.ts';
 import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { LogState } from '../observe/status-report.ts';
-
-/** Codes of errors that only HTTP can have. Other errors have the code of their cause. */
-export type RefusalCode =
-  | 'FOREIGN_HOST'
-  | 'FOREIGN_ORIGIN'
-  | 'WRONG_CONTENT_TYPE'
-  | 'NO_SUCH_PAGE'
-  | 'BACKUP_RUNS'
-  | 'INTERNAL';
 
 /** The part of a request that became durable. */
 export interface Appended {
@@ -39,7 +29,7 @@ export interface Health {
 
 export interface ErrorAnswer {
   readonly error: {
-    readonly code: ErrorCode | RefusalCode;
+    readonly code: ErrorCode;
     readonly message: string;
     /** Counts from 1: the faulty line, or the first line of the faulty batch. */
     readonly line?: number;
@@ -48,7 +38,7 @@ export interface ErrorAnswer {
   };
 }
 
-export function refusal(status: number, code: ErrorCode | RefusalCode, message: string): Response {
+export function refusal(status: number, code: ErrorCode, message: string): Response {
   return json(status, { error: { code, message } } satisfies ErrorAnswer);
 }
 

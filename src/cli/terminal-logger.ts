@@ -2,7 +2,7 @@
  * A logger for people: one short line for each event, without details that only debugging needs.
  */
 
-import type { Logger } from '../core/model/logger.ts';
+import type { LogFields, Logger } from '../core/model/logger.ts';
 import { say, type Terminal } from './terminal.ts';
 
 export interface TerminalLoggerOptions {
@@ -12,7 +12,7 @@ export interface TerminalLoggerOptions {
 }
 
 export function terminalLogger({ terminal, isTalkative }: TerminalLoggerOptions): Logger {
-  const tell = (prefix: string) => (fields: object, text: string) =>
+  const tell = (prefix: string) => (fields: LogFields, text: string) =>
     say(terminal, `${prefix}${text}${formatFields(fields)}`);
   const info = tell('');
   return {
@@ -25,7 +25,7 @@ export function terminalLogger({ terminal, isTalkative }: TerminalLoggerOptions)
   };
 }
 
-function formatFields(fields: object): string {
-  const known = Object.entries(fields).filter(([, value]) => value !== undefined);
+function formatFields({ err, ...fields }: LogFields): string {
+  const known = Object.entries({ ...fields, stack: err?.stack }).filter(([, value]) => value !== undefined);
   return known.length === 0 ? '' : ` (${known.map(([name, value]) => `${name} ${String(value)}`).join(', ')})`;
 }

@@ -12,7 +12,7 @@ import { memoryLog } from '../log/memory.ts';
 import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
-import { type Logger, silentLogger } from '../core/model/logger.ts';
+import { type LogFields, type Logger, silentLogger } from '../core/model/logger.ts';
 import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
 import { eraNumberOf } from '../core/model/history.ts';
 import type { Bounds } from '../core/model/page.ts';
@@ -236,7 +236,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
         onEvent: (event) => this.#handleEvent(open, event),
         onClosed: ({ reason, error }) => this.#handleClosed(open, reason ?? error),
       });
-      const open = new OpenConnection(id, this.#clock.now(), pump);
+      const open = new OpenConnection(id, Math.round(this.#clock.now()), pump);
       this.#connections.add(open);
       this.#logger.info({ worker: id, peer: connection.peer }, 'worker connected');
       this.#call(() => this.emit('connected', { worker: open }));
@@ -349,7 +349,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   async forgetWorker(name: WorkerName): Promise<readonly StreamName[]> {
     this.#checkOpen();
     const streams = await this.#catalog.forgetWorker(name);
-    this.#logger.info({ worker: name, streams: streams.length }, `worker ${quote(name)} is forgotten`);
+    this.#logger.info({ workerName: name, streams: streams.length }, `worker ${quote(name)} is forgotten`);
     return streams;
   }
 
@@ -523,7 +523,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   #handleEvent(worker: OpenConnection, event: PrimarySessionEvent): void {
-    const fields = { worker: worker.id, name: worker.name, peer: worker.peer };
+    const fields = fieldsOf(worker);
     switch (event.kind) {
       case 'command':
         this.#call(() => this.emit('command', { command: event.command, worker }));
@@ -536,24 +536,24 @@ export class Primary extends EventEmitter<PrimaryEvents> {
         this.#call(() => this.emit('peer-error', { worker, text: event.text }));
         return;
       case 'named':
-        this.#logger.debug({ ...fields, ...event }, event.kind);
+        this.#logger.debug(fields, event.kind);
         this.#acknowledgements.handleNamed(worker, event.workerName);
         this.#call(() => this.emit('named', { worker, name: event.workerName }));
         return;
       case 'acknowledged':
         return this.#acknowledgements.handleAcknowledged(worker, event.stream);
       case 'subscribed':
-        this.#logger.debug({ ...fields, ...event }, event.kind);
+        this.#logger.debug({ ...fields, stream: event.stream, from: event.from }, event.kind);
         this.#acknowledgements.handleSubscribed(worker, event.stream, event.from);
         return;
       case 'live':
-        this.#logger.debug({ ...fields, ...event }, event.kind);
+        this.#logger.debug({ ...fields, stream: event.stream, token: event.token }, event.kind);
         return;
     }
   }
 
   #warn(worker: OpenConnection, error: RowcastError): void {
-    this.#logger.warn({ worker: worker.id, name: worker.name, peer: worker.peer, code: error.code }, error.message);
+    this.#logger.warn({ ...fieldsOf(worker), code: error.code }, error.message);
     this.#call(() => this.emit('warning', { worker, error }));
   }
 
@@ -561,20 +561,21 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     const { worker, saved, lagRows } = holder;
     const has = saved === undefined ? 'has saved nothing of it' : `has saved it up to ${saved.token}`;
     const text = `rows of stream ${stream} up to ${upTo} are about to be dropped: worker ${quote(worker)} ${has} and is ${lagRows} rows behind`;
-    this.#logger.warn({ stream, worker, saved: saved?.token, lagRows, upTo }, text);
+    this.#logger.warn({ stream, workerName: worker, saved: saved?.token, lagRows, upTo }, text);
     this.#call(() => this.emit('cutting', { stream, ...holder, upTo }));
   }
 
   #handleClosed(worker: OpenConnection, error: Error | undefined): void {
     this.#connections.delete(worker);
     this.#acknowledgements.handleClosed(worker);
-    this.#logger.info(
-      { worker: worker.id, name: worker.name, peer: worker.peer, ...(error && { reason: error.message }) },
-      'worker disconnected',
-    );
+    this.#logger.info({ ...fieldsOf(worker), ...(error && { reason: error.message }) }, 'worker disconnected');
     this.#call(() => this.emit('disconnected', { worker, error }));
     if (this.#connections.size === 0) this.#handleAllClosed?.();
   }
+}
+
+function fieldsOf({ id, name, peer }: OpenConnection): LogFields {
+  return { worker: id, workerName: name, peer };
 }
 
 /** Whether a position is of a row that a stream had when it had these bounds. */

@@ -420,7 +420,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
         return queueMicrotask(() => this.#settleIfLive());
       case 'disconnected':
         this.#waits.lastEnd = event.error;
-        this.#logger.warn({ code: event.error.code, retryInMs: Math.round(event.retryInMs) }, event.error.message);
+        this.#logger.warn({ code: event.error.code, retryInMs: event.retryInMs }, event.error.message);
         this.#call(() => this.emit('disconnected', { error: event.error, retryInMs: event.retryInMs }));
         return;
       case 'stopped':
@@ -434,7 +434,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
         this.#call(() => this.emit('sync', { text: event.text }));
         return;
       case 'command-dropped':
-        this.#logger.warn({ line: event.line }, 'too many commands wait: one was dropped');
+        // The name alone: arguments may hold a secret, as the access token of USER_IP.
+        this.#logger.warn({ command: event.line.split(' ', 1)[0]! }, 'too many commands wait: one was dropped');
         this.#call(() => this.emit('command-dropped', { line: event.line }));
         return;
       default:

@@ -5,7 +5,7 @@
  */
 
 import type { Millis } from '../../base/clock.ts';
-import { RowcastError, UsageError } from '../../core/model/errors.ts';
+import { type ErrorCode, RowcastError, UsageError } from '../../core/model/errors.ts';
 import { ERA_RANDOM_DIGITS, formatHistory, LOG_ID_DIGITS } from '../../core/model/history.ts';
 import { formatPosition, formatPositions, parsePositions, type Position } from '../../core/model/position.ts';
 import { nameOf, type Stream, type StreamName, streamName } from '../../core/model/stream.ts';
@@ -248,7 +248,7 @@ function positionOf(worker: Worker, stream: StreamName): Position {
 }
 
 /** As on the admin port: JSON that no browser takes for a page and no cache keeps. */
-function refuse(status: 400 | 503, code: 'INVALID_HEADER' | Why, message: string): Verdict {
+function refuse(status: 400 | 503, code: ErrorCode, message: string): Verdict {
   return {
     kind: 'refuse',
     status,

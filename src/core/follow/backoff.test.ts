@@ -36,3 +36,7 @@ test('it does not overflow, however long it lasts', () => {
 test('a shortest wait above the longest is the wait', () => {
   expect(waits(new Backoff({ minBackoffMs: 500, maxBackoffMs: 100 }, always(1)), 3)).toEqual([500, 500, 500]);
 });
+
+test('a wait is a whole number of milliseconds', () => {
+  for (const wait of waits(new Backoff(limits, seededRandom(3)), 50)) expect(wait).toSatisfy(Number.isInteger);
+});

@@ -25,9 +25,10 @@ export class Backoff {
     this.#attempts = 0;
   }
 
+  /** A whole number: it is told to people and written to logs. */
   nextDelayMs(): Millis {
     const ceiling = Math.min(this.#maxMs, this.#minMs * 2 ** (this.#attempts + 1));
     this.#attempts++;
-    return this.#minMs + this.#random.next() * Math.max(ceiling - this.#minMs, 0);
+    return Math.round(this.#minMs + this.#random.next() * Math.max(ceiling - this.#minMs, 0));
   }
 }

@@ -70,6 +70,14 @@ export const errorCodes = {
   LOG_UNAVAILABLE: "The log's file cannot be opened, read or written.",
   // ConnectionError: the network.
   CONNECTION_LOST: 'The connection could not be made or was lost.',
+  // Answers over HTTP alone: of the admin port, and of the middleware for caches.
+  FOREIGN_HOST: 'A request to the admin port named another host than this machine.',
+  FOREIGN_ORIGIN: 'A web page of another site made a request to the admin port.',
+  WRONG_CONTENT_TYPE: 'Rows came with another content type than application/x-ndjson.',
+  NO_SUCH_PAGE: 'The admin port has no such method and path.',
+  BACKUP_RUNS: 'Another backup is being made or sent.',
+  INVALID_HEADER: 'The header Rowcast-Token of a request cannot be read.',
+  INTERNAL: 'A fault of Rowcast itself.',
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;

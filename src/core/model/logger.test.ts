@@ -3,5 +3,5 @@ import { silentLogger } from './logger.ts';
 
 test('who wants to hear nothing hears nothing', () => {
   for (const level of ['debug', 'info', 'warn', 'error'] as const)
-    expect(silentLogger[level]({ a: 1 }, 'text')).toBeUndefined();
+    expect(silentLogger[level]({ worker: 1 }, 'text')).toBeUndefined();
 });
