@@ -23,6 +23,7 @@ export type {
   SourceEvent,
   SourceListener,
 } from './log/log.ts';
+export type { LogTrouble } from './log/commit-watch.ts';
 export { memoryLog } from './log/memory.ts';
 export type { BackupProgress } from './core/model/backup.ts';
 export type { Batch, BatchLimits } from './core/model/batch.ts';

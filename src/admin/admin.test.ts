@@ -564,14 +564,31 @@ describe('looking', () => {
   });
 
   // SPEC L11
-  test('GET /healthz is 200 while the process answers, and says whether the log is ok, slow or failed', async () => {
-    for (const health of ['ok', 'slow', 'failed'] as const) {
+  test('GET /healthz is 200 while the process answers, and names a log whose last commit failed or took over a second', async () => {
+    const trouble = { sinceMs: 1_764_598_992_000, lastCommitMs: 25_012, code: 'LOG_FULL' as const };
+    for (const [health, logTrouble] of [
+      ['ok', undefined],
+      ['slow', { ...trouble, code: undefined }],
+      ['failing', trouble],
+      ['failed', { ...trouble, lastCommitMs: undefined }],
+    ] as const) {
       const log = memoryLog();
       Object.defineProperty(log, 'health', { get: () => health });
+      Object.defineProperty(log, 'trouble', { get: () => logTrouble });
       const { admin } = await setUp({ log });
       const response = await admin.request('http://localhost/healthz');
       expect(response.status).toBe(200);
-      expect(await response.json()).toEqual({ ok: true, log: health, name: 'example.com' });
+      const told =
+        logTrouble === undefined
+          ? null
+          : {
+              since: '2025-12-01T14:23:12.000Z',
+              lastCommitMs: logTrouble.lastCommitMs ?? null,
+              code: logTrouble.code ?? null,
+            };
+      expect(await response.json()).toEqual({ ok: true, log: health, logTrouble: told, name: 'example.com' });
+      const status = (await (await admin.request('http://localhost/status')).json()) as StatusReport;
+      expect(status).toMatchObject({ log: health, logTrouble: told });
     }
   });
 

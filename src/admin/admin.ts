@@ -9,7 +9,7 @@ import { type ErrorCode, LogError, messageOf, quote, quoteValue, RowcastError } 
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { streamNameFault } from '../core/model/stream.ts';
 import { Counters } from '../observe/counters.ts';
-import { reportStatus } from '../observe/status-report.ts';
+import { reportStatus, reportTrouble } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
 import { DEFAULT_STATUS_LIMIT } from '../primary/status-page.ts';
 import { type Appended, type ErrorAnswer, type Forgotten, type Health, json, noSuchPage, refusal } from './answers.ts';
@@ -42,8 +42,8 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
   app.use(sameMachineOnly);
 
   app.get('/healthz', () => {
-    const health: Health = { ok: true, log: primary.health, name: primary.name };
-    return json(200, health);
+    const { health: log, logTrouble, name } = primary;
+    return json(200, { ok: true, log, logTrouble: reportTrouble(logTrouble), name } satisfies Health);
   });
 
   app.get('/status', (c) => {

@@ -2,7 +2,7 @@
 
 import { type ErrorCode, quote } from '../core/model/errors.ts';
 import type { StreamName, WorkerName } from '../core/model/stream.ts';
-import type { LogState } from '../observe/status-report.ts';
+import type { LogState, LogTroubleReport } from '../observe/status-report.ts';
 
 /** The part of a request that became durable. */
 export interface Appended {
@@ -24,6 +24,8 @@ export interface Forgotten {
 export interface Health {
   readonly ok: true;
   readonly log: LogState;
+  /** Null when the log's last commit was quick and succeeded. */
+  readonly logTrouble: LogTroubleReport | null;
   readonly name: string;
 }
 

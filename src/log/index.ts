@@ -24,6 +24,9 @@ export type {
   SourceListener,
 } from './log.ts';
 
+// How long commits take, and which failed.
+export { CommitWatch, type LogTrouble, SLOW_COMMIT_MS } from './commit-watch.ts';
+
 // A whole log, and the text of its changes.
 export { KeptLog, type KeptLogOptions } from './kept-log.ts';
 export {

@@ -124,13 +124,14 @@ test('after a write that failed the log refuses all changes until it is opened a
   for (const one of waiting) await expect(one).rejects.toMatchObject({ code: 'LOG_OUTCOME_UNKNOWN' });
   store.fault = undefined;
   expect(log.health).toBe('failed');
+  expect(log.trouble?.code).toBe('LOG_OUTCOME_UNKNOWN');
   await expect(log.append('events', ['4'])).rejects.toMatchObject({ code: 'LOG_OUTCOME_UNKNOWN' });
   await expect(log.trim('events', 1)).rejects.toMatchObject({ code: 'LOG_OUTCOME_UNKNOWN' });
   expect(log.bounds('events').latest).toBe(1);
   await log.close();
   expect(store.isClosed).toBe(true);
   await log.open(openOptions(declared));
-  expect(log.health).toBe('ok');
+  expect([log.health, log.trouble]).toEqual(['ok', undefined]);
   expect((await log.append('events', ['2'])).token).toBe(2);
 });
 
@@ -221,4 +222,32 @@ test('a log whose last write fails is closed all the same', async () => {
   await log.close();
   expect(store.isClosed).toBe(true);
   expect(() => log.bounds('events')).toThrow('not open');
+});
+
+test('a write that is on its way for over a second is told while it lasts', async () => {
+  let now = 1_000_000;
+  const clock = { now: () => now, wallNow: () => now, wakeIn: () => ({ cancel: () => {} }) };
+  let finish = (): void => {};
+  const store = {
+    open: () => [],
+    write: async (): Promise<void> =>
+      new Promise((resolve) => {
+        finish = resolve;
+        if (now === 1_000_000) resolve();
+      }),
+    close: () => {},
+  };
+  const log = new KeptLog({ name: 'slow disk', store, clock });
+  await log.open(openOptions(declared));
+  now++;
+  const appended = log.append('events', ['1']);
+  await new Promise(setImmediate);
+  now += 1_000;
+  expect([log.health, log.trouble]).toEqual(['ok', undefined]);
+  now += 1;
+  expect([log.health, log.trouble]).toEqual(['slow', { sinceMs: 1_000_001, lastCommitMs: 1_001, code: undefined }]);
+  finish();
+  await appended;
+  expect(log.trouble).toEqual({ sinceMs: 1_000_001, lastCommitMs: 1_001, code: undefined });
+  await Promise.all([log.close(), new Promise(setImmediate).then(() => finish())]);
 });

@@ -19,6 +19,7 @@ import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Change, ChangeStore, StreamChunks, StreamHolderChanges, StreamToken } from './change.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
+import { CommitWatch, type LogTrouble } from './commit-watch.ts';
 import { deletedRow, madeRow, nextEra } from './era.ts';
 import { encodeChunks, type PlannedStream } from './encode-chunks.ts';
 import { type Committed, type CommitPlan, GroupCommit } from './group-commit.ts';
@@ -98,6 +99,7 @@ export class KeptLog implements Log {
   #identity: Identity | undefined;
   #isOpening = false;
   #opened: Opened | undefined;
+  readonly #watch: CommitWatch;
   /** Why it refuses changes until it is opened again. */
   #failure: LogError | undefined;
 
@@ -105,6 +107,7 @@ export class KeptLog implements Log {
     this.name = name;
     this.#store = store;
     this.#clock = clock;
+    this.#watch = new CommitWatch(clock);
     this.#random = random;
     this.#commits = new GroupCommit({
       check: (stream, rows, options) => this.#check(stream, rows, options),
@@ -133,7 +136,11 @@ export class KeptLog implements Log {
   }
 
   get health(): LogHealth {
-    return this.#failure === undefined ? 'ok' : 'failed';
+    return this.#failure === undefined ? this.#watch.health : 'failed';
+  }
+
+  get trouble(): LogTrouble | undefined {
+    return this.#watch.trouble;
   }
 
   async open(options: LogOptions): Promise<void> {
@@ -318,6 +325,7 @@ export class KeptLog implements Log {
       else await this.#store.rewrite(streams.changes());
       this.#identity = { catalog: options.catalog, era };
       this.#failure = undefined;
+      this.#watch.forget();
       this.#opened = { ...options, streams, time };
     } catch (error) {
       await this.#store?.close();
@@ -426,8 +434,9 @@ export class KeptLog implements Log {
     }
     if (this.#failure !== undefined) throw this.#failure;
     const change = this.#withHolders(asked);
+    const store = this.#store;
     try {
-      const written = Object.keys(change).length > 0 ? this.#store.write(change) : undefined;
+      const written = Object.keys(change).length > 0 ? this.#watch.measure(() => store.write(change)) : undefined;
       if (written instanceof Promise)
         return written.then(
           () => this.#apply(streams, change),

@@ -39,6 +39,7 @@ import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
 import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
+import type { LogTrouble } from './commit-watch.ts';
 
 /** Options of `Log.open`. */
 export interface LogOptions {
@@ -175,10 +176,10 @@ export interface Source {
 }
 
 /**
- * `slow`: commits take long, or the disk holds more than it should. `failed`: the log refuses
- * appends until it is opened again.
+ * `slow`: commits take long, or the disk holds more than it should. `failing`: the last commit
+ * failed, and the next one may succeed. `failed`: the log refuses appends until it is opened again.
  */
-export type LogHealth = 'ok' | 'slow' | 'failed';
+export type LogHealth = 'ok' | 'slow' | 'failing' | 'failed';
 
 /** One who holds rows of a stream back: `retain.untilSavedBy` names it, and it has not saved them. */
 export interface Holder {
@@ -244,6 +245,8 @@ export interface BackupOptions {
 /** A durable or volatile store of streams. testing/log-suite.ts tests its promises. */
 export interface Log extends Source {
   readonly health: LogHealth;
+  /** Undefined when the last commit was quick and succeeded. Left out by a log that measures none. */
+  readonly trouble?: LogTrouble | undefined;
   /** The file in which it keeps its rows, where there is one. Temporary copies are made beside it. */
   readonly path?: string;
   /** Left out by a log that keeps none: streams with `retain.untilSavedBy` are refused then. */

@@ -142,22 +142,40 @@ describe('retention by age', () => {
   });
 });
 
-test('a log is slow for a minute after a commit that took half a second or longer', async () => {
+test('a log is slow from a commit that took over a second until one is quick, and for a minute after', async () => {
   let now = 1_000_000;
   let commitMs = 0;
   // The first and the last time that a commit asks are what it took.
   const clock = { now: () => (now += commitMs), wallNow: () => now, wakeIn: () => ({ cancel: () => {} }) };
   const log = await opened({ clock });
   await log.append('events', ['1']);
-  expect(log.health).toBe('ok');
+  expect([log.health, log.trouble]).toEqual(['ok', undefined]);
   commitMs = 600;
   await log.append('events', ['2']);
+  const since = now;
+  await log.append('events', ['3']);
   commitMs = 0;
   expect(log.health).toBe('slow');
-  now += 59_000;
+  expect(log.trouble).toEqual({ sinceMs: expect.any(Number), lastCommitMs: expect.any(Number), code: undefined });
+  expect(log.trouble!.lastCommitMs).toBeGreaterThan(1_000);
+  expect(log.trouble!.sinceMs).toBeLessThan(since);
+  now += 30_000;
   expect(log.health).toBe('slow');
-  now += 1_000;
+  await log.append('events', ['4']);
+  expect([log.health, log.trouble]).toEqual(['slow', undefined]);
+  now += 30_000;
   expect(log.health).toBe('ok');
+});
+
+test('a log says why its last commit failed, until one succeeds', async () => {
+  const log = await opened({ maxPages: 40 });
+  await log.append('events', ['1']);
+  const large = JSON.stringify('x'.repeat(400_000));
+  await expect(log.append('events', [large])).rejects.toMatchObject({ code: 'LOG_FULL' });
+  expect(log.health).toBe('failing');
+  expect(log.trouble).toMatchObject({ code: 'LOG_FULL', lastCommitMs: expect.toSatisfy(Number.isInteger) });
+  await log.append('events', ['2']);
+  expect([log.health, log.trouble]).toEqual(['ok', undefined]);
 });
 
 describe('a commit that cannot be made durable', () => {

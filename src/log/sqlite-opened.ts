@@ -46,6 +46,8 @@ export interface OpenedEnvironment {
   readonly boot: () => Boot | undefined;
   /** Tells what happens apart from the calls of the log's user. */
   readonly announce: (events: readonly SourceEvent[]) => void;
+  /** It refuses appends from now on. */
+  readonly handleStopped: (reason: LogError) => void;
 }
 
 /** What a read does with a stream that is made, and with one that is not. */
@@ -324,7 +326,9 @@ export class OpenedLog {
   }
 
   #stop(reason: LogError): void {
-    this.stopped ??= reason;
+    if (this.stopped !== undefined) return;
+    this.stopped = reason;
+    this.#environment.handleStopped(reason);
   }
 
   /** A stream known to be damaged refuses appends, because new rows could not be read back. */

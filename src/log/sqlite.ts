@@ -10,11 +10,11 @@
 
 import { resolve } from 'node:path';
 
-import { type Clock, type Millis, systemClock } from '../base/clock.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
 import { checkAttributes } from '../core/model/attributes.ts';
 import { checkBatch } from '../core/model/batch.ts';
-import { UsageError } from '../core/model/errors.ts';
+import { type LogError, UsageError } from '../core/model/errors.ts';
 import { type History, LOG_ID_DIGITS } from '../core/model/history.ts';
 import { type Bounds, emptyBounds, type Page, type Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
@@ -22,6 +22,7 @@ import type { RowText } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
+import { CommitWatch, type LogTrouble } from './commit-watch.ts';
 import { type Committed, type CommitPlan, GroupCommit } from './group-commit.ts';
 import { judgePosition } from './judge.ts';
 import type {
@@ -70,11 +71,6 @@ export interface SqliteLogOptions {
 const DEFAULT_MAX_WAL_BYTES = 1024 * 1024 * 1024;
 /** Below this a few commits of large batches could reach the bound without any reader. */
 const LEAST_MAX_WAL_BYTES = 16 * 1024 * 1024;
-
-/** A commit that takes longer counts as slow. A healthy disk needs a hundredth of it. */
-const SLOW_COMMIT_MS: Millis = 500;
-/** How long a slow commit keeps the log's health at `slow`. */
-const SLOW_FOR_MS: Millis = 60_000;
 
 /**
  * A log in an SQLite file. One process at a time has it open; others may read it with the sqlite3
@@ -129,7 +125,7 @@ class SqliteLog implements Log {
   #opening: Promise<void> | undefined;
   /** What the last open made. Its identity outlasts the close. */
   #last: OpenedLog | undefined;
-  #slowAt: Millis = -Infinity;
+  readonly #watch: CommitWatch;
 
   constructor(options: CheckedOptions) {
     const { path, synchronous, maxWalBytes, maxPages } = options;
@@ -137,7 +133,9 @@ class SqliteLog implements Log {
     this.name = `sqlite ${path}`;
     // The path as the caller gave it: the name that a reader of messages knows.
     const announce = (events: readonly SourceEvent[]): void => this.#commits.announce(events);
-    this.#environment = { name: this.name, path, clock, random, boot, announce };
+    this.#watch = new CommitWatch(clock);
+    const handleStopped = (reason: LogError): void => this.#watch.handleStopped(reason);
+    this.#environment = { name: this.name, path, clock, random, boot, announce, handleStopped };
     const newId = (): string => randomHex(random, LOG_ID_DIGITS);
     this.#fileOptions = { path: resolve(path), synchronous, maxWalBytes, maxPages, newId };
   }
@@ -161,8 +159,12 @@ class SqliteLog implements Log {
 
   get health(): LogHealth {
     if (this.#last?.stopped !== undefined) return 'failed';
-    const isSlow = this.#environment.clock.now() - this.#slowAt < SLOW_FOR_MS || this.#last?.isWalHigh === true;
-    return isSlow ? 'slow' : 'ok';
+    const { health } = this.#watch;
+    return health === 'ok' && this.#last?.isWalHigh === true ? 'slow' : health;
+  }
+
+  get trouble(): LogTrouble | undefined {
+    return this.#watch.trouble;
   }
 
   async open(options: LogOptions): Promise<void> {
@@ -272,7 +274,7 @@ class SqliteLog implements Log {
     } catch (error) {
       throw sqliteLogError(this.#environment.path, 'open', error);
     }
-    this.#slowAt = -Infinity;
+    this.#watch.forget();
   }
 
   #check(stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined): void {
@@ -283,15 +285,8 @@ class SqliteLog implements Log {
   }
 
   #commit(plan: CommitPlan): Committed {
-    const { clock } = this.#environment;
-    const startedAt = clock.now();
-    try {
-      const events = this.#open.append(plan);
-      return { era: this.era, events };
-    } finally {
-      const endedAt = clock.now();
-      if (endedAt - startedAt > SLOW_COMMIT_MS) this.#slowAt = endedAt;
-    }
+    const events = this.#watch.measure(() => this.#open.append(plan));
+    return { era: this.era, events };
   }
 
   /** The streams that may be appended to: every declared one, not the catalog. */

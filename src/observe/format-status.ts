@@ -10,6 +10,7 @@ import type { ConnectionReport, StatusReport } from './status-report.ts';
 export function formatStatus(report: StatusReport): string {
   return [
     `primary ${report.name}, its log is ${report.log}`,
+    ...formatTrouble(report),
     '',
     ...formatStreams(report),
     ...formatHolders(report),
@@ -19,6 +20,16 @@ export function formatStatus(report: StatusReport): string {
   ]
     .map((line) => `${line}\n`)
     .join('');
+}
+
+/** What is wrong with the log, in words. */
+function formatTrouble({ log, logTrouble }: StatusReport): string[] {
+  if (logTrouble === null) return [];
+  const { since, lastCommitMs, code } = logTrouble;
+  const took = lastCommitMs === null ? '' : ` (the last commit took ${lastCommitMs} ms)`;
+  if (log === 'failed') return [`it takes no rows until it is opened again: ${code} since ${since}${took}`];
+  const what = code === null ? `its last commit took ${lastCommitMs} ms` : `its last commit failed with ${code}${took}`;
+  return [`${what}; every commit since ${since} was slow or failed`];
 }
 
 function formatStreams({ patterns, streams, next }: StatusReport): string[] {

@@ -7,6 +7,7 @@ import { reportStatus, type StatusReport, type StatusSource } from './status-rep
 const source: StatusSource = {
   name: 'example.com',
   log: 'ok',
+  logTrouble: undefined,
   patterns: [],
   streams: [
     {
@@ -213,6 +214,20 @@ describe('the table', () => {
   test('a worker cannot write control characters to the terminal by its name', () => {
     const hostile = { ...source, connections: [{ ...source.connections[1]!, name: '\u001b[2Jgone' }] };
     expect(formatStatus(reportStatus(hostile, { counts: noCounts, now: 0 }))).toContain('#2 \\u001b[2Jgone');
+  });
+
+  test.each([
+    ['slow', 25_012, undefined, 'its last commit took 25012 ms; every commit since'],
+    ['failing', 3, 'LOG_FULL', 'its last commit failed with LOG_FULL (the last commit took 3 ms); every commit since'],
+    ['failed', undefined, 'LOG_FENCED', 'it takes no rows until it is opened again: LOG_FENCED since'],
+  ] as const)('a log that is %s is explained in the second line', (log, lastCommitMs, code, text) => {
+    const logTrouble = { sinceMs: 1_764_598_992_000, lastCommitMs, code };
+    const [first, second] = formatStatus(
+      reportStatus({ ...source, log, logTrouble }, { counts: noCounts, now: 0 }),
+    ).split('\n');
+    expect(first).toBe(`primary example.com, its log is ${log}`);
+    expect(second).toContain(text);
+    expect(second).toContain(' since 2025-12-01T14:23:12.000Z');
   });
 
   test('without connections it says so', () => {

@@ -4,6 +4,7 @@
  */
 
 import type { Millis } from '../base/clock.ts';
+import type { ErrorCode } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import { formatPosition, type Position } from '../core/model/position.ts';
@@ -11,13 +12,31 @@ import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Counts } from './counters.ts';
 
-/** The state of the durable log. `slow`: commits take long. `failed`: it refuses appends. */
-export type LogState = 'ok' | 'slow' | 'failed';
+/**
+ * The state of the durable log. `slow`: commits take long. `failing`: the last commit failed.
+ * `failed`: it refuses appends.
+ */
+export type LogState = 'ok' | 'slow' | 'failing' | 'failed';
+
+/** What is wrong with the log (LogTrouble). */
+export interface LogTroubleReport {
+  /** Since when every commit failed or was slow, as in 2026-12-01T14:03:12.000Z. */
+  readonly since: string;
+  readonly lastCommitMs: Millis | null;
+  readonly code: ErrorCode | null;
+}
+
+export interface LogTroubleSource {
+  readonly sinceMs: Millis;
+  readonly lastCommitMs: Millis | undefined;
+  readonly code: ErrorCode | undefined;
+}
 
 /** The part of a primary's status that is reported. */
 export interface StatusSource {
   readonly name: string;
   readonly log: LogState;
+  readonly logTrouble: LogTroubleSource | undefined;
   readonly patterns: readonly NamePattern[];
   readonly streams: readonly StreamSource[];
   readonly next: StreamName | undefined;
@@ -57,6 +76,8 @@ export interface SubscriptionSource {
 export interface StatusReport {
   readonly name: string;
   readonly log: LogState;
+  /** Null when the last commit was quick and succeeded. */
+  readonly logTrouble: LogTroubleReport | null;
   /** The patterns that are declared. */
   readonly patterns: readonly NamePattern[];
   /** One page of the streams, in the order of their names. */
@@ -143,6 +164,7 @@ export function reportStatus(source: StatusSource, { counts, now }: { counts: Co
   return {
     name: source.name,
     log: source.log,
+    logTrouble: reportTrouble(source.logTrouble),
     patterns: source.patterns,
     streams: source.streams.map(reportStream),
     next: source.next ?? null,
@@ -158,6 +180,12 @@ export function reportStatus(source: StatusSource, { counts, now }: { counts: Co
     })),
     counts,
   };
+}
+
+export function reportTrouble(trouble: LogTroubleSource | undefined): LogTroubleReport | null {
+  if (trouble === undefined) return null;
+  const { sinceMs, lastCommitMs = null, code = null } = trouble;
+  return { since: new Date(sinceMs).toISOString(), lastCommitMs, code };
 }
 
 function reportStream(source: StreamSource): StreamReport {

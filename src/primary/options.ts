@@ -2,6 +2,7 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
+import type { LogTrouble } from '../log/commit-watch.ts';
 import type { Holder, Log, LogHealth, Source } from '../log/log.ts';
 import type { Batch } from '../core/model/batch.ts';
 import type { Declaration } from '../core/model/declarations.ts';
@@ -119,10 +120,12 @@ export interface Cutting extends Holder {
 export interface PrimaryStatus {
   readonly name: string;
   /**
-   * Health of the durable log: `slow` when commits take long, `failed` when it takes no more
-   * appends.
+   * Health of the durable log: `slow` when commits take long, `failing` when the last one failed,
+   * `failed` when it takes no more appends.
    */
   readonly log: LogHealth;
+  /** Set when the log's last commit failed or took over a second, and when the log has failed. */
+  readonly logTrouble: LogTrouble | undefined;
   /** The patterns that are declared. */
   readonly patterns: readonly NamePattern[];
   /** Streams that are declared by name, made or followed, in the order of their names. */

@@ -7,6 +7,7 @@ import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
 import { callListeners } from '../base/uncaught.ts';
+import type { LogTrouble } from '../log/commit-watch.ts';
 import type { AppendOptions, BackupOptions, CuttingEvent, Log, LogHealth } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
@@ -380,6 +381,14 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   }
 
   /**
+   * What is wrong with the durable log when its last commit failed or took over a second, or when
+   * it has failed.
+   */
+  get logTrouble(): LogTrouble | undefined {
+    return this.#options.log.trouble;
+  }
+
+  /**
    * The present state of the log, the connections, and a page of the streams.
    * @throws UsageError INVALID_OPTION for a limit that is no positive integer
    * @example
@@ -395,6 +404,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     return {
       name: this.name,
       log: this.health,
+      logTrouble: this.logTrouble,
       patterns: this.#catalog.patterns,
       streams: names.map((name) => this.#statusOf(name)),
       next: hasMore ? names[names.length - 1] : undefined,
