@@ -90,9 +90,18 @@ function invariantsOf(text: string): Map<string, string> {
 
 /** The name of the test that the code begins with, where that is a literal without holes. */
 function nameOfTest(code: string): string | undefined {
-  const [, quote, name] = /^\s*test\(\s*(['"`])((?:\\.|(?!\1)[^\\\n])+)\1,/.exec(code) ?? [];
+  const [, quote, name] = /^\s*test(?:\.each\([^)]*\))?\(\s*(['"`])((?:\\.|(?!\1)[^\\\n])+)\1,/.exec(code) ?? [];
   return quote === '`' && name?.includes('${') ? undefined : name?.replaceAll(/\\(.)/g, '$1');
 }
+
+/** What the code does in its first test. */
+function bodyOf(code: string): string {
+  const [first = ''] = code.split(/^(?=\s*test(?:\.each)?\()/m).filter((part) => nameOfTest(part) !== undefined);
+  return first.slice(first.indexOf('=>'));
+}
+
+/** An expectation, or a function of the test's file that has some. */
+const EXPECTS = /\b(expect|assert)\w*[.(]/;
 
 test('docs/SPEC.md names, for each invariant, a test that exists and says so; and no test says so of another', async () => {
   const text = await read('docs/SPEC.md');
@@ -109,7 +118,9 @@ test('docs/SPEC.md names, for each invariant, a test that exists and says so; an
       if (id === undefined) continue;
       expect(id, `what the test at ${file}:${i + 1} enforces`).toMatch(/^[A-Z]\d+$/);
       expect(said.has(id), `one test alone says SPEC ${id}`).toBe(false);
-      said.set(id, `${file}: ${nameOfTest(lines.slice(i + 1).join('\n'))}`);
+      const code = lines.slice(i + 1).join('\n');
+      said.set(id, `${file}: ${nameOfTest(code)}`);
+      expect(bodyOf(code), `the test of SPEC ${id} to expect something`).toMatch(EXPECTS);
     }
   }
   expect(Object.fromEntries(said)).toEqual(Object.fromEntries(listed));
@@ -121,11 +132,15 @@ test('docs/SPEC.md lists every limit, with a test that hits it', async () => {
   expect(rows.map(([name]) => name).toSorted()).toEqual(names.toSorted());
   for (const [limit, enforcedBy] of rows) {
     const [, file, name] = /^(\S+\.test\.ts): (.+)$/.exec(enforcedBy!) ?? [];
-    const tests = (await read(file!)).split(/^(?=\s*test\()/m).map((code) => nameOfTest(code));
-    expect(
-      tests.filter((each) => each === name),
-      `the test of ${limit}`,
-    ).toEqual([name]);
+    const source = await read(file!);
+    expect(source, `the file of the test of ${limit} to set it`).toMatch(new RegExp(`\\b${limit}: |\\{ ${limit}[ :]`));
+    const tests = source.split(/^(?=\s*test(?:\.each)?\()/m);
+    const ofLimit = tests.filter((code) => nameOfTest(code) === name);
+    expect(ofLimit, `the test of ${limit}`).toHaveLength(1);
+    const body = bodyOf(ofLimit[0]!);
+    // Several tests may share one constant of limits.
+    expect(body.includes(limit!) || /\blimits\b/.test(body), `the test of ${limit} to use it`).toBe(true);
+    expect(body, `the test of ${limit} to expect something`).toMatch(EXPECTS);
   }
 });
 

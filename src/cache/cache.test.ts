@@ -242,6 +242,39 @@ describe('an invalidation', () => {
     expect(bench.cache.stats()).toMatchObject({ size: 0, discardedFills: 1 });
   });
 
+  describe('by prefix', () => {
+    /** A load runs, and a prefill has put an entry under its key. */
+    async function loadBesideEntry(): Promise<{ readonly bench: Bench; readonly read: Promise<string> }> {
+      const bench = new Bench({ arity: 2, prefixes: 1, max: 1 });
+      const read = bench.cache.read(['a', '1']);
+      await bench.cache.prefill(() => [[['a', '1'], 'prefilled']]);
+      return { bench, read };
+    }
+
+    test('finds a load whose entry was evicted meanwhile', async () => {
+      const { bench, read } = await loadBesideEntry();
+      await bench.cache.prefill(() => [[['b', '1'], 'evicts']]);
+      bench.cache.drop(['a']);
+      bench.pending[0]!.resolve('old');
+      await read;
+      expect(bench.cache.peek(['a', '1'])).toBeUndefined();
+      expect(bench.cache.stats()).toMatchObject({ evictions: 1, discardedFills: 1 });
+    });
+
+    test('finds an entry whose load has failed, and one whose load was given up', async () => {
+      const failed = await loadBesideEntry();
+      failed.bench.pending[0]!.reject(new Error('oops'));
+      await expect(failed.read).rejects.toThrow('oops');
+      const givenUp = await loadBesideEntry();
+      givenUp.bench.cache.dropLoads();
+      for (const { cache } of [failed.bench, givenUp.bench]) {
+        expect(cache.peek(['a', '1'])).toBe('prefilled');
+        cache.drop(['a']);
+        expect(cache.peek(['a', '1'])).toBeUndefined();
+      }
+    });
+  });
+
   test('of all in a cache that is mostly empty drops every entry too', async () => {
     const bench = new Bench({ max: 1_000 });
     await bench.fill('a');

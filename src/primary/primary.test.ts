@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
 import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
 import { Netcat } from '../../test/support/netcat.ts';
@@ -66,20 +66,29 @@ test.each<[string, Partial<PrimaryOptions>]>([
   await primary.close();
 });
 
-test('appends that are not awaited keep their order', async () => {
-  const { primary } = deploy();
+test('appends that are not awaited keep their order, whatever size they have, also across commits', async () => {
+  const { primary, transport } = deploy();
   const server = await primary({ streams });
-  const appended = await Promise.all([
-    server.append(events, ['a']),
-    server.append(receipts, ['b']),
-    server.append(events, ['c']),
-  ]);
-  expect(appended.map(({ stream, token }) => [stream, token])).toEqual([
-    ['events', 1],
-    ['receipts', 1],
-    ['events', 2],
-  ]);
-  expect(new Set(appended.map(({ history }) => history))).toEqual(new Set([server.position(events).history]));
+  const names = [events, receipts, events, typing];
+  const all = Array.from({ length: 40 }, (_, i) => ({
+    stream: names[i % 4]!,
+    row: `${i} ${'x'.repeat((i % 3) * 999)}`,
+  }));
+  const appending = all.map(async ({ stream, row }, i) => {
+    // The later half joins while the first half is written.
+    if (i >= 20) await Promise.resolve();
+    return server.append(stream, [row]);
+  });
+  const appended = await Promise.all(appending);
+  const hand = new Netcat(transport, ADDRESS);
+  hand.send(...streams.map(({ name }) => `REPLICATE ${name} 0`));
+  for (const { name } of streams) await hand.line(`POSITION ${name} `);
+  for (const [i, { stream, row }] of all.entries()) {
+    const rank = all.slice(0, i + 1).filter((other) => other.stream === stream).length;
+    expect(appended[i]).toMatchObject({ stream: stream.name, token: rank, history: server.position(stream).history });
+    expect(hand.lines).toContain(`RDATA ${stream.name} ${rank} ${JSON.stringify(row)}`);
+  }
+  expect(hand.lines.filter((line) => line.startsWith('RDATA '))).toHaveLength(all.length);
 });
 
 test('whoever listens is told of each batch that became durable, and not of one that was refused', async () => {
@@ -107,6 +116,31 @@ test('its position in a stream is that of the newest row, and what append resolv
   expect(() => server.position('nosuch')).toThrow(
     expect.objectContaining({ name: 'UsageError', code: 'NO_SUCH_STREAM' }),
   );
+});
+
+test('without a logger neither side writes anything to the terminal, whatever goes wrong', async () => {
+  const written: unknown[] = [];
+  for (const stream of [process.stdout, process.stderr]) {
+    const spy = vi.spyOn(stream, 'write').mockImplementation((text) => written.push(text) > 0);
+    onTestFinished(() => spy.mockRestore());
+  }
+  const { primary, worker, transport } = deploy();
+  const server = await primary({ streams });
+  const reader = worker();
+  reader.on('error', () => {});
+  reader.subscribe(events, { from: 'now' }, () => {
+    throw new Error('a bug of the application');
+  });
+  await reader.start();
+  const failed = once(reader, 'error');
+  await server.append(events, ['x']);
+  await failed;
+  const hand = new Netcat(transport, ADDRESS);
+  hand.send('NONSENSE');
+  await hand.closed;
+  await server.close();
+  await settle();
+  expect(written).toEqual([]);
 });
 
 test('sync reaches every worker that is connected', async () => {

@@ -11,6 +11,8 @@ import { defineStream, type StreamName } from '../core/model/stream.ts';
 import type { Log, Source, SourceEvent } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import type { Transport } from '../transport/transport.ts';
+import { VirtualClock } from '../testing/virtual-clock.ts';
+import { StreamCatalog } from './stream-catalog.ts';
 
 const events = defineStream('events');
 
@@ -179,6 +181,46 @@ describe('a further source', () => {
     await far.append('far:1', 'still');
     expect(far.bounds('far:1').latest).toBe(1);
   });
+});
+
+test.each([true, false])('hints that come twice, or late, count no row twice: with rows %s', async (bringsRows) => {
+  const far = await FarSource.open(defineStreams('far:*'));
+  const told: SourceEvent[] = [];
+  let tell: (event: SourceEvent) => void = () => {};
+  far.log.watch((event) => told.push(event));
+  far.watch = (listener) => {
+    tell = (event) => {
+      if (event.kind !== 'rows' || bringsRows) return listener(event);
+      const { chunks: _, ...hint } = event;
+      listener(hint);
+    };
+    return () => {};
+  };
+  const catalog = new StreamCatalog({
+    streams: [],
+    log: memoryLog(),
+    volatileLog: memoryLog(),
+    sources: [far],
+    limits: defaultBatchLimits,
+    tailBytes: 0,
+    sourceTimeoutMs: 1_000,
+    clock: new VirtualClock(),
+  });
+  await catalog.open();
+  onTestFinished(() => catalog.close());
+  await far.append('far:1', 'before', 'anyone', 'follows');
+  const stream = catalog.follow('far:1')!;
+  for (const row of ['a', 'b', 'c']) await far.append('far:1', row);
+  const hints = told.filter((event) => event.kind === 'rows' && event.stream === 'far:1');
+  expect(hints).toHaveLength(4);
+  for (const hint of [...hints, ...hints, hints[3]!, hints[1]!, hints[2]!, hints[3]!]) tell(hint);
+  expect(stream.appendedRows).toBe(3);
+  await far.append('far:1', 'd');
+  const chunks = told.flatMap((event) =>
+    event.kind === 'rows' && event.stream === 'far:1' ? (event.chunks ?? []) : [],
+  );
+  tell({ kind: 'rows', stream: 'far:1', latest: 7, chunks });
+  expect(stream.appendedRows, 'with a hint that brings earlier rows again').toBe(4);
 });
 
 describe('a log that fails in its own way', () => {

@@ -1,9 +1,12 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, describe, expect, type Mock, onTestFinished, test, vi } from 'vitest';
 import { End, Place, turns } from '../testing/transport-ends.ts';
 import { transportSuite } from '../testing/transport-suite.ts';
 import { tcpTransport } from './tcp.ts';
@@ -88,11 +91,33 @@ describe('where it listens', () => {
     await place.close();
   });
 
+  test('two processes of node:cluster do not share an address: the second one is told that it is taken', async () => {
+    const hooks = fileURLToPath(new URL('../../test/fixtures/typescript-hooks.js', import.meta.url));
+    const fixture = fileURLToPath(new URL('../../test/fixtures/cluster-listen.ts', import.meta.url));
+    const { stdout } = await promisify(execFile)(process.execPath, ['--import', hooks, fixture]);
+    expect(stdout).toBe('1: listens\n2: ADDRESS_IN_USE\n');
+  });
+
   test('an address that is not of this machine gives ADDRESS_UNAVAILABLE', async () => {
     await expect(listen({ host: '192.0.2.1', port: 0, allowPlaintext: true })).rejects.toMatchObject({
       code: 'ADDRESS_UNAVAILABLE',
       message: expect.stringContaining('no network interface of this machine has that address'),
     });
+  });
+});
+
+/** Sockets of either end, as the system is told of them. */
+describe('each socket, on either side', () => {
+  test('sends small lines at once, and asks a silent peer for a sign of life after 60 s', async () => {
+    const place = await new Place(tcpTransport, loopback).open();
+    const told = spyOnSockets(place.listener.address as { port: number });
+    await place.pair();
+    expect(told.noDelay.mock.calls).toEqual([[true], [true]]);
+    expect(told.keepAlive.mock.calls).toEqual([
+      [true, 60],
+      [true, 60],
+    ]);
+    await place.close();
   });
 });
 
@@ -211,6 +236,19 @@ describe('unsentBytes', () => {
     await place.close();
   });
 });
+
+/** Hears what Node tells the system about sockets. Its handles share one prototype. */
+function spyOnSockets({ port }: { readonly port: number }): Record<'noDelay' | 'keepAlive', Mock> {
+  const socket = connect({ host: '127.0.0.1', port }).on('error', () => {});
+  const { _handle: handle } = socket as unknown as { readonly _handle: object };
+  const calls = Object.getPrototypeOf(handle) as Record<'setNoDelay' | 'setKeepAlive', () => number>;
+  socket.destroy();
+  const spies = { noDelay: vi.spyOn(calls, 'setNoDelay'), keepAlive: vi.spyOn(calls, 'setKeepAlive') };
+  onTestFinished(() => {
+    for (const spy of Object.values(spies)) spy.mockRestore();
+  });
+  return spies;
+}
 
 async function listen(address: ListenAddress): Promise<Place> {
   return await new Place(tcpTransport, address).open();

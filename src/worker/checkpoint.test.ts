@@ -138,6 +138,21 @@ test('positions that move within 100 ms share a write, and one write waits for t
   expect(saves.length).toBe(2);
 });
 
+test('a position that moves during a write is written after it, though nothing moves any more', async () => {
+  const gate = new Gate();
+  const writing = new Writing(async () => gate.opened);
+  const { clock, saves } = writing;
+  writing.move('events', 1);
+  await writing.write();
+  writing.move('events', 2);
+  clock.step(clock.now() + 1_000);
+  gate.open();
+  await settle(2);
+  expect(await writing.write()).toEqual(new Map([['events', positionOf('events', 2)]]));
+  expect(saves.length).toBe(2);
+  expect(writing.told).toEqual(['events 1', 'events 2']);
+});
+
 test('nothing is written when nothing moved', async () => {
   const { writer, saves } = new Writing();
   await writer.close();

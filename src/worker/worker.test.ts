@@ -52,6 +52,30 @@ test('a worker goes on connecting until its primary is there', async () => {
   expect(seen.tokens).toEqual([1]);
 });
 
+test('start is over when handlers are finished with everything that came before the streams were live', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams });
+  for (let i = 1; i <= 3; i++) await server.append(events, [i]);
+  const reader = worker();
+  const gate = new Gate();
+  const applied: number[] = [];
+  reader.subscribe(events, { from: 'start' }, async ({ token }) => {
+    if (token === 2) await gate.opened;
+    applied.push(token);
+  });
+  let isStarted = false;
+  const started = reader.start().then(() => {
+    isStarted = true;
+  });
+  await expect.poll(() => applied).toEqual([1]);
+  await settle();
+  expect([reader.isConnected, reader.isLive, isStarted]).toEqual([true, false, false]);
+  gate.open();
+  await started;
+  expect(applied).toEqual([1, 2, 3]);
+  expect(reader.isLive).toBe(true);
+});
+
 test('a worker of another server hears of it, and its start is over only when it is stopped', async () => {
   const { primary, worker } = deploy();
   await primary({ streams });

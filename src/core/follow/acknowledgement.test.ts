@@ -68,12 +68,15 @@ test('what waits for its handler is not applied', () => {
   expect(tell(end)).toEqual(['APPLIED events 6 5']);
 });
 
-test('how often is a limit', () => {
+test('what was applied is told once in appliedIntervalMs', () => {
   const end = new FollowerEnd({ limits: { appliedIntervalMs: 50 } });
   end.subscribe('events', 'now');
   end.greetedBy(ROWCAST);
   end.hear(`POSITION events 5 ${ERA}`);
   expect(acknowledged(end.passTime(50))).toEqual(['APPLIED events 5 NONE']);
+  end.hear('RDATA events 6 1');
+  expect(acknowledged(end.passTime(49))).toEqual([]);
+  expect(acknowledged(end.passTime(1))).toEqual(['APPLIED events 6 NONE']);
 });
 
 describe('saved', () => {

@@ -38,26 +38,29 @@ describe('connecting', () => {
     expect(end.outputs.of('connect')).toHaveLength(1);
   });
 
-  test('a connection that does not open in time is aborted, once', () => {
-    const end = new FollowerEnd().start();
-    end.passTime(9_999);
+  test.each([10_000, 300])('a connection that does not open within connectTimeoutMs is aborted, once: %i', (ms) => {
+    const end = new FollowerEnd({ limits: { connectTimeoutMs: ms } }).start();
+    end.passTime(ms - 1);
     expect(end.outputs.of('abort')).toEqual([]);
     end.passTime(50_000);
     expect(end.outputs.of('abort')).toHaveLength(1);
     expect(end.follower.nextTimeout()).toBeUndefined();
     expect(end.open(), 'too late').toEqual([]);
     end.close();
-    expect(end.disconnected).toMatchObject({ code: 'CONNECTION_LOST', text: 'no connection within 10000 ms' });
+    expect(end.disconnected).toMatchObject({ code: 'CONNECTION_LOST', text: `no connection within ${ms} ms` });
   });
 
-  test('a primary that never says who it is is asked after 1 s, under the lenient rules', () => {
-    const end = new FollowerEnd();
-    end.subscribe('events', 53);
-    end.start().open();
-    expect(end.passTime(999)).toEqual([]);
-    expect(end.passTime(1)).toEqual(['REPLICATE events 53']);
-    expect(end.outputs.of('event')[0]?.event).toEqual({ kind: 'connected', isRowcast: false });
-  });
+  test.each([1_000, 70])(
+    'a primary that does not say who it is within greetingTimeoutMs is asked under the lenient rules: %i',
+    (ms) => {
+      const end = new FollowerEnd({ limits: { greetingTimeoutMs: ms } });
+      end.subscribe('events', 53);
+      end.start().open();
+      expect(end.passTime(ms - 1)).toEqual([]);
+      expect(end.passTime(1)).toEqual(['REPLICATE events 53']);
+      expect(end.outputs.of('event')[0]?.event).toEqual({ kind: 'connected', isRowcast: false });
+    },
+  );
 
   test('a wrong server is not asked for anything, and the wait before the next try grows', () => {
     const end = new FollowerEnd({ serverName: 'example.com' });
@@ -402,6 +405,29 @@ describe('back-pressure', () => {
       expect(more(200).length, 'a full read').toBeGreaterThan(64 * 1024);
       expect(end.outputs.of('close')).toEqual([]);
       end.passTime(600);
+      expect(end.outputs.of('close')).toHaveLength(1);
+    });
+
+    test('does not count what an earlier connection left unread', () => {
+      const end = urgent({ typing: 15_000 });
+      end.passTime(14_000);
+      end.close();
+      end.apply();
+      end.wait();
+      end.open();
+      // One full read: the greeting, and more rows than may wait.
+      const rows = Array.from({ length: 200 }, (_, i) => row(i + 9));
+      end.hear(
+        'SERVER example.com',
+        `PING ${ROWCAST}`,
+        `POSITION events 8 ${ERA}`,
+        `POSITION typing 3 ${MEMORY}`,
+        ...rows,
+      );
+      end.apply(2);
+      end.passTime(14_000);
+      expect(end.outputs.of('close')).toEqual([]);
+      end.passTime(1_000);
       expect(end.outputs.of('close')).toHaveLength(1);
     });
 

@@ -3,14 +3,14 @@ import { KeepAlive } from './keep-alive.ts';
 
 const limits = { keepAliveIntervalMs: 5_000, idleTimeoutMs: 15_000 };
 
-test('PING is due whenever 5 s passed since anything was sent', () => {
-  const keepAlive = new KeepAlive(limits, 0);
-  expect(keepAlive.nextTimeout).toBe(5_000);
-  expect(keepAlive.isPingDue(4_999)).toBe(false);
-  expect(keepAlive.isPingDue(5_000)).toBe(true);
-  keepAlive.handleSent(4_000);
-  expect(keepAlive.isPingDue(8_999)).toBe(false);
-  expect(keepAlive.nextTimeout).toBe(9_000);
+test.each([5_000, 700])('PING is due whenever keepAliveIntervalMs passed since anything was sent: %i', (every) => {
+  const keepAlive = new KeepAlive({ ...limits, keepAliveIntervalMs: every }, 0);
+  expect(keepAlive.nextTimeout).toBe(every);
+  expect(keepAlive.isPingDue(every - 1)).toBe(false);
+  expect(keepAlive.isPingDue(every)).toBe(true);
+  keepAlive.handleSent(400);
+  expect(keepAlive.isPingDue(400 + every - 1)).toBe(false);
+  expect(keepAlive.nextTimeout).toBe(400 + every);
 });
 
 test('silence counts only once a PING has come', () => {
