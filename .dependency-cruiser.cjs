@@ -4,6 +4,7 @@
 const core = ['core/follow', 'core/sessions', 'core/wire', 'core/model', 'base'];
 const layers = {
   base: [],
+  events: ['base'],
   'core/model': ['base'],
   'core/wire': ['core/model', 'base'],
   'core/sessions': ['core/wire', 'core/model', 'base'],
@@ -11,10 +12,10 @@ const layers = {
   transport: ['core/model', 'base'],
   log: ['core/model', 'base'],
   observe: ['core/model', 'base'],
-  primary: ['log', 'transport', ...core],
-  worker: ['transport', ...core],
+  primary: ['log', 'transport', 'events', ...core],
+  worker: ['transport', 'events', ...core],
   cache: ['primary', 'worker', 'core/model', 'base'],
-  synapse: ['cache', 'primary', 'worker', 'log', ...core],
+  synapse: ['cache', 'primary', 'worker', 'log', 'events', ...core],
   admin: ['observe', 'primary', 'core/model', 'base'],
   testing: ['synapse', 'cache', 'primary', 'worker', 'transport', 'log', ...core],
   cli: ['admin', 'observe', 'synapse', 'cache', 'primary', 'worker', 'transport', 'log', ...core],
@@ -52,6 +53,13 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/(base|core)/', pathNot: testFile },
       to: { pathNot: '^src/' },
+    },
+    {
+      name: 'one-emitter',
+      comment: 'Extend Emitter of src/events/emitter.ts: what a listener throws must not cut our own work short.',
+      severity: 'error',
+      from: { path: '^src/(primary|worker|cache|synapse)/', pathNot: testFile },
+      to: { path: '^(node:)?events$' },
     },
     {
       name: 'concrete-logs',

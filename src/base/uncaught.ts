@@ -1,17 +1,22 @@
-/** Keeps errors of the application's listeners out of our own work. */
+/** Keeps errors of the application's functions out of our own work. */
 
 import type { Clock } from './clock.ts';
 
 /**
- * Calls listeners. An error that one of them throws stays uncaught, as with every emitter. It is
- * thrown in a turn of its own, so that it does not cut our work short.
+ * Throws what a function of the application threw, in a turn of its own. It stays uncaught, as an
+ * error of any listener does, and cuts nothing of our work short.
  */
-export function callListeners(clock: Clock, call: () => void): void {
+export function throwLater(clock: Clock, thrown: unknown): void {
+  clock.wakeIn(0, () => {
+    throw thrown;
+  });
+}
+
+/** Calls a function of the application from within our own work. */
+export function callGuarded(clock: Clock, call: () => void): void {
   try {
     call();
   } catch (thrown) {
-    clock.wakeIn(0, () => {
-      throw thrown;
-    });
+    throwLater(clock, thrown);
   }
 }

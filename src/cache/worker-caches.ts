@@ -81,9 +81,7 @@ export class WorkerCaches extends Caches<void> {
         this.registry.apply({ stream, row });
       } catch (thrown) {
         if (!(thrown instanceof RowcastError)) throw thrown;
-        // Emitted later: in a process without a listener, the uncaught error is then this one and
-        // not a failed handler.
-        queueMicrotask(() => this.#worker.emit('error', thrown));
+        this.#worker.emit('error', thrown);
       }
     }
   }

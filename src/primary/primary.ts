@@ -3,17 +3,15 @@
  * lines.
  */
 
-import { EventEmitter } from 'node:events';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
-import { callListeners } from '../base/uncaught.ts';
 import type { LogTrouble } from '../log/commit-watch.ts';
 import type { AppendOptions, BackupOptions, CuttingEvent, Log, LogHealth } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
-import { type LogFields, type Logger, silentLogger } from '../core/model/logger.ts';
+import { guardLogger, type LogFields, type Logger, silentLogger } from '../core/model/logger.ts';
 import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
 import { eraNumberOf } from '../core/model/history.ts';
 import type { Bounds } from '../core/model/page.ts';
@@ -23,6 +21,7 @@ import { keepTexts, parseTexts, type RowText } from '../core/model/row.ts';
 import { type Token, token } from '../core/model/token.ts';
 import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../core/wire/limits.ts';
 import { PrimarySession, type PrimarySessionEvent } from '../core/sessions/primary-session.ts';
+import { Emitter } from '../events/emitter.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import {
   type Address,
@@ -104,7 +103,7 @@ class OpenConnection implements ConnectedWorker {
 }
 
 /** The process that appends rows and serves workers. Made by createPrimary. */
-export class Primary extends EventEmitter<PrimaryEvents> {
+export class Primary extends Emitter<PrimaryEvents> {
   readonly name: string;
   readonly #options: PrimaryOptions;
   readonly #limits: typeof defaultLimits;
@@ -123,7 +122,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   /** @internal Use createPrimary. */
   constructor(options: PrimaryOptions) {
-    super();
+    const clock = options.clock ?? systemClock;
+    super(clock);
     if (options.name === '' || /[\r\n]/.test(options.name))
       throw new UsageError('INVALID_OPTION', 'the name of a primary is one line that is not empty');
     const { tailBytes = DEFAULT_TAIL_BYTES, idRetentionMs } = options;
@@ -136,8 +136,8 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     this.#options = options;
     this.#limits = mergeLimits(defaultLimits, options.limits);
     this.#transport = options.transport ?? tcpTransport;
-    this.#clock = options.clock ?? systemClock;
-    this.#logger = options.logger ?? silentLogger;
+    this.#clock = clock;
+    this.#logger = guardLogger(options.logger ?? silentLogger, clock);
     this.#catalog = new StreamCatalog({
       streams: options.streams,
       log: options.log,
@@ -240,7 +240,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
       const open = new OpenConnection(id, Math.round(this.#clock.now()), pump);
       this.#connections.add(open);
       this.#logger.info({ worker: id, peer: connection.peer }, 'worker connected');
-      this.#call(() => this.emit('connected', { worker: open }));
+      this.emit('connected', { worker: open });
       return pump;
     });
     if (this.#closing !== undefined) {
@@ -489,7 +489,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
   ): Promise<Position> {
     const tell = (position: Position): void => {
       const batch = { stream, token: position.token, position, rows: rowsOf() };
-      this.#call(() => this.emit('appended', attributes === undefined ? batch : { ...batch, attributes }));
+      this.emit('appended', attributes === undefined ? batch : { ...batch, attributes });
     };
     if (id !== undefined) return this.#tellOnce(stream, id, append, tell);
     const appended = append();
@@ -528,27 +528,23 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     return new UsageError('CLOSED', `primary ${this.name} is closed`);
   }
 
-  #call(listeners: () => void): void {
-    callListeners(this.#clock, listeners);
-  }
-
   #handleEvent(worker: OpenConnection, event: PrimarySessionEvent): void {
     const fields = fieldsOf(worker);
     switch (event.kind) {
       case 'command':
-        this.#call(() => this.emit('command', { command: event.command, worker }));
+        this.emit('command', { command: event.command, worker });
         return;
       case 'refused':
       case 'failed':
         return this.#warn(worker, event.error);
       case 'peer-error':
         this.#logger.warn(fields, `the worker sent ERROR ${event.text}`);
-        this.#call(() => this.emit('peer-error', { worker, text: event.text }));
+        this.emit('peer-error', { worker, text: event.text });
         return;
       case 'named':
         this.#logger.debug(fields, event.kind);
         this.#acknowledgements.handleNamed(worker, event.workerName);
-        this.#call(() => this.emit('named', { worker, name: event.workerName }));
+        this.emit('named', { worker, name: event.workerName });
         return;
       case 'acknowledged':
         return this.#acknowledgements.handleAcknowledged(worker, event.stream);
@@ -564,7 +560,7 @@ export class Primary extends EventEmitter<PrimaryEvents> {
 
   #warn(worker: OpenConnection, error: RowcastError): void {
     this.#logger.warn({ ...fieldsOf(worker), code: error.code }, error.message);
-    this.#call(() => this.emit('warning', { worker, error }));
+    this.emit('warning', { worker, error });
   }
 
   #handleCutting({ stream, holder, upTo }: CuttingEvent): void {
@@ -572,14 +568,14 @@ export class Primary extends EventEmitter<PrimaryEvents> {
     const has = saved === undefined ? 'has saved nothing of it' : `has saved it up to ${saved.token}`;
     const text = `rows of stream ${stream} up to ${upTo} are about to be dropped: worker ${quote(worker)} ${has} and is ${lagRows} rows behind`;
     this.#logger.warn({ stream, workerName: worker, saved: saved?.token, lagRows, upTo }, text);
-    this.#call(() => this.emit('cutting', { stream, ...holder, upTo }));
+    this.emit('cutting', { stream, ...holder, upTo });
   }
 
   #handleClosed(worker: OpenConnection, error: Error | undefined): void {
     this.#connections.delete(worker);
     this.#acknowledgements.handleClosed(worker);
     this.#logger.info({ ...fieldsOf(worker), ...(error && { reason: error.message }) }, 'worker disconnected');
-    this.#call(() => this.emit('disconnected', { worker, error }));
+    this.emit('disconnected', { worker, error });
     if (this.#connections.size === 0) this.#handleAllClosed?.();
   }
 }

@@ -3,7 +3,7 @@
 import { Alarm } from '../base/alarm.ts';
 import { assertNever } from '../base/assert.ts';
 import type { Clock, Millis } from '../base/clock.ts';
-import { callListeners } from '../base/uncaught.ts';
+import { callGuarded } from '../base/uncaught.ts';
 import { LogError, messageOf, RowcastError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
 import type { Page, Verdict } from '../core/model/page.ts';
@@ -217,7 +217,7 @@ export class SessionPump implements ConnectionHandler {
     }
     if (!isPromise(answer)) return take(answer);
     const later = (act: () => void): void =>
-      callListeners(this.#options.clock, () => {
+      callGuarded(this.#options.clock, () => {
         act();
         this.#drain();
       });

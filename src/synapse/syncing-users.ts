@@ -3,8 +3,8 @@
  * connection ends the syncs that its worker reported.
  */
 
-import { EventEmitter } from 'node:events';
-import type { Millis } from '../base/clock.ts';
+import { type Millis, systemClock } from '../base/clock.ts';
+import { Emitter } from '../events/emitter.ts';
 import type { Primary } from '../primary/primary.ts';
 import type { PrimaryEvents } from '../primary/options.ts';
 
@@ -37,7 +37,7 @@ interface Syncing {
 }
 
 /** The syncing users of a primary. `trackSyncingUsers` makes it. */
-export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
+export class SyncingUsers extends Emitter<SyncingUsersEvents> {
   readonly #primary: Primary;
   readonly #users = new Map<string, Syncing>();
   /** The users of each connection, by its id. */
@@ -45,7 +45,7 @@ export class SyncingUsers extends EventEmitter<SyncingUsersEvents> {
 
   /** @internal Use trackSyncingUsers. */
   constructor(primary: Primary) {
-    super();
+    super(systemClock);
     this.#primary = primary;
     primary.on('command', this.#handleCommand);
     primary.on('disconnected', this.#handleDisconnected);

@@ -3,14 +3,12 @@
  * when it is lost. Decides nothing about the protocol.
  */
 
-import { EventEmitter } from 'node:events';
 import { assertNever } from '../base/assert.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
-import { callListeners } from '../base/uncaught.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
-import { type Logger, silentLogger } from '../core/model/logger.ts';
+import { guardLogger, type Logger, silentLogger } from '../core/model/logger.ts';
 import type { StreamPattern } from '../core/model/declarations.ts';
 import { EVERY_NAME, isPattern, type NamePattern } from '../core/model/pattern.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
@@ -18,6 +16,7 @@ import type { Position } from '../core/model/position.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { Follower, type FollowerEvent } from '../core/follow/follower.ts';
 import { defaultWorkerLimits, mergeLimits, type WorkerLimits } from '../core/wire/limits.ts';
+import { Emitter } from '../events/emitter.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import { checkConnectAddress } from '../transport/check-address.ts';
 import { formatAddress } from '../transport/transport.ts';
@@ -49,7 +48,7 @@ export function createWorker(options: WorkerOptions): Worker {
 export type ObserverWorker = Omit<Worker, 'send'>;
 
 /** Follows the streams of one primary and reconnects by itself. Made by createWorker. */
-export class Worker extends EventEmitter<WorkerEvents> {
+export class Worker extends Emitter<WorkerEvents> {
   readonly name: string;
   readonly #options: WorkerOptions;
   /** The limits of this worker: its options over the defaults. */
@@ -76,7 +75,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
 
   /** @internal Use createWorker. */
   constructor(options: WorkerOptions) {
-    super();
+    const clock = options.clock ?? systemClock;
+    super(clock);
     for (const [option, value] of Object.entries({ name: options.name, server: options.server })) {
       if (value !== undefined && (value === '' || /[\r\n]/.test(value))) {
         throw new UsageError('INVALID_OPTION', `option ${option} of a worker is one line that is not empty`);
@@ -90,8 +90,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
     });
     // A caller of start gets the rejection. A worker that only a loop starts has no such caller.
     this.#live.catch(() => {});
-    this.#clock = options.clock ?? systemClock;
-    this.#logger = options.logger ?? silentLogger;
+    this.#clock = clock;
+    this.#logger = guardLogger(options.logger ?? silentLogger, clock);
     this.limits = mergeLimits(defaultWorkerLimits, options.limits);
     this.#follower = new Follower({
       workerName: options.name,
@@ -385,15 +385,15 @@ export class Worker extends EventEmitter<WorkerEvents> {
       onMoved: (subscription) => this.#waits.all.check(subscription),
       onLive: ({ stream }) => {
         this.#logger.debug({ stream }, 'live');
-        this.#call(() => this.emit('live', { stream }));
+        this.emit('live', { stream });
         this.#settleIfLive();
       },
-      onNotLive: ({ stream }) => this.#call(() => this.emit('not-live', { stream })),
+      onNotLive: ({ stream }) => void this.emit('not-live', { stream }),
       onReset: (subscription, error, ended) => {
         const { stream } = subscription;
         this.#logger.warn({ stream, code: error.code }, error.message);
         this.#waits.all.handleReset(subscription, error, ended);
-        this.#call(() => this.emit('reset', { stream, error }));
+        this.emit('reset', { stream, error });
       },
       onDeleted: (subscription, isEnded) => {
         this.#subscriptions.handleDeleted(subscription, isEnded);
@@ -412,7 +412,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     switch (event.kind) {
       case 'connected':
         this.#logger.info({ primary: formatAddress(this.#options.connect), isRowcast: event.isRowcast }, 'connected');
-        this.#call(() => this.emit('connected', { isRowcast: event.isRowcast }));
+        this.emit('connected', { isRowcast: event.isRowcast });
         this.#waits.all.checkAll();
         return;
       case 'live':
@@ -421,30 +421,26 @@ export class Worker extends EventEmitter<WorkerEvents> {
       case 'disconnected':
         this.#waits.lastEnd = event.error;
         this.#logger.warn({ code: event.error.code, retryInMs: event.retryInMs }, event.error.message);
-        this.#call(() => this.emit('disconnected', { error: event.error, retryInMs: event.retryInMs }));
+        this.emit('disconnected', { error: event.error, retryInMs: event.retryInMs });
         return;
       case 'stopped':
         this.#handleStopped?.();
         return;
       case 'peer-error':
         this.#logger.warn({}, `the primary sent ERROR ${event.text}`);
-        this.#call(() => this.emit('peer-error', { text: event.text }));
+        this.emit('peer-error', { text: event.text });
         return;
       case 'sync':
-        this.#call(() => this.emit('sync', { text: event.text }));
+        this.emit('sync', { text: event.text });
         return;
       case 'command-dropped':
         // The name alone: arguments may hold a secret, as the access token of USER_IP.
         this.#logger.warn({ command: event.line.split(' ', 1)[0]! }, 'too many commands wait: one was dropped');
-        this.#call(() => this.emit('command-dropped', { line: event.line }));
+        this.emit('command-dropped', { line: event.line });
         return;
       default:
         assertNever(event);
     }
-  }
-
-  #call(listeners: () => void): void {
-    callListeners(this.#clock, listeners);
   }
 
   #settleIfLive(): void {
@@ -464,10 +460,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#report(error);
   }
 
-  /**
-   * Emits later, so that a process without a listener ends by the error itself and not within our
-   * own work.
-   */
+  /** Emits later: what was called when it failed has returned by then, and its caller may listen. */
   #report(error: RowcastError): void {
     queueMicrotask(() => this.emit('error', error));
   }

@@ -1,6 +1,7 @@
 /** Where Rowcast reports what happens: the part of pino's interface that it calls. */
 
-import type { Millis } from '../../base/clock.ts';
+import type { Clock, Millis } from '../../base/clock.ts';
+import { callGuarded } from '../../base/uncaught.ts';
 import type { StreamName, WorkerName } from './stream.ts';
 import type { Token } from './token.ts';
 
@@ -67,3 +68,13 @@ export interface Logger {
 const silence = (): void => {};
 
 export const silentLogger: Logger = Object.freeze({ debug: silence, info: silence, warn: silence, error: silence });
+
+/** The application's logger, whose errors cut nothing of our work short: they stay uncaught. */
+export function guardLogger(logger: Logger, clock: Clock): Logger {
+  return {
+    debug: (fields, text) => callGuarded(clock, () => logger.debug(fields, text)),
+    info: (fields, text) => callGuarded(clock, () => logger.info(fields, text)),
+    warn: (fields, text) => callGuarded(clock, () => logger.warn(fields, text)),
+    error: (fields, text) => callGuarded(clock, () => logger.error(fields, text)),
+  };
+}
