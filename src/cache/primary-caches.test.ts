@@ -237,6 +237,27 @@ describe('rows that somebody else appends', () => {
     await getUser.invalidate('a');
     expect(getUser.stats().invalidationsByKey).toBe(1);
   });
+
+  test('drop what they say, though the caller changes them, and a listener changes what it is told', async () => {
+    const { primary, caches } = await setUp();
+    const getUser = await filled(caches);
+    primary.prependListener('appended', ({ rows }) => {
+      (rows as unknown[][])[0]![1] = ['c'];
+    });
+    const row: [string, string[], number] = ['get_user', ['a'], NOW];
+    const appended = primary.append(caches.stream, [row]);
+    row[1] = ['b'];
+    await appended;
+    expect(getUser.peek('a')).toBeUndefined();
+  });
+
+  test('drop entries also when no listener of `appended` is left', async () => {
+    const { primary, caches } = await setUp();
+    const getUser = await filled(caches);
+    primary.removeAllListeners('appended');
+    await primary.append(caches.stream, [['get_user', ['a'], NOW]]);
+    expect(getUser.peek('a')).toBeUndefined();
+  });
 });
 
 describe('INVALIDATE_CACHE of a worker', () => {

@@ -4,10 +4,12 @@
  */
 
 import { type Clock, systemClock } from '../base/clock.ts';
+import { throwLater } from '../base/uncaught.ts';
 import { resolvable } from '../base/resolvable.ts';
 import { RowcastError, UsageError } from '../core/model/errors.ts';
 import { rowLine } from '../core/model/batch.ts';
 import type { Position } from '../core/model/position.ts';
+import type { RowText } from '../core/model/row.ts';
 import type { Primary } from '../primary/primary.ts';
 import type { ConnectedWorker } from '../primary/options.ts';
 import { Caches, type CachesOptions } from './caches.ts';
@@ -35,8 +37,8 @@ export class PrimaryCaches extends Caches<Position> {
   protected override readonly freshness: Freshness = alwaysFresh;
   readonly #primary: Primary;
   readonly #clock: Clock;
-  /** Rows that were applied here before they were appended. */
-  readonly #own = new WeakSet<object>();
+  /** Batches that were applied here before they were appended. */
+  readonly #own = new WeakSet<readonly unknown[]>();
   #batch: OpenBatch | undefined;
 
   /** @internal Use createCaches. */
@@ -57,8 +59,8 @@ export class PrimaryCaches extends Caches<Position> {
         `stream ${this.stream} takes rows of any form: declare it by defineCachesStream(), which refuses what is no invalidation`,
       );
     }
-    primary.on('appended', ({ stream, rows }) => {
-      if (stream === this.stream) this.#applyForeign(rows);
+    primary.watchAppended(({ stream, texts, given }) => {
+      if (stream === this.stream && !this.#own.has(given)) this.#applyForeign(texts);
     });
     primary.on('command', ({ command, worker }) => {
       if (command.name === 'INVALIDATE_CACHE') void this.#invalidateFor(worker, command.cacheName, command.keys);
@@ -143,19 +145,18 @@ export class PrimaryCaches extends Caches<Position> {
   }
 
   #append(rows: readonly InvalidationRow[]): Promise<Position> {
-    for (const row of rows) this.#own.add(row);
+    this.#own.add(rows);
     return this.#primary.append(this.stream, rows);
   }
 
   /** Applies rows that other code appended through this primary. */
-  #applyForeign(rows: readonly unknown[]): void {
-    for (const row of rows) {
-      if (this.#own.has(row as object)) continue;
+  #applyForeign(texts: readonly RowText[]): void {
+    for (const text of texts) {
       try {
-        this.registry.apply({ stream: this.stream, row });
+        this.registry.apply({ stream: this.stream, row: JSON.parse(text) });
       } catch (thrown) {
-        if (!(thrown instanceof RowcastError)) throw thrown;
-        this.#primary.emit('error', thrown);
+        if (!(thrown instanceof RowcastError)) throwLater(this.#clock, thrown);
+        else this.#primary.emit('error', thrown);
       }
     }
   }

@@ -87,8 +87,9 @@ export interface PrimaryEvents {
   /** `error` says why, unless the worker left in good order or the primary stops. */
   disconnected: [{ readonly worker: ConnectedWorker; readonly error: Error | undefined }];
   /**
-   * A batch that was appended through this primary became durable. Told once, however often an
-   * append with its id is repeated.
+   * A batch that was appended through this primary became durable. Its rows and attributes are what
+   * workers get: parsed from its text when they are read. Told once, however often an append with
+   * its id is repeated.
    */
   appended: [Batch];
   /**

@@ -3,6 +3,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { Collector, Gate } from '../../test/support/collector.ts';
 import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
 import { Netcat } from '../../test/support/netcat.ts';
+import type { Batch } from '../core/model/batch.ts';
 import { originOf } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
 import type { SourceListener } from '../log/log.ts';
@@ -103,6 +104,48 @@ test('whoever listens is told of each batch that became durable, and not of one 
     { stream: 'events', token: 1, position: first, rows: ['a', 'b'] },
     { stream: 'receipts', token: 1, position: second, rows: ['d'], attributes: { trace: 1 } },
   ]);
+});
+
+// SPEC A5
+test('listeners of `appended` get rows and attributes as workers do, whatever the caller does to its own', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams: [events] });
+  const reader = worker({ attributes: true });
+  const seen = new Collector<unknown>();
+  reader.subscribe(events, { from: 'start' }, seen.handler);
+  const told: Batch[] = [];
+  server.on('appended', (batch) => told.push(batch));
+  const row = { at: new Date(0), number: Number.NaN, nothing: undefined, list: [1] };
+  const rows = [row];
+  const attributes = { trace: [1] };
+  const appended = server.append(events, rows, { attributes });
+  row.list.push(2);
+  rows.push(row);
+  attributes.trace.push(2);
+  await appended;
+  await reader.start();
+  await seen.reached(1);
+  expect(told).toEqual([{ ...seen.batches[0] }]);
+  expect(told[0]).toMatchObject({
+    rows: [{ at: '1970-01-01T00:00:00.000Z', number: null, list: [1] }],
+    attributes: { trace: [1] },
+  });
+  expect(told[0]!.rows).toBe(told[0]!.rows);
+});
+
+test('rows are parsed for a listener of `appended` only when it reads them', async () => {
+  const { primary } = deploy();
+  const server = await primary({ streams });
+  const told: unknown[] = [];
+  server.on('appended', (batch) => {
+    if (batch.stream === 'events') told.push(...batch.rows);
+  });
+  const parse = vi.spyOn(JSON, 'parse');
+  onTestFinished(() => parse.mockRestore());
+  await server.append('receipts', ['not parsed']);
+  await server.append('events', ['parsed']);
+  expect(told).toEqual(['parsed']);
+  expect(parse.mock.calls.filter(([text]) => text.includes('parsed'))).toEqual([['"parsed"']]);
 });
 
 test('its position in a stream is that of the newest row, and what append resolves to', async () => {

@@ -13,11 +13,9 @@ import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
 import { guardLogger, type LogFields, type Logger, silentLogger } from '../core/model/logger.ts';
 import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
-import { eraNumberOf } from '../core/model/history.ts';
-import type { Bounds } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import { encodeAttributes } from '../core/model/attributes.ts';
-import { keepTexts, parseTexts, type RowText } from '../core/model/row.ts';
+import { encodeRows, keepTexts, type RowText } from '../core/model/row.ts';
 import { type Token, token } from '../core/model/token.ts';
 import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../core/wire/limits.ts';
 import { PrimarySession, type PrimarySessionEvent } from '../core/sessions/primary-session.ts';
@@ -31,6 +29,7 @@ import {
   type Transport,
 } from '../transport/transport.ts';
 import { Acknowledgements } from './acknowledgements.ts';
+import { Appended, type AppendedTexts } from './appended.ts';
 import type {
   BatchOptions,
   ConnectedWorker,
@@ -114,8 +113,11 @@ export class Primary extends Emitter<PrimaryEvents> {
   readonly #listeners = new Set<Listener>();
   readonly #connections = new Set<OpenConnection>();
   readonly #acknowledgements: Acknowledgements<OpenConnection>;
-  /** The appends with an id that are on their way, of one id together. */
-  readonly #twins = new Map<string, { pending: number; isTold: boolean }>();
+  readonly #appended = new Appended({
+    hasListeners: () => this.listenerCount('appended') > 0,
+    emit: (batch) => this.emit('appended', batch),
+    boundsOf: (stream) => this.#catalog.find(stream).bounds,
+  });
   #lastId = 0;
   #closing: Promise<void> | undefined;
   #handleAllClosed: (() => void) | undefined;
@@ -269,16 +271,9 @@ export class Primary extends Emitter<PrimaryEvents> {
     try {
       this.#checkOpen();
       const name = this.#declaredName(stream);
-      const stored = storedOptions(name, options);
-      if (this.listenerCount('appended') === 0) return this.#catalog.append(name, rows, stored);
-      // A copy, because the caller may change its array at once.
-      const asGiven = [...rows];
-      return this.#tellAppended(
-        name,
-        options,
-        () => this.#catalog.append(name, rows, stored),
-        () => asGiven,
-      );
+      // Encoded before anything is awaited, so that later changes to the rows do not reach the
+      // batch.
+      return this.#append(name, encodeRows(name, rows), options, rows);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -307,13 +302,18 @@ export class Primary extends Emitter<PrimaryEvents> {
     try {
       this.#checkOpen();
       const name = this.#declaredName(stream);
-      const stored = storedOptions(name, options);
-      if (this.listenerCount('appended') === 0) return this.#catalog.appendTexts(name, texts, stored);
-      const append = (): Promise<Position> => this.#catalog.appendTexts(name, texts, stored);
-      return this.#tellAppended(name, options, append, () => parseTexts(texts));
+      return this.#append(name, texts, options, undefined);
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /**
+   * @internal Tells of each batch that was appended here and is durable, before any listener of
+   * `appended` is called. Caches hear of invalidations by it.
+   */
+  watchAppended(watcher: (batch: AppendedTexts) => void): void {
+    this.#appended.watch(watcher);
   }
 
   /**
@@ -480,48 +480,19 @@ export class Primary extends Emitter<PrimaryEvents> {
     );
   }
 
-  /** Appends, and tells the listeners of `appended` when the batch is durable. */
-  #tellAppended(
+  /** @param values of the texts, where they are known */
+  #append(
     stream: StreamName,
-    { attributes, id }: BatchOptions = {},
-    append: () => Promise<Position>,
-    rowsOf: () => readonly unknown[],
+    texts: readonly RowText[],
+    options: BatchOptions | undefined,
+    values: readonly unknown[] | undefined,
   ): Promise<Position> {
-    const tell = (position: Position): void => {
-      const batch = { stream, token: position.token, position, rows: rowsOf() };
-      this.emit('appended', attributes === undefined ? batch : { ...batch, attributes });
-    };
-    if (id !== undefined) return this.#tellOnce(stream, id, append, tell);
-    const appended = append();
-    // The caller handles a failure. A listener that throws does not make the append fail.
-    void appended.then(tell, () => {});
-    return appended;
-  }
-
-  /** An append that repeats an id gives the position of the first one, which was told then. */
-  #tellOnce(
-    stream: StreamName,
-    id: string,
-    append: () => Promise<Position>,
-    tell: (position: Position) => void,
-  ): Promise<Position> {
-    const { bounds } = this.#catalog.find(stream);
-    const appended = append();
-    // A stream name has no space.
-    const key = `${stream} ${id}`;
-    const twins = this.#twins.get(key) ?? { pending: 0, isTold: false };
-    this.#twins.set(key, twins);
-    twins.pending++;
-    const settle = (): void => {
-      if (--twins.pending === 0) this.#twins.delete(key);
-    };
-    void appended.then((position) => {
-      settle();
-      if (twins.isTold || wasThere(position, bounds)) return;
-      twins.isTold = true;
-      tell(position);
-    }, settle);
-    return appended;
+    const stored = storedOptions(stream, options);
+    if (!this.#appended.isWatched) return this.#catalog.append(stream, texts, { values, options: stored });
+    const { attributes, id } = stored ?? {};
+    return this.#appended.append({ stream, texts, attributes, id, given: values ?? texts }, () =>
+      this.#catalog.append(stream, texts, { values, options: stored }),
+    );
   }
 
   #closedError(): UsageError {
@@ -582,12 +553,6 @@ export class Primary extends Emitter<PrimaryEvents> {
 
 function fieldsOf({ id, name, peer }: OpenConnection): LogFields {
   return { worker: id, workerName: name, peer };
-}
-
-/** Whether a position is of a row that a stream had when it had these bounds. */
-function wasThere({ token: at, history = '' }: Position, { latest, history: newest }: Bounds): boolean {
-  // A stream that was deleted and made again begins with low tokens, in a later era.
-  return at <= latest && !(eraNumberOf(history) > eraNumberOf(newest));
 }
 
 function connectionStatus(

@@ -139,7 +139,7 @@ test('a listener that throws is heard, and the connection goes on', async () => 
   });
   expect(() => send('FEDERATION_ACK 1', 'REPLICATE events NOW')).toThrow('a bug of the application');
   expect(connection.corks).toBe(0);
-  await catalog.append('events', ['x']);
+  await catalog.append('events', ['"x"']);
   expect(connection.text).toBe('POSITION events 0\nRDATA events 1 "x"\n');
 });
 
@@ -148,8 +148,8 @@ test('the next page is asked for only when the socket has taken the last one', a
   const { catalog, connection, pump, send } = await setUp();
   send('REPLICATE events NOW');
   connection.takesMore = false;
-  await catalog.append('events', ['a']);
-  await catalog.append('events', ['b']);
+  await catalog.append('events', ['"a"']);
+  await catalog.append('events', ['"b"']);
   expect(connection.text).toBe('POSITION events 0\nRDATA events 1 "a"\n');
   connection.takesMore = true;
   connection.unsentBytes = 0;
@@ -167,7 +167,7 @@ const pageOfOneRow = 'x'.repeat(defaultPrimaryLimits.pageBytes);
 test('while it catches up, one page is a turn of the event loop, so that a fast reader does not keep it from others', async () => {
   const { clock, catalog, connection, pump, send } = await setUp();
   connection.takesMore = false;
-  for (let i = 0; i < 3; i++) await catalog.append('events', [pageOfOneRow]);
+  for (let i = 0; i < 3; i++) await catalog.append('events', [JSON.stringify(pageOfOneRow)]);
   send('REPLICATE events 0');
   expect(tokensIn(connection)).toEqual([1]);
   for (const token of [2, 3]) {
@@ -186,7 +186,7 @@ test('a live one is served at once, up to a burst of 2 MiB; then others have a t
   send('REPLICATE events NOW');
   connection.takesMore = false;
   const count = 80;
-  for (let i = 0; i < count; i++) await catalog.append('events', [pageOfOneRow]);
+  for (let i = 0; i < count; i++) await catalog.append('events', [JSON.stringify(pageOfOneRow)]);
   expect(tokensIn(connection)).toEqual([1]);
   const pagesInABurst = (2 * 1024 * 1024) / defaultPrimaryLimits.pageBytes;
   for (const burst of [1, 2]) {
@@ -203,7 +203,7 @@ test('a live one is served at once, up to a burst of 2 MiB; then others have a t
 
 test('a page that is read in the background is sent when it comes, and dropped when the connection is gone by then', async () => {
   const { catalog, connection, pump, ends, send } = await setUp();
-  await catalog.append('events', ['a']);
+  await catalog.append('events', ['"a"']);
   const readAtOnce = catalog.read.bind(catalog);
   let gate = new Gate();
   catalog.read = (...asked): Promise<Page> => gate.opened.then(() => readAtOnce(...asked));
@@ -213,7 +213,7 @@ test('a page that is read in the background is sent when it comes, and dropped w
   await new Promise(setImmediate);
   expect(connection.text).toBe('RDATA events 1 "a"\nPOSITION events 1\n');
   gate = new Gate();
-  await catalog.append('events', ['b']);
+  await catalog.append('events', ['"b"']);
   pump.handleClosed();
   gate.open();
   await new Promise(setImmediate);
@@ -226,7 +226,7 @@ test.each(['at once', 'later'])(
   async (when) => {
     const events: PrimarySessionEvent[] = [];
     const { catalog, connection, pump, ends, send } = await setUp({ onEvent: (event) => events.push(event) });
-    await catalog.append('events', ['a']);
+    await catalog.append('events', ['"a"']);
     const error = new LogError('LOG_DAMAGED', 'data/rowcast.db is damaged');
     catalog.read = (): Promise<Page> => {
       if (when === 'at once') throw error;
@@ -244,7 +244,7 @@ test.each(['at once', 'later'])(
 
 test('a verdict that comes in the background is acted on when it comes, and not after its request was replaced', async () => {
   const { catalog, connection, send } = await setUp();
-  await catalog.append('events', ['a']);
+  await catalog.append('events', ['"a"']);
   const judgeAtOnce = catalog.judge.bind(catalog);
   const gates: Gate[] = [];
   catalog.judge = async (position): Promise<Verdict> => {
@@ -320,9 +320,9 @@ test('one timer at most waits, and none once the connection is gone', async () =
   const { catalog, connection, pump, send } = await setUp({ clock });
   const happen: (() => unknown)[] = [
     () => send('PING 1', 'REPLICATE events NOW'),
-    () => catalog.append('events', ['x']),
+    () => catalog.append('events', ['"x"']),
     () => clock.step(clock.now() + 4_999),
-    () => catalog.append('events', ['y']),
+    () => catalog.append('events', ['"y"']),
     () => send('PING 2', 'REPLICATE events 0'),
     () => clock.step(clock.now() + 5_000),
     () => clock.step(clock.now() + 5_000),

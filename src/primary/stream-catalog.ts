@@ -22,7 +22,7 @@ import { type History, logIdOf } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import type { Position } from '../core/model/position.ts';
-import { encodeRows, parseTexts, type RowText, validateRows } from '../core/model/row.ts';
+import { parseTexts, type RowText, validateRows } from '../core/model/row.ts';
 import {
   DURABLE_CATALOG,
   type Stream,
@@ -75,11 +75,10 @@ export interface FoundStream {
   readonly bounds: Bounds;
 }
 
-interface CheckedAppend {
-  readonly declaration: Declaration;
-  /** What the stream's validator gives. */
-  readonly verdict: unknown[] | Promise<unknown[]> | undefined;
-  readonly options: AppendOptions | undefined;
+interface BatchToAppend {
+  /** The values of the texts, for the stream's validator. Undefined: it gets them parsed. */
+  readonly values?: readonly unknown[] | undefined;
+  readonly options?: AppendOptions | undefined;
 }
 
 export class StreamCatalog implements StreamTable {
@@ -186,20 +185,20 @@ export class StreamCatalog implements StreamTable {
   }
 
   /**
-   * Appends a batch. Resolves to its position when it is durable. Batches of one stream keep the
-   * order of the calls, unless the stream's validator is asynchronous.
+   * Appends a batch of row texts. Resolves to its position when it is durable. Batches of one stream
+   * keep the order of the calls, unless the stream's validator is asynchronous.
    * @throws UsageError NO_SUCH_STREAM, READ_ONLY_STREAM, INVALID_ROW, INVALID_ATTRIBUTES,
    *   ROW_TOO_LARGE, BATCH_TOO_LARGE, CLOSED; LogError
    */
-  append(stream: StreamName, rows: readonly unknown[], options?: AppendOptions): Promise<Position> {
+  append(stream: StreamName, texts: readonly RowText[], { values, options }: BatchToAppend = {}): Promise<Position> {
     try {
-      const declaration = this.#declarationOf(stream);
-      // Encoded before anything is awaited, so that later changes to the rows do not reach the
-      // batch.
-      const texts = encodeRows(stream, rows);
-      const { row } = declaration;
-      const verdict = row === undefined ? undefined : validateRows(stream, row, rows);
-      return this.#appendChecked(stream, texts, { declaration, verdict, options });
+      const { durable, row } = this.#declarationOf(stream);
+      const log = this.#logOf(durable);
+      const verdict = row === undefined ? undefined : validateRows(stream, row, values ?? parseTexts(texts));
+      // Awaited only when it must be: later calls overtake this one meanwhile.
+      if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
+      // Returned as it is: a promise around it would cost as much as the append itself.
+      return log.append(stream, texts, options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -218,30 +217,6 @@ export class StreamCatalog implements StreamTable {
     const { log, volatileLog } = this.#options;
     const forgotten = await Promise.all([log.holders?.forget(worker) ?? [], volatileLog.holders?.forget(worker) ?? []]);
     return forgotten.flat();
-  }
-
-  /** Appends a batch of checked texts as they are. Otherwise the same as `append`. */
-  appendTexts(stream: StreamName, texts: readonly RowText[], options?: AppendOptions): Promise<Position> {
-    try {
-      const declaration = this.#declarationOf(stream);
-      const { row } = declaration;
-      const verdict = row === undefined ? undefined : validateRows(stream, row, parseTexts(texts));
-      return this.#appendChecked(stream, texts, { declaration, verdict, options });
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  #appendChecked(
-    stream: StreamName,
-    texts: readonly RowText[],
-    { declaration, verdict, options }: CheckedAppend,
-  ): Promise<Position> {
-    const log = this.#logOf(declaration.durable);
-    // Awaited only when it must be: later calls overtake this one meanwhile.
-    if (verdict instanceof Promise) return verdict.then(() => log.append(stream, texts, options));
-    // Returned as it is: a promise around it would cost as much as the append itself.
-    return log.append(stream, texts, options);
   }
 
   judge(position: Position): Verdict | Promise<Verdict> {
