@@ -328,7 +328,7 @@ test('an old position does not satisfy a wait for a lower one of a new history: 
 });
 
 test('slow handlers of other streams make entries suspect after idleTimeoutMs', async () => {
-  const setup = new Setup({ worker: { limits: { maxQueuedBytes: 500, idleTimeoutMs: 20 } } });
+  const setup = new Setup({ worker: { limits: { maxQueuedBytes: 500, keepAliveIntervalMs: 10, idleTimeoutMs: 20 } } });
   await setup.startPrimary({ streams: [defineStream('caches'), defineStream('events')] });
   const gate = new Gate();
   setup.worker.subscribe('events', { from: 'now' }, () => gate.opened);

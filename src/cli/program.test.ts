@@ -56,7 +56,7 @@ describe('what is called in a wrong way exits with 2 and says why', () => {
     [['serve', '--log', 'postgres:x'], "expected sqlite:PATH or memory: not 'postgres:x'"],
     [['serve', '--stream', 'ALL', '--log', 'memory:'], 'ALL is reserved'],
     [['serve', '--stream', 'a', '--stream', 'a', '--log', 'memory:'], 'stream a is declared twice'],
-    [['serve', '--name', '', '--log', 'memory:'], 'the name of a primary is one line'],
+    [['serve', '--name', '', '--log', 'memory:'], 'option name of createPrimary is one line'],
     [['append'], "missing required argument 'stream'"],
     [['append', 'events', '--batch', '0'], '1 to 10000 rows'],
     [['append', 'events', '--admin', 'none'], "not 'none'"],
@@ -71,7 +71,7 @@ describe('what is called in a wrong way exits with 2 and says why', () => {
       ['follow', 'events', 'users', '--from', `events=5@${HISTORY}`],
       `--from events=5@${HISTORY} is a position of events, not of users: follow that stream alone`,
     ],
-    [['follow', '--server', ''], 'option server of a worker is one line'],
+    [['follow', '--server', ''], 'option server of createWorker is one line'],
     [['status', 'events'], 'too many arguments'],
   ])('rowcast %j', async (argv, said) => {
     const command = await runToEnd(...argv);

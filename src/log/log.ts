@@ -33,6 +33,8 @@ import type { BackupProgress } from '../core/model/backup.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import type { Chunk } from '../core/model/chunk.ts';
 import type { Declarations } from '../core/model/declarations.ts';
+import { abortSignal, aFunction } from '../core/model/option-kinds.ts';
+import type { OptionTable } from '../core/model/options.ts';
 import type { History } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
@@ -241,6 +243,8 @@ export interface BackupOptions {
   /** Called as it goes on. Both numbers are in bytes, about. */
   readonly onProgress?: (progress: BackupProgress) => void;
 }
+
+export const backupTable: OptionTable<BackupOptions> = { signal: abortSignal(), onProgress: aFunction() };
 
 /** A durable or volatile store of streams. testing/log-suite.ts tests its promises. */
 export interface Log extends Source {

@@ -8,14 +8,31 @@ import type { Batch } from '../core/model/batch.ts';
 import type { Declaration } from '../core/model/declarations.ts';
 import type { RowcastError } from '../core/model/errors.ts';
 import type { Logger } from '../core/model/logger.ts';
+import {
+  clockKind,
+  hidden,
+  integerFrom,
+  kind,
+  listOf,
+  loggerKind,
+  nested,
+  oneLine,
+  oneOf,
+  positiveMs,
+  randomKind,
+  required,
+  anyText,
+  withMethods,
+} from '../core/model/option-kinds.ts';
+import type { OptionTable } from '../core/model/options.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { History } from '../core/model/history.ts';
 import type { Token } from '../core/model/token.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
-import type { PrimaryLimits } from '../core/wire/limits.ts';
+import { type PrimaryLimits, primaryLimitTable } from '../core/wire/limits.ts';
 import type { SubscriptionStatus } from '../core/sessions/subscription-status.ts';
-import type { Transport } from '../transport/transport.ts';
+import { type Transport, transportKind } from '../transport/transport.ts';
 
 export interface PrimaryOptions {
   /** The server's name, which workers may check. One line that is not empty. */
@@ -53,6 +70,22 @@ export interface PrimaryOptions {
   readonly random?: Random;
 }
 
+export const primaryTable: OptionTable<PrimaryOptions> = {
+  name: required(oneLine),
+  log: required(withMethods<Log>('open', 'append', 'read', 'watch', 'close')),
+  streams: required(listOf('a list of streams')),
+  sources: listOf('a list of open sources'),
+  limits: nested(primaryLimitTable),
+  slowConsumer: oneOf('disconnect', 'catch-up'),
+  trimmed: oneOf('serve', 'refuse'),
+  tailBytes: integerFrom(0),
+  idRetentionMs: positiveMs,
+  logger: loggerKind,
+  transport: transportKind,
+  clock: clockKind,
+  random: randomKind,
+};
+
 /** Options of `Primary.append` and `Primary.appendTexts`. */
 export interface BatchOptions {
   /** A JSON object beside the rows (a trace context, say), for workers that ask for it. */
@@ -65,6 +98,13 @@ export interface BatchOptions {
   /** The batch's token, above the stream's latest, in place of the next number. May skip. */
   readonly token?: Token;
 }
+
+/** What these values may be is checked where the batch is made. */
+export const batchTable: OptionTable<BatchOptions> = {
+  attributes: hidden('a JSON object', (value) => typeof value === 'object'),
+  id: anyText,
+  token: kind('a token', (value) => typeof value === 'number'),
+};
 
 /** A worker's connection as the application sees it. */
 export interface ConnectedWorker {

@@ -6,12 +6,21 @@
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
 import type { LogTrouble } from '../log/commit-watch.ts';
-import type { AppendOptions, BackupOptions, CuttingEvent, Log, LogHealth } from '../log/log.ts';
+import {
+  type AppendOptions,
+  type BackupOptions,
+  backupTable,
+  type CuttingEvent,
+  type Log,
+  type LogHealth,
+} from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
 import { guardLogger, type LogFields, type Logger, silentLogger } from '../core/model/logger.ts';
+import { anyText } from '../core/model/option-kinds.ts';
+import { checkArgument, checkOptions } from '../core/model/options.ts';
 import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
 import type { Position } from '../core/model/position.ts';
 import { encodeAttributes } from '../core/model/attributes.ts';
@@ -30,18 +39,20 @@ import {
 } from '../transport/transport.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import { Appended, type AppendedTexts } from './appended.ts';
-import type {
-  BatchOptions,
-  ConnectedWorker,
-  ConnectionStatus,
-  PrimaryEvents,
-  PrimaryOptions,
-  PrimaryStatus,
-  StreamStatus,
+import {
+  type BatchOptions,
+  batchTable,
+  type ConnectedWorker,
+  type ConnectionStatus,
+  type PrimaryEvents,
+  type PrimaryOptions,
+  type PrimaryStatus,
+  primaryTable,
+  type StreamStatus,
 } from './options.ts';
 import { noBackup } from './temporary-backup.ts';
 import { SessionPump } from './session-pump.ts';
-import { DEFAULT_STATUS_LIMIT, pageOfNames, type StatusOptions } from './status-page.ts';
+import { pageOfNames, type StatusOptions, statusTable } from './status-page.ts';
 import { StreamCatalog } from './stream-catalog.ts';
 
 const defaultLimits: PrimaryLimits & { readonly maxBatchBytes: number } = Object.freeze({
@@ -69,10 +80,9 @@ export async function createPrimary<const Streams extends readonly Declaration[]
 }
 
 /** The options as a log takes them. Undefined where there are none, which is the usual case. */
-function storedOptions(
-  stream: StreamName,
-  { attributes, id, token: given }: BatchOptions = {},
-): AppendOptions | undefined {
+function storedOptions(stream: StreamName, options: BatchOptions | undefined): AppendOptions | undefined {
+  if (options === undefined) return undefined;
+  const { attributes, id, token: given } = checkOptions('append', options, batchTable);
   if (attributes === undefined && id === undefined && given === undefined) return undefined;
   return {
     ...(attributes !== undefined && { attributes: encodeAttributes(stream, attributes) }),
@@ -123,20 +133,15 @@ export class Primary extends Emitter<PrimaryEvents> {
   #handleAllClosed: (() => void) | undefined;
 
   /** @internal Use createPrimary. */
-  constructor(options: PrimaryOptions) {
+  constructor(given: PrimaryOptions) {
+    // Checked here, before the log is open, so that nothing stays open after a bad option.
+    const options = checkOptions('createPrimary', given, primaryTable);
     const clock = options.clock ?? systemClock;
     super(clock);
-    if (options.name === '' || /[\r\n]/.test(options.name))
-      throw new UsageError('INVALID_OPTION', 'the name of a primary is one line that is not empty');
     const { tailBytes = DEFAULT_TAIL_BYTES, idRetentionMs } = options;
-    // Checked here, before the log is open, so that nothing stays open after a bad option.
-    if (!Number.isSafeInteger(tailBytes) || tailBytes < 0)
-      throw new UsageError('INVALID_OPTION', `tailBytes is an integer from 0, not ${tailBytes}`);
-    if (idRetentionMs !== undefined && !(idRetentionMs > 0))
-      throw new UsageError('INVALID_OPTION', `idRetentionMs is a positive number of ms, not ${idRetentionMs}`);
     this.name = options.name;
     this.#options = options;
-    this.#limits = mergeLimits(defaultLimits, options.limits);
+    this.#limits = mergeLimits('createPrimary', defaultLimits, options.limits);
     this.#transport = options.transport ?? tcpTransport;
     this.#clock = clock;
     this.#logger = guardLogger(options.logger ?? silentLogger, clock);
@@ -194,11 +199,13 @@ export class Primary extends Emitter<PrimaryEvents> {
    * @example
    * await primary.backup('/backups/2026-12-01.db');
    */
-  async backup(path: string, options: BackupOptions = {}): Promise<void> {
+  async backup(path: string, options?: BackupOptions): Promise<void> {
     this.#checkOpen();
     const { log } = this;
+    checkArgument('backup', 'path', path, anyText);
+    const checked = checkOptions('backup', options, backupTable);
     if (log.backup === undefined) throw noBackup(log);
-    await log.backup(path, options);
+    await log.backup(path, checked);
   }
 
   /** The limits of rows and batches. Anything over them is refused. */
@@ -395,10 +402,8 @@ export class Primary extends Emitter<PrimaryEvents> {
    * let page = primary.status();
    * while (page.next !== undefined) page = primary.status({ after: page.next });
    */
-  status(options: StatusOptions = {}): PrimaryStatus {
-    const { limit = DEFAULT_STATUS_LIMIT } = options;
-    if (!Number.isSafeInteger(limit) || limit < 1)
-      throw new UsageError('INVALID_OPTION', `limit of a status is a positive integer, not ${limit}`);
+  status(given?: StatusOptions): PrimaryStatus {
+    const options = checkOptions('status', given, statusTable);
     const { names, hasMore } = pageOfNames(this.#catalog.listed(), options);
     const logsOwn = options.after === undefined && options.match === undefined ? this.#catalog.catalogs : [];
     return {

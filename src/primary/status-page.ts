@@ -1,5 +1,7 @@
 /** A page of the streams of a primary, in the order of their names. */
 
+import { anyText, integerFrom } from '../core/model/option-kinds.ts';
+import type { OptionTable } from '../core/model/options.ts';
 import { isPattern, matchesPattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 
@@ -12,6 +14,8 @@ export interface StatusOptions {
   /** Only streams of this pattern, or the one of this name. */
   readonly match?: string;
 }
+
+export const statusTable: OptionTable<StatusOptions> = { after: anyText, limit: integerFrom(1), match: anyText };
 
 export const DEFAULT_STATUS_LIMIT = 1_000;
 

@@ -5,7 +5,9 @@
  */
 
 import { ConnectionError, UsageError } from '../core/model/errors.ts';
-import { checkConnectAddress } from './check-address.ts';
+import { integerFrom } from '../core/model/option-kinds.ts';
+import { checkOptions, type OptionTable } from '../core/model/options.ts';
+import { checkConnectAddress, readListenAddress } from './check-address.ts';
 import { MemoryConnection } from './memory-connection.ts';
 import {
   type Address,
@@ -32,6 +34,8 @@ export interface MemoryTransport extends Transport {
   cutAll(): void;
 }
 
+const optionTable: OptionTable<MemoryTransportOptions> = { highWaterBytes: integerFrom(1) };
+
 const defaultHighWaterBytes = 65_536;
 
 // Systems begin to give out free ports here too.
@@ -41,10 +45,8 @@ const lowestFreePort = 49_152;
  * Makes a transport with its own addresses: a primary and its workers must share one.
  * @throws UsageError INVALID_OPTION
  */
-export function createMemoryTransport(options: MemoryTransportOptions = {}): MemoryTransport {
-  const { highWaterBytes = defaultHighWaterBytes } = options;
-  if (!(highWaterBytes > 0))
-    throw new UsageError('INVALID_OPTION', `highWaterBytes must be above 0, not ${highWaterBytes}`);
+export function createMemoryTransport(options?: MemoryTransportOptions): MemoryTransport {
+  const { highWaterBytes = defaultHighWaterBytes } = checkOptions('createMemoryTransport', options, optionTable);
   const listeners = new Map<string, { readonly accept: (connection: Connection) => ConnectionHandler }>();
   const connections = new Set<MemoryConnection>();
 
@@ -84,8 +86,7 @@ export function createMemoryTransport(options: MemoryTransportOptions = {}): Mem
 
   return {
     connect(address, handler) {
-      checkConnectAddress(address);
-      const name = formatAddress(address);
+      const name = formatAddress(checkConnectAddress('connect', address));
       const connection = createConnection(name);
       connection.attach(handler);
       setImmediate(() => arrive(connection, name));
@@ -93,7 +94,7 @@ export function createMemoryTransport(options: MemoryTransportOptions = {}): Mem
     },
 
     async listen(wanted, accept) {
-      const address = realAddress(wanted);
+      const address = realAddress(readListenAddress('listen', wanted));
       const name = formatAddress(address);
       if (listeners.has(name)) {
         throw new UsageError(

@@ -66,7 +66,7 @@ describe('where it listens', () => {
   test.each([-1, 65_536, 1.5, Number.NaN])('port %s is refused with INVALID_OPTION', async (port) => {
     await expect(listen({ host: '127.0.0.1', port })).rejects.toMatchObject({ code: 'INVALID_OPTION' });
     expect(() => tcpTransport.connect({ host: '127.0.0.1', port }, new End())).toThrow(
-      'port must be an integer from 1 to 65535',
+      'option port of connect is an integer from 1 to 65535',
     );
   });
 

@@ -21,8 +21,8 @@ import { defaultSocketMode, listenAtPath, type SocketFile } from './unix-socket.
 
 /** TCP and Unix-domain sockets, the transport where options name no other. */
 export const tcpTransport: Transport = {
-  connect(address, handler) {
-    checkConnectAddress(address);
+  connect(given, handler) {
+    const address = checkConnectAddress('connect', given);
     const socket = connect({ ...where(address), ...socketOptions, autoSelectFamilyAttemptTimeout });
     const connection = new SocketConnection(socket, formatAddress(address));
     socket.once('connect', () => connection.open());
@@ -30,8 +30,8 @@ export const tcpTransport: Transport = {
     return connection;
   },
 
-  async listen(address, accept) {
-    checkListenAddress(address);
+  async listen(given, accept) {
+    const address = checkListenAddress('listen', given);
     const server = createServer(socketOptions, (socket) => {
       const connection = new SocketConnection(socket, nameOfPeer(socket, address));
       connection.attach(accept(connection));

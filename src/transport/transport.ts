@@ -3,6 +3,9 @@
  * tests every implementation.
  */
 
+import { withMethods } from '../core/model/option-kinds.ts';
+import type { Kind } from '../core/model/options.ts';
+
 /** Where to listen or connect: TCP, or a Unix-domain socket. */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
@@ -71,6 +74,8 @@ export interface Transport {
    */
   listen(address: ListenAddress, accept: (connection: Connection) => ConnectionHandler): Promise<Listener>;
 }
+
+export const transportKind: Kind<Transport> = withMethods<Transport>('connect', 'listen');
 
 /** An address as people write it: `127.0.0.1:9092`, `[::1]:9092`, `unix:/path`. */
 export function formatAddress(address: Address): string {

@@ -1,5 +1,7 @@
 /** Where a worker keeps its positions, so that it resumes there after a crash. */
 
+import { hidden } from '../core/model/option-kinds.ts';
+import type { Kind } from '../core/model/options.ts';
 import type { Position } from '../core/model/position.ts';
 
 /**
@@ -34,6 +36,14 @@ export interface Checkpoint {
    */
   save?(changed: ReadonlyMap<string, Position | undefined>, all: ReadonlyMap<string, Position>): Promise<void>;
 }
+
+export const checkpointKind: Kind<Checkpoint> = hidden(
+  'an object with the method load, and save unless it is only read',
+  (value) => {
+    const { load, save } = (value ?? {}) as Partial<Checkpoint>;
+    return typeof load === 'function' && (save === undefined || typeof save === 'function');
+  },
+);
 
 /**
  * Keeps positions within this process: for tests, and for workers that need not resume in another

@@ -4,12 +4,30 @@ import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import type { RowcastError } from '../core/model/errors.ts';
 import type { Logger } from '../core/model/logger.ts';
+import {
+  abortSignal,
+  aFunction,
+  boolean,
+  clockKind,
+  kind,
+  loggerKind,
+  msFromZero,
+  nested,
+  oneLine,
+  oneOf,
+  positiveMs,
+  randomKind,
+  required,
+} from '../core/model/option-kinds.ts';
+import { checkOptions, type Kind, type OptionTable } from '../core/model/options.ts';
 import type { Position } from '../core/model/position.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { WorkerLimits } from '../core/wire/limits.ts';
-import type { Address, Transport } from '../transport/transport.ts';
-import type { Checkpoint } from './checkpoint.ts';
+import { type WorkerLimits, workerLimitTable } from '../core/wire/limits.ts';
+import { addressKind, oneAddress } from '../transport/check-address.ts';
+import { type Address, type Transport, transportKind } from '../transport/transport.ts';
+import { type Checkpoint, checkpointKind } from './checkpoint.ts';
+import type { BatchHandler } from './subscription.ts';
 
 export interface WorkerOptions {
   /** The name that the primary sees. One line that is not empty. */
@@ -34,6 +52,26 @@ export interface WorkerOptions {
   readonly transport?: Transport;
   readonly clock?: Clock;
   readonly random?: Random;
+}
+
+const workerTable: OptionTable<WorkerOptions> = {
+  name: required(oneLine),
+  server: oneLine,
+  connect: required(addressKind),
+  observer: boolean,
+  attributes: boolean,
+  checkpoint: checkpointKind,
+  limits: nested(workerLimitTable),
+  logger: loggerKind,
+  transport: transportKind,
+  clock: clockKind,
+  random: randomKind,
+};
+
+/** @throws UsageError INVALID_OPTION */
+export function readWorkerOptions(given: WorkerOptions): WorkerOptions {
+  const options = checkOptions('createWorker', given, workerTable);
+  return { ...options, connect: oneAddress('createWorker', 'connect.', options.connect) };
 }
 
 export interface SubscribeOptions {
@@ -61,15 +99,43 @@ export interface SubscribeOptions {
   readonly readWithinMs?: Millis;
 }
 
+export const subscribeTable: OptionTable<SubscribeOptions> = {
+  from: oneBeginning('start', 'now', 'checkpoint'),
+  fallback: oneBeginning('start', 'now'),
+  onReset: oneOf('fail', 'earliest', 'now'),
+  readWithinMs: positiveMs,
+};
+
+/** Of a pattern: a token is of one stream. */
+export const patternTable: OptionTable<SubscribeOptions> = {
+  ...subscribeTable,
+  from: oneOf('start', 'now', 'checkpoint'),
+  fallback: oneOf('start', 'now'),
+};
+
+/** Whether a token, a position and its history are right is another question. */
+function oneBeginning<const Choice extends string>(...choices: readonly Choice[]): Kind<Token | Position | Choice> {
+  const { expected, accepts } = oneOf(...choices);
+  return kind(`a position, a token, ${expected}`, (value) => {
+    return typeof value === 'number' || (typeof value === 'object' && value !== null) || accepts(value);
+  });
+}
+
+export const handlerKind: Kind<BatchHandler> = aFunction();
+
 export interface FollowOptions extends SubscribeOptions {
   readonly signal?: AbortSignal;
 }
+
+export const followTable: OptionTable<FollowOptions> = { ...subscribeTable, signal: abortSignal() };
 
 export interface WaitOptions {
   /** Rejects with WAIT_TIMEOUT after this long. Default 5,000. */
   readonly timeoutMs?: Millis;
   readonly signal?: AbortSignal;
 }
+
+export const waitTable: OptionTable<WaitOptions> = { timeoutMs: msFromZero, signal: abortSignal() };
 
 export interface WorkerEvents {
   /**

@@ -6,10 +6,8 @@
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Follower } from '../core/follow/follower.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
-import { history as checkHistory } from '../core/model/history.ts';
-import type { Position } from '../core/model/position.ts';
+import { checkPosition, type Position } from '../core/model/position.ts';
 import type { StreamName } from '../core/model/stream.ts';
-import { token as checkToken } from '../core/model/token.ts';
 import type { Subscriptions } from './subscriptions.ts';
 import { type Awaited, Expected, Waits, type WaitVerdict } from './waits.ts';
 
@@ -61,8 +59,7 @@ export class PositionWaits {
 
   /** What a wait is about. */
   #find(position: Position): Awaited {
-    checkToken(position.token);
-    if (position.history !== undefined) checkHistory(position.history);
+    checkPosition(position);
     const { stream } = position;
     const { subscriptions, workerName } = this.#options;
     const subscription = subscriptions.get(stream);

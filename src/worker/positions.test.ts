@@ -54,7 +54,7 @@ test('from takes a position, and goes on behind it', async () => {
 });
 
 test('a position of another stream, or one that is none, is refused at once', () => {
-  const reader = deploy().worker();
+  const reader = deploy().worker({ checkpoint: memoryCheckpoint() });
   const other: Position = { stream: 'typing', token: 1, history: undefined };
   for (const [from, code] of [
     [other, 'INVALID_POSITION'],

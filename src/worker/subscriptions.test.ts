@@ -66,7 +66,7 @@ test.each<[SubscribeOptions['fallback'], number[]]>([
 test.each<[object, string]>([
   [{ from: -1 }, 'INVALID_TOKEN'],
   [{ from: 1.5 }, 'INVALID_TOKEN'],
-  [{ fallback: Number.NaN }, 'INVALID_TOKEN'],
+  [{ from: 'checkpoint', fallback: Number.NaN }, 'INVALID_TOKEN'],
   [{ from: 'checkpoint' }, 'INVALID_OPTION'],
   [{ from: 'beginning' }, 'INVALID_OPTION'],
   [{ fallback: 'checkpoint' }, 'INVALID_OPTION'],
@@ -78,8 +78,9 @@ test.each<[object, string]>([
   expect(() => reader.subscribe(events, options as SubscribeOptions, () => {})).toThrow(
     expect.objectContaining({ name: 'UsageError', code }),
   );
+  // A token is of one stream, so no pattern begins at one, right or wrong.
   expect(() => reader.subscribeAll(options as SubscribeOptions, () => {})).toThrow(
-    expect.objectContaining({ name: 'UsageError', code }),
+    expect.objectContaining({ name: 'UsageError', code: 'INVALID_OPTION' }),
   );
   reader.subscribe(events, {}, () => {});
 });

@@ -9,16 +9,17 @@ import { boundaryKey } from '../core/follow/boundaries.ts';
 import type { Follower, FollowerOutput } from '../core/follow/follower.ts';
 import type { Subscription as Machine } from '../core/follow/subscription.ts';
 import type { SubscriptionSpec } from '../core/follow/subscription-spec.ts';
-import type { StreamPattern } from '../core/model/declarations.ts';
+import { declaredText, type StreamPattern } from '../core/model/declarations.ts';
 import { quote, type RowcastError, UsageError } from '../core/model/errors.ts';
-import { history as checkHistory, LOG_ID_DIGITS } from '../core/model/history.ts';
+import { LOG_ID_DIGITS } from '../core/model/history.ts';
+import { optionError } from '../core/model/options.ts';
 import type { Gone } from '../core/follow/catalogs.ts';
 import { checkPattern, EVERY_NAME, isPattern, type NamePattern, patternsOverlap } from '../core/model/pattern.ts';
 import { PatternTable } from '../core/model/pattern-table.ts';
-import type { Position } from '../core/model/position.ts';
+import { checkPosition, type Position } from '../core/model/position.ts';
 import type { RowValidator } from '../core/model/row.ts';
 import { catalogOf, nameOf, type Stream, type StreamName, streamName, streamNameFault } from '../core/model/stream.ts';
-import { token as checkToken, type Token } from '../core/model/token.ts';
+import { token as checkToken } from '../core/model/token.ts';
 import type { SubscribeOptions } from './options.ts';
 import { type BatchHandler, Runner, type RunnerHooks, type RunnerOptions } from './subscription.ts';
 
@@ -90,7 +91,7 @@ export class Subscriptions {
    *   INVALID_OPTION
    */
   add(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): Runner {
-    this.#check(options);
+    this.#check('subscribe', options);
     const name = streamName(nameOf(stream));
     const definition = typeof stream === 'string' ? unknownStream(name) : stream;
     if (name.startsWith('$')) {
@@ -120,15 +121,9 @@ export class Subscriptions {
    * @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_OPTION
    */
   addPattern(pattern: NamePattern | StreamPattern, options: SubscribeOptions, handler: BatchHandler): Runner[] {
-    this.#check(options);
+    this.#check('subscribeMatching', options);
+    const name = checkAnyPattern(declaredText(pattern));
     const definition = typeof pattern === 'string' ? undefined : pattern;
-    const name = typeof pattern === 'string' ? checkAnyPattern(pattern) : pattern.pattern;
-    for (const option of ['from', 'fallback'] as const) {
-      const place = options[option];
-      if (typeof place !== 'string' && place !== undefined) {
-        throw new UsageError('INVALID_OPTION', `${option} of a pattern is 'start' or 'now': a token is of one stream`);
-      }
-    }
     for (const other of this.#patterns.keys()) {
       const areApart = name !== other && (name === EVERY_NAME || other === EVERY_NAME || !patternsOverlap(name, other));
       if (areApart) continue;
@@ -325,26 +320,23 @@ export class Subscriptions {
     return { from: begin };
   }
 
-  #check({ from, fallback, onReset, readWithinMs }: SubscribeOptions): void {
-    checkPlace('from', from, ['start', 'now', 'checkpoint']);
-    checkPlace('fallback', fallback, ['start', 'now']);
-    checkChoice('onReset', onReset, ['fail', 'earliest', 'now']);
-    if (readWithinMs !== undefined && !(readWithinMs > 0)) {
-      const text = `option readWithinMs of a subscription is a positive number of ms, not ${readWithinMs}`;
-      throw new UsageError('INVALID_OPTION', text);
-    }
+  /** Checks what no table can say. */
+  #check(of: string, options: SubscribeOptions): void {
+    const { from, fallback } = options;
+    checkPlace(from);
+    checkPlace(fallback);
     if (from === 'checkpoint' && !this.#options.hasCheckpoint) {
-      throw new UsageError('INVALID_OPTION', "from: 'checkpoint' needs the option checkpoint of the worker");
+      throw optionError(of, 'from', "is 'checkpoint', which needs the option checkpoint of the worker");
+    }
+    if (fallback !== undefined && this.#from(options) !== 'checkpoint') {
+      throw optionError(of, 'fallback', "is for from: 'checkpoint' alone: nothing else can lack the stream");
     }
   }
 }
 
-function checkPlace(option: string, place: Token | Position | string | undefined, choices: readonly string[]): void {
+function checkPlace(place: SubscribeOptions['from']): void {
   if (typeof place === 'number') checkToken(place);
-  else if (typeof place === 'object' && place !== null) {
-    checkToken(place.token);
-    if (place.history !== undefined) checkHistory(place.history);
-  } else checkChoice(option, place, choices);
+  else if (typeof place === 'object') checkPosition(place);
 }
 
 /**
@@ -366,12 +358,6 @@ function checkStream(stream: StreamName, options: SubscribeOptions): void {
     if (typeof place !== 'object' || place.stream === stream) continue;
     throw new UsageError('INVALID_POSITION', `${option} is a position of stream ${place.stream}, not of ${stream}`);
   }
-}
-
-function checkChoice(option: string, value: string | undefined, choices: readonly string[]): void {
-  if (value === undefined || choices.includes(value)) return;
-  const text = `option ${option} of a subscription is one of ${choices.join(', ')}, not ${JSON.stringify(value)}`;
-  throw new UsageError('INVALID_OPTION', text);
 }
 
 /** The definition of a stream that is known only by name. */

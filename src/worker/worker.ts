@@ -9,7 +9,8 @@ import { systemRandom } from '../base/random.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import { guardLogger, type Logger, silentLogger } from '../core/model/logger.ts';
-import type { StreamPattern } from '../core/model/declarations.ts';
+import { checkArgument, checkOptions } from '../core/model/options.ts';
+import { declaredText, type StreamPattern } from '../core/model/declarations.ts';
 import { EVERY_NAME, isPattern, type NamePattern } from '../core/model/pattern.ts';
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
 import type { Position } from '../core/model/position.ts';
@@ -18,11 +19,22 @@ import { Follower, type FollowerEvent } from '../core/follow/follower.ts';
 import { defaultWorkerLimits, mergeLimits, type WorkerLimits } from '../core/wire/limits.ts';
 import { Emitter } from '../events/emitter.ts';
 import { tcpTransport } from '../transport/tcp.ts';
-import { checkConnectAddress } from '../transport/check-address.ts';
-import { formatAddress } from '../transport/transport.ts';
+import { type Address, formatAddress } from '../transport/transport.ts';
 import { CheckpointWriter } from './checkpoint-writer.ts';
 import { iterate } from './iterate.ts';
-import type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './options.ts';
+import {
+  type FollowOptions,
+  followTable,
+  handlerKind,
+  patternTable,
+  readWorkerOptions,
+  type SubscribeOptions,
+  subscribeTable,
+  type WaitOptions,
+  waitTable,
+  type WorkerEvents,
+  type WorkerOptions,
+} from './options.ts';
 import { FollowerPump } from './follower-pump.ts';
 import { PositionWaits } from './position-waits.ts';
 import type { BatchHandler, Runner, RunnerHooks, Subscription } from './subscription.ts';
@@ -50,7 +62,7 @@ export type ObserverWorker = Omit<Worker, 'send'>;
 /** Follows the streams of one primary and reconnects by itself. Made by createWorker. */
 export class Worker extends Emitter<WorkerEvents> {
   readonly name: string;
-  readonly #options: WorkerOptions;
+  readonly #address: Address;
   /** The limits of this worker: its options over the defaults. */
   readonly limits: WorkerLimits;
   readonly #follower: Follower;
@@ -74,17 +86,12 @@ export class Worker extends Emitter<WorkerEvents> {
   #handleStopped: (() => void) | undefined;
 
   /** @internal Use createWorker. */
-  constructor(options: WorkerOptions) {
+  constructor(given: WorkerOptions) {
+    const options = readWorkerOptions(given);
     const clock = options.clock ?? systemClock;
     super(clock);
-    for (const [option, value] of Object.entries({ name: options.name, server: options.server })) {
-      if (value !== undefined && (value === '' || /[\r\n]/.test(value))) {
-        throw new UsageError('INVALID_OPTION', `option ${option} of a worker is one line that is not empty`);
-      }
-    }
-    checkConnectAddress(options.connect);
     this.name = options.name;
-    this.#options = options;
+    this.#address = options.connect;
     this.#live = new Promise((resolve, reject) => {
       this.#settleLive = { resolve, reject };
     });
@@ -92,7 +99,7 @@ export class Worker extends Emitter<WorkerEvents> {
     this.#live.catch(() => {});
     this.#clock = clock;
     this.#logger = guardLogger(options.logger ?? silentLogger, clock);
-    this.limits = mergeLimits(defaultWorkerLimits, options.limits);
+    this.limits = mergeLimits('createWorker', defaultWorkerLimits, options.limits);
     this.#follower = new Follower({
       workerName: options.name,
       ...(options.server !== undefined && { serverName: options.server }),
@@ -164,7 +171,9 @@ export class Worker extends Emitter<WorkerEvents> {
     options: SubscribeOptions,
     handler: BatchHandler<Row>,
   ): Subscription {
-    return this.#subscribe(stream, options, handler as BatchHandler);
+    const checked = checkOptions('subscribe', options, subscribeTable);
+    checkArgument('subscribe', 'handler', handler, handlerKind);
+    return this.#subscribe(stream, checked, handler);
   }
 
   /**
@@ -181,10 +190,7 @@ export class Worker extends Emitter<WorkerEvents> {
     options: SubscribeOptions,
     handler: BatchHandler<Row>,
   ): void {
-    this.#checkOpen();
-    const taken = this.#subscriptions.addPattern(pattern, options, handler as BatchHandler);
-    for (const subscription of taken) void this.#left(subscription.stop());
-    this.#pump.drain();
+    this.#subscribePattern('subscribeMatching', pattern, options, handler as BatchHandler);
   }
 
   /**
@@ -193,7 +199,7 @@ export class Worker extends Emitter<WorkerEvents> {
    * @throws UsageError DUPLICATE_STREAM, INVALID_TOKEN, INVALID_OPTION, CLOSED
    */
   subscribeAll(options: SubscribeOptions, handler: BatchHandler): void {
-    this.subscribeMatching(EVERY_NAME, options, handler);
+    this.#subscribePattern('subscribeAll', EVERY_NAME, options, handler);
   }
 
   /**
@@ -202,7 +208,7 @@ export class Worker extends Emitter<WorkerEvents> {
    * where it was left. A pattern ends with every stream that is followed through it.
    */
   async unsubscribe(stream: Stream | StreamPattern | StreamName): Promise<void> {
-    const name = typeof stream === 'object' && 'pattern' in stream ? stream.pattern : nameOf(stream);
+    const name = declaredText(stream);
     if (isPattern(name)) return this.#endPattern(name);
     const subscription = this.#subscriptions.get(name);
     // A pattern may stand for the stream, and not have brought it yet.
@@ -221,12 +227,14 @@ export class Worker extends Emitter<WorkerEvents> {
    */
   follow<Row>(
     stream: Stream<unknown, Row> | StreamName,
-    options: FollowOptions = {},
+    options?: FollowOptions,
   ): AsyncGenerator<Batch<Row>, void, void> {
+    const { signal, ...checked } = checkOptions('follow', options, followTable);
+    nameOf(stream);
     return iterate<Row>({
-      signal: options.signal,
+      signal,
       begin: (handler, onEnd) => {
-        const subscription = this.#subscribe(stream, options, handler as BatchHandler);
+        const subscription = this.#subscribe(stream, checked, handler as BatchHandler);
         this.#endings.set(subscription, onEnd);
         // A failed start reaches the loop as the end of its subscription.
         this.#begin().catch(onEnd);
@@ -258,8 +266,9 @@ export class Worker extends Emitter<WorkerEvents> {
    * const position = await primary.append('orders', [{ id: 7, state: 'paid' }]);
    * await worker.waitFor(position, { timeoutMs: 1_000 });
    */
-  async waitFor(position: Position, { timeoutMs = DEFAULT_WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
+  async waitFor(position: Position, options?: WaitOptions): Promise<void> {
     this.#checkOpen();
+    const { timeoutMs = DEFAULT_WAIT_TIMEOUT_MS, signal } = checkOptions('waitFor', options, waitTable);
     await this.#waits.wait(position, timeoutMs, signal);
   }
 
@@ -343,6 +352,20 @@ export class Worker extends Emitter<WorkerEvents> {
     return subscription;
   }
 
+  #subscribePattern(
+    of: string,
+    pattern: StreamPattern | NamePattern,
+    options: SubscribeOptions,
+    handler: BatchHandler,
+  ): void {
+    this.#checkOpen();
+    const checked = checkOptions(of, options, patternTable);
+    checkArgument(of, 'handler', handler, handlerKind);
+    const taken = this.#subscriptions.addPattern(pattern, checked, handler);
+    for (const subscription of taken) void this.#left(subscription.stop());
+    this.#pump.drain();
+  }
+
   async #end(subscription: Runner): Promise<void> {
     this.#subscriptions.remove(subscription);
     const through = subscription.stop();
@@ -411,7 +434,7 @@ export class Worker extends Emitter<WorkerEvents> {
   #handleEvent(event: FollowerEvent): void {
     switch (event.kind) {
       case 'connected':
-        this.#logger.info({ primary: formatAddress(this.#options.connect), isRowcast: event.isRowcast }, 'connected');
+        this.#logger.info({ primary: formatAddress(this.#address), isRowcast: event.isRowcast }, 'connected');
         this.emit('connected', { isRowcast: event.isRowcast });
         this.#waits.all.checkAll();
         return;

@@ -6,12 +6,13 @@
 import { quote, UsageError } from './errors.ts';
 import { checkPattern, matchesPattern, type NamePattern, patternsOverlap } from './pattern.ts';
 import {
-  checkOptions,
+  nameOf,
   type Stream,
   type StreamName,
   type StreamOptions,
   streamName,
   streamNameFault,
+  streamOptions,
 } from './stream.ts';
 
 /** Streams of one kind, which are made while the primary runs. Made by defineStreams. */
@@ -35,10 +36,10 @@ export interface StreamPattern<In = unknown, Out = In, Pattern extends NamePatte
  */
 export function defineStreams<In = unknown, Out = In, const Pattern extends NamePattern = NamePattern>(
   pattern: Pattern,
-  options: StreamOptions<In, Out> = {},
+  options?: StreamOptions<In, Out>,
 ): StreamPattern<In, Out, Pattern> {
   checkPattern(pattern);
-  const checked = { pattern, ...checkOptions(pattern, options) };
+  const checked = { pattern, ...streamOptions('defineStreams', options) };
   return { ...checked, stream: (name) => streamOf(checked, streamName(name)) };
 }
 
@@ -48,6 +49,17 @@ function streamOf<In, Out>(pattern: Omit<StreamPattern<In, Out>, 'stream'>, name
   throw new UsageError('INVALID_STREAM_NAME', `stream ${quote(name)} is none of ${text}`, {
     facts: { stream: name, pattern: text },
   });
+}
+
+/**
+ * The name of a stream or the pattern of streams, each given by itself or by its definition.
+ * @throws UsageError INVALID_STREAM_NAME for what is none of these
+ */
+export function declaredText(given: Stream | StreamPattern | StreamName): StreamName {
+  const isOfPattern = typeof given === 'object' && given !== null && 'pattern' in given;
+  const text: unknown = isOfPattern ? given.pattern : nameOf(given);
+  if (typeof text === 'string') return text;
+  throw new UsageError('INVALID_STREAM_NAME', 'the pattern of streams is text: give what defineStreams gave');
 }
 
 /** One stream, or the streams of a pattern. */

@@ -5,7 +5,7 @@
  * a name with a `*`.
  */
 
-import { quote, UsageError } from './errors.ts';
+import { quote, quoteValue, UsageError } from './errors.ts';
 import { type StreamName, streamNameFault } from './stream.ts';
 
 /** Text with at least one `*`. Made by checkPattern, or EVERY_NAME. */
@@ -25,11 +25,16 @@ export function isPattern(text: string): boolean {
  */
 export function checkPattern(text: string): NamePattern {
   const why = patternFault(text);
-  if (why !== undefined) throw new UsageError('INVALID_STREAM_NAME', `pattern ${quote(text)}: ${why}`);
+  if (why !== undefined)
+    throw new UsageError(
+      'INVALID_STREAM_NAME',
+      `pattern ${typeof text === 'string' ? quote(text) : quoteValue(text)}: ${why}`,
+    );
   return text;
 }
 
-function patternFault(text: string): string | undefined {
+function patternFault(text: unknown): string | undefined {
+  if (typeof text !== 'string') return 'it is no text';
   if (!isPattern(text)) return 'it has no *, so it is a name';
   if (text.startsWith('$')) return "names with $ in front are a log's own";
   if (text.includes('**')) return 'a * stands beside another *';

@@ -4,9 +4,9 @@
  */
 
 import { quote, UsageError } from './errors.ts';
-import { type History, parseHistory } from './history.ts';
+import { type History, history as checkHistory, parseHistory } from './history.ts';
 import { type StreamName, streamNameFault } from './stream.ts';
-import { parseToken, type Token } from './token.ts';
+import { parseToken, token as checkToken, type Token } from './token.ts';
 
 /** Stands for everything in the stream up to the token, as this history has it. */
 export interface Position {
@@ -14,6 +14,18 @@ export interface Position {
   readonly token: Token;
   /** The history of the row at the token. Undefined with a primary that is not Rowcast. */
   readonly history: History | undefined;
+}
+
+/**
+ * Checks a position from outside. Its stream may be one that nobody has.
+ * @throws UsageError INVALID_POSITION, INVALID_TOKEN
+ */
+export function checkPosition(position: Position): void {
+  if (typeof position?.stream !== 'string') {
+    throw new UsageError('INVALID_POSITION', 'a position has stream, token and history, as append gives it');
+  }
+  checkToken(position.token);
+  if (position.history !== undefined) checkHistory(position.history);
 }
 
 /**

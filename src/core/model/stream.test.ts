@@ -50,7 +50,7 @@ test('its validator goes with it', () => {
 test.each([0, -1, 1.5, Number.NaN])('what is kept is a positive integer, not %o', (rows) => {
   expect(() => defineStream('events', { retain: { rows } })).toThrow(UsageError);
   expect(() => defineStream('events', { retain: { rows } })).toThrow(
-    `retain.rows of stream events is a positive integer, not ${rows}`,
+    `option retain.rows of defineStream is an integer from 1, not ${rows}`,
   );
 });
 

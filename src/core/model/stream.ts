@@ -1,7 +1,9 @@
 /** A stream: a named, append-only, ordered sequence of rows. */
 
 import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
-import { quote, UsageError } from './errors.ts';
+import { quote, quoteValue, UsageError } from './errors.ts';
+import { boolean, hidden, integerFrom, listOf, nested } from './option-kinds.ts';
+import { checkOptions, type Kind, optionError, type OptionTable } from './options.ts';
 import type { RowValidator } from './row.ts';
 
 /**
@@ -85,33 +87,50 @@ export interface Stream<In = unknown, Out = In, Name extends StreamName = Stream
  */
 export function defineStream<In = unknown, Out = In, const Name extends StreamName = StreamName>(
   name: Name,
-  options: StreamOptions<In, Out> = {},
+  options?: StreamOptions<In, Out>,
 ): Stream<In, Out, Name> {
   checkDeclaredName(name);
-  return { name, ...checkOptions(name, options) };
+  return { name, ...streamOptions('defineStream', options) };
 }
 
-/** Checks the options of a stream, or of a pattern of streams, and fills in the defaults. */
-export function checkOptions<In, Out>(name: string, options: StreamOptions<In, Out>): Omit<Stream<In, Out>, 'name'> {
-  const { row, durable = true, retain = {} } = options;
-  const { untilSavedBy, ...limits } = retain;
-  for (const [limit, value] of Object.entries(limits)) {
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new UsageError('INVALID_OPTION', `retain.${limit} of stream ${name} is a positive integer, not ${value}`);
-    }
-  }
-  if (untilSavedBy !== undefined) checkHolders(name, untilSavedBy);
-  return { durable, retain, ...(row && { row }) };
+const retentionTable: OptionTable<Retention> = {
+  rows: integerFrom(1),
+  ageMs: integerFrom(1),
+  untilSavedBy: listOf('a list of at least one name of a worker'),
+};
+
+const rowValidator: Kind<RowValidator> = hidden('a validator by Standard Schema, such as one of zod', (value) => {
+  const { '~standard': standard } = (value ?? {}) as Partial<RowValidator>;
+  return typeof standard?.validate === 'function';
+});
+
+const streamTable: OptionTable<StreamOptions> = {
+  row: rowValidator,
+  durable: boolean,
+  retain: nested(retentionTable),
+};
+
+/**
+ * Checks the options of a stream, or of a pattern of streams, and fills in the defaults.
+ * @param of whose options they are: `defineStream`
+ */
+export function streamOptions<In, Out>(
+  of: string,
+  given: StreamOptions<In, Out> | undefined,
+): Omit<Stream<In, Out>, 'name'> {
+  const { row, durable = true, retain = {} } = checkOptions(of, given as StreamOptions | undefined, streamTable);
+  if (retain.untilSavedBy !== undefined) checkHolders(of, retain.untilSavedBy);
+  return { durable, retain, ...(row && { row: row as unknown as RowValidator<In, Out> }) };
 }
 
-function checkHolders(stream: string, names: readonly unknown[]): void {
+function checkHolders(of: string, names: readonly unknown[]): void {
   const refuse = (why: string): never => {
-    throw new UsageError('INVALID_OPTION', `retain.untilSavedBy of stream ${stream} ${why}`);
+    throw optionError(of, 'retain.untilSavedBy', why);
   };
-  if (!Array.isArray(names) || names.length === 0) refuse('is a list of at least one name of a worker');
+  if (names.length === 0) refuse('is a list of at least one name of a worker');
   for (const name of names) {
     const why = holderNameFault(name);
-    if (why !== undefined) refuse(`has ${quote(String(name))}: ${why}`);
+    if (why !== undefined) refuse(`has ${quoteValue(name)}: ${why}`);
   }
   if (new Set(names).size < names.length) refuse('has a name twice');
 }
@@ -129,6 +148,8 @@ function holderNameFault(name: unknown): string | undefined {
  * Names that begin with `$` belong to a log's own streams. `*` is reserved for patterns of names.
  */
 function checkDeclaredName(name: string): void {
+  if (typeof name !== 'string')
+    throw new UsageError('INVALID_STREAM_NAME', `the name of a stream is text, not ${quoteValue(name)}`);
   if (name.startsWith('$'))
     throw new UsageError(
       'INVALID_STREAM_NAME',

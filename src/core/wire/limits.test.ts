@@ -1,43 +1,80 @@
 import { expect, test } from 'vitest';
-import { UsageError } from '../model/errors.ts';
-import { defaultPrimaryLimits, defaultWorkerLimits, mergeLimits } from './limits.ts';
+import { checkOptions } from '../model/options.ts';
+import {
+  defaultPrimaryLimits,
+  defaultWorkerLimits,
+  mergeLimits,
+  primaryLimitTable,
+  workerLimitTable,
+} from './limits.ts';
 
 test('what is not given has its default', () => {
-  expect(mergeLimits(defaultPrimaryLimits)).toEqual(defaultPrimaryLimits);
-  expect(mergeLimits(defaultWorkerLimits, { maxLineBytes: 16_384 })).toEqual({
+  expect(mergeLimits('createPrimary', defaultPrimaryLimits)).toEqual(defaultPrimaryLimits);
+  expect(mergeLimits('createPrimary', defaultWorkerLimits, { maxLineBytes: 16_384 })).toEqual({
     ...defaultWorkerLimits,
     maxLineBytes: 16_384,
   });
-  expect(mergeLimits(defaultWorkerLimits, JSON.parse('{}') as object)).toEqual(defaultWorkerLimits);
-});
-
-test('undefined is not given', () => {
-  const own = { pageBytes: undefined } as unknown as Partial<typeof defaultPrimaryLimits>;
-  expect(mergeLimits(defaultPrimaryLimits, own)).toEqual(defaultPrimaryLimits);
+  expect(mergeLimits('createPrimary', defaultWorkerLimits, JSON.parse('{}') as object)).toEqual(defaultWorkerLimits);
 });
 
 test('limits cannot be changed afterwards', () => {
-  expect(Object.isFrozen(mergeLimits(defaultPrimaryLimits))).toBe(true);
+  expect(Object.isFrozen(mergeLimits('createPrimary', defaultPrimaryLimits))).toBe(true);
   expect(Object.isFrozen(defaultPrimaryLimits) && Object.isFrozen(defaultWorkerLimits)).toBe(true);
 });
 
+test('each default has a limit that may be given, and no other may', () => {
+  expect(Object.keys(workerLimitTable).toSorted()).toEqual(Object.keys(defaultWorkerLimits).toSorted());
+  expect(Object.keys(primaryLimitTable).toSorted()).toEqual(
+    [...Object.keys(defaultPrimaryLimits), 'maxBatchBytes'].toSorted(),
+  );
+});
+
+test.each([
+  ['pageByte', 'did you mean pageBytes?'],
+  ['toString', 'there are maxLineBytes, '],
+  ['maxQueuedCommands', 'there are maxLineBytes, '],
+])('a limit that does not exist is refused: %s', (name, hint) => {
+  expect(() => checkOptions<object>('createPrimary', { [name]: 5 }, primaryLimitTable)).toThrow(hint);
+});
+
 test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '5', null, 5n, {}, 2 ** 53])(
-  'a limit is a positive integer, not %o',
+  'each limit is a positive integer, not %o',
   (value) => {
-    const own = { pageBytes: value } as unknown as Partial<typeof defaultPrimaryLimits>;
-    expect(() => mergeLimits(defaultPrimaryLimits, own)).toThrow(UsageError);
-    expect(() => mergeLimits(defaultPrimaryLimits, own)).toThrow(
-      /^limit pageBytes is a positive integer, not (-?[0-9.e+]+|NaN|Infinity|a string|a bigint|a object|an object)$/,
-    );
+    for (const [table, defaults] of [
+      [primaryLimitTable, defaultPrimaryLimits],
+      [workerLimitTable, defaultWorkerLimits],
+    ] as const) {
+      for (const name of Object.keys(defaults)) {
+        expect(() => checkOptions<object>('limits', { [name]: value }, table)).toThrow(
+          `option ${name} of limits is an integer from 1, not `,
+        );
+      }
+    }
   },
 );
 
-test.each(['pageByte', 'toString', 'maxQueuedBytes'])(
-  'a limit that does not exist is refused, and the text lists those that do: %s',
-  (name) => {
-    const own = { [name]: 5 } as Partial<typeof defaultPrimaryLimits>;
-    expect(() => mergeLimits(defaultPrimaryLimits, own)).toThrow(
-      new RegExp(`^there is no limit ${name}; there are maxLineBytes, .*pageBytes`),
+test('a keep-alive interval that is not below the idle time-out is refused, with the default of either too', () => {
+  for (const own of [
+    { keepAliveIntervalMs: 2_000, idleTimeoutMs: 1_000 },
+    { keepAliveIntervalMs: 1_000, idleTimeoutMs: 1_000 },
+    { keepAliveIntervalMs: defaultPrimaryLimits.idleTimeoutMs },
+    { idleTimeoutMs: defaultPrimaryLimits.keepAliveIntervalMs },
+  ]) {
+    for (const defaults of [defaultPrimaryLimits, defaultWorkerLimits]) {
+      expect(() => mergeLimits('createWorker', defaults, own)).toThrow(
+        /^option limits.keepAliveIntervalMs of createWorker \(\d+\) is below idleTimeoutMs \(\d+\)/,
+      );
+    }
+  }
+});
+
+test('a least back-off above the longest one is refused', () => {
+  for (const own of [{ minBackoffMs: 200, maxBackoffMs: 100 }, { maxBackoffMs: 50 }, { minBackoffMs: 60_000 }]) {
+    expect(() => mergeLimits('createWorker', defaultWorkerLimits, own)).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', facts: expect.objectContaining({ of: 'createWorker' }) }),
     );
-  },
-);
+  }
+  expect(mergeLimits('createWorker', defaultWorkerLimits, { minBackoffMs: 50, maxBackoffMs: 50 }).minBackoffMs).toBe(
+    50,
+  );
+});

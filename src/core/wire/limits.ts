@@ -4,8 +4,9 @@
  */
 
 import type { Millis } from '../../base/clock.ts';
-import { defaultBatchLimits } from '../model/batch.ts';
-import { UsageError } from '../model/errors.ts';
+import { type BatchLimits, defaultBatchLimits } from '../model/batch.ts';
+import { integerFrom } from '../model/option-kinds.ts';
+import { type OptionTable, optionError } from '../model/options.ts';
 
 export interface SessionLimits {
   /** The longest line, in bytes without its LF, in and out. */
@@ -85,24 +86,56 @@ export const defaultWorkerLimits: WorkerLimits = Object.freeze({
   maxBackoffMs: 30_000,
 });
 
+const fromOne = integerFrom(1);
+
+const sessionLimitTable: OptionTable<Partial<SessionLimits>> = {
+  maxLineBytes: fromOne,
+  keepAliveIntervalMs: fromOne,
+  idleTimeoutMs: fromOne,
+  flushTimeoutMs: fromOne,
+};
+
+/** What `limits` of createPrimary may have. */
+export const primaryLimitTable: OptionTable<Partial<PrimaryLimits & Pick<BatchLimits, 'maxBatchBytes'>>> = {
+  ...sessionLimitTable,
+  maxBatchBytes: fromOne,
+  pageBytes: fromOne,
+  maxLagRows: fromOne,
+  stalledTimeoutMs: fromOne,
+  maxReplications: fromOne,
+  sourceTimeoutMs: fromOne,
+};
+
+/** What `limits` of createWorker may have. */
+export const workerLimitTable: OptionTable<Partial<WorkerLimits>> = {
+  ...sessionLimitTable,
+  maxBatchBytes: fromOne,
+  maxQueuedBytes: fromOne,
+  maxStreams: fromOne,
+  appliedIntervalMs: fromOne,
+  maxQueuedCommands: fromOne,
+  connectTimeoutMs: fromOne,
+  greetingTimeoutMs: fromOne,
+  minBackoffMs: fromOne,
+  maxBackoffMs: fromOne,
+};
+
 /**
- * Lays the caller's own values over the defaults.
- * @throws UsageError INVALID_OPTION for an unknown name or a value that is not a positive integer
+ * Lays the caller's own values, which are checked by a table, over the defaults.
+ * @throws UsageError INVALID_OPTION for two limits that contradict each other
  */
-export function mergeLimits<Limits extends object>(defaults: Limits, own: Partial<Limits> = {}): Limits {
-  for (const [name, value] of Object.entries(own)) {
-    if (!Object.hasOwn(defaults, name))
-      throw new UsageError(
-        'INVALID_OPTION',
-        `there is no limit ${name}; there are ${Object.keys(defaults).join(', ')}`,
-      );
-    if (value !== undefined && (!Number.isSafeInteger(value) || (value as number) < 1)) {
-      throw new UsageError(
-        'INVALID_OPTION',
-        `limit ${name} is a positive integer, not ${typeof value === 'number' ? value : `a ${typeof value}`}`,
-      );
-    }
+export function mergeLimits<
+  Limits extends SessionLimits & Partial<Pick<WorkerLimits, 'minBackoffMs' | 'maxBackoffMs'>>,
+>(of: string, defaults: Limits, own: Partial<Limits> = {}): Limits {
+  const limits: Limits = Object.freeze({ ...defaults, ...own });
+  const { keepAliveIntervalMs, idleTimeoutMs, minBackoffMs = 0, maxBackoffMs = Infinity } = limits;
+  // A peer hears nothing for that long, and closes.
+  if (keepAliveIntervalMs >= idleTimeoutMs) {
+    const why = `(${keepAliveIntervalMs}) is below idleTimeoutMs (${idleTimeoutMs}): keep-alives come before a peer gives up`;
+    throw optionError(of, 'limits.keepAliveIntervalMs', why);
   }
-  const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
-  return Object.freeze({ ...defaults, ...given });
+  if (minBackoffMs > maxBackoffMs) {
+    throw optionError(of, 'limits.minBackoffMs', `(${minBackoffMs}) is at most maxBackoffMs (${maxBackoffMs})`);
+  }
+  return limits;
 }
