@@ -3,8 +3,10 @@
  * server.ts has it.
  */
 
-import { Hono } from 'hono';
-import { type Clock, systemClock } from '../base/clock.ts';
+import { Readable } from 'node:stream';
+import type { ReadableStream } from 'node:stream/web';
+import { type Context, Hono } from 'hono';
+import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type ErrorCode, LogError, messageOf, quote, quoteValue, RowcastError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { streamNameFault } from '../core/model/stream.ts';
@@ -15,7 +17,9 @@ import { DEFAULT_STATUS_LIMIT } from '../primary/status-page.ts';
 import { type Appended, type ErrorAnswer, type Forgotten, type Health, json, noSuchPage, refusal } from './answers.ts';
 import { appendRows } from './append-rows.ts';
 import { Backups } from './backups.ts';
+import { type AdminLimits, mergeAdminLimits } from './limits.ts';
 import { rowsOnly, sameMachineOnly } from './same-machine.ts';
+import { UploadBudget } from './upload-budget.ts';
 import { IDEMPOTENCY_KEY_RULE, isIdempotencyKey, MAX_ROWS_PER_BATCH } from './upload-limits.ts';
 
 /** Options of `createAdmin`. */
@@ -23,9 +27,14 @@ export interface AdminOptions {
   readonly primary: Primary;
   readonly clock?: Clock;
   readonly logger?: Logger;
+  /** Limits other than the defaults. */
+  readonly limits?: Partial<AdminLimits>;
   /** Aborted when the server stops. Uploads then end with 503 and report what is durable. */
   readonly signal?: AbortSignal;
 }
+
+/** Batches become whole and are appended all the time, so there is room again soon. */
+const RETRY_AFTER_MS: Millis = 1_000;
 
 /** The most streams of one status: its answer is held in memory as a whole. */
 const MAX_STATUS_LIMIT = 10_000;
@@ -33,7 +42,14 @@ const MAX_STATUS_LIMIT = 10_000;
 /**
  * Answers requests to loopback names only, on any server. Counts the primary's events from here on.
  */
-export function createAdmin({ primary, clock = systemClock, logger = silentLogger, signal }: AdminOptions): Hono {
+export function createAdmin({
+  primary,
+  clock = systemClock,
+  logger = silentLogger,
+  limits,
+  signal,
+}: AdminOptions): Hono {
+  const budget = new UploadBudget(mergeAdminLimits(limits), () => clock.now());
   const counters = new Counters();
   primary.on('connected', () => counters.handleConnected());
   primary.on('warning', ({ error }) => counters.handleWarning(error));
@@ -88,12 +104,21 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
         `Idempotency-Key has ${IDEMPOTENCY_KEY_RULE}, unlike ${quoteValue(idempotencyKey)}`,
       );
     }
-    const body = c.req.raw.body ?? new Blob([]).stream();
-    const result = await appendRows({ primary, stream, rowsPerBatch, body, idempotencyKey, signal });
+    const firstLine = parseCount(c.req.query('firstLine'), Number.MAX_SAFE_INTEGER, 1);
+    const firstBatch = parseCount(c.req.query('firstBatch'), Number.MAX_SAFE_INTEGER, 1);
+    if (firstLine === undefined || firstBatch === undefined) {
+      const text =
+        'firstLine and firstBatch are the numbers of the first line and the first batch of this body, from 1';
+      return refusal(400, 'INVALID_OPTION', text);
+    }
+    const body = bodyOf(c);
+    const upload = { primary, stream, rowsPerBatch, firstLine, firstBatch, body, budget, idempotencyKey, signal };
+    const result = await appendRows(upload);
     const { appended, error, line } = result;
     if (error === undefined) return json(200, appended);
     const batch = idempotencyKey === undefined ? undefined : result.batch;
-    return json(statusOf(error), failed(appended, error, line, batch));
+    const headers = error.code === 'UPLOADS_FULL' ? { 'retry-after': `${RETRY_AFTER_MS / 1_000}` } : undefined;
+    return json(statusOf(error), failed(appended, error, line, batch), headers);
   });
 
   app.delete('/workers/:name', async (c) => {
@@ -128,13 +153,21 @@ export function createAdmin({ primary, clock = systemClock, logger = silentLogge
   return app;
 }
 
+/** From Node's request where there is one (see body-reader.ts). */
+function bodyOf(c: Context): Readable {
+  const { incoming } = (c.env ?? {}) as { readonly incoming?: Readable };
+  if (incoming !== undefined) return incoming;
+  const { body } = c.req.raw;
+  return body === null ? Readable.from([]) : Readable.fromWeb(body as ReadableStream<Uint8Array>);
+}
+
 function parseRowsPerBatch(text?: string): number | undefined {
   return parseCount(text, MAX_ROWS_PER_BATCH, 1);
 }
 
 function parseCount(text: string | undefined, most: number, byDefault: number): number | undefined {
   if (text === undefined) return byDefault;
-  const count = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  const count = /^\d{1,16}$/.test(text) ? Number(text) : 0;
   return count >= 1 && count <= most ? count : undefined;
 }
 
@@ -145,8 +178,9 @@ function failed(
   line: number | undefined,
   batch: number | undefined,
 ): ErrorAnswer & Appended {
+  const retry = code === 'UPLOADS_FULL' ? { retryAfterMs: RETRY_AFTER_MS } : {};
   const place = { ...(line !== undefined && { line }), ...(batch !== undefined && { batch }) };
-  return { error: { code, message, ...place }, ...appended };
+  return { error: { code, message, ...place, ...retry }, ...appended };
 }
 
 const statuses: Partial<Record<ErrorCode, number>> = {
@@ -156,6 +190,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   BATCH_TOO_LARGE: 413,
   LOG_FULL: 507,
   CLOSED: 503,
+  UPLOADS_FULL: 503,
   NOT_SUPPORTED: 501,
 };
 

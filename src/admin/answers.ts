@@ -1,5 +1,6 @@
 /** The admin port's answers: always JSON, and every error has a code. */
 
+import type { Millis } from '../base/clock.ts';
 import { type ErrorCode, quote } from '../core/model/errors.ts';
 import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { LogState, LogTroubleReport } from '../observe/status-report.ts';
@@ -33,8 +34,10 @@ export interface ErrorAnswer {
   readonly error: {
     readonly code: ErrorCode;
     readonly message: string;
-    /** Counts from 1: the faulty line, or the first line of the faulty batch. */
+    /** Counts from 1: the faulty line, or the first line that was not appended. */
     readonly line?: number;
+    /** The request may be sent again after this long, as the header Retry-After says too. */
+    readonly retryAfterMs?: Millis;
     /** In an upload with an Idempotency-Key: the batch that was refused, counted from 1. */
     readonly batch?: number;
   };
@@ -44,12 +47,13 @@ export function refusal(status: number, code: ErrorCode, message: string): Respo
   return json(status, { error: { code, message } } satisfies ErrorAnswer);
 }
 
-export function json(status: number, body: unknown): Response {
+export function json(status: number, body: unknown, more?: Readonly<Record<string, string>>): Response {
   // nosniff and a content type that is no page: no browser runs the text of a row or a name.
   const headers = {
     'content-type': 'application/json; charset=utf-8',
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
+    ...more,
   };
   return new Response(`${JSON.stringify(body)}\n`, { status, headers });
 }

@@ -3,23 +3,30 @@
  * of any length. Knows no HTTP.
  */
 
-import { ConnectionError, RowcastError, UsageError } from '../core/model/errors.ts';
+import type { Readable } from 'node:stream';
+import { RowcastError, UsageError } from '../core/model/errors.ts';
 import type { Stream } from '../core/model/stream.ts';
 import type { Position } from '../core/model/position.ts';
 import type { Primary } from '../primary/primary.ts';
 import type { BatchOptions } from '../primary/options.ts';
 import type { Appended } from './answers.ts';
-import { type BodyLine, BodyLines } from './body-lines.ts';
+import { BodyLines } from './body-lines.ts';
+import { BodyReader } from './body-reader.ts';
 import { LineError } from './line-error.ts';
 import { PendingAppends } from './pending-appends.ts';
 import { type RowBatch, RowBatches } from './row-batches.ts';
+import type { UploadBudget, UploadShare } from './upload-budget.ts';
 
 export interface AppendRowsOptions {
   readonly primary: Primary;
   readonly stream: Stream;
   readonly rowsPerBatch: number;
-  readonly body: ReadableStream<Uint8Array>;
-  /** Batch n of the body is appended with the id `KEY/n`. */
+  /** The numbers of the body's first line and first batch, where it goes on with an upload. */
+  readonly firstLine: number;
+  readonly firstBatch: number;
+  readonly body: Readable;
+  readonly budget: UploadBudget;
+  /** Batch n is appended with the id `KEY/n`. */
   readonly idempotencyKey: string | undefined;
   /** Aborted when the server stops: lines that have come are finished, and no more are read. */
   readonly signal: AbortSignal | undefined;
@@ -29,6 +36,7 @@ export interface AppendRowsOptions {
 export interface AppendRowsResult {
   readonly appended: Appended;
   readonly error: RowcastError | undefined;
+  /** The faulty line, or the first line that is not appended. */
   readonly line: number | undefined;
   /** The batch that was refused, counted from 1. Undefined where a line was. */
   readonly batch: number | undefined;
@@ -36,19 +44,10 @@ export interface AppendRowsResult {
 
 const MAX_PENDING_ROWS = 4_096;
 const MAX_PENDING_BYTES = 1024 * 1024;
-/** How much a refused client may still send, so that it gets to read the reason. */
-const MAX_DISCARDED_BYTES = 16 * 1024 * 1024;
 
-export async function appendRows({
-  primary,
-  stream,
-  rowsPerBatch,
-  body,
-  idempotencyKey,
-  signal,
-}: AppendRowsOptions): Promise<AppendRowsResult> {
-  const { limits } = primary;
-  const batches = new RowBatches({ stream: stream.name, limits, rowsPerBatch });
+export async function appendRows(options: AppendRowsOptions): Promise<AppendRowsResult> {
+  const { primary, stream, idempotencyKey, body, budget, signal } = options;
+  const reader = new BodyReader(body);
   const upload = new Upload(primary, stream, idempotencyKey);
   const pending = new PendingAppends({
     append: async (batch) => upload.append(batch),
@@ -56,28 +55,73 @@ export async function appendRows({
     maxRows: MAX_PENDING_ROWS,
     maxBytes: MAX_PENDING_BYTES,
   });
-  const reader = body.getReader();
+  const stop = (): void => reader.interrupt();
+  let share: UploadShare;
   try {
-    for await (const lines of readLines(reader, limits.maxLineBytes, signal)) {
+    share = budget.open({ isIdle: () => reader.isWaiting && pending.isEmpty, handleEnded: stop });
+  } catch (error) {
+    reader.release();
+    return await finish(pending, error, options.firstLine);
+  }
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    return await appendBatches({ ...options, reader, share, pending });
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    reader.release();
+    budget.close(share);
+  }
+}
+
+interface OpenUpload extends AppendRowsOptions {
+  readonly reader: BodyReader;
+  readonly share: UploadShare;
+  readonly pending: PendingAppends;
+}
+
+async function appendBatches(open: OpenUpload): Promise<AppendRowsResult> {
+  const { primary, stream, rowsPerBatch, firstLine, firstBatch, signal, budget, reader, share, pending } = open;
+  const { limits } = primary;
+  const lines = new BodyLines(limits.maxLineBytes, firstLine);
+  const batches = new RowBatches({ stream: stream.name, limits, rowsPerBatch, firstBatch });
+  /** Waits for what is on its way first, so that only what one batch needs can be too much. */
+  const hold = async (bytes: number): Promise<void> => {
+    if (!budget.tryHold(share, bytes)) await pending.settled();
+    budget.hold(share, bytes);
+  };
+  const append = (batch: RowBatch): void => pending.add(batch, () => budget.free(share, batch.bytes));
+  let carried = 0;
+  try {
+    for (let isEnded = false; !isEnded; ) {
+      const chunk = await reader.read();
+      budget.check(share);
+      if (signal?.aborted === true)
+        throw new UsageError('CLOSED', 'the primary stops; rows that were not appended yet must be sent again');
+      isEnded = chunk === undefined;
       // No await between the batches of a chunk while there is room: they share a commit.
-      for (const line of lines) {
+      for (const line of isEnded ? lines.end() : lines.push(chunk!)) {
+        const held = batches.bytes;
         const batch = batches.add(line);
+        const added = (batch ?? batches).bytes - held;
+        // An await for each row would cost more than the row.
+        if (!budget.tryHold(share, added)) await hold(added);
         if (batch === undefined) continue;
+        budget.handleWhole(share);
         if (pending.isFull) await pending.room();
         if (pending.failure !== undefined) return await finish(pending);
-        pending.add(batch);
+        append(batch);
       }
+      await hold(lines.carriedBytes - carried);
+      carried = lines.carriedBytes;
     }
     const rest = batches.take();
     if (rest !== undefined) {
       await pending.room();
-      if (pending.failure === undefined) pending.add(rest);
+      if (pending.failure === undefined) append(rest);
     }
     return await finish(pending);
   } catch (error) {
-    return await finish(pending, error);
-  } finally {
-    void discard(reader);
+    return await finish(pending, error, batches.line ?? lines.nextLine);
   }
 }
 
@@ -114,61 +158,12 @@ class Upload {
   }
 }
 
-async function finish(pending: PendingAppends, later?: unknown): Promise<AppendRowsResult> {
+async function finish(pending: PendingAppends, later?: unknown, unfinishedLine?: number): Promise<AppendRowsResult> {
   await pending.settled();
   const { appended, failure } = pending;
   const error = failure === undefined ? later : failure.error;
   if (error === undefined) return { appended, error: undefined, line: undefined, batch: undefined };
   if (!(error instanceof RowcastError)) throw error;
-  const line = failure?.batch.line ?? (error instanceof LineError ? error.line : undefined);
+  const line = failure?.batch.line ?? (error instanceof LineError ? error.line : unfinishedLine);
   return { appended, error, line, batch: failure?.batch.number };
-}
-
-/** The lines of each chunk, cut on demand. */
-async function* readLines(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  maxLineBytes: number,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Iterable<BodyLine>, void, void> {
-  const lines = new BodyLines(maxLineBytes);
-  // Ends a pending read as if the body had ended; the signal tells the two apart.
-  const stop = (): void => void reader.cancel();
-  signal?.addEventListener('abort', stop, { once: true });
-  try {
-    for (;;) {
-      const chunk = await read(reader);
-      if (signal?.aborted === true)
-        throw new UsageError('CLOSED', 'the primary stops; rows that were not appended yet must be sent again');
-      if (chunk === undefined) break;
-      yield lines.push(chunk);
-    }
-    yield lines.end();
-  } finally {
-    signal?.removeEventListener('abort', stop);
-  }
-}
-
-async function read(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | undefined> {
-  try {
-    return (await reader.read()).value;
-  } catch (cause) {
-    throw new ConnectionError('CONNECTION_LOST', 'the client went away before it had sent all rows', { cause });
-  }
-}
-
-/**
- * Reads and drops the rest of an upload. A server that closes during an upload makes the system
- * discard our answer.
- */
-async function discard(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
-  try {
-    for (let discarded = 0; discarded < MAX_DISCARDED_BYTES; ) {
-      const { value } = await reader.read();
-      if (value === undefined) return;
-      discarded += value.length;
-    }
-    await reader.cancel();
-  } catch {
-    // The client went away: it has its answer or does not want it.
-  }
 }

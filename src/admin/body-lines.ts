@@ -11,25 +11,36 @@ export interface BodyLine {
   /** Counts from 1 with blank lines, as an editor does. */
   readonly number: number;
   readonly text: string;
-  /** The size as received, without the line end. */
+  /** The size as received, without the white space around it. */
   readonly bytes: number;
 }
 
 const LF = 0x0a;
 const CR = 0x0d;
+const SPACE = 0x20;
+const TAB = 0x09;
 const BYTE_ORDER_MARK = 0xfeff;
-/** The white space of JSON. Other white space is no blank line but a faulty one. */
-const BLANK = /^[ \t\r]*$/;
 
 export class BodyLines {
   readonly #maxLineBytes: number;
   readonly #carry: PartialLine;
-  #number = 0;
+  #number: number;
 
-  constructor(maxLineBytes: number) {
+  constructor(maxLineBytes: number, firstLine: number = 1) {
     this.#maxLineBytes = maxLineBytes;
+    this.#number = firstLine - 1;
     // One byte more than the longest line, for a CR.
     this.#carry = new PartialLine(maxLineBytes + 1);
+  }
+
+  /** The number of the line that has not ended. */
+  get nextLine(): number {
+    return this.#number + 1;
+  }
+
+  /** The memory that the line takes that has not ended. */
+  get carriedBytes(): number {
+    return this.#carry.capacity;
   }
 
   /** @throws LineError INVALID_UTF8, ROW_TOO_LARGE, where the faulty line would come */
@@ -55,12 +66,12 @@ export class BodyLines {
     this.#number++;
     const bytes = whole.at(-1) === CR ? whole.length - 1 : whole.length;
     if (bytes > this.#maxLineBytes) throw this.#tooLong(this.#number);
-    const line = Buffer.from(whole.buffer, whole.byteOffset, bytes);
+    const line = withoutWhite(whole, bytes);
     if (!isUtf8(line)) throw new LineError('INVALID_UTF8', `line ${this.#number} is not UTF-8`, this.#number);
     let text = line.toString('utf8');
     // Some editors begin a file with a byte order mark, which is no part of its first line.
-    if (this.#number === 1 && text.charCodeAt(0) === BYTE_ORDER_MARK) text = text.slice(1);
-    return BLANK.test(text) ? undefined : { number: this.#number, text, bytes };
+    if (this.#number === 1 && text.charCodeAt(0) === BYTE_ORDER_MARK) text = text.slice(1).trim();
+    return text === '' ? undefined : { number: this.#number, text, bytes: line.length };
   }
 
   #tooLong(number: number): LineError {
@@ -70,4 +81,20 @@ export class BodyLines {
       number,
     );
   }
+}
+
+/**
+ * Cut off the bytes and not off the text: a part of a text keeps the whole text in memory. Only the
+ * white space of JSON: other white space is no blank line but a faulty one.
+ */
+function withoutWhite(line: Uint8Array, length: number): Buffer {
+  let start = 0;
+  let end = length;
+  while (start < end && isWhite(line[start]!)) start++;
+  while (end > start && isWhite(line[end - 1]!)) end--;
+  return Buffer.from(line.buffer, line.byteOffset + start, end - start);
+}
+
+function isWhite(byte: number): boolean {
+  return byte === SPACE || byte === TAB || byte === CR;
 }

@@ -51,18 +51,23 @@ export class PendingAppends {
     return isOneByOne() || this.#rows >= maxRows || this.#bytes >= maxBytes;
   }
 
-  add(batch: RowBatch): void {
+  get isEmpty(): boolean {
+    return this.#pending === 0;
+  }
+
+  /** @param handleSettled called when the batch is appended or refused */
+  add(batch: RowBatch, handleSettled: () => void): void {
     this.#pending++;
     this.#rows += batch.rows.length;
     this.#bytes += batch.bytes;
     this.#options.append(batch).then(
       (position) => {
         this.#appended = { position: formatPosition(position), rows: this.#appended.rows + batch.rows.length };
-        this.#settle(batch);
+        this.#settle(batch, handleSettled);
       },
       (error: unknown) => {
         this.#failure ??= { error, batch };
-        this.#settle(batch);
+        this.#settle(batch, handleSettled);
       },
     );
   }
@@ -83,10 +88,11 @@ export class PendingAppends {
     });
   }
 
-  #settle(batch: RowBatch): void {
+  #settle(batch: RowBatch, handleSettled: () => void): void {
     this.#pending--;
     this.#rows -= batch.rows.length;
     this.#bytes -= batch.bytes;
+    handleSettled();
     this.#wake?.();
   }
 }

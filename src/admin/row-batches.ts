@@ -24,6 +24,8 @@ export interface RowBatchesOptions {
   readonly stream: StreamName;
   readonly limits: BatchLimits;
   readonly rowsPerBatch: number;
+  /** The number of the first batch. */
+  readonly firstBatch: number;
 }
 
 /** A string's own memory beside its characters. */
@@ -35,10 +37,21 @@ export class RowBatches {
   #bytes = 0;
   #memory = 0;
   #line = 0;
-  #taken = 0;
+  #nextNumber: number;
 
   constructor(options: RowBatchesOptions) {
     this.#options = options;
+    this.#nextNumber = options.firstBatch;
+  }
+
+  /** About how much of our memory the rows of the unfinished batch take. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The line on which the unfinished batch begins. */
+  get line(): number | undefined {
+    return this.#rows.length === 0 ? undefined : this.#line;
   }
 
   /**
@@ -63,7 +76,7 @@ export class RowBatches {
     }
     if (this.#rows.length === 0) this.#line = line.number;
     this.#rows.push(text);
-    this.#bytes += line.bytes + BYTES_AROUND_ROW;
+    this.#bytes += memoryOfText(line) + BYTES_AROUND_ROW;
     this.#memory += memoryOfRow(stream, text);
     if (this.#memory > limits.maxBatchBytes) {
       throw new LineError(
@@ -78,10 +91,15 @@ export class RowBatches {
   /** Returns the collected rows, if there are any. */
   take(): RowBatch | undefined {
     if (this.#rows.length === 0) return undefined;
-    const batch = { rows: this.#rows, bytes: this.#bytes, line: this.#line, number: ++this.#taken };
+    const batch = { rows: this.#rows, bytes: this.#bytes, line: this.#line, number: this.#nextNumber++ };
     this.#rows = [];
     this.#bytes = 0;
     this.#memory = 0;
     return batch;
   }
+}
+
+/** A text of ASCII takes a byte a character, any other text may take two. */
+function memoryOfText({ text, bytes }: BodyLine): number {
+  return text.length === bytes ? bytes : Math.max(bytes, 2 * text.length);
 }

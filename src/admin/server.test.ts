@@ -184,3 +184,16 @@ test('close is harmless when it is closed', async () => {
   await server.close();
   await server.close();
 });
+
+test('one connection more than maxConnections is closed at once', async () => {
+  const { primary } = await setUp();
+  const server = await listenAdmin({ primary, host: '127.0.0.1', port: 0, limits: { maxConnections: 1 } });
+  onTestFinished(() => server.close());
+  const first = beginUpload(server, { text: '1\n' });
+  await once(first, 'connect');
+  const second = connect(server.address.port, '127.0.0.1');
+  await once(second, 'close');
+  first.write('0\r\n\r\n');
+  const [answer] = (await once(first.setEncoding('utf8'), 'data')) as [string];
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+});

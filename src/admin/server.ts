@@ -7,6 +7,7 @@ import { getRequestListener } from '@hono/node-server';
 import { type Millis, systemClock } from '../base/clock.ts';
 import { messageOf, UsageError } from '../core/model/errors.ts';
 import { type AdminOptions, createAdmin } from './admin.ts';
+import { mergeAdminLimits } from './limits.ts';
 import { isLoopbackHost } from './loopback.ts';
 
 export interface ListenAdminOptions extends Omit<AdminOptions, 'signal'> {
@@ -48,6 +49,7 @@ export async function listenAdmin({
     );
   }
   const stopping = new AbortController();
+  const { maxConnections } = mergeAdminLimits(options.limits);
   const admin = createAdmin({ ...options, clock, signal: stopping.signal });
   // Rows may be piped in for days, so a request has no time limit.
   const listener = getRequestListener(admin.fetch, { overrideGlobalObjects: false });
@@ -59,6 +61,7 @@ export async function listenAdmin({
     });
     void listener(request, response);
   });
+  server.maxConnections = maxConnections;
   try {
     server.listen({ host, port, exclusive: true });
     await once(server, 'listening');

@@ -22,6 +22,11 @@ export class PartialLine {
     return this.#bytes === 0;
   }
 
+  /** The memory that is held, in bytes. */
+  get capacity(): number {
+    return this.#buffer.length;
+  }
+
   /** Returns false, and forgets the line, when it would be over the bound. */
   append(piece: Uint8Array): boolean {
     if (this.#bytes + piece.length > this.#maxBytes) {

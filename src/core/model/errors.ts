@@ -43,6 +43,7 @@ export const errorCodes = {
   OBSERVER: 'An observer sends nothing but NAME, PING and REPLICATE.',
   ROW_TOO_LARGE: 'A row does not fit on a line of maxLineBytes.',
   NOT_SUPPORTED: 'The log that keeps the stream does not offer this.',
+  UPLOADS_FULL: 'All uploads to the admin port together hold uploadBytes: this one goes on a little later.',
   ID_REUSED: 'The id of an append was taken for other rows of the stream.',
   NO_SUCH_STREAM: 'The stream was not declared.',
   READ_ONLY_STREAM: 'The stream is of another source, which the primary only serves: it is appended to there.',
