@@ -30,6 +30,7 @@ const config: ViteUserConfig = defineConfig({
       project('property', ['test/property/**/*.test.ts'], slowMs),
       project('conformance', ['test/conformance/**/*.test.ts', 'test/docs.test.ts'], slowMs),
       project('simulation', ['test/simulation/**/*.test.ts'], slowMs),
+      project('fuzz', ['test/fuzz/**/*.test.ts'], slowMs),
       project(
         'e2e',
         [

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Gate } from '../../test/support/collector.ts';
-import type { Millis, Timer } from '../base/clock.ts';
+import { CountingClock } from '../../test/support/counting-clock.ts';
 import { memoryLog } from '../log/memory.ts';
 import { defaultBatchLimits } from '../core/model/batch.ts';
 import { LogError } from '../core/model/errors.ts';
@@ -58,30 +58,6 @@ interface Setup {
   readonly pump: SessionPump;
   readonly ends: unknown[];
   send(...lines: string[]): void;
-}
-
-/** Counts the timers that wait. */
-class CountingClock extends VirtualClock {
-  waiting = 0;
-
-  override wakeIn(delayMs: Millis, wake: () => void): Timer {
-    let isOver = false;
-    const end = (): void => {
-      if (!isOver) this.waiting--;
-      isOver = true;
-    };
-    this.waiting++;
-    const timer = super.wakeIn(delayMs, () => {
-      end();
-      wake();
-    });
-    return {
-      cancel: () => {
-        end();
-        timer.cancel();
-      },
-    };
-  }
 }
 
 interface SetupOptions {
