@@ -9,6 +9,7 @@
  */
 
 import type { Millis } from '../base/clock.ts';
+import { Queue } from '../base/queue.ts';
 import { ConnectionError, PeerError } from '../core/model/errors.ts';
 import { parseSeedToken } from '../core/model/token.ts';
 import { parsePrimaryGreeting, type PrimaryEras } from '../core/wire/greeting.ts';
@@ -65,7 +66,7 @@ const LONGEST_FIRST_WORDS = 4_096;
 export class Examination {
   readonly #options: ExaminationOptions;
   readonly #lines = new LineCutter(MAX_LINE_BYTES);
-  readonly #outputs: ExaminationOutput[] = [];
+  readonly #outputs = new Queue<ExaminationOutput>();
   readonly #positions: StreamPosition[] = [];
   readonly #errors: string[] = [];
   #state: 'connecting' | 'listening' | 'greeted' | 'asked' | 'over' = 'connecting';

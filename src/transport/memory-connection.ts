@@ -3,6 +3,7 @@
  * order, and a paused reader causes back-pressure.
  */
 
+import { Queue } from '../base/queue.ts';
 import { ConnectionError } from '../core/model/errors.ts';
 import type { Connection, ConnectionHandler } from './transport.ts';
 
@@ -13,8 +14,8 @@ export class MemoryConnection implements Connection {
   #handler: ConnectionHandler | undefined;
   #other: MemoryConnection | undefined;
 
-  /** Bytes written here that the other end has not taken yet. This array is the whole wire. */
-  readonly #outgoing: Uint8Array[] = [];
+  /** Bytes written here that the other end has not taken yet. This queue is the whole wire. */
+  readonly #outgoing = new Queue<Uint8Array>();
   #unsentBytes = 0;
   #corks = 0;
   #owesDrained = false;
@@ -178,7 +179,7 @@ export class MemoryConnection implements Connection {
     this.#isOver = true;
     this.#error = error;
     this.#isEnded = true;
-    this.#outgoing.length = 0;
+    this.#outgoing.clear();
     this.#unsentBytes = 0;
     this.#forget();
     this.takeTurn();

@@ -59,8 +59,8 @@ export class FollowerPump {
       case 'connect':
         return this.#connect();
       case 'transmit':
-        if (this.#connection?.write(output.bytes) === false) this.#options.follower.handleBlocked();
-        return;
+        if (this.#connection?.write(output.bytes) !== false) return;
+        return this.#options.follower.handleBlocked(this.roughlyNow, output.bytes.length);
       case 'close':
         return this.#connection?.close();
       case 'abort':

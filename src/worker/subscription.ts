@@ -3,6 +3,7 @@
  * connection.
  */
 
+import { Queue } from '../base/queue.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
@@ -77,7 +78,7 @@ export class Runner implements Subscription {
   /** Undefined before the checkpoint was read. */
   #machine: Machine | undefined;
   /** Follow the stream since it was deleted and made again, each after the one before. */
-  readonly #successors: Machine[] = [];
+  readonly #successors = new Queue<Machine>();
   /** Settles when the handler is finished with its present batch. */
   #busy: Promise<void> | undefined;
   #isRunning = false;

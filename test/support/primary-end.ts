@@ -18,7 +18,7 @@ import {
 import type { JudgeRequest } from '../../src/core/sessions/pending-verdicts.ts';
 import { defaultPrimaryLimits, type PrimaryLimits } from '../../src/core/wire/limits.ts';
 import { MemoryStreams } from './memory-streams.ts';
-import { bytesOf, SessionOutputs, T0, wakeUntil } from './session-outputs.ts';
+import { bytesOf, SessionOutputs, T0, takeTurn, wakeUntil } from './session-outputs.ts';
 
 export { bytesOf, T0 } from './session-outputs.ts';
 
@@ -183,6 +183,11 @@ export class PrimaryEnd {
   }
 
   poll(): void {
+    do this.#pollOnce();
+    while (takeTurn(this.session, this.now));
+  }
+
+  #pollOnce(): void {
     for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput()) {
       this.outputs.keep(output);
       if (output.kind === 'transmit' && this.isWriting) this.session.handleDrained(this.now);

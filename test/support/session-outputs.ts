@@ -59,6 +59,14 @@ export function wakeUntil(end: { now: Millis; poll: () => void }, machine: Machi
   end.now = until;
 }
 
+/** Wakes a machine that asks for it at once, as an event loop does. Returns false when it does not. */
+export function takeTurn(machine: Machine, now: Millis): boolean {
+  const at = machine.nextTimeout();
+  if (at === undefined || at > now) return false;
+  machine.handleTimeout(now);
+  return true;
+}
+
 function isTransmit(output: { readonly kind: string }): output is { readonly kind: 'transmit'; bytes: Uint8Array } {
   return output.kind === 'transmit';
 }

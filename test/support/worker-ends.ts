@@ -23,7 +23,7 @@ import {
   WorkerSession,
 } from '../../src/core/sessions/worker-session.ts';
 import { defaultWorkerLimits, type WorkerLimits } from '../../src/core/wire/limits.ts';
-import { bytesOf, SessionOutputs, T0, wakeUntil } from './session-outputs.ts';
+import { bytesOf, SessionOutputs, T0, takeTurn, wakeUntil } from './session-outputs.ts';
 
 export { bytesOf, T0 } from './session-outputs.ts';
 
@@ -148,6 +148,11 @@ export class WorkerEnd implements StreamLines {
   }
 
   poll(): void {
+    do this.#pollOnce();
+    while (takeTurn(this.session, this.now));
+  }
+
+  #pollOnce(): void {
     do {
       for (let output = this.session.pollOutput(); output !== undefined; output = this.session.pollOutput())
         this.outputs.keep(output);
@@ -362,13 +367,18 @@ export class FollowerEnd {
   }
 
   poll(): void {
+    do this.#pollOnce();
+    while (takeTurn(this.follower, this.now));
+  }
+
+  #pollOnce(): void {
     for (
       let output = this.follower.pollOutput(this.now);
       output !== undefined;
       output = this.follower.pollOutput(this.now)
     ) {
       this.outputs.keep(output);
-      if (output.kind === 'transmit' && !this.isWriting) this.follower.handleBlocked();
+      if (output.kind === 'transmit' && !this.isWriting) this.follower.handleBlocked(this.now, output.bytes.length);
       if (output.kind === 'discovered') this.#subscriptions.set(output.subscription.stream, output.subscription);
       if (output.kind === 'ended') this.#handleEnded(output);
       if (output.kind === 'ready' || output.kind === 'discovered') this.#handleReady(output.subscription);

@@ -12,6 +12,7 @@ import {
   SYNAPSE,
 } from '../../../test/support/worker-ends.ts';
 import { memoryOf } from '../model/row-memory.ts';
+import { MAX_UNREAD_REQUEST_BYTES } from './follower.ts';
 import { UnfinishedRows } from './row-cost.ts';
 
 const MIB = 1024 * 1024;
@@ -243,4 +244,18 @@ describe('streams', () => {
     expect(end.outputs.story.slice(before).filter((line) => line.startsWith('REPLICATE'))).toHaveLength(3_000);
     expect(end.isLive('live')).toBe(true);
   });
+});
+
+test('a primary that reads none of its requests is left once MAX_UNREAD_REQUEST_BYTES of them wait', () => {
+  const end = new FollowerEnd();
+  end.subscribe('events', 'now');
+  end.greetedBy(ROWCAST);
+  end.follower.handleBlocked(end.now, MAX_UNREAD_REQUEST_BYTES);
+  end.drain();
+  expect(end.outputs.of('close')).toHaveLength(0);
+  end.follower.handleBlocked(end.now, 1);
+  end.drain();
+  expect(end.outputs.of('close')).toHaveLength(1);
+  end.close();
+  expect(end.disconnected.text).toContain(`left ${MAX_UNREAD_REQUEST_BYTES + 1} bytes of requests unread`);
 });

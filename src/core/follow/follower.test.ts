@@ -503,7 +503,7 @@ describe('commands', () => {
 
   test('a socket that was full does not hold up the next connection', () => {
     const end = following();
-    end.follower.handleBlocked();
+    end.follower.handleBlocked(end.now, 1);
     end.follower.handleSend(end.now, ack(1));
     end.reconnect();
     expect(end.hear('SERVER example.com', `PING ${ROWCAST}`)).toContain('FEDERATION_ACK 1');

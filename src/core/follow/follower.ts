@@ -62,6 +62,12 @@ export type FollowerEvent =
   | { readonly kind: 'sync'; readonly text: string }
   | { readonly kind: 'command-dropped'; readonly line: string };
 
+/**
+ * The most bytes of lines that wait for a primary which reads nothing. Requests for `maxStreams`
+ * streams with the longest names need 54 MB.
+ */
+export const MAX_UNREAD_REQUEST_BYTES: number = 64 * 1024 * 1024;
+
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'waiting'; readonly until: Millis }
@@ -81,6 +87,8 @@ export class Follower {
   #state: State = { kind: 'idle' };
   /** The socket is full, so commands wait here, where they are counted. */
   #isBlocked = false;
+  /** Bytes that were given to the socket since then. */
+  #blockedBytes = 0;
   /** Why the present connection ends, when we know better than the socket. */
   #endReason: RowcastError | undefined;
   #lastPeerError: string | undefined;
@@ -215,13 +223,11 @@ export class Follower {
     });
     this.#state = { kind: 'following', session, isGreeted: false };
     this.#isBlocked = false;
+    this.#blockedBytes = 0;
     session.handleOpen(now);
     // Rows from before the cut still wait for the application, so the new connection is held back
     // too.
-    if (this.#backPressure.isPaused) {
-      session.handlePaused();
-      this.#outputs.push({ kind: 'pause' });
-    }
+    if (this.#backPressure.isPaused) session.handlePaused();
   }
 
   handleBytes(now: Millis, chunk: Uint8Array): void {
@@ -229,13 +235,20 @@ export class Follower {
     this.#session?.handleBytes(now, chunk);
   }
 
-  /** The socket did not take a write at once. */
-  handleBlocked(): void {
+  /**
+   * The socket did not take a write at once. Reading goes on, because a primary reads no requests
+   * while its answers wait for us.
+   */
+  handleBlocked(now: Millis, bytes: number): void {
     this.#isBlocked = true;
+    this.#blockedBytes += bytes;
+    if (this.#blockedBytes <= MAX_UNREAD_REQUEST_BYTES) return;
+    this.#reconnect(now, `: the primary has left ${this.#blockedBytes} bytes of requests unread`);
   }
 
   handleDrained(now: Millis): void {
     this.#isBlocked = false;
+    this.#blockedBytes = 0;
     this.#sendWaiting(now);
   }
 
@@ -350,7 +363,6 @@ export class Follower {
       handleQueued: (cost) => {
         if (!this.#backPressure.handleQueued(this.#streams.now, cost)) return;
         this.#session?.handlePaused();
-        this.#outputs.push({ kind: 'pause' });
       },
       handleGivenBack: (cost) => this.#giveBack(this.#streams.now, cost),
       handleLiveChanged: () => this.#handleLiveChanged(),
@@ -361,7 +373,6 @@ export class Follower {
   #giveBack(now: Millis, cost: number): void {
     if (!this.#backPressure.handleApplied(cost) || this.#state.kind !== 'following') return;
     this.#state.session.handleResumed(now);
-    this.#outputs.push({ kind: 'resume' });
   }
 
   /** Forgets everything that this connection told. */
@@ -384,6 +395,8 @@ export class Follower {
   #translate(now: Millis, output: WorkerOutput): FollowerOutput | undefined {
     switch (output.kind) {
       case 'transmit':
+      case 'pause':
+      case 'resume':
       case 'abort':
         return output;
       case 'close':

@@ -11,6 +11,12 @@ import type { StreamName } from './stream.ts';
 /** JSON text of an object, on one line. */
 export type AttributesText = string;
 
+/**
+ * The longest JSON of a command that is no row, in characters: attributes, the keys of a cache. A
+ * megabyte of the worst JSON takes a tenth of a second to read, and nothing else runs meanwhile.
+ */
+export const MAX_COMMAND_JSON = 65_536;
+
 const LONGEST_TOKEN = Number.MAX_SAFE_INTEGER;
 
 /**
@@ -40,6 +46,7 @@ export function checkAttributes(stream: StreamName, json: AttributesText, limits
 }
 
 function faultOf(stream: StreamName, json: AttributesText, { maxLineBytes }: BatchLimits): string | undefined {
+  if (json.length > MAX_COMMAND_JSON) return `have ${json.length} characters, over ${MAX_COMMAND_JSON}`;
   if (!isObject(json)) return `are the JSON of an object, not '${quote(json)}'`;
   if (/[\n\r]/.test(json) || !json.isWellFormed()) return 'are one line of whole characters';
   const lineBytes = utf8Length(attributesLine(stream, LONGEST_TOKEN, json));

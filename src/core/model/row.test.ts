@@ -85,7 +85,7 @@ describe('a row that comes as text', () => {
     expect(rowTextFault(nested(MAX_ROW_DEPTH + 1))).toBe(deep);
     expect(rowTextFault(`{"a":${nested(MAX_ROW_DEPTH)}}`)).toBe(deep);
     expect(rowTextFault(nested(100_000))).toBe(deep);
-    expect(rowTextFault('['.repeat(1_000_000))).toContain('is not JSON: ');
+    expect(rowTextFault('['.repeat(1_000_000))).toBe(deep);
     expect(rowTextFault(`["\\"${'['.repeat(2_000)}"]`)).toBeUndefined();
     expect(rowTextFault(`[${nested(1).concat(',').repeat(2_000)}1]`)).toBeUndefined();
   });

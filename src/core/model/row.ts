@@ -38,6 +38,12 @@ export type RowText = string;
 export const MAX_ROW_DEPTH = 500;
 
 /**
+ * Longer rows than this, in characters, are refused by readers where they are deeper than
+ * MAX_ROW_DEPTH: they would stop the process for too long.
+ */
+export const LONG_ROW = 65_536;
+
+/**
  * Encodes one row as JSON.
  * @throws UsageError INVALID_ROW when the value is not JSON (a function, a BigInt, a cycle) or is
  *   undefined
@@ -51,6 +57,10 @@ export function encodeRow(stream: StreamName, row: unknown): RowText {
   }
   if (text === undefined)
     throw new UsageError('INVALID_ROW', `a row of stream ${stream} is ${typeof row}, which JSON cannot say`);
+  if (text.length > LONG_ROW && isDeep(text)) {
+    const fault = `has more than ${MAX_ROW_DEPTH} arrays and objects within each other`;
+    throw new UsageError('INVALID_ROW', `a row of stream ${stream} of ${text.length} characters ${fault}`);
+  }
   return text;
 }
 
@@ -70,12 +80,14 @@ export function rowTextFault(text: string): string | undefined {
   if (typeof text !== 'string') return `is ${typeof text}, not JSON text`;
   // A line is UTF-8, which has no half characters. An escape (`\ud800`) may name one.
   if (!text.isWellFormed()) return 'has half a character (a lone surrogate)';
+  // Looked for first: very deep JSON takes far longer to read than other JSON of its length.
+  if (isDeep(text)) return `has more than ${MAX_ROW_DEPTH} arrays and objects within each other`;
   try {
     JSON.parse(text);
   } catch (cause) {
     return `is not JSON: ${quote(messageOf(cause))}`;
   }
-  return isDeep(text) ? `has more than ${MAX_ROW_DEPTH} arrays and objects within each other` : undefined;
+  return undefined;
 }
 
 /**
@@ -116,8 +128,11 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** Of a text that is JSON. */
-function isDeep(text: string): boolean {
+/**
+ * Whether a text has more than MAX_ROW_DEPTH arrays and objects within each other. Of a text that is
+ * no JSON it may say either.
+ */
+export function isDeep(text: string): boolean {
   // Each level takes two characters, so a short text is never deep.
   if (text.length <= 2 * MAX_ROW_DEPTH) return false;
   let depth = 0;

@@ -27,6 +27,7 @@ import { ReplicatedStreams } from './replicated-streams.ts';
 import { slowConsumer } from './stream-refusals.ts';
 import type { ReplicatedStreamsOptions, StreamEvent, StreamsHost } from './streams-host.ts';
 import type { SubscriptionStatus } from './subscription-status.ts';
+import { LINE_COST, Turn } from './turn.ts';
 
 export interface PrimarySessionOptions extends ReplicatedStreamsOptions {
   readonly serverName: string;
@@ -78,6 +79,7 @@ export class PrimarySession {
   /** How many outputs of the kind `transmit` wait in #outputs. */
   #untransmitted = 0;
   readonly #outflow = new Outflow();
+  readonly #turn = new Turn();
   readonly #streams: ReplicatedStreams;
   #state: State = { kind: 'opening' };
   #peer: Peer = { dialect: 'seed', wantsAttributes: false };
@@ -237,6 +239,7 @@ export class PrimarySession {
       this.#fail(now, slowConsumer(this.#workerTitle, why), 'Failed to keep up');
     } else {
       this.#streams.handleTimeout(now);
+      this.#beginTurn(now);
       if (state.keepAlive.isPingDue(now)) this.#send(now, { name: 'PING', data: String(Math.floor(now)) });
     }
   }
@@ -278,19 +281,27 @@ export class PrimarySession {
           this.#state.keepAlive.nextTimeout,
           this.#outflow.blockedSince + this.#options.limits.stalledTimeoutMs,
           this.#streams.nextTimeout,
+          this.#turn.nextTimeout,
         );
       default:
         return undefined;
     }
   }
 
-  /** Answers requests while the socket takes the answers. */
+  #beginTurn(now: Millis): void {
+    if (!this.#turn.isOver) return;
+    this.#turn.beginNext();
+    if (this.#isPaused) this.#takeLines(now);
+  }
+
+  /** Answers requests while the socket takes the answers and the turn lasts. */
   #takeLines(now: Millis): void {
     try {
       while (this.#state.kind === 'established') {
-        if (this.#outflow.isFlooded || !this.#streams.goOnWithAll(now)) return this.#pause();
+        if (!this.#streams.mayAnswer || !this.#streams.goOnWithAll(now)) return this.#pause();
         const line = this.#lines.next();
         if (line === undefined) return this.#resume(now);
+        this.#turn.spend(now, line.length + LINE_COST);
         this.#handleCommand(now, decodeCommand(line, 'worker', this.#peer.dialect));
       }
     } catch (thrown) {
@@ -401,6 +412,7 @@ export class PrimarySession {
     const session = this;
     return {
       outflow: this.#outflow,
+      turn: this.#turn,
       get dialect() {
         return session.#peer.dialect;
       },

@@ -23,6 +23,7 @@ import { ReplicationTable } from './replication-table.ts';
 import * as refusals from './stream-refusals.ts';
 import type { StreamRefusal } from './stream-refusals.ts';
 import type { ReplicatedStreamsOptions, ReplicateFrom, StreamsHost } from './streams-host.ts';
+import { STREAM_COST } from './turn.ts';
 
 export class ReplicatedStreams {
   readonly #options: ReplicatedStreamsOptions;
@@ -50,7 +51,13 @@ export class ReplicatedStreams {
     return this.#all.isAsked;
   }
 
+  /** Whether another request may be answered: the socket takes the answers, and the turn lasts. */
+  get mayAnswer(): boolean {
+    return !this.#host.outflow.isFlooded && !this.#host.turn.isOver;
+  }
+
   replicate(now: Millis, stream: StreamName, from: ReplicateFrom, history: History | undefined): void {
+    this.#host.turn.spend(now, STREAM_COST);
     const isSeed = this.#host.dialect === 'seed';
     // For a seed peer, another REPLICATE starts the stream afresh.
     if (isSeed) this.#end(stream);
@@ -73,10 +80,10 @@ export class ReplicatedStreams {
     this.#all.ask(from, this.#options.streams.names());
   }
 
-  /** Answers REPLICATE ALL while the socket takes the answers. Returns whether that is done. */
+  /** Answers REPLICATE ALL while it may. Returns whether that is done. */
   goOnWithAll(now: Millis): boolean {
     while (this.#all.isPending && this.#host.isEstablished) {
-      if (this.#host.outflow.isFlooded) return false;
+      if (!this.mayAnswer) return false;
       const next = this.#all.next();
       if (next !== undefined) this.replicate(now, next.stream, next.from, undefined);
     }
@@ -282,8 +289,10 @@ export class ReplicatedStreams {
         return this.#reads.begin(replication, after, pageBytes, this.#now + sourceTimeoutMs);
       }
       if (!replication.owesPosition) continue;
-      if (!outflow.isFlooded) this.#sendPosition(this.#now, replication);
-      else {
+      if (this.mayAnswer) {
+        this.#host.turn.spend(this.#now, STREAM_COST);
+        this.#sendPosition(this.#now, replication);
+      } else {
         this.#reads.enqueue(replication);
         return undefined;
       }

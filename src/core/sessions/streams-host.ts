@@ -10,6 +10,7 @@ import type { PrimaryLimits } from '../wire/limits.ts';
 import type { Outflow } from './outflow.ts';
 import type { JudgeRequest } from './pending-verdicts.ts';
 import type { StreamTable } from './stream-table.ts';
+import type { Turn } from './turn.ts';
 
 /** Where a stream begins: after a token, at the earliest row kept, or with new rows. */
 export type ReplicateFrom = Token | 'START' | 'NOW';
@@ -45,6 +46,7 @@ export interface StreamsHost {
   /** Requests are answered. It ends with `fail`. */
   readonly isEstablished: boolean;
   readonly outflow: Outflow;
+  readonly turn: Turn;
   send(now: Millis, command: Command): void;
   sendPage(now: Millis, page: Page): void;
   /** Asks the log. */

@@ -23,6 +23,7 @@ import type { WorkerLimits } from '../wire/limits.ts';
 import { LineCutter } from '../wire/lines.ts';
 import { RowDecoder } from '../wire/row-decoder.ts';
 import { KeepAlive } from './keep-alive.ts';
+import { LINE_COST, ROW_COST, Turn } from './turn.ts';
 
 export interface WorkerSessionOptions {
   readonly workerName: string;
@@ -72,6 +73,9 @@ export type WorkerOutput =
   | { readonly kind: 'greeted-late' }
   | { readonly kind: 'peer-error'; readonly text: string }
   | { readonly kind: 'sync'; readonly text: string }
+  /** Stop and resume reading from the connection. */
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' }
   | { readonly kind: 'close'; readonly reason: RowcastError | undefined }
   | { readonly kind: 'abort' };
 
@@ -89,7 +93,11 @@ export class WorkerSession {
   readonly #row = new RowDecoder();
   #state: State = { kind: 'opening' };
   #keepAlive: KeepAlive | undefined;
+  readonly #turn = new Turn();
+  /** The application is slow. */
   #isPaused = false;
+  /** The connection is not read, because the application is slow or the turn is over. */
+  #isHeld = false;
   #isPinged = false;
   /** The time of the last input, which also counts for a line that is taken later. */
   #now: Millis = 0;
@@ -142,12 +150,14 @@ export class WorkerSession {
   handlePaused(): void {
     this.#isPaused = true;
     this.#keepAlive?.handlePaused();
+    this.#holdOrRead();
   }
 
   handleResumed(now: Millis): void {
     this.#now = now;
     this.#isPaused = false;
     this.#keepAlive?.handleResumed(now);
+    this.#holdOrRead();
     // A greeting that waited behind the pause was not late.
     if (this.#state.kind === 'greeting') this.#state.until = now + this.#options.limits.greetingTimeoutMs;
   }
@@ -160,6 +170,10 @@ export class WorkerSession {
       this.#outputs.push({ kind: 'abort' });
     }
     if (!this.#isReading) return;
+    if (this.#turn.isOver) {
+      this.#turn.beginNext();
+      this.#holdOrRead();
+    }
     if (state.kind === 'greeting' && !this.#isPaused && now >= state.until) this.#greet(undefined);
     if (this.#keepAlive!.isIdle(now)) {
       const { idleTimeoutMs } = this.#options.limits;
@@ -187,11 +201,17 @@ export class WorkerSession {
   /** Takes the next line. Returns false when none has come, or none may be taken now. */
   takeLine(): boolean {
     if (this.#isPaused || !this.#isReading) return false;
+    if (this.#turn.isOver) {
+      this.#holdOrRead();
+      return false;
+    }
     const lines = this.#lines;
     try {
       if (!lines.advance()) return false;
       const row = this.#row;
-      if (row.decode(lines.text, lines.start, lines.end)) {
+      const isRow = row.decode(lines.text, lines.start, lines.end);
+      this.#turn.spend(this.#now, lines.end - lines.start + (isRow ? ROW_COST : LINE_COST));
+      if (isRow) {
         this.#options.lines.takeRow(row.stream, row.token, row.row, lines);
       } else {
         const dialect = this.#state.kind === 'established' ? this.#state.dialect : 'seed';
@@ -210,9 +230,9 @@ export class WorkerSession {
       case 'draining':
         return state.isAborted ? undefined : state.until;
       case 'greeting':
-        return Math.min(this.#isPaused ? Infinity : state.until, this.#keepAlive!.nextTimeout);
+        return Math.min(this.#isPaused ? Infinity : state.until, this.#keepAlive!.nextTimeout, this.#turn.nextTimeout);
       case 'established':
-        return this.#keepAlive!.nextTimeout;
+        return Math.min(this.#keepAlive!.nextTimeout, this.#turn.nextTimeout);
       default:
         return undefined;
     }
@@ -220,6 +240,13 @@ export class WorkerSession {
 
   get #isReading(): boolean {
     return this.#state.kind === 'greeting' || this.#state.kind === 'established';
+  }
+
+  #holdOrRead(): void {
+    const isHeld = this.#isPaused || this.#turn.isOver;
+    if (isHeld === this.#isHeld || !this.#isReading) return;
+    this.#isHeld = isHeld;
+    this.#outputs.push({ kind: isHeld ? 'pause' : 'resume' });
   }
 
   #takeCommand(command: Command): void {

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { MAX_COMMAND_JSON } from '../model/attributes.ts';
 import { PeerError, UsageError } from '../model/errors.ts';
+import { encodeRow, LONG_ROW, MAX_ROW_DEPTH } from '../model/row.ts';
 import { decodeCommand, encodeCommand } from './codec.ts';
 import { RowDecoder } from './row-decoder.ts';
 import { type Command, type CommandName, type Dialect, rowcastOnly, type Side, senders } from './command.ts';
@@ -638,5 +640,28 @@ describe('a command that does not fit on a line is refused when it is written', 
     }
     expect(thrown).toBeInstanceOf(UsageError);
     expect(thrown).toMatchObject({ code: 'INVALID_COMMAND' });
+  });
+});
+
+describe('JSON that would stop a reader for long', () => {
+  const keys = (length: number): string => `["${'x'.repeat(length - 4)}"]`;
+
+  test('of a command that is no row has MAX_COMMAND_JSON characters at most, in and out', () => {
+    const [longest, longer] = [keys(MAX_COMMAND_JSON), keys(MAX_COMMAND_JSON + 1)];
+    expect(decodeCommand(`INVALIDATE_CACHE a ${longest}`, 'worker', 'seed').name).toBe('INVALIDATE_CACHE');
+    expect(() => decodeCommand(`INVALIDATE_CACHE a ${longer}`, 'worker', 'seed')).toThrow('at most 65536 characters');
+    const command = (json: string): Command => {
+      return { name: 'INVALIDATE_CACHE', cacheName: 'a', keys: JSON.parse(json) as unknown[] };
+    };
+    expect(encodeCommand(command(longest))).toBe(`INVALIDATE_CACHE a ${longest}`);
+    expect(() => encodeCommand(command(longer))).toThrow('its JSON has 65537 characters, over 65536');
+  });
+
+  test('of a long row has MAX_ROW_DEPTH arrays and objects within each other at most', () => {
+    const row = (depth: number): string => `["${'x'.repeat(LONG_ROW)}",${'['.repeat(depth - 1)}${']'.repeat(depth)}`;
+    const line = (depth: number): string => `RDATA events 1 ${row(depth)}`;
+    expect(decodeCommand(line(MAX_ROW_DEPTH), 'primary', 'seed').name).toBe('RDATA');
+    expect(() => decodeCommand(line(MAX_ROW_DEPTH + 1), 'primary', 'seed')).toThrow('at most 500 arrays and objects');
+    expect(() => encodeRow('events', JSON.parse(row(MAX_ROW_DEPTH + 1)))).toThrow('more than 500 arrays and objects');
   });
 });

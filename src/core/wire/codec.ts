@@ -18,9 +18,9 @@ import {
 import {
   asPeerError,
   Fault,
+  readCommandJson,
   readHistory,
   readInteger,
-  readJson,
   readJsonObject,
   readRefusalCode,
   readRefusalFacts,
@@ -37,6 +37,7 @@ import {
   oneOf,
   refuse,
   word,
+  writeCommandJson,
   writeHistory,
   writeInteger,
   writeJson,
@@ -175,7 +176,7 @@ function readArguments(name: CommandName, text: string, dialect: Dialect): Comma
     }
     case 'INVALIDATE_CACHE': {
       const [cacheName, json] = split(text, ['cache_name', 'keys_json']);
-      const keys = readJson(json!);
+      const keys = readCommandJson(json!);
       if (keys !== null && !Array.isArray(keys))
         throw new Fault(`expected a list of keys or null, not ${quote(json!)}`);
       return { name, cacheName: cacheName!, keys };
@@ -254,7 +255,7 @@ function writeLine(command: Command): string {
       const facts = refusalFactsOf(command.facts);
       if (facts === undefined) throw refuse(name, 'its facts are tokens, a history and a boolean');
       const code = oneOf(name, command.code, refusalCodes);
-      return words(name, writeStream(name, command.stream), code, writeJson(name, facts));
+      return words(name, writeStream(name, command.stream), code, writeCommandJson(name, facts));
     }
     case 'RELEASED':
     case 'RELEASE':
@@ -302,11 +303,11 @@ function writeLine(command: Command): string {
       return words(name, word(name, command.appId), word(name, command.pushKey), last(name, command.userId));
     case 'INVALIDATE_CACHE':
       if (command.keys !== null && !Array.isArray(command.keys)) throw refuse(name, 'keys are a list or null');
-      return words(name, word(name, command.cacheName), writeJson(name, command.keys));
+      return words(name, word(name, command.cacheName), writeCommandJson(name, command.keys));
     case 'USER_IP': {
       const { accessToken, ip, userAgent, deviceId, lastSeenMs } = command;
       const fields = [accessToken, ip, userAgent, deviceId, writeInteger(name, lastSeenMs)];
-      return words(name, word(name, command.userId), writeJson(name, fields));
+      return words(name, word(name, command.userId), writeCommandJson(name, fields));
     }
     default:
       return assertNever(command);

@@ -4,6 +4,7 @@
 
 import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { PartialLine } from '../../base/partial-line.ts';
+import { Queue } from '../../base/queue.ts';
 import { PeerError } from '../model/errors.ts';
 
 const LF = 0x0a;
@@ -17,7 +18,7 @@ export class LineCutter {
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   readonly #carry: PartialLine;
   /** Whole lines that came after those of `text`. */
-  #blocks: string[] = [];
+  readonly #blocks = new Queue<string>();
   /** Where the line after the present one starts in `text`. */
   #next = 0;
   /** The error that ends the input after the lines in #blocks. Nothing more is taken in. */
@@ -86,7 +87,7 @@ export class LineCutter {
 
   #checkLength(): void {
     if (utf8Length(this.text.slice(this.start, this.end)) <= this.#maxLineBytes) return;
-    this.#blocks = [];
+    this.#blocks.clear();
     this.text = '';
     this.#next = 0;
     this.#fault = tooLong();

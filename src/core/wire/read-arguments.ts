@@ -2,6 +2,8 @@
 
 import { messageOf, PeerError, quote } from '../model/errors.ts';
 import { type History, parseHistory } from '../model/history.ts';
+import { MAX_COMMAND_JSON } from '../model/attributes.ts';
+import { isDeep, LONG_ROW, MAX_ROW_DEPTH } from '../model/row.ts';
 import { type StreamName, streamNameFault } from '../model/stream.ts';
 import { parseSeedToken, parseToken, type Token } from '../model/token.ts';
 import {
@@ -70,12 +72,15 @@ export function readHistory(text: string): History {
 
 const SPACE = 0x20;
 
-export function readJson(text: string): unknown {
+export function readCommandJson(text: string): unknown {
+  if (text.length > MAX_COMMAND_JSON) {
+    throw new Fault(`expected JSON of at most ${MAX_COMMAND_JSON} characters, not of ${text.length}`);
+  }
   return readJsonAt(text, 0, text.length);
 }
 
 export function readJsonObject(text: string): object {
-  const value = readJson(text);
+  const value = readCommandJson(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new Fault(`expected a JSON object, not ${quote(text)}`);
   return value;
@@ -85,6 +90,9 @@ export function readJsonAt(line: string, start: number, end: number): unknown {
   // JSON allows a leading space, but here it is a doubled space (docs/protocol.md, "Commands").
   if (line.charCodeAt(start) === SPACE) throw new Fault('expected one space before the JSON');
   const text = line.slice(start, end);
+  if (text.length > LONG_ROW && isDeep(text)) {
+    throw new Fault(`expected at most ${MAX_ROW_DEPTH} arrays and objects within each other`);
+  }
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
@@ -95,7 +103,7 @@ export function readJsonAt(line: string, start: number, end: number): unknown {
 export type UserIp = Omit<Extract<Command, { name: 'USER_IP' }>, 'name' | 'userId'>;
 
 export function readUserIp(json: string): UserIp {
-  const fields = readJson(json);
+  const fields = readCommandJson(json);
   if (Array.isArray(fields) && fields.length === 5) {
     const [accessToken, ip, userAgent, deviceId, lastSeenMs] = fields as unknown[];
     const isText = typeof accessToken === 'string' && typeof ip === 'string' && typeof userAgent === 'string';

@@ -3,6 +3,7 @@
  * does not fit on a line.
  */
 
+import { MAX_COMMAND_JSON } from '../model/attributes.ts';
 import { messageOf, quote, UsageError } from '../model/errors.ts';
 import { type History, parseHistory } from '../model/history.ts';
 import { type StreamName, streamNameFault } from '../model/stream.ts';
@@ -56,8 +57,17 @@ export function writeHistory(name: CommandName, value: History): History {
 
 /** Refuses arrays, and objects that JSON writes as something else (a Date). */
 export function writeJsonObject(name: CommandName, value: object): string {
-  const json = writeJson(name, value);
+  const json = writeCommandJson(name, value);
   if (!json.startsWith('{')) throw refuse(name, `it is not written as a JSON object: ${quote(json)}`);
+  return json;
+}
+
+/** The JSON of a command that is no row. */
+export function writeCommandJson(name: CommandName, value: unknown): string {
+  const json = writeJson(name, value);
+  if (json.length > MAX_COMMAND_JSON) {
+    throw refuse(name, `its JSON has ${json.length} characters, over ${MAX_COMMAND_JSON}`);
+  }
   return json;
 }
 
