@@ -3,6 +3,9 @@
  * middle of any work.
  */
 
+// For compilers that load no types by themselves, as TypeScript 6 does.
+/// <reference types="node" preserve="true" />
+
 import { EventEmitter } from 'node:events';
 import type { Clock } from '../base/clock.ts';
 import { throwLater } from '../base/uncaught.ts';

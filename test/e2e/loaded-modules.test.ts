@@ -55,7 +55,7 @@ describe.concurrent('an entry of the package', () => {
     const loaded = await loadedBy(['--input-type=module', '-e', "import 'rowcast'"]);
     expect(loaded.packages).toEqual([]);
     expect(foldersOf(loaded).toSorted()).toEqual(
-      ['base', 'core', 'index.js', 'log', 'primary', 'transport', 'worker'].toSorted(),
+      ['base', 'core', 'events', 'index.js', 'log', 'primary', 'transport', 'worker'].toSorted(),
     );
     expect(loaded.files.filter((file) => file.startsWith('log/sqlite'))).toEqual([]);
   });

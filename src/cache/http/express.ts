@@ -3,6 +3,9 @@
  * functions: `rowcast/cache/express`.
  */
 
+// For compilers that load no types by themselves, as TypeScript 6 does.
+/// <reference types="node" preserve="true" />
+
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Primary } from '../../primary/primary.ts';
 import type { Worker } from '../../worker/worker.ts';
