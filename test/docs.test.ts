@@ -2,6 +2,7 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { createAdmin } from '../src/admin/admin.ts';
 import { defaultBatchLimits } from '../src/core/model/batch.ts';
 import { subscriptionTransitions } from '../src/core/follow/subscription-state.ts';
 import { errorCodes } from '../src/core/model/errors.ts';
@@ -9,6 +10,8 @@ import { logFields } from '../src/core/model/logger.ts';
 import { replicationTransitions } from '../src/core/sessions/replication.ts';
 import { type CommandName, senders } from '../src/core/wire/command.ts';
 import { defaultPrimaryLimits, defaultWorkerLimits } from '../src/core/wire/limits.ts';
+import { memoryLog } from '../src/log/memory.ts';
+import { createPrimary } from '../src/primary/primary.ts';
 import { drawTransitions } from './support/transition-table.ts';
 
 const read = async (path: string): Promise<string> => readFile(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -51,6 +54,14 @@ test('every error code that the source produces, over HTTP too, is in the table 
     for (const [, code] of text.matchAll(/'([A-Z][A-Z\d_]+)'/g)) produced.add(code!);
   }
   expect([...listed].filter((code) => !produced.has(code!))).toEqual([]);
+});
+
+test('docs/guides/http.md lists every request that the admin port routes, and no other', async () => {
+  const primary = await createPrimary({ name: 'example.com', log: memoryLog(), streams: [] });
+  const routed = createAdmin({ primary }).routes.filter(({ method }) => method !== 'ALL');
+  await primary.close();
+  const listed = tableOf(await read('docs/guides/http.md'), '| request').map(([request]) => request);
+  expect(listed.toSorted()).toEqual([...new Set(routed.map(({ method, path }) => `${method} ${path}`))].toSorted());
 });
 
 test('docs/operations.md lists every field of log lines with its meaning, and no other', async () => {

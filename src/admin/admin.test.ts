@@ -332,14 +332,13 @@ describe('an upload with an Idempotency-Key', () => {
 
   test('is appended once, and answered in the same way, however often it is sent', async () => {
     const { primary, admin } = await setUp();
-    const answers = [];
+    const answers: unknown[] = [];
     for (let i = 0; i < 3; i++) answers.push(await (await post(admin, '1\n2\n3\n4\n5', keyed)).json());
-    expect(answers[0]).toEqual({ position: positionText(primary), rows: 5 });
-    expect(answers[1]).toEqual(answers[0]);
-    expect(answers[2]).toEqual(answers[0]);
+    const answer = { position: positionText(primary), rows: 5 };
+    expect(answers).toEqual([0, 5, 5].map((repeatedRows) => ({ ...answer, repeatedRows })));
     expect(latest(primary)).toBe(3);
     await primary.append('events', ['another']);
-    expect(await (await post(admin, '1\n2\n3\n4\n5', keyed)).json()).toEqual(answers[0]);
+    expect(await (await post(admin, '1\n2\n3\n4\n5', keyed)).json()).toEqual({ ...answer, repeatedRows: 5 });
   });
 
   test('that ended in the middle is completed by the next one', async () => {
@@ -347,7 +346,7 @@ describe('an upload with an Idempotency-Key', () => {
     const first = await post(admin, '1\n2\n3\n4\nbroken\n6\n', keyed);
     expect(await first.json()).toMatchObject({ error: { code: 'INVALID_ROW', line: 5 }, rows: 4 });
     const second = await post(admin, '1\n2\n3\n4\n5\n6\n', keyed);
-    expect(await second.json()).toEqual({ position: positionText(primary), rows: 6 });
+    expect(await second.json()).toEqual({ position: positionText(primary), rows: 6, repeatedRows: 4 });
     expect(latest(primary)).toBe(3);
   });
 
@@ -361,6 +360,7 @@ describe('an upload with an Idempotency-Key', () => {
       error: { code: 'ID_REUSED', message: expect.stringContaining('import-7/2'), line: 3, batch: 2 },
       position: formatPosition({ ...primary.position('events'), token: 1 }),
       rows: 2,
+      repeatedRows: 2,
     });
     expect(latest(primary)).toBe(3);
   });
@@ -371,9 +371,13 @@ describe('an upload with an Idempotency-Key', () => {
     const answers = await Promise.all(
       [1, 2].map(async () => (await post(admin, rows, { headers: { 'idempotency-key': 'twice' } })).json()),
     );
-    expect(answers[0]).toEqual({ position: positionText(primary), rows: 1_000 });
-    expect(answers[1]).toEqual(answers[0]);
+    for (const answer of answers) expect(answer).toMatchObject({ position: positionText(primary), rows: 1_000 });
     expect(latest(primary)).toBe(1_000);
+  });
+
+  test('alone says how many of its rows were there already', async () => {
+    const { admin } = await setUp();
+    expect(await (await post(admin, '1\n')).json()).not.toHaveProperty('repeatedRows');
   });
 
   test('appends the same rows as another upload does with another key, or on another stream', async () => {

@@ -14,10 +14,20 @@ import { Counters } from '../observe/counters.ts';
 import { reportStatus, reportTrouble } from '../observe/status-report.ts';
 import type { Primary } from '../primary/primary.ts';
 import { DEFAULT_STATUS_LIMIT } from '../primary/status-page.ts';
-import { type Appended, type ErrorAnswer, type Forgotten, type Health, json, noSuchPage, refusal } from './answers.ts';
-import { appendRows } from './append-rows.ts';
+import {
+  type Answer,
+  type Appended,
+  type ErrorAnswer,
+  type Forgotten,
+  type Health,
+  json,
+  noSuchPage,
+  refusal,
+} from './answers.ts';
+import { appendRows, type AppendRowsResult } from './append-rows.ts';
 import { Backups } from './backups.ts';
 import { type AdminLimits, mergeAdminLimits } from './limits.ts';
+import { answerWithProgress, PROGRESS_TYPE } from './progress-answer.ts';
 import { rowsOnly, sameMachineOnly } from './same-machine.ts';
 import { UploadBudget } from './upload-budget.ts';
 import { IDEMPOTENCY_KEY_RULE, isIdempotencyKey, MAX_ROWS_PER_BATCH } from './upload-limits.ts';
@@ -54,6 +64,13 @@ export function createAdmin({
   primary.on('connected', () => counters.handleConnected());
   primary.on('warning', ({ error }) => counters.handleWarning(error));
 
+  /** The answer to an error that is a fault of ours. */
+  const internal = (error: unknown, { method, path }: { readonly method: string; readonly path: string }): Answer => {
+    const text = messageOf(error);
+    logger.error({ method, path, ...(error instanceof Error && { err: error }) }, `the admin port failed: ${text}`);
+    const message = `this is a fault of Rowcast itself: ${text}`;
+    return { status: 500, body: { error: { code: 'INTERNAL', message } } satisfies ErrorAnswer };
+  };
   const app = new Hono();
   app.use(sameMachineOnly);
 
@@ -113,12 +130,16 @@ export function createAdmin({
     }
     const body = bodyOf(c);
     const upload = { primary, stream, rowsPerBatch, firstLine, firstBatch, body, budget, idempotencyKey, signal };
-    const result = await appendRows(upload);
-    const { appended, error, line } = result;
-    if (error === undefined) return json(200, appended);
-    const batch = idempotencyKey === undefined ? undefined : result.batch;
-    const headers = error.code === 'UPLOADS_FULL' ? { 'retry-after': `${RETRY_AFTER_MS / 1_000}` } : undefined;
-    return json(statusOf(error), failed(appended, error, line, batch), headers);
+    let durable = (): Appended => ({ position: null, rows: 0 });
+    const onBegin = (tell: () => Appended): void => void (durable = tell);
+    const answer = appendRows({ ...upload, onBegin }).then(
+      (result) => answerOf(result, idempotencyKey !== undefined),
+      (error: unknown) => internal(error, c.req),
+    );
+    const accepts = c.req.header('accept')?.toLowerCase().includes(PROGRESS_TYPE) === true;
+    if (accepts) return answerWithProgress({ answer, durable: () => durable(), clock });
+    const { status, body: text, headers } = await answer;
+    return json(status, text, headers);
   });
 
   app.delete('/workers/:name', async (c) => {
@@ -147,8 +168,8 @@ export function createAdmin({
 
   app.notFound((c) => noSuchPage(c.req.method, c.req.path));
   app.onError((error, c) => {
-    logger.error({ method: c.req.method, path: c.req.path, err: error }, `the admin port failed: ${messageOf(error)}`);
-    return refusal(500, 'INTERNAL', `this is a fault of Rowcast itself: ${messageOf(error)}`);
+    const { status, body } = internal(error, c.req);
+    return json(status, body);
   });
   return app;
 }
@@ -169,6 +190,12 @@ function parseCount(text: string | undefined, most: number, byDefault: number): 
   if (text === undefined) return byDefault;
   const count = /^\d{1,16}$/.test(text) ? Number(text) : 0;
   return count >= 1 && count <= most ? count : undefined;
+}
+
+function answerOf({ appended, error, line, batch }: AppendRowsResult, hasKey: boolean): Answer {
+  if (error === undefined) return { status: 200, body: appended };
+  const headers = error.code === 'UPLOADS_FULL' ? { 'retry-after': `${RETRY_AFTER_MS / 1_000}` } : undefined;
+  return { status: statusOf(error), body: failed(appended, error, line, hasKey ? batch : undefined), headers };
 }
 
 /** The error answer says what was appended, so that the client can continue after it. */

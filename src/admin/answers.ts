@@ -10,6 +10,15 @@ export interface Appended {
   /** The position of the last batch as text (core/model/position.ts); null when there is none. */
   readonly position: string | null;
   readonly rows: number;
+  /** With an Idempotency-Key: how many of the rows an earlier upload had appended. */
+  readonly repeatedRows?: number;
+}
+
+/** A status, and what goes with it. */
+export interface Answer {
+  readonly status: number;
+  readonly body: object;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** The streams whose rows a worker held back until it was forgotten. */
@@ -47,15 +56,18 @@ export function refusal(status: number, code: ErrorCode, message: string): Respo
   return json(status, { error: { code, message } } satisfies ErrorAnswer);
 }
 
-export function json(status: number, body: unknown, more?: Readonly<Record<string, string>>): Response {
-  // nosniff and a content type that is no page: no browser runs the text of a row or a name.
-  const headers = {
-    'content-type': 'application/json; charset=utf-8',
+export function json(status: number, body: object, more?: Readonly<Record<string, string>>): Response {
+  const headers = { ...answerHeaders('application/json'), ...more };
+  return new Response(`${JSON.stringify(body)}\n`, { status, headers });
+}
+
+/** nosniff and a content type that is no page: no browser runs the text of a row or a name. */
+export function answerHeaders(type: string): Record<string, string> {
+  return {
+    'content-type': `${type}; charset=utf-8`,
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
-    ...more,
   };
-  return new Response(`${JSON.stringify(body)}\n`, { status, headers });
 }
 
 export function noSuchPage(method: string, path: string): Response {

@@ -30,6 +30,8 @@ export interface AppendRowsOptions {
   readonly idempotencyKey: string | undefined;
   /** Aborted when the server stops: lines that have come are finished, and no more are read. */
   readonly signal: AbortSignal | undefined;
+  /** Gets the function that tells what is durable by now. */
+  readonly onBegin?: (durable: () => Appended) => void;
 }
 
 /** The part of the body that became durable and, when that is not all, why. */
@@ -55,6 +57,8 @@ export async function appendRows(options: AppendRowsOptions): Promise<AppendRows
     maxRows: MAX_PENDING_ROWS,
     maxBytes: MAX_PENDING_BYTES,
   });
+  const durable = (): Appended => ({ ...pending.appended, ...upload.repeated });
+  options.onBegin?.(durable);
   const stop = (): void => reader.interrupt();
   let share: UploadShare;
   try {
@@ -65,7 +69,7 @@ export async function appendRows(options: AppendRowsOptions): Promise<AppendRows
   }
   signal?.addEventListener('abort', stop, { once: true });
   try {
-    return await appendBatches({ ...options, reader, share, pending });
+    return { ...(await appendBatches({ ...options, reader, share, pending })), appended: durable() };
   } finally {
     signal?.removeEventListener('abort', stop);
     reader.release();
@@ -132,6 +136,7 @@ class Upload {
   readonly #key: string | undefined;
   /** The batches so far were appended before, by an upload with the same key. */
   #isRepeat: boolean;
+  #repeatedRows = 0;
 
   constructor(primary: Primary, stream: Stream, key: string | undefined) {
     this.#primary = primary;
@@ -154,7 +159,13 @@ class Upload {
     const { token } = this.#primary.position(this.#stream);
     const position = await this.#primary.appendKeptTexts(this.#stream, rows, options);
     if (position.token > token) this.#isRepeat = false;
+    else this.#repeatedRows += rows.length;
     return position;
+  }
+
+  /** Without a key no row can be there already. */
+  get repeated(): { readonly repeatedRows?: number } {
+    return this.#key === undefined ? {} : { repeatedRows: this.#repeatedRows };
   }
 }
 

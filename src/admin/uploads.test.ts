@@ -163,7 +163,7 @@ test('firstLine and firstBatch number a body that goes on with an upload', async
   const { primary, begin } = await setUp({});
   expect((await begin('1\n2\n3\n4\n', '?batch=2', 'key').end()).status).toBe(200);
   const rest = await begin('3\n4\n5\n', '?batch=2&firstLine=3&firstBatch=2', 'key').end();
-  expect(await rest.json()).toEqual({ position: formatPosition(primary.position('events')), rows: 3 });
+  expect(await rest.json()).toEqual({ position: formatPosition(primary.position('events')), rows: 3, repeatedRows: 2 });
   expect(primary.position('events').token).toBe(3);
   const faulty = await begin('6\nno\n', '?batch=1&firstLine=101&firstBatch=90').end();
   expect(await faulty.json()).toMatchObject({ error: { line: 102, message: expect.stringMatching(/^line 102 /) } });

@@ -10,7 +10,7 @@ import type { StreamName } from '../core/model/stream.ts';
 import type { HostAndPort } from './addresses.ts';
 import { askAdmin, errorOf } from './admin-client.ts';
 import { print } from './row-output.ts';
-import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+import { type ExitCode, exitCodes, fail, say, type Terminal } from './terminal.ts';
 
 export interface AppendOptions {
   readonly admin: HostAndPort;
@@ -33,33 +33,48 @@ export async function append(
       terminal,
       `type rows of ${stream}, one JSON value a line, and end with Ctrl-D; or pipe them in: rowcast append ${stream} < rows.ndjson`,
     );
-  const progress = new Progress(terminal);
+  const progress = new Progress(terminal, batch);
   stdin.on('data', progress.handleChunk);
   try {
     const path = `/streams/${encodeURIComponent(stream)}/rows?batch=${batch}`;
-    const answer = await askAdmin({ admin, path, signal, rows: stdin, idempotencyKey: idPrefix });
+    const { handleDurable: onProgress } = progress;
+    const answer = await askAdmin({ admin, path, signal, rows: stdin, idempotencyKey: idPrefix, onProgress });
     progress.end();
     const error = errorOf(answer, admin);
-    const { position, rows } = answer.body as Appended;
+    const { position, rows, repeatedRows } = answer.body as Appended;
+    const tellRepeated = (): void => {
+      if (repeatedRows !== undefined && repeatedRows > 0) say(terminal, repeated(repeatedRows, rows));
+    };
     if (error === undefined) {
+      tellRepeated();
       if (position === null) say(terminal, 'stdin had no rows: nothing was appended');
-      if (json === true) await print(stdout, `${JSON.stringify({ position, rows })}\n`);
+      if (json === true) await print(stdout, `${JSON.stringify({ position, rows, repeatedRows })}\n`);
       else if (position !== null) await print(stdout, `${position}\n`);
       return exitCodes.fine;
     }
-    say(terminal, error.message);
+    const exitCode = fail(terminal, error);
     if (rows > 0)
       say(
         terminal,
         `${rows} ${rows === 1 ? 'row' : 'rows'} before that ${rows === 1 ? 'is' : 'are'} appended, up to ${position}`,
       );
-    return exitCodes.failed;
+    tellRepeated();
+    return exitCode;
   } catch (error) {
-    throw isWithoutAnswer(error) ? unknownOutcome(error, progress.rows, idPrefix) : error;
+    throw isWithoutAnswer(error) ? unknownOutcome(error, progress, idPrefix) : error;
   } finally {
     progress.end();
     stdin.off('data', progress.handleChunk);
   }
+}
+
+function repeated(repeatedRows: number, rows: number): string {
+  const were = repeatedRows === 1 ? 'was' : 'were';
+  return `${count(repeatedRows)} of ${count(rows)} ${were} there already, by an upload with the same --id-prefix`;
+}
+
+function count(rows: number): string {
+  return `${rows.toLocaleString('en')} ${rows === 1 ? 'row' : 'rows'}`;
 }
 
 /** The connection was there, and no answer came: some rows may be appended. */
@@ -67,14 +82,16 @@ function isWithoutAnswer(error: unknown): error is ConnectionError {
   return error instanceof ConnectionError && error.facts['isAnswerLost'] === true;
 }
 
-function unknownOutcome(lost: ConnectionError, rows: number, idPrefix: string | undefined): ConnectionError {
-  const sent = `${rows.toLocaleString('en')} ${rows === 1 ? 'row was' : 'rows were'} sent`;
+function unknownOutcome(lost: ConnectionError, progress: Progress, idPrefix: string | undefined): ConnectionError {
+  const { rows: sent, durable } = progress;
+  const upTo = durable.position === null ? '' : `, up to ${durable.position}`;
+  const known = `${count(durable.rows)} of ${count(sent)} that were sent ${durable.rows === 1 ? 'is' : 'are'} surely appended${upTo}; more of them may be`;
   const advice =
     idPrefix === undefined
       ? 'with --id-prefix PREFIX the same rows can be sent again after this, and each is appended once'
       : 'run the same command with the same rows again: what is appended is not appended twice';
-  const text = `${lost.message}; ${sent}, and 0 of them are known to be appended: no answer came; ${advice}`;
-  return new ConnectionError('CONNECTION_LOST', text, { cause: lost });
+  const facts = { sent, durable: durable.rows, position: durable.position };
+  return new ConnectionError('CONNECTION_LOST', `${lost.message}; ${known}; ${advice}`, { cause: lost, facts });
 }
 
 const LF = 0x0a;
@@ -82,30 +99,54 @@ const LF = 0x0a;
 const FIRST_AFTER_MS: Millis = 1_000;
 const INTERVAL_MS: Millis = 250;
 
-/** Counts the rows sent, and shows them on one line that is overwritten, on a terminal only. */
+/**
+ * Knows how many rows were sent and how many of them are durable. Shows that on one line that is
+ * overwritten, on a terminal only.
+ */
 class Progress {
   readonly #terminal: Terminal;
-  /** Lines with their ends. */
+  readonly #rowsPerBatch: number;
+  readonly #beganAt: Millis;
+  /** Lines with their ends that were sent. */
   rows = 0;
+  /** What the primary has told as appended. */
+  durable: Appended = { position: null, rows: 0 };
   #nextAt: Millis;
   #isShown = false;
 
-  constructor(terminal: Terminal) {
+  constructor(terminal: Terminal, rowsPerBatch: number) {
     this.#terminal = terminal;
-    this.#nextAt = terminal.clock.now() + FIRST_AFTER_MS;
+    this.#rowsPerBatch = rowsPerBatch;
+    this.#beganAt = terminal.clock.now();
+    this.#nextAt = this.#beganAt + FIRST_AFTER_MS;
   }
 
   readonly handleChunk = (chunk: Uint8Array | string): void => {
-    const { stderr, stdin, clock } = this.#terminal;
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     for (let at = bytes.indexOf(LF); at !== -1; at = bytes.indexOf(LF, at + 1)) this.rows++;
+    this.#show();
+  };
+
+  readonly handleDurable = (durable: Appended): void => {
+    this.durable = durable;
+    this.#show();
+  };
+
+  #show(): void {
+    const { stderr, stdin, clock } = this.#terminal;
     if (stderr.isTTY !== true || stdin.isTTY === true) return;
     const now = clock.now();
     if (now < this.#nextAt) return;
     this.#nextAt = now + INTERVAL_MS;
     this.#isShown = true;
-    stderr.write(`\rrowcast: ${this.rows.toLocaleString('en')} rows sent`);
-  };
+    const { rows } = this.durable;
+    const appended = rows.toLocaleString('en');
+    const batches = Math.ceil(rows / this.#rowsPerBatch).toLocaleString('en');
+    const rate = Math.round((rows * 1_000) / (now - this.#beganAt)).toLocaleString('en');
+    stderr.write(
+      `\r\u001b[Krowcast: ${count(this.rows)} sent, ${appended} appended in ${batches} batches, ${rate} rows/s`,
+    );
+  }
 
   /** Clears the line. */
   end(): void {

@@ -10,7 +10,7 @@ import { nameWhole, partPath, refuseExisting } from '../log/whole-file.ts';
 import type { HostAndPort } from './addresses.ts';
 import { askAdmin, download, errorOf } from './admin-client.ts';
 import { print } from './row-output.ts';
-import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+import { type ExitCode, exitCodes, fail, say, type Terminal } from './terminal.ts';
 
 export interface BackupOptions {
   readonly admin: HostAndPort;
@@ -39,8 +39,10 @@ export async function backup(path: string, { admin }: BackupOptions, terminal: T
     stopWatching();
     line.end();
     if (answer !== undefined) {
-      say(terminal, errorOf(answer, admin)?.message ?? 'the primary made no backup');
-      return exitCodes.failed;
+      return fail(
+        terminal,
+        errorOf(answer, admin) ?? { code: 'LOG_UNAVAILABLE', message: 'the primary made no backup' },
+      );
     }
     await nameWhole(part, path).catch((error: unknown) => {
       throw unwritable(path, error);

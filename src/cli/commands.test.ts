@@ -2,11 +2,13 @@
 
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { systemClock } from '../base/clock.ts';
 import { RunningCommand, servePrimary } from '../../test/support/fake-terminal.ts';
 import { Netcat } from '../../test/support/netcat.ts';
 import { defineStreams } from '../core/model/declarations.ts';
@@ -118,7 +120,9 @@ describe('serve', () => {
     ]) {
       const second = new RunningCommand(['serve', '--log', 'memory:', ...options]);
       expect(await second.ended).toBe(1);
-      expect(second.err).toMatch(/^rowcast: cannot listen .*:\d+: another process listens there \(EADDRINUSE\); .*\n$/);
+      expect(second.err).toMatch(
+        /^rowcast: ADDRESS_IN_USE: cannot listen .*:\d+: another process listens there \(EADDRINUSE\); .*\n$/,
+      );
     }
   });
 
@@ -138,7 +142,7 @@ describe('serve', () => {
         `sqlite:${log}`,
       ]);
       expect(await second.ended).toBe(1);
-      expect(second.err).toMatch(/^rowcast: [^\n]+\n$/);
+      expect(second.err).toMatch(/^rowcast: LOG_[A-Z]+: [^\n]+\n$/);
       expect(second.err).toContain(log);
     }
   });
@@ -206,7 +210,7 @@ describe('append', () => {
     expect(await command.ended).toBe(1);
     expect(command.out).toBe('');
     expect(command.err).toMatch(
-      /^rowcast: line 3 is not JSON: .*\nrowcast: 2 rows before that are appended, up to events=2@\S+\n$/,
+      /^rowcast: INVALID_ROW: line 3 is not JSON: .*\nrowcast: 2 rows before that are appended, up to events=2@\S+\n$/,
     );
   });
 
@@ -231,7 +235,7 @@ describe('append', () => {
     await command.stop();
     const refused = await append(admin, '1\n');
     expect(await refused.ended).toBe(1);
-    expect(refused.err).toMatch(/^rowcast: cannot reach .*ECONNREFUSED.*`rowcast serve`.*\n$/);
+    expect(refused.err).toMatch(/^rowcast: CONNECTION_LOST: cannot reach .*ECONNREFUSED.*`rowcast serve`.*\n$/);
   });
 
   test('what is no admin port is told so', async () => {
@@ -307,9 +311,36 @@ describe('append', () => {
       expect(await command.ended).toBe(1);
       expect(command.err).toContain(`the connection to the admin port at ${admin} was lost (ECONNRESET)`);
       expect(command.err).toContain(
-        `; 2 rows were sent, and 0 of them are known to be appended: no answer came; ${advice}\n`,
+        `; 0 rows of 2 rows that were sent are surely appended; more of them may be; ${advice}\n`,
       );
     }
+  });
+
+  test('when the connection is lost it says how many rows the primary had told as appended', async () => {
+    const server = createHttpServer((request, response) => {
+      response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+      response.write('{"position":"events=2@here","rows":2}\n');
+      request.on('data', (text) => {
+        if (String(text).includes('3')) request.socket.resetAndDestroy();
+      });
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    onTestFinished(() => void server.close());
+    const stdin = new PassThrough();
+    const stderr = Object.assign(new PassThrough().setEncoding('utf8'), { isTTY: true });
+    let said = '';
+    stderr.on('data', (text: string) => (said += text));
+    let now = 0;
+    const clock = { ...systemClock, now: () => (now += 600) };
+    const argv = ['append', 'events', '--admin', `127.0.0.1:${(server.address() as AddressInfo).port}`];
+    const command = new RunningCommand(argv, { terminal: { stdin, stderr, clock } });
+    stdin.write('1\n2\n');
+    await vi.waitFor(() => expect(said).toContain('2 appended in 2 batches'), 5_000);
+    stdin.write('3\n');
+    expect(await command.ended).toBe(1);
+    expect(said).toContain(
+      '; 2 rows of 3 rows that were sent are surely appended, up to events=2@here; more of them may be',
+    );
   });
 
   test('no rows are no failure, and no position', async () => {
@@ -340,17 +371,56 @@ describe('append', () => {
     stdin.end();
     expect(await command.ended).toBe(0);
     expect(command.out).toMatch(positionText(4_000));
-    // oxlint-disable-next-line no-control-regex -- it clears the line on the terminal
-    expect(stderr.read()).toMatch(/^(\rrowcast: \d,000 rows sent)+\r\u001b\[K$/);
+    expect(stderr.read()).toMatch(
+      // oxlint-disable-next-line no-control-regex -- it clears the line on the terminal
+      /^(\r\u001b\[Krowcast: \d,000 rows sent, \d(,000)? appended in \d(,000)? batches, \d+ rows\/s)+\r\u001b\[K$/,
+    );
   });
 
-  test('a signal ends it with exit code 1', async () => {
+  /** `append` at a terminal whose clock is fast. */
+  async function atTerminal(
+    ...options: string[]
+  ): Promise<{ admin: string; command: RunningCommand; stdin: PassThrough; saw: (text: string) => Promise<void> }> {
     const { admin } = await servePrimary();
-    const command = new RunningCommand(['append', 'events', '--admin', admin]);
-    command.stdin.write('1\n');
-    await untilLatest(admin, 1);
+    let now = 0;
+    const clock = { ...systemClock, now: () => (now += 600) };
+    const stdin = new PassThrough();
+    const stderr = Object.assign(new PassThrough().setEncoding('utf8'), { isTTY: true });
+    let said = '';
+    stderr.on('data', (text: string) => (said += text));
+    const argv = ['append', 'events', '--admin', admin, ...options];
+    const command = new RunningCommand(argv, { terminal: { stdin, stderr, clock } });
+    const saw = async (text: string): Promise<void> => vi.waitFor(() => expect(said).toContain(text), 5_000);
+    return { admin, command, stdin, saw };
+  }
+
+  test('a signal ends it with exit code 1, and it says how many rows are surely appended', async () => {
+    const { command, stdin, saw } = await atTerminal('--batch', '2');
+    stdin.write('1\n2\n3\n4\n5\n');
+    await saw('5 rows sent, 4 appended in 2 batches, ');
     expect(await command.stop()).toBe(1);
-    expect(command.err).toContain('interrupted; 1 row was sent, and 0 of them are known to be appended');
+    await saw('CONNECTION_LOST: interrupted; 4 rows of 5 rows that were sent are surely appended, up to events=2@');
+  });
+
+  test('a line that is refused after progress was told is told as any other', async () => {
+    const { command, stdin, saw } = await atTerminal();
+    stdin.write('1\n2\n');
+    await saw('2 rows sent, 2 appended in 2 batches, ');
+    stdin.write('{"half":\n');
+    expect(await command.ended).toBe(1);
+    await saw('INVALID_ROW: line 3 is not JSON');
+    await saw('2 rows before that are appended, up to events=2@');
+  });
+
+  test('an upload that is sent again says how many of its rows were there already', async () => {
+    const { admin } = await servePrimary();
+    const [short, long] = ['1\n2\n', '1\n2\n3\n'];
+    const first = await append(admin, short, '--id-prefix', 'import', '--json');
+    expect([first.err, JSON.parse(first.out)]).toEqual(['', expect.objectContaining({ rows: 2, repeatedRows: 0 })]);
+    const second = await append(admin, long, '--id-prefix', 'import', '--json');
+    expect(second.err).toContain('2 rows of 3 rows were there already');
+    expect(JSON.parse(second.out)).toMatchObject({ rows: 3, repeatedRows: 2 });
+    expect(second.out).toContain('"events=3@');
   });
 });
 
@@ -659,7 +729,9 @@ describe('log new-history', () => {
     const { command } = await servePrimary('--log', `sqlite:${path}`);
     const refused = new RunningCommand(['log', 'new-history', path]);
     expect(await refused.ended).toBe(1);
-    expect(refused.err).toMatch(/^rowcast: cannot open .*copy\.db: another process has it open for writing/);
+    expect(refused.err).toMatch(
+      /^rowcast: LOG_LOCKED: cannot open .*copy\.db: another process has it open for writing/,
+    );
     await command.stop();
     const renewed = new RunningCommand(['log', 'new-history', path]);
     expect(await renewed.ended).toBe(0);

@@ -155,8 +155,53 @@ describe('doctor', () => {
     const missing = await ask('doctor', '--connect', 'unix:/nonexistent/rowcast.sock', '--json');
     expect(JSON.parse(missing.out)).toMatchObject({
       isFine: false,
-      problems: [expect.stringContaining('there is no such socket file')],
+      problems: [{ code: 'CONNECTION_LOST', message: expect.stringContaining('there is no such socket file') }],
     });
+  });
+
+  /** Sends the same bytes again and again, as fast as they are taken. */
+  async function sendingForEver(first: string, again: string): Promise<string> {
+    const chunk = Buffer.from(again.repeat(Math.ceil(65_536 / again.length)));
+    return listen(
+      createServer((socket) => {
+        const more = (): void => {
+          while (!socket.destroyed && socket.write(chunk));
+        };
+        socket.on('error', () => {}).on('drain', more);
+        socket.write(first);
+        more();
+      }),
+    );
+  }
+
+  test.each([
+    ['positions', 'SERVER example.com\nPING 1\n', 'POSITION events 5\n', 'EXAMINATION_CUT: it sent over 8 MiB'],
+    ['errors', 'SERVER example.com\n', 'ERROR no\n', 'EXAMINATION_CUT: it sent over 8 MiB'],
+    ['a line without an end', 'SERVER example.com\n', 'x', 'UNKNOWN_STREAM: the primary told no position'],
+    ['lines of something else', '', 'tick\n', 'NOT_A_PRIMARY: something listens there that is no primary'],
+    ['HTTP without an end', 'HTTP/1.1 200 OK\r\n\r\n', 'body', 'NOT_A_PRIMARY: an HTTP server listens there'],
+    ['Redis without an end', '', '-ERR unknown command\r\n', 'NOT_A_PRIMARY: a Redis server listens there'],
+    ['NATS without an end', 'INFO {"a":1}\r\n', 'PING\r\n', 'NOT_A_PRIMARY: a NATS server listens there'],
+  ])('ends at a peer that sends %s for ever, and keeps little of it', async (_what, first, again, expected) => {
+    const command = await ask('doctor', '--connect', await sendingForEver(first, again));
+    expect(await command.ended).toBe(1);
+    expect(command.err).toContain(expected);
+    expect(command.err.length).toBeLessThan(10_000);
+  });
+
+  // SPEC B20
+  test('ends by its time at a peer that goes on slowly', async () => {
+    const connect = await listen(
+      createServer((socket) => {
+        socket.on('error', () => {});
+        socket.write('SERVER example.com\nPING 1\n');
+        const timer = setInterval(() => socket.write('POSITION events 5\n'), 20);
+        socket.on('close', () => clearInterval(timer)).resume();
+      }),
+    );
+    const command = await ask('doctor', '--connect', connect, '--timeout', '0.3');
+    expect(await command.ended).toBe(1);
+    expect(command.err).toContain('rowcast: EXAMINATION_CUT: it was not finished within 0.3 s');
   });
 
   test('can be stopped while it waits', async () => {

@@ -4,27 +4,29 @@
  */
 
 import { resolvable } from '../base/resolvable.ts';
-import { messageOf, quote } from '../core/model/errors.ts';
+import { type ErrorCode, messageOf, quote, RowcastError } from '../core/model/errors.ts';
 import { formatEra, type History, parseHistory } from '../core/model/history.ts';
-import { Examination, type ExaminationOutput, type Finding } from '../synapse/examination.ts';
+import { Examination, MAX_EXAMINED_BYTES, type ExaminationOutput, type Finding } from '../synapse/examination.ts';
 import { MachinePump } from '../transport/machine-pump.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
 import { print } from './row-output.ts';
-import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+import { type ExitCode, exitCodes, fail, type Failure, type Terminal } from './terminal.ts';
 
 export interface DoctorOptions {
   readonly connect: Address;
   readonly server?: string;
   readonly name: string;
   readonly json?: true;
+  /** How long the whole examination may take, in seconds. */
+  readonly timeout: number;
 }
 
 interface Diagnosis {
   readonly address: string;
   readonly isFine: boolean;
   /** What is wrong and what to do. Empty when all is fine. */
-  readonly problems: readonly string[];
+  readonly problems: readonly Failure[];
   readonly finding: Finding | undefined;
 }
 
@@ -37,13 +39,14 @@ export async function doctor(options: DoctorOptions, terminal: Terminal): Promis
     const problems = problemsOf(finding, options);
     diagnosis = { address, isFine: problems.length === 0, problems, finding };
   } catch (error) {
-    diagnosis = { address, isFine: false, problems: [messageOf(error)], finding: undefined };
+    const code = error instanceof RowcastError ? error.code : 'CONNECTION_LOST';
+    diagnosis = { address, isFine: false, problems: [{ code, message: messageOf(error) }], finding: undefined };
   }
   await print(
     terminal.stdout,
     options.json === true ? `${JSON.stringify(forMachines(diagnosis))}\n` : forPeople(diagnosis),
   );
-  for (const problem of diagnosis.problems) say(terminal, problem);
+  for (const failure of diagnosis.problems) fail(terminal, failure);
   return diagnosis.isFine ? exitCodes.fine : exitCodes.failed;
 }
 
@@ -53,8 +56,15 @@ type Ending = Exclude<ExaminationOutput, { readonly kind: 'transmit' }>;
  * Undefined when a signal stopped it.
  * @throws Error when there was no connection
  */
-async function examine({ connect, name }: DoctorOptions, { clock, signal }: Terminal): Promise<Finding | undefined> {
-  const examination = new Examination({ workerName: name, address: formatAddress(connect) });
+async function examine(
+  { connect, name, timeout }: DoctorOptions,
+  { clock, signal }: Terminal,
+): Promise<Finding | undefined> {
+  const examination = new Examination({
+    workerName: name,
+    address: formatAddress(connect),
+    timeoutMs: timeout * 1_000,
+  });
   const { promise, resolve } = resolvable<Ending | undefined>();
   const pump = new MachinePump<ExaminationOutput>({
     machine: examination,
@@ -96,26 +106,39 @@ const services: Readonly<Record<Exclude<Finding['kind'], 'primary'>, string>> = 
   unknown: 'something listens there that is no primary: it does not begin with SERVER',
 };
 
-function problemsOf(finding: Finding, { server }: DoctorOptions): string[] {
+function problemsOf(finding: Finding, { server, timeout }: DoctorOptions): Failure[] {
   if (finding.kind !== 'primary') {
     const said = finding.said === '' ? '' : `; it said: ${quote(finding.said)}`;
-    return [`${services[finding.kind]}${said}`];
+    return [problem('NOT_A_PRIMARY', `${services[finding.kind]}${said}`)];
   }
-  const { serverName, dialect, errors, positions } = finding;
-  const problems: string[] = [];
-  if (server !== undefined && serverName !== server)
-    problems.push(
-      `the primary is called ${quote(serverName ?? '')}, expected ${server}: check the address or the expected name`,
-    );
+  const { serverName, dialect, errors, positions, cut } = finding;
+  const problems: Failure[] = [];
+  if (server !== undefined && serverName !== server) {
+    const text = `the primary is called ${quote(serverName ?? '')}, expected ${server}: check the address or the expected name`;
+    problems.push(problem('WRONG_SERVER', text));
+  }
   if (dialect?.isSupported === false) {
-    problems.push(
-      `its dialect is ${dialect.name}: from 1.13 on a worker fetches old rows over HTTP, which Rowcast does not do; rows that it sends cannot be followed`,
-    );
+    const text = `its dialect is ${dialect.name}: from 1.13 on a worker fetches old rows over HTTP, which Rowcast does not do; rows that it sends cannot be followed`;
+    problems.push(problem('NOT_SUPPORTED', text));
   }
-  for (const error of errors) problems.push(`the primary said ${quote(error)}`);
-  if (positions.length === 0 && problems.length === 0)
-    problems.push('the primary told no position of any stream: it has none, or does not answer REPLICATE');
+  if (cut === 'time') {
+    const text = `it was not finished within ${timeout} s, and what came after that was not read: --timeout gives it longer`;
+    problems.push(problem('EXAMINATION_CUT', text));
+  }
+  if (cut === 'bytes') {
+    const text = `it sent over ${MAX_EXAMINED_BYTES / 1024 / 1024} MiB, and what came after that was not read: it has very many streams, or never stops sending`;
+    problems.push(problem('EXAMINATION_CUT', text));
+  }
+  for (const error of errors) problems.push(problem('PEER_ERROR', `the primary said ${quote(error)}`));
+  if (positions.length === 0 && problems.length === 0) {
+    const text = 'the primary told no position of any stream: it has none, or does not answer REPLICATE';
+    problems.push(problem('UNKNOWN_STREAM', text));
+  }
   return problems;
+}
+
+function problem(code: ErrorCode, message: string): Failure {
+  return { code, message };
 }
 
 function forPeople({ address, finding, isFine }: Diagnosis): string {
@@ -145,7 +168,7 @@ function describe(history: History): string {
 
 function forMachines({ address, isFine, problems, finding }: Diagnosis): object {
   if (finding === undefined) return { address, isFine, problems };
-  const { kind, serverName, dialect, eras, positions, greetingMs, answerMs, errors } = finding;
+  const { kind, serverName, dialect, eras, positions, greetingMs, answerMs, errors, cut } = finding;
   return {
     address,
     isFine,
@@ -158,9 +181,10 @@ function forMachines({ address, isFine, problems, finding }: Diagnosis): object 
     answerMs,
     streams: positions,
     errors,
+    cut: cut ?? null,
   };
 }
 
 function formatMs(ms: number | undefined): string {
-  return ms === undefined ? 'nothing' : `${ms.toFixed(1)} ms`;
+  return ms === undefined ? 'nothing' : `${ms} ms`;
 }

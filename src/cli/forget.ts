@@ -4,9 +4,9 @@ import type { Forgotten } from '../admin/answers.ts';
 import { quote } from '../core/model/errors.ts';
 import type { WorkerName } from '../core/model/stream.ts';
 import type { HostAndPort } from './addresses.ts';
-import { askAdmin, errorOf } from './admin-client.ts';
+import { askAdmin, bodyOf } from './admin-client.ts';
 import { print } from './row-output.ts';
-import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+import { type ExitCode, exitCodes, type Terminal } from './terminal.ts';
 
 export interface ForgetOptions {
   readonly admin: HostAndPort;
@@ -16,7 +16,7 @@ export interface ForgetOptions {
 /** The most streams that are named. `--json` names all. */
 const MOST_NAMED = 10;
 
-/** @throws ConnectionError */
+/** @throws RowcastError of the answer; ConnectionError */
 export async function forget(
   worker: WorkerName,
   { admin, json }: ForgetOptions,
@@ -24,12 +24,7 @@ export async function forget(
 ): Promise<ExitCode> {
   const path = `/workers/${encodeURIComponent(worker)}`;
   const answer = await askAdmin({ admin, path, method: 'DELETE', signal: terminal.signal });
-  const error = errorOf(answer, admin);
-  if (error !== undefined) {
-    say(terminal, error.message);
-    return exitCodes.failed;
-  }
-  const forgotten = answer.body as Forgotten;
+  const forgotten = bodyOf(answer, admin) as Forgotten;
   await print(terminal.stdout, json === true ? `${JSON.stringify(forgotten)}\n` : `${describe(forgotten)}\n`);
   return exitCodes.fine;
 }

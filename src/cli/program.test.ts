@@ -43,7 +43,7 @@ describe('help', () => {
 
   test('--version prints the version of the package', async () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
-    expect((await runToEnd('--version')).out).toBe(`${version}\n`);
+    for (const option of ['--version', '-V']) expect((await runToEnd(option)).out).toBe(`${version}\n`);
   });
 });
 
@@ -73,11 +73,18 @@ describe('what is called in a wrong way exits with 2 and says why', () => {
     ],
     [['follow', '--server', ''], 'option server of createWorker is one line'],
     [['status', 'events'], 'too many arguments'],
+    [['status', '--interval', 'often'], 'It is a number of seconds'],
+    [['status', '--match', 'a**'], 'pattern'],
+    [['follow', '--jsn'], 'Did you mean --json?'],
+    [['doctor', '--timeout', '0'], 'It is a number of seconds from 0.1'],
+    [[`${'x'.repeat(9_000)}\u001b[2J`], 'unknown command'],
   ])('rowcast %j', async (argv, said) => {
     const command = await runToEnd(...argv);
     expect(await command.ended).toBe(2);
     expect(command.err).toContain(said);
     expect(command.out).toBe('');
+    // Without a command all there is to say is the help.
+    if (argv.length > 0) expect(command.err).toMatch(/^rowcast: [A-Z_]+: [^\n]+\n$/);
   });
 });
 

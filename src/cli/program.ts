@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { IDEMPOTENCY_KEY_RULE, isIdempotencyKey, MAX_ROWS_PER_BATCH } from '../admin/upload-limits.ts';
-import { type ErrorCode, RowcastError } from '../core/model/errors.ts';
+import { messageOf, RowcastError } from '../core/model/errors.ts';
 import { checkPattern, isPattern } from '../core/model/pattern.ts';
 import { type StreamName, streamName, type WorkerName } from '../core/model/stream.ts';
 import { parsePosition, type Position } from '../core/model/position.ts';
@@ -22,9 +22,9 @@ import type { ForgetOptions } from './forget.ts';
 import type { SendOptions } from './send.ts';
 import type { ServeOptions } from './serve.ts';
 import type { StatusOptions } from './status.ts';
-import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+import { type ExitCode, exitCodes, fail, type Terminal } from './terminal.ts';
 
-/** Runs one command to its end. Reports errors with a code in one line, and throws our own bugs. */
+/** Runs one command to its end. Reports every error in one line, `rowcast: CODE: text`. */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let exitCode: ExitCode = exitCodes.fine;
   const program = createProgram(terminal, (code) => {
@@ -34,43 +34,47 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
     await program.parseAsync([...argv], { from: 'user' });
     return exitCode;
   } catch (error) {
-    // Commander has already printed it.
+    // Already printed.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.fine : exitCodes.usage;
-    if (error instanceof RowcastError) {
-      say(terminal, error.message.replace('allowPlaintext: true', '--allow-plaintext'));
-      return usageCodes.has(error.code) ? exitCodes.usage : exitCodes.failed;
-    }
-    if (error instanceof Error && 'syscall' in error) {
-      say(terminal, error.message);
-      return exitCodes.failed;
-    }
-    throw error;
+    if (error instanceof RowcastError) return fail(terminal, error);
+    if (isSystemError(error)) return fail(terminal, error);
+    const code = fail(terminal, {
+      code: 'INTERNAL',
+      message: `this is a fault of Rowcast itself: ${messageOf(error)}`,
+    });
+    if (error instanceof Error) terminal.stderr.write(`${error.stack}\n`);
+    return code;
   }
 }
 
-/** Errors that a different command line avoids. */
-const usageCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'INVALID_OPTION',
-  'INVALID_COMMAND',
-  'INVALID_STREAM_NAME',
-  'INVALID_TOKEN',
-  'INVALID_POSITION',
-  'DUPLICATE_STREAM',
-  'PLAINTEXT_REFUSED',
-]);
+function isSystemError(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && 'syscall' in error && 'code' in error && typeof error.code === 'string';
+}
+
+const EXAMINATION_TIMEOUT_S = 15;
+const STATUS_INTERVAL_S = 2;
+const LEAST_SECONDS = 0.1;
 
 function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Command {
   const program = new Command('rowcast')
     .description(
       'Ordered, resumable streams of rows from one primary process to many workers, over the TCP replication protocol of Synapse.',
     )
-    .version(version(), '--version', 'print the version')
+    .version(version(), '-V, --version', 'print the version')
     .exitOverride()
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),
       writeErr: (text) => terminal.stderr.write(text),
-    })
-    .showHelpAfterError('(add --help for what there is)');
+      // Its texts begin with `error: `, and a suggestion stands on a line of its own.
+      outputError: (text) =>
+        void fail(terminal, {
+          code: 'INVALID_OPTION',
+          message: `${text
+            .replace(/^error: /, '')
+            .trimEnd()
+            .replaceAll('\n', ' ')}; add --help for what there is`,
+        }),
+    });
 
   program
     .command('serve')
@@ -190,13 +194,20 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
       'Show the streams of a running primary with earliest and latest token, and its connections with what was sent and applied, queue and age.',
     )
     .addOption(adminOption('the admin port of the primary'))
-    .option('--match <pattern>', 'only these streams: a name, or a pattern such as room:*')
+    .option('--match <pattern>', 'only these streams: a name, or a pattern such as room:*', checked(parseDeclared))
     .option('--after <name>', 'only streams whose names sort after this one')
     .option('--all', 'all streams, and not the first 1,000 only')
+    .option('--watch', 'show it again and again until SIGINT or SIGTERM, also while the primary is away')
+    .option('--interval <seconds>', 'how long to wait between two, with --watch', parseSeconds, STATUS_INTERVAL_S)
     .option('--json', 'as one line of JSON')
     .addHelpText(
       'after',
-      examples('status', "status --match 'room:*' --all", "status --json | jq '.connections[].subscriptions'"),
+      examples(
+        'status',
+        'status --watch',
+        "status --match 'room:*' --all",
+        "status --json | jq '.connections[].subscriptions'",
+      ),
     )
     .action(async (options: StatusOptions) => {
       const { status } = await import('./status.ts');
@@ -256,6 +267,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     )
     .addOption(connectOption())
     .option('--server <name>', 'the name that the primary must have (default: any)')
+    .option('--timeout <seconds>', 'how long the whole examination may take', parseSeconds, EXAMINATION_TIMEOUT_S)
     .option('--json', 'as one line of JSON')
     .option('--name <name>', 'what the primary calls this worker', 'rowcast-doctor')
     .addHelpText('after', examples('doctor', 'doctor --connect 127.0.0.1:9092 --server example.com'))
@@ -327,6 +339,12 @@ function parseBatch(text: string): number {
   if (rows < 1 || rows > MAX_ROWS_PER_BATCH)
     throw new InvalidArgumentError(`a batch has 1 to ${MAX_ROWS_PER_BATCH} rows.`);
   return rows;
+}
+
+function parseSeconds(text: string): number {
+  const seconds = /^\d{1,5}(\.\d{1,3})?$/.test(text) ? Number(text) : 0;
+  if (seconds < LEAST_SECONDS) throw new InvalidArgumentError(`It is a number of seconds from ${LEAST_SECONDS}.`);
+  return seconds;
 }
 
 /** A name of a stream, or a pattern. */

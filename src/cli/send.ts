@@ -7,7 +7,7 @@ import type { UpstreamCommand } from '../core/wire/command.ts';
 import { synapseLimits } from '../synapse/profile.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
 import { createWorker } from '../worker/worker.ts';
-import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+import { type ExitCode, exitCodes, fail, say, type Terminal } from './terminal.ts';
 
 export interface SendOptions {
   readonly connect: Address;
@@ -53,7 +53,7 @@ export async function send(
     // The line leaves before the connection ends, and the primary's reply still arrives.
     await worker.stop();
   }
-  for (const text of said) say(terminal, `the primary says: ${text}`);
+  for (const text of said) fail(terminal, { code: 'PEER_ERROR', message: `the primary says: ${text}` });
   if (said.length > 0) return exitCodes.failed;
   say(terminal, `${command.name} was sent to ${formatAddress(connect)}; primaries do not acknowledge commands`);
   return exitCodes.fine;

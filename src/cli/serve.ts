@@ -17,7 +17,7 @@ import { synapseLimits } from '../synapse/profile.ts';
 import { defaults } from './defaults.ts';
 import { beSynapse, synapseStreamsOf } from './serve-synapse.ts';
 import { terminalLogger } from './terminal-logger.ts';
-import { aborted, type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+import { aborted, type ExitCode, exitCodes, fail, say, type Terminal } from './terminal.ts';
 
 const HEALTH_INTERVAL_MS = 1_000;
 
@@ -51,7 +51,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     isServing = true;
     // Errors without a caller, such as a row that the caches cannot read, or rows that cannot be
     // trimmed. The primary goes on.
-    primary.on('error', (error) => say(terminal, error.message));
+    primary.on('error', (error) => void fail(terminal, error));
     if (options.synapse) beSynapse(primary, terminal);
     tellWhereAndWhatNext(terminal, { primary, options, addresses, admin: admin?.address });
     watchHealth(primary, options.log, terminal);
@@ -75,9 +75,12 @@ function watchHealth(primary: Primary, log: LogAddress, { clock, signal, stderr 
       return;
     }
     const what = log.kind === 'memory' ? 'its log' : `its log ${log.path}`;
-    say(
+    fail(
       { stderr },
-      `error: ${what} has failed: it takes no rows until this primary is started again; an append says why`,
+      {
+        code: primary.logTrouble?.code ?? 'LOG_UNAVAILABLE',
+        message: `${what} has failed: it takes no rows until this primary is started again; an append says why`,
+      },
     );
   };
   let timer = clock.wakeIn(HEALTH_INTERVAL_MS, look);

@@ -8,7 +8,7 @@ const T0 = 1_490_197_665_618;
 
 /** Drives one; what it sends is kept. */
 class Bench {
-  readonly examination = new Examination({ workerName: 'doctor', address: '127.0.0.1:9092' });
+  readonly examination = new Examination({ workerName: 'doctor', address: '127.0.0.1:9092', timeoutMs: 15_000 });
   readonly sent: string[] = [];
   finding: Finding | undefined;
   error: Error | undefined;

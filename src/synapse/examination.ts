@@ -27,8 +27,10 @@ export interface Finding {
   readonly eras: PrimaryEras | undefined;
   readonly dialect: Dialect | undefined;
   readonly positions: readonly StreamPosition[];
-  /** The texts of ERROR, and lines that are no POSITION. */
+  /** The texts of ERROR, and lines that are no POSITION: the first MAX_EXAMINED_ERRORS. */
   readonly errors: readonly string[];
+  /** What ended the examination before the peer had said all. */
+  readonly cut: 'time' | 'bytes' | undefined;
   /** Ms from the connection to the first line, and from REPLICATE to the first answer. */
   readonly greetingMs: Millis | undefined;
   readonly answerMs: Millis | undefined;
@@ -51,8 +53,14 @@ export interface ExaminationOptions {
   readonly workerName: string;
   /** The address where the primary was expected, for people. */
   readonly address: string;
+  /** How long the whole examination may take, whatever the peer sends. */
+  readonly timeoutMs: Millis;
 }
 
+/** The most bytes that are read of a peer: the positions of 200,000 streams. */
+export const MAX_EXAMINED_BYTES: number = 8 * 1024 * 1024;
+/** The most errors of a peer that are kept. */
+const MAX_EXAMINED_ERRORS = 20;
 const MAX_LINE_BYTES = 1024 * 1024;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** How long a service may take for its first bytes. */
@@ -73,7 +81,11 @@ export class Examination {
   #first = '';
   #openedAt: Millis = 0;
   #askedAt: Millis = 0;
+  /** When the peer has been quiet for long enough. */
   #until: Millis | undefined;
+  #deadline: Millis = Infinity;
+  #bytes = 0;
+  #cut: Finding['cut'];
   #serverName: string | undefined;
   #eras: PrimaryEras | undefined;
   #dialect: Dialect | undefined;
@@ -87,6 +99,7 @@ export class Examination {
   /** The connection is being made. */
   handleStart(now: Millis): void {
     this.#until = now + CONNECT_TIMEOUT_MS;
+    this.#deadline = now + this.#options.timeoutMs;
   }
 
   handleOpen(now: Millis): void {
@@ -98,7 +111,12 @@ export class Examination {
 
   handleBytes(now: Millis, chunk: Uint8Array): void {
     if (this.#state === 'over') return;
-    if (this.#first.length < LONGEST_FIRST_WORDS) this.#first += Buffer.from(chunk).toString('latin1');
+    // A peer that never stops sending may keep the timer waiting.
+    if (now >= this.#deadline) return this.#cutOff('time');
+    this.#bytes += chunk.length;
+    if (this.#bytes > MAX_EXAMINED_BYTES) return this.#cutOff('bytes');
+    if (this.#first.length < LONGEST_FIRST_WORDS)
+      this.#first += Buffer.from(chunk.subarray(0, LONGEST_FIRST_WORDS)).toString('latin1');
     if (this.#state === 'listening' && recogniseService(this.#first) !== undefined)
       return this.#end(recogniseService(this.#first)!);
     this.#lines.push(chunk);
@@ -111,6 +129,8 @@ export class Examination {
   }
 
   handleTimeout(now: Millis): void {
+    if (this.#state === 'over') return;
+    if (now >= this.#deadline) return this.#cutOff('time');
     if (this.#until === undefined || now < this.#until) return;
     if (this.#state === 'connecting') this.#giveUp(this.#timeoutError());
     else if (this.#state === 'listening') this.#end(this.#first === '' ? 'silent' : 'unknown');
@@ -134,7 +154,7 @@ export class Examination {
   }
 
   nextTimeout(): Millis | undefined {
-    return this.#until;
+    return this.#until === undefined ? undefined : Math.min(this.#until, this.#deadline);
   }
 
   #takeLine(now: Millis, line: string): void {
@@ -145,7 +165,7 @@ export class Examination {
       if (name !== 'SERVER') return;
       this.#state = 'greeted';
       this.#serverName = rest;
-      this.#greetingMs = now - this.#openedAt;
+      this.#greetingMs = Math.round(now - this.#openedAt);
       this.#until = now + SECOND_WORD_MS;
       return;
     }
@@ -153,7 +173,7 @@ export class Examination {
       this.#eras = parsePrimaryGreeting(rest);
       this.#ask(now);
     } else if (name === 'POSITION') this.#takePosition(now, rest.split(' '));
-    else if (name === 'ERROR') this.#errors.push(`ERROR ${rest}`);
+    else if (name === 'ERROR') this.#takeError(`ERROR ${rest}`);
   }
 
   #ask(now: Millis): void {
@@ -166,18 +186,29 @@ export class Examination {
   #takePosition(now: Millis, fields: readonly string[]): void {
     const token = parseSeedToken(fields.at(-1) ?? '');
     if (token === undefined || fields.length < 2) {
-      this.#errors.push(`POSITION ${fields.join(' ')}`);
-      return;
+      return this.#takeError(`POSITION ${fields.join(' ')}`);
     }
-    this.#answerMs ??= now - this.#askedAt;
+    this.#answerMs ??= Math.round(now - this.#askedAt);
     this.#until = now + QUIET_MS;
     this.#dialect ??= dialectOf(fields.length, this.#eras !== undefined);
     const [stream, instance] = fields;
     this.#positions.push({ stream: stream ?? '', instance: fields.length > 2 ? instance : undefined, token });
   }
 
+  #takeError(text: string): void {
+    if (this.#errors.length < MAX_EXAMINED_ERRORS) this.#errors.push(text);
+  }
+
+  #cutOff(cut: 'time' | 'bytes'): void {
+    if (this.#state === 'connecting') return this.#giveUp(this.#timeoutError());
+    this.#cut = cut;
+    if (this.#serverName !== undefined) this.#end('primary');
+    else this.#end(this.#first === '' ? 'silent' : 'unknown');
+  }
+
   #timeoutError(): ConnectionError {
-    const waited = `nobody answered within ${CONNECT_TIMEOUT_MS / 1_000} s`;
+    const waitedMs = Math.min(CONNECT_TIMEOUT_MS, this.#options.timeoutMs);
+    const waited = `nobody answered within ${waitedMs / 1_000} s`;
     return new ConnectionError(
       'CONNECTION_LOST',
       `cannot connect to ${this.#options.address}: ${waited}; check the address and the firewalls`,
@@ -204,6 +235,7 @@ export class Examination {
         dialect: this.#dialect ?? (isPrimary ? dialectOf(undefined, this.#eras !== undefined) : undefined),
         positions: this.#positions,
         errors: this.#errors,
+        cut: this.#cut,
         greetingMs: this.#greetingMs,
         answerMs: this.#answerMs,
       },
