@@ -14,6 +14,7 @@ const worker = createWorker({
   connect: { host: '127.0.0.1', port: Number(port) },
   checkpoint: fileCheckpoint(file),
 });
+worker.on('error', (error) => console.error(`the stream ended: ${error.message}`));
 worker.on('disconnected', ({ error, retryInMs }) =>
   console.error(`${error.message}; next try in ${Math.round(retryInMs)} ms`),
 );

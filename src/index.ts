@@ -99,6 +99,14 @@ export type {
 } from './transport/transport.ts';
 export { type Checkpoint, memoryCheckpoint } from './worker/checkpoint.ts';
 export { fileCheckpoint } from './worker/file-checkpoint.ts';
-export type { FollowOptions, SubscribeOptions, WaitOptions, WorkerEvents, WorkerOptions } from './worker/options.ts';
+export type { Holdup } from './worker/holdups.ts';
+export type {
+  FollowOptions,
+  StartOptions,
+  SubscribeOptions,
+  WaitOptions,
+  WorkerEvents,
+  WorkerOptions,
+} from './worker/options.ts';
 export type { BatchHandler, Subscription } from './worker/subscription.ts';
 export { createWorker, type ObserverWorker, type Worker } from './worker/worker.ts';

@@ -305,6 +305,12 @@ export class SimulatedApplication {
   }
 
   /** A subscription ended by itself, or a save failed. The application notes it and starts over. */
+  /** The start was rejected. With the error of a subscription, that error is told nowhere else. */
+  handleNotStarted(error: RowcastError): void {
+    const isOfSubscription = [...this.#readings.values()].some(({ subscription }) => subscription?.error === error);
+    if (isOfSubscription) this.#handleError(error);
+  }
+
   #handleError(error: RowcastError): void {
     const { tell, workerName } = this.#options;
     if (error.code === 'CHECKPOINT_FAILED') return;

@@ -147,7 +147,7 @@ export class SimulatedWorker {
     this.#process = process;
     application.begin(loaded);
     worker.start().catch((thrown: unknown) => {
-      if (thrown instanceof RowcastError) return;
+      if (thrown instanceof RowcastError) return application.handleNotStarted(thrown);
       tell({ kind: 'threw', thrown: `${this.name} starts: ${describeThrown(thrown)}` });
     });
   }

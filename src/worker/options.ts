@@ -27,6 +27,7 @@ import { type WorkerLimits, workerLimitTable } from '../core/wire/limits.ts';
 import { addressKind, oneAddress } from '../transport/check-address.ts';
 import { type Address, type Transport, transportKind } from '../transport/transport.ts';
 import { type Checkpoint, checkpointKind } from './checkpoint.ts';
+import type { Holdup } from './holdups.ts';
 import type { BatchHandler } from './subscription.ts';
 
 export interface WorkerOptions {
@@ -123,6 +124,14 @@ function oneBeginning<const Choice extends string>(...choices: readonly Choice[]
 
 export const handlerKind: Kind<BatchHandler> = aFunction();
 
+export interface StartOptions {
+  /** Rejects with START_TIMEOUT after this long. Default: no limit. */
+  readonly timeoutMs?: Millis;
+  readonly signal?: AbortSignal;
+}
+
+export const startTable: OptionTable<StartOptions> = { timeoutMs: positiveMs, signal: abortSignal() };
+
 export interface FollowOptions extends SubscribeOptions {
   readonly signal?: AbortSignal;
 }
@@ -153,13 +162,21 @@ export interface WorkerEvents {
    */
   'not-live': [{ readonly stream: StreamName }];
   /**
+   * The worker is not live yet, `waitedMs` after it began to wait: some seconds after `start` or the
+   * first loop, and then seldom. `holdups` are at most five of the things that hold it up, `count`
+   * is how many there are. A warning in the log says the same.
+   */
+  waiting: [{ readonly waitedMs: Millis; readonly holdups: readonly Holdup[]; readonly count: number }];
+  /**
    * The history under the position ended, and the subscription went on as its onReset says. Comes
    * in order with the batches of the stream.
    */
   reset: [{ readonly stream: StreamName; readonly error: RowcastError }];
   /**
-   * A subscription ended by itself, or the checkpoint cannot be written (CHECKPOINT_FAILED).
-   * Without a listener the error is thrown, as with every emitter.
+   * A subscription ended by itself and nobody took its error, or the checkpoint cannot be written
+   * (CHECKPOINT_FAILED). The error is taken by a `start` that rejects with it, by the loop of
+   * `follow`, and by whoever has read `Subscription.done`. Without a listener the error is thrown,
+   * as with every emitter.
    */
   error: [RowcastError];
   /** The primary sent ERROR. */

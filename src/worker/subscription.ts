@@ -3,7 +3,9 @@
  * connection.
  */
 
+import type { Millis } from '../base/clock.ts';
 import { Queue } from '../base/queue.ts';
+import { type Resolvable, resolvable } from '../base/resolvable.ts';
 import type { Batch } from '../core/model/batch.ts';
 import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
@@ -34,10 +36,17 @@ export interface Subscription {
    * outside.
    */
   readonly error: RowcastError | undefined;
+  /**
+   * Resolves when the subscription has ended in good order and its handler is finished. Rejects with
+   * its error when it ended by itself, or when the handler failed at its last batch. Whoever has read
+   * it has taken the error: the worker does not emit it then.
+   */
+  readonly done: Promise<void>;
 }
 
 /** What subscriptions tell their worker. All of them share one object. */
 export interface RunnerHooks {
+  readonly now: () => Millis;
   /** Rows of this cost are finished or dropped. */
   readonly onApplied: (runner: Runner, cost: number) => void;
   /** The position moved. */
@@ -81,8 +90,12 @@ export class Runner implements Subscription {
   readonly #successors = new Queue<Machine>();
   /** Settles when the handler is finished with its present batch. */
   #busy: Promise<void> | undefined;
+  #busySince: Millis | undefined;
   #isRunning = false;
   #wasLive = false;
+  #done: Resolvable<void> | undefined;
+  /** The handler failed at its last batch, after the end. */
+  #lateError: RowcastError | undefined;
   #end: { readonly error: RowcastError | undefined } | undefined;
 
   constructor(stream: StreamName, options: RunnerOptions) {
@@ -123,8 +136,28 @@ export class Runner implements Subscription {
     return this.#busy !== undefined;
   }
 
+  /** Since when the handler has been at its batch. Undefined while it is not. */
+  get busySince(): Millis | undefined {
+    return this.#busySince;
+  }
+
   get isEnded(): boolean {
     return this.#end !== undefined;
+  }
+
+  get done(): Promise<void> {
+    if (this.#done === undefined) {
+      this.#done = resolvable<void>();
+      // Reading it is not a promise to await it.
+      this.#done.promise.catch(() => {});
+      this.#settleDone();
+    }
+    return this.#done.promise;
+  }
+
+  /** Someone has read `done`. */
+  get isDoneTaken(): boolean {
+    return this.#done !== undefined;
   }
 
   get error(): RowcastError | undefined {
@@ -146,9 +179,12 @@ export class Runner implements Subscription {
         if (item === undefined) break;
         const isApplied = item.kind === 'batch' ? this.#apply(item) : true;
         if (typeof isApplied !== 'boolean') {
+          this.#busySince = this.#options.hooks.now();
           this.#busy = isApplied.then((settled) => {
             this.#busy = undefined;
+            this.#busySince = undefined;
             this.#finish(item, settled);
+            this.#settleDone();
             this.run();
           });
           return;
@@ -158,6 +194,7 @@ export class Runner implements Subscription {
     } finally {
       this.#isRunning = false;
     }
+    this.#settleDone();
   }
 
   /**
@@ -182,6 +219,14 @@ export class Runner implements Subscription {
     for (const { delivery } of this.machines) cost += delivery.clear();
     if (cost > 0) this.#options.hooks.onApplied(this, cost);
     this.#options.hooks.onMoved(this);
+    this.#settleDone();
+  }
+
+  #settleDone(): void {
+    if (this.#end === undefined || this.#done === undefined || this.#busy !== undefined || this.#isRunning) return;
+    const error = this.#end.error ?? this.#lateError;
+    if (error === undefined) this.#done.resolve();
+    else this.#done.reject(error);
   }
 
   #tellLive(): void {
@@ -234,6 +279,7 @@ export class Runner implements Subscription {
       hooks.onFailed(this, error);
     } else if (!isClosed(error.cause)) {
       // A handler that failed with CLOSED only met the stop, so its error is not reported.
+      this.#lateError = error;
       hooks.onFailedLate(this, error);
     }
     return false;

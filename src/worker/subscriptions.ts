@@ -80,6 +80,12 @@ export class Subscriptions {
     return this.#runners.get(stream);
   }
 
+  /** The error of a subscription that failed, and was neither ended nor begun again since. */
+  get failure(): RowcastError | undefined {
+    for (const { error } of this.#runners.values()) if (error !== undefined) return error;
+    return undefined;
+  }
+
   /** Whether a pattern will bring the stream once the primary has it. */
   isAwaited(stream: StreamName): boolean {
     if (this.#stored !== undefined) return this.#options.follower.isAwaited(stream);

@@ -6,6 +6,7 @@
 import { EventEmitter } from 'node:events';
 import { expect, test } from 'vitest';
 import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
+import { pass } from '../../test/support/pass-time.ts';
 import type { Logger } from '../core/model/logger.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { memoryLog } from '../log/memory.ts';
@@ -24,6 +25,7 @@ const workerEvents: Record<keyof WorkerEvents, true> = {
   disconnected: true,
   live: true,
   'not-live': true,
+  waiting: true,
   reset: true,
   error: true,
   'peer-error': true,
@@ -52,22 +54,6 @@ function throwAtEach(emitter: EventEmitter, names: object, heard: Set<string>, s
       throw new Bug(`${side} ${name}`);
     });
     emitter.on(name, () => void heard.add(`${side} ${name}`));
-  }
-}
-
-/** Lets time pass, and collects what is thrown in turns of its own. */
-async function pass(clock: VirtualClock, ms: number, uncaught: unknown[]): Promise<void> {
-  const until = clock.now() + ms;
-  for (let isBusy = true; isBusy; ) {
-    await settle();
-    try {
-      isBusy = clock.step(until);
-      if (isBusy) continue;
-      await settle();
-      isBusy = clock.step(until);
-    } catch (thrown) {
-      uncaught.push(thrown);
-    }
   }
 }
 
@@ -163,6 +149,9 @@ test('with listeners that throw at every event, and loggers that throw, all goes
   const closed = server.close();
   await run(100);
   await closed;
+  await reader.unsubscribe(held);
+  const late = reader.start({ timeoutMs: 6_000 });
+  await Promise.all([expect(late).rejects.toMatchObject({ code: 'START_TIMEOUT' }), run(7_000)]);
   // A primary that answers with ERROR.
   await transport.listen(ADDRESS, (connection) => ({
     handleOpen: () => void connection.write(Buffer.from('SERVER example.com\nERROR no\n')),

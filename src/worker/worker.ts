@@ -21,6 +21,7 @@ import { Emitter } from '../events/emitter.ts';
 import { tcpTransport } from '../transport/tcp.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
 import { CheckpointWriter } from './checkpoint-writer.ts';
+import { type Holdup, holdupsOf } from './holdups.ts';
 import { iterate } from './iterate.ts';
 import {
   type FollowOptions,
@@ -28,6 +29,8 @@ import {
   handlerKind,
   patternTable,
   readWorkerOptions,
+  type StartOptions,
+  startTable,
   type SubscribeOptions,
   subscribeTable,
   type WaitOptions,
@@ -37,6 +40,7 @@ import {
 } from './options.ts';
 import { FollowerPump } from './follower-pump.ts';
 import { PositionWaits } from './position-waits.ts';
+import { Starting } from './starting.ts';
 import type { BatchHandler, Runner, RunnerHooks, Subscription } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
 
@@ -76,11 +80,10 @@ export class Worker extends Emitter<WorkerEvents> {
   readonly #endings = new Map<Runner, (error: Error | undefined) => void>();
   /** Handlers of ended subscriptions that still run. A stop waits for them too. */
   readonly #leaving = new Set<Promise<unknown>>();
-  /** Resolves when the checkpoint is read and the worker follows. */
+  readonly #starting: Starting;
+  /** Resolves when the checkpoint is read and the worker follows. Undefined when it could not be read. */
   #begun: Promise<void> | undefined;
-  /** What `start` waits for. */
-  readonly #live: Promise<void>;
-  #settleLive!: { readonly resolve: () => void; readonly reject: (error: Error) => void };
+  #isLoading = false;
   #isStopping = false;
   #stopping: Promise<void> | undefined;
   #handleStopped: (() => void) | undefined;
@@ -92,11 +95,6 @@ export class Worker extends Emitter<WorkerEvents> {
     super(clock);
     this.name = options.name;
     this.#address = options.connect;
-    this.#live = new Promise((resolve, reject) => {
-      this.#settleLive = { resolve, reject };
-    });
-    // A caller of start gets the rejection. A worker that only a loop starts has no such caller.
-    this.#live.catch(() => {});
     this.#clock = clock;
     this.#logger = guardLogger(options.logger ?? silentLogger, clock);
     this.limits = mergeLimits('createWorker', defaultWorkerLimits, options.limits);
@@ -128,6 +126,18 @@ export class Worker extends Emitter<WorkerEvents> {
         this.#isStopping
           ? this.#stoppedError()
           : new UsageError('CLOSED', `the subscription of ${stream} was ended: unsubscribe was called`),
+    });
+    this.#starting = new Starting({
+      workerName: options.name,
+      clock,
+      isLive: () => this.isLive,
+      failure: () => this.#subscriptions.failure,
+      holdups: () => this.#holdups(),
+      onWaiting: (waiting, text) => {
+        const { stream } = waiting.holdups[0] ?? {};
+        this.#logger.warn({ ...(stream !== undefined && { stream }) }, text);
+        this.emit('waiting', waiting);
+      },
     });
     this.#pump = new FollowerPump({
       follower: this.#follower,
@@ -244,14 +254,21 @@ export class Worker extends Emitter<WorkerEvents> {
   }
 
   /**
-   * Connects, and reconnects until `stop`. Resolves when every subscription is live. Rejects when
-   * the checkpoint cannot be read (CHECKPOINT_FAILED), when a subscription fails before that, and
-   * when the worker is stopped (CLOSED). A connection that fails meanwhile emits `disconnected`.
+   * Connects, and reconnects until `stop`. Resolves when every subscription is live. A connection
+   * that fails meanwhile emits `disconnected`, and a start that takes long emits `waiting`. Rejects
+   * when the checkpoint cannot be read (CHECKPOINT_FAILED), when a subscription fails before that,
+   * and when the worker is stopped (CLOSED). A start that rejects because of `timeoutMs` or `signal`
+   * leaves the worker following. Whatever it rejected with, start can be called again.
+   * @throws UsageError START_TIMEOUT (the text says what held it up), CLOSED, INVALID_OPTION; the
+   *   signal's reason; HandlerError CHECKPOINT_FAILED; the error of a subscription
+   * @example
+   * await worker.start({ timeoutMs: 10_000 });
    */
-  async start(): Promise<void> {
+  async start(options?: StartOptions): Promise<void> {
     this.#checkOpen();
-    await this.#begin();
-    await this.#live;
+    const checked = checkOptions('start', options, startTable);
+    checked.signal?.throwIfAborted();
+    await this.#starting.wait(this.#begin(), checked);
   }
 
   /**
@@ -321,16 +338,36 @@ export class Worker extends Emitter<WorkerEvents> {
   }
 
   async #load(): Promise<void> {
-    const stored = (await this.#checkpoint?.load()) ?? new Map<string, Position>();
-    this.#checkOpen();
-    this.#subscriptions.begin(stored);
+    try {
+      this.#isLoading = true;
+      const stored = (await this.#checkpoint?.load()) ?? new Map<string, Position>();
+      this.#checkOpen();
+      this.#subscriptions.begin(stored);
+    } catch (error) {
+      // The next start reads the checkpoint again.
+      this.#begun = undefined;
+      throw error;
+    } finally {
+      this.#isLoading = false;
+    }
     this.#follower.handleStart(this.#pump.now);
     this.#pump.drain();
+    this.#starting.handleBegun();
+  }
+
+  #holdups(): readonly Holdup[] {
+    return holdupsOf({
+      follower: this.#follower,
+      runners: this.#subscriptions,
+      now: this.#pump.now,
+      isLoading: this.#isLoading,
+      lastEnd: this.#waits.lastEnd,
+    });
   }
 
   async #stop(): Promise<void> {
     this.#isStopping = true;
-    this.#settleLive.reject(this.#stoppedError());
+    this.#starting.close(this.#stoppedError());
     const stopped = new Promise<void>((resolve) => {
       this.#handleStopped = resolve;
     });
@@ -405,11 +442,16 @@ export class Worker extends Emitter<WorkerEvents> {
         if (this.#checkpoint.canSave) this.#checkpoint.handleMoved(subscription);
         else this.#handleSaved(subscription);
       },
-      onMoved: (subscription) => this.#waits.all.check(subscription),
+      now: () => this.#pump.roughlyNow,
+      onMoved: (subscription) => {
+        this.#waits.all.check(subscription);
+        // One that held a start up may have ended.
+        if (subscription.isEnded && subscription.error === undefined) this.#starting.check();
+      },
       onLive: ({ stream }) => {
         this.#logger.debug({ stream }, 'live');
         this.emit('live', { stream });
-        this.#settleIfLive();
+        this.#starting.check();
       },
       onNotLive: ({ stream }) => void this.emit('not-live', { stream }),
       onReset: (subscription, error, ended) => {
@@ -427,7 +469,7 @@ export class Worker extends Emitter<WorkerEvents> {
         this.#handleFailed(subscription, error);
         this.#pump.drain();
       },
-      onFailedLate: ({ stream }, error) => this.#handleError(stream, error),
+      onFailedLate: (subscription, error) => this.#handleError(subscription, error),
     };
   }
 
@@ -440,7 +482,7 @@ export class Worker extends Emitter<WorkerEvents> {
         return;
       case 'live':
         // Handlers may be behind. A worker without subscriptions is live by this event alone.
-        return queueMicrotask(() => this.#settleIfLive());
+        return queueMicrotask(() => this.#starting.check());
       case 'disconnected':
         this.#waits.lastEnd = event.error;
         this.#logger.warn({ code: event.error.code, retryInMs: event.retryInMs }, event.error.message);
@@ -466,26 +508,24 @@ export class Worker extends Emitter<WorkerEvents> {
     }
   }
 
-  #settleIfLive(): void {
-    if (this.isLive) this.#settleLive.resolve();
-  }
-
   #handleFailed(subscription: Runner, error: RowcastError): void {
-    this.#settleLive.reject(error);
+    const isTaken = this.#starting.fail(error);
     const onEnd = this.#endings.get(subscription);
     this.#endings.delete(subscription);
     if (onEnd !== undefined) onEnd(error);
-    else this.#handleError(subscription.stream, error);
+    else this.#handleError(subscription, error, isTaken);
   }
 
-  #handleError(stream: StreamName, error: RowcastError): void {
-    this.#logger.error({ stream, code: error.code }, error.message);
-    this.#report(error);
+  #handleError(subscription: Runner, error: RowcastError, isTaken = false): void {
+    this.#logger.error({ stream: subscription.stream, code: error.code }, error.message);
+    this.#report(error, () => isTaken || subscription.isDoneTaken);
   }
 
   /** Emits later: what was called when it failed has returned by then, and its caller may listen. */
-  #report(error: RowcastError): void {
-    queueMicrotask(() => this.emit('error', error));
+  #report(error: RowcastError, isTaken: () => boolean = () => false): void {
+    queueMicrotask(() => {
+      if (!isTaken()) this.emit('error', error);
+    });
   }
 
   /** The checkpoint is only read, so what is applied counts as saved. */

@@ -7,6 +7,7 @@ import type { Millis } from '../../base/clock.ts';
 import type { History } from '../model/history.ts';
 import type { Position } from '../model/position.ts';
 import type { Token } from '../model/token.ts';
+import type { RefusalCode } from '../wire/command.ts';
 
 /**
  * From where a stream is requested: after a position, from the earliest row kept, or new rows only.
@@ -47,7 +48,7 @@ export type SubscriptionState =
    * any more.
    */
   | { readonly kind: 'releasing'; readonly pending: number; readonly next: Resume | undefined }
-  | { readonly kind: 'ahead'; readonly next: Resume; readonly until: Millis }
+  | { readonly kind: 'ahead'; readonly next: Resume; readonly until: Millis; readonly why: RefusalCode }
   /**
    * The primary does not have the stream. Only for a stream that is followed because every stream
    * is.

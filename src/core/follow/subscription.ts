@@ -284,7 +284,7 @@ export class Subscription {
         );
       case 'AHEAD':
       case 'UNAVAILABLE':
-        return this.#waitToAsk(now, wasAt);
+        return this.#waitToAsk(now, wasAt, code);
       case 'GAP':
       case 'RESET': {
         if (facts.deleted === true && this.spec.pattern !== undefined) {
@@ -292,7 +292,7 @@ export class Subscription {
           return this.#host.handleDeleted(this);
         }
         // No row has come yet, so none was missed.
-        if (typeof wasAt !== 'object') return this.#waitToAsk(now, wasAt);
+        if (typeof wasAt !== 'object') return this.#waitToAsk(now, wasAt, code);
         const isEnd = this.#endsAtReset(facts.history);
         const error = refusalError(this.stream, code, { wasAt, told: facts, isEnd });
         this.#move('refused', { kind: 'idle', next: wasAt });
@@ -305,9 +305,9 @@ export class Subscription {
   }
 
   /** The same request would be refused again now. Later it may not. */
-  #waitToAsk(now: Millis, next: Resume): void {
+  #waitToAsk(now: Millis, next: Resume, why: RefusalCode): void {
     this.#backoff ??= this.#host.makeBackoff();
-    this.#move('wait', { kind: 'ahead', next, until: now + this.#backoff.nextDelayMs() });
+    this.#move('wait', { kind: 'ahead', next, until: now + this.#backoff.nextDelayMs(), why });
     this.#host.notify(this);
   }
 
