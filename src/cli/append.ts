@@ -70,7 +70,7 @@ export async function append(
 
 function repeated(repeatedRows: number, rows: number): string {
   const were = repeatedRows === 1 ? 'was' : 'were';
-  return `${count(repeatedRows)} of ${count(rows)} ${were} there already, by an upload with the same --id-prefix`;
+  return `${repeatedRows.toLocaleString('en')} of ${count(rows)} ${were} there already, by an upload with the same --id-prefix`;
 }
 
 function count(rows: number): string {
@@ -85,7 +85,7 @@ function isWithoutAnswer(error: unknown): error is ConnectionError {
 function unknownOutcome(lost: ConnectionError, progress: Progress, idPrefix: string | undefined): ConnectionError {
   const { rows: sent, durable } = progress;
   const upTo = durable.position === null ? '' : `, up to ${durable.position}`;
-  const known = `${count(durable.rows)} of ${count(sent)} that were sent ${durable.rows === 1 ? 'is' : 'are'} surely appended${upTo}; more of them may be`;
+  const known = `${durable.rows.toLocaleString('en')} of ${count(sent)} sent ${durable.rows === 1 ? 'is' : 'are'} surely appended${upTo}; more of them may be`;
   const advice =
     idPrefix === undefined
       ? 'with --id-prefix PREFIX the same rows can be sent again after this, and each is appended once'
