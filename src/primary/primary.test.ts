@@ -107,7 +107,7 @@ test('whoever listens is told of each batch that became durable, and not of one 
 });
 
 // SPEC A5
-test('listeners of `appended` get rows and attributes as workers do, whatever the caller does to its own', async () => {
+test('listeners of appended get rows and attributes as workers do, whatever the caller does to its own', async () => {
   const { primary, worker } = deploy();
   const server = await primary({ streams: [events] });
   const reader = worker({ attributes: true });
