@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 
 import { type ErrorCode, LogError, messageOf, RowcastError } from '../core/model/errors.ts';
 
-type LogErrorCode = Exclude<ErrorCode & `LOG_${string}`, 'LOG_GAP'>;
+type LogErrorCode = Exclude<ErrorCode & `LOG_${string}`, 'LOG_GAP' | 'LOG_DRIVER_MISSING'>;
 
 /** What to do, by code. The causes are mapped to codes below. */
 const advice: Record<LogErrorCode, string> = {
@@ -47,8 +47,9 @@ const codesOfCauses: ReadonlyArray<readonly [prefix: string, code: LogErrorCode]
 export function sqliteLogError(path: string, doing: string, cause: unknown): RowcastError {
   if (cause instanceof RowcastError) return cause;
   const said = codeOf(cause);
-  if (isDriverMissing(cause))
-    return new LogError('LOG_UNAVAILABLE', `cannot ${doing} ${path}: ${DRIVER_ADVICE}`, { cause });
+  const driverAdvice = adviceOnDriver(cause);
+  if (driverAdvice !== undefined)
+    return new LogError('LOG_DRIVER_MISSING', `cannot ${doing} ${path}: ${driverAdvice}`, { cause, facts: { driver } });
   if (said.startsWith('SQLITE_CANTOPEN')) return cannotOpen(path, doing, cause);
   const code = logErrorCode(said);
   return logError(code, `cannot ${doing} ${path}: ${advice[code]}`, cause);
@@ -103,12 +104,26 @@ function logErrorCode(said: string): LogErrorCode {
   return codesOfCauses.find(([prefix]) => said.startsWith(prefix))?.[1] ?? 'LOG_UNAVAILABLE';
 }
 
-/** Package managers that run no scripts of packages, such as pnpm unless it is told to, leave it out. */
-const DRIVER_ADVICE =
-  'the native part of better-sqlite3 is not built for this Node: let its install script run (npm rebuild better-sqlite3, pnpm approve-builds)';
+const driver = 'better-sqlite3';
 
-function isDriverMissing(cause: unknown): boolean {
-  return codeOf(cause) === 'ERR_DLOPEN_FAILED' || messageOf(cause).startsWith('Could not locate the bindings file');
+/** What to do when the driver or its native part cannot be loaded. Undefined for any other error. */
+function adviceOnDriver(cause: unknown): string | undefined {
+  switch (codeOf(cause)) {
+    case 'ERR_MODULE_NOT_FOUND':
+    case 'MODULE_NOT_FOUND':
+      return `${driver} is not installed: run npm install ${driver}`;
+    case 'ERR_DLOPEN_FAILED':
+      return `the native part of ${driver} is not of ${thisSystem()}: run npm rebuild ${driver} here`;
+  }
+  // Package managers that run no scripts of packages, such as pnpm unless it is told to, leave it
+  // out.
+  return messageOf(cause).startsWith('Could not locate the bindings file')
+    ? `the native part of ${driver} is not built: let its install script run (npm rebuild ${driver} --ignore-scripts=false, pnpm approve-builds)`
+    : undefined;
+}
+
+function thisSystem(): string {
+  return `Node ${process.version} on ${process.platform} ${process.arch}`;
 }
 
 /** SQLite does not say why it could not open a file, so we ask the system. */

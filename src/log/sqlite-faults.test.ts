@@ -413,15 +413,20 @@ test('what the system says of the disk has its code too, and what is not an Erro
   });
 });
 
-test('a driver whose native part was not built says how to build it, and not to look at the disk', () => {
-  const notBuilt = new Error('Could not locate the bindings file. Tried:\n → /a/better_sqlite3.node');
-  const ofOtherNode = Object.assign(new Error('compiled against a different version'), { code: 'ERR_DLOPEN_FAILED' });
-  for (const cause of [notBuilt, ofOtherNode]) {
-    const { code, message } = sqliteLogError(path, 'open', cause);
-    expect(code).toBe('LOG_UNAVAILABLE');
-    expect(message).toContain('npm rebuild better-sqlite3');
-    expect(message).not.toMatch(/disk|Tried/);
-  }
+test.each([
+  ['is not installed', { code: 'ERR_MODULE_NOT_FOUND' }, 'npm install better-sqlite3'],
+  ['lacks a package of its own', { code: 'MODULE_NOT_FOUND' }, 'npm install better-sqlite3'],
+  ['is of another Node or system', { code: 'ERR_DLOPEN_FAILED' }, `Node ${process.version} on ${process.platform} `],
+  [
+    'has no native part',
+    { message: 'Could not locate the bindings file. Tried:\n → /a.node' },
+    'npm rebuild better-sqlite3',
+  ],
+])('a driver that %s has a code of its own, and what to run, and not to look at the disk', (_what, cause, run) => {
+  const { code, message, facts } = sqliteLogError(path, 'open', Object.assign(new Error('it failed'), cause));
+  expect({ code, facts }).toEqual({ code: 'LOG_DRIVER_MISSING', facts: { driver: 'better-sqlite3' } });
+  expect(message).toContain(run);
+  expect(message).not.toMatch(/disk|Tried/);
 });
 
 /** Opens the log, reads all of it and closes it: how many rows it had, or what was thrown. */

@@ -5,7 +5,6 @@ import { resolve } from 'node:path';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
 import { LOG_ID_DIGITS } from '../core/model/history.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
-import { openLogFile } from './sqlite-file.ts';
 
 /** The old and the new id of the log. */
 export interface NewHistory {
@@ -22,6 +21,7 @@ export interface NewHistory {
 export async function newHistory(path: string, random: Random = systemRandom): Promise<NewHistory> {
   const after = randomHex(random, LOG_ID_DIGITS);
   try {
+    const { openLogFile } = await import('./sqlite-file.ts');
     const file = await openLogFile({ path: resolve(path), synchronous: 'full', mustExist: true });
     try {
       file.rename(after);

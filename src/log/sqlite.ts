@@ -38,7 +38,7 @@ import type {
 } from './log.ts';
 import { type Boot, systemBoot } from './log-time.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
-import { type FileOptions, openLogFile } from './sqlite-file.ts';
+import type { FileOptions } from './sqlite-file.ts';
 import type { Synchronous } from './synchronous.ts';
 import { OpenedLog, type OpenedEnvironment } from './sqlite-opened.ts';
 import { checkStoredToken, logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
@@ -269,6 +269,8 @@ class SqliteLog implements Log {
 
   async #openFile(options: LogOptions): Promise<void> {
     try {
+      // Loads the driver, which may be missing: an error of this log, not of an import.
+      const { openLogFile } = await import('./sqlite-file.ts');
       const file = await openLogFile(this.#fileOptions);
       this.#last = OpenedLog.begin(file, options, this.#environment);
     } catch (error) {

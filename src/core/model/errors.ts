@@ -71,6 +71,7 @@ export const errorCodes = {
   LOG_READ_ONLY: "The log's file or directory cannot be written.",
   LOG_LOCKED: "Another process has the log's file open for writing.",
   LOG_FULL: 'The disk under the log is full.',
+  LOG_DRIVER_MISSING: 'better-sqlite3 is not installed, or its native part is not built for this Node and system.',
   LOG_UNAVAILABLE: "The log's file cannot be opened, read or written.",
   // ConnectionError: the network.
   CONNECTION_LOST: 'The connection could not be made or was lost.',
