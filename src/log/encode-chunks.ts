@@ -1,19 +1,18 @@
 /** Makes chunks of the batches that a commit adds to a stream. */
 
-import { LONGEST_UTF8_BYTES_PER_UNIT } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import type { AttributesText } from '../core/model/attributes.ts';
-import { type BatchAttributes, type Chunk, isConsecutive, ROW_BORDER } from '../core/model/chunk.ts';
+import { type BatchAttributes, type Chunk, HEAD_BYTES, isConsecutive, ROW_BORDER } from '../core/model/chunk.ts';
 import type { History } from '../core/model/history.ts';
 import type { RowText } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 
 /**
- * Large enough that catch-up moves few records, small enough that a page of a few hundred KiB is
- * not exceeded by much. A larger batch is one chunk.
+ * The most bytes of a chunk (chunkBytes). Large enough that catch-up moves few records, small enough
+ * that a page of a few hundred KiB is not exceeded by much. A larger batch is one chunk.
  */
-const MAX_CHUNK_BYTES = 256 * 1024;
+export const MAX_CHUNK_BYTES: number = 256 * 1024;
 
 /** The batches that a commit adds to one stream. */
 export interface PlannedStream {
@@ -42,7 +41,7 @@ export interface EncodeOptions {
 }
 
 /** Reused for the bytes of a chunk while their number is unknown. Each chunk gets its own copy. */
-const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_BYTES * LONGEST_UTF8_BYTES_PER_UNIT);
+const scratch = Buffer.allocUnsafeSlow(MAX_CHUNK_BYTES);
 const BORDER = Buffer.from(ROW_BORDER);
 
 /** Makes chunks of the batches. This is the only place where a row becomes bytes. */
@@ -54,6 +53,7 @@ export function encodeChunks({ planned, ...options }: EncodeOptions): Chunk[] {
   let { history } = options;
   let first = 0;
   let bytes = 0;
+  let chunkSize = 0;
   const finishChunk = (end: number, texts: Uint8Array): void => {
     const upTo = tokens[end - 1]!;
     const sizes = batches.slice(first, end).map((batch) => batch.length);
@@ -76,20 +76,26 @@ export function encodeChunks({ planned, ...options }: EncodeOptions): Chunk[] {
     after = upTo;
     first = end;
     bytes = 0;
+    chunkSize = 0;
   };
   for (let i = 0; i < batches.length; i++) {
     const batch = batches[i]!;
     const text = batch.length === 1 ? batch[0]! : batch.join(ROW_BORDER);
     const ofBatch = planned.histories?.get(i) ?? options.history;
-    // In characters: most have one byte. The scratch has room for what longer ones take.
-    const isFull = bytes + text.length > MAX_CHUNK_BYTES;
+    const attributes = planned.attributes?.get(i)?.length ?? 0;
+    const size = Buffer.byteLength(text) + batch.length * HEAD_BYTES + attributes;
+    const isFull = chunkSize + BORDER.length + size > MAX_CHUNK_BYTES;
     if (i > first && (isFull || ofBatch !== history)) finishChunk(i, Buffer.from(scratch.subarray(0, bytes)));
     history = ofBatch;
-    if (text.length > MAX_CHUNK_BYTES) {
+    if (size > MAX_CHUNK_BYTES) {
       finishChunk(i + 1, Buffer.from(text));
       continue;
     }
-    if (i > first) bytes += BORDER.copy(scratch, bytes);
+    chunkSize += size;
+    if (i > first) {
+      chunkSize += BORDER.length;
+      bytes += BORDER.copy(scratch, bytes);
+    }
     bytes += scratch.write(text, bytes);
   }
   if (first < batches.length) finishChunk(batches.length, Buffer.from(scratch.subarray(0, bytes)));

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 
 import type { Page } from '../core/model/page.ts';
@@ -8,6 +10,7 @@ import { VirtualClock } from '../testing/virtual-clock.ts';
 import type { Log, ReadOptions, RowsEvent, SourceListener } from './log.ts';
 import { memoryLog } from './memory.ts';
 import { Tail } from './tail.ts';
+import { TailRoom } from './tail-room.ts';
 
 const STREAM_NAMES = ['a', 'b'];
 
@@ -379,4 +382,69 @@ test('a limit that is no number of bytes is refused', async () => {
   const { log } = await setUp();
   for (const maxBytes of [-1, 0.5, Number.NaN])
     expect(() => new Tail(log, { maxBytes })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+});
+
+// SPEC B16
+test('a page of the log that someone has not sent yet is shared by all that read it later', async () => {
+  const { watched, log } = await setUp();
+  await append(log, 3, 'a', 'x'.repeat(300_000));
+  // Each read of a log on disk makes new bytes.
+  const fresh: Log = {
+    ...log,
+    bounds: (stream) => log.bounds(stream),
+    watch: (listener) => log.watch(listener),
+    read: (stream, options) => {
+      watched.reads++;
+      const page = watched.inner.read(stream, options) as Page;
+      return { ...page, chunks: page.chunks.map((chunk) => ({ ...chunk, texts: Buffer.from(chunk.texts) })) };
+    },
+  };
+  const tail = new Tail(fresh, { maxBytes: 0 });
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  for (const maxBytes of [1, 500_000]) {
+    const options = { after: 0, maxBytes };
+    watched.reads = 0;
+    // A socket keeps a view of its own of the bytes, and nothing else.
+    const sent: Uint8Array[] = [];
+    for (let peer = 0; peer < 40; peer++) {
+      const lines = pageLines(tail.read('a', options) as Page, false);
+      sent.push(new Uint8Array(lines.buffer, lines.byteOffset, lines.length));
+      if (peer % 10 !== 0) continue;
+      await new Promise(setImmediate);
+      collect();
+    }
+    expect(new Set(sent.map(({ buffer }) => buffer)).size, 'all peers hold one buffer').toBe(1);
+    expect(watched.reads).toBe(1);
+  }
+  await log.trim('a', 1);
+  watched.reads = 0;
+  expect(() => tail.read('a', { after: 0, maxBytes: 1 })).toThrow(expect.objectContaining({ code: 'LOG_GAP' }));
+  await log.delete('a');
+  expect(tail.read('a', { after: 0, maxBytes: 1 })).toMatchObject({ rows: 0 });
+});
+
+// SPEC B17
+test('tails that share their room hold no more than it together, and the oldest chunk of all goes first', async () => {
+  const [one, two] = [await setUp(), await setUp()];
+  const room = new TailRoom(20_000);
+  const tails = [one, two].map(({ log }) => new Tail(log, { room }));
+  const padding = 'x'.repeat(1_000);
+  const isKept = (tail: number, after: number): boolean => {
+    const { watched } = [one, two][tail]!;
+    watched.reads = 0;
+    void tails[tail]!.read('a', { after, maxBytes: 1 });
+    return watched.reads === 0;
+  };
+  await append(one.log, 4, 'a', padding);
+  await append(two.log, 3, 'a', padding);
+  expect(isKept(0, 0)).toBe(true);
+  await append(two.log, 3, 'a', padding);
+  expect(room.bytes).toBeLessThanOrEqual(20_000);
+  expect([isKept(0, 0), isKept(0, 3), isKept(1, 0)]).toEqual([false, true, true]);
+  await append(two.log, 10, 'a', padding);
+  expect([isKept(0, 3), isKept(1, 0), isKept(1, 15)]).toEqual([false, false, true]);
+  expect(room.bytes).toBe(tails[0]!.bytes + tails[1]!.bytes);
+  tails[1]!.close();
+  expect(room.bytes).toBe(tails[0]!.bytes);
 });

@@ -3,29 +3,31 @@
  * that keep up, so the live path reads no disk and sessions at the same position share bytes.
  *
  * Everything else is read from the source, once for all sessions that ask for the same page
- * meanwhile. Where a hint came without rows, the first read brings them for everyone.
+ * meanwhile, or while one of them still holds it. Where a hint came without rows, the first read brings them for everyone.
  */
 
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
-import { Queue } from '../base/queue.ts';
 import { type Chunk, chunkBytes } from '../core/model/chunk.ts';
-import { UsageError } from '../core/model/errors.ts';
 import type { Page } from '../core/model/page.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { ChunkList } from './chunk-list.ts';
 import { pageOf } from './chunk-page.ts';
+import { HeldPages } from './held-pages.ts';
 import type { Log, ReadOptions, Source, SourceEvent } from './log.ts';
+import { TailRoom, type TailWindow } from './tail-room.ts';
 
 export interface TailOptions {
   /** The most memory for the chunks of all streams together, in bytes. 0 keeps nothing. */
   readonly maxBytes?: number;
+  /** Memory that several tails share, in place of `maxBytes`. */
+  readonly room?: TailRoom;
   /** How long a read of the source is shared: one that is never answered must not answer for all. */
   readonly maxReadMs?: Millis;
   readonly clock?: Clock;
 }
 
-const defaultTailOptions: Required<TailOptions> = Object.freeze({
+const defaultTailOptions: Required<Omit<TailOptions, 'room'>> = Object.freeze({
   /**
    * Half a minute at 20,000 rows of 100 bytes a second. A session further behind reads whole chunks
    * from the log, which slows nobody.
@@ -55,16 +57,10 @@ interface SharedPage {
   readonly page: Page;
 }
 
-interface Window {
+interface Window extends TailWindow {
   readonly stream: StreamName;
   readonly chunks: ChunkList;
   shared: SharedPage[];
-}
-
-/** A chunk in the order in which chunks came. Its window may have dropped it since. */
-interface Kept {
-  readonly window: Window;
-  readonly upTo: Token;
 }
 
 interface RunningRead {
@@ -75,18 +71,14 @@ interface RunningRead {
   readonly until: Millis;
 }
 
-/** Entries of dropped chunks are cleared away once they number this many and half of all. */
-const ENTRIES_WORTH_CLEARING = 1_024;
-
 export class Tail {
   readonly #source: Source;
-  readonly #maxBytes: number;
+  readonly #room: TailRoom;
   readonly #maxReadMs: Millis;
   readonly #clock: Clock;
   /** Only streams that have chunks here. */
   readonly #windows = new Map<StreamName, Window>();
-  #kept = new Queue<Kept>();
-  #chunkCount = 0;
+  readonly #held = new HeldPages();
   /** Reads of the source that are on their way, by what they ask for. */
   readonly #reading = new Map<string, RunningRead>();
   readonly #endWatch: () => void;
@@ -98,11 +90,9 @@ export class Tail {
    * @throws UsageError INVALID_OPTION
    */
   constructor(source: Source, options: TailOptions = {}) {
-    const { maxBytes, maxReadMs, clock } = { ...defaultTailOptions, ...options };
-    if (!Number.isSafeInteger(maxBytes) || maxBytes < 0)
-      throw new UsageError('INVALID_OPTION', `maxBytes of the tail is an integer from 0, not ${maxBytes}`);
+    const { maxBytes, maxReadMs, clock, room = new TailRoom(maxBytes) } = { ...defaultTailOptions, ...options };
     this.#source = source;
-    this.#maxBytes = maxBytes;
+    this.#room = room;
     this.#maxReadMs = maxReadMs;
     this.#clock = clock;
     this.#endWatch = source.watch((event) => this.#handleEvent(event));
@@ -127,10 +117,10 @@ export class Tail {
   /** Ends the watch and forgets all chunks. */
   close(): void {
     this.#endWatch();
-    this.#windows.clear();
-    this.#kept.clear();
-    this.#chunkCount = 0;
-    this.#bytes = 0;
+    for (const stream of this.#windows.keys()) this.#forget(stream);
+    this.#room.handleClosed();
+    this.#held.clear();
+    this.#reading.clear();
   }
 
   #readWindow(window: Window, options: ReadOptions): Page | undefined {
@@ -169,14 +159,16 @@ export class Tail {
     // A read that began when nothing was there may bring nothing, and now there is something.
     const isCurrent = running !== undefined && (running.latest > after || running.latest === latest);
     if (isCurrent && this.#clock.now() < running.until) return running.page;
+    const held = this.#held.find(stream, options, this.#source.bounds(stream));
+    if (held !== undefined) return held;
     const answer = this.#source.read(stream, options);
-    if (!isPromise(answer)) return this.#keepPage(answer, after);
+    if (!isPromise(answer)) return this.#keepPage(answer, options);
     const reading: Promise<Page> = Promise.resolve(answer).then(
       (page) => {
         // The stream may have been deleted meanwhile, and its rows must not come back.
         if (this.#reading.get(key)?.page !== reading) return page;
         this.#reading.delete(key);
-        return this.#keepPage(page, after);
+        return this.#keepPage(page, options);
       },
       (error: unknown) => {
         if (this.#reading.get(key)?.page === reading) this.#reading.delete(key);
@@ -188,12 +180,14 @@ export class Tail {
   }
 
   /** Keeps the rows of a page that go on where the window ends, or that are the newest. */
-  #keepPage(page: Page, after: Token): Page {
+  #keepPage(page: Page, options: ReadOptions): Page {
+    this.#held.add(page.stream, options, page);
+    const { after } = options;
     const last = this.#windows.get(page.stream)?.chunks.last;
     const isNext = last === undefined ? page.upTo >= this.#source.bounds(page.stream).latest : last.upTo === after;
     if (isNext && page.rows > 0) {
       for (const chunk of page.chunks) this.#keep(page.stream, chunk);
-      this.#shrink();
+      this.#room.shrink();
     }
     return page;
   }
@@ -203,11 +197,12 @@ export class Tail {
       case 'rows':
         this.#forgetTrimmed(event.stream);
         for (const chunk of event.chunks ?? []) this.#keep(event.stream, chunk);
-        return this.#shrink();
+        return this.#room.shrink();
       case 'deleted':
       case 'rebased':
         // What is being read may hold rows that are gone.
         this.#reading.clear();
+        this.#held.clear();
         return this.#forget(event.stream);
       case 'era':
         // Chunks keep the era in which they were written, so a new era changes none of them.
@@ -219,32 +214,16 @@ export class Tail {
   }
 
   #keep(stream: StreamName, chunk: Chunk): void {
-    if (this.#maxBytes === 0) return;
+    if (this.#room.maxBytes === 0) return;
     const last = this.#windows.get(stream)?.chunks.last;
     if (last !== undefined && chunk.upTo <= last.upTo) return;
     // A hint was lost, or came without its rows. The window starts again after the hole.
     if (last !== undefined && chunk.after !== last.upTo) this.#forget(stream);
     const window = this.#window(stream);
     window.chunks.append(chunk);
-    this.#kept.push({ window, upTo: chunk.upTo });
-    this.#chunkCount++;
-    this.#bytes += occupiedBytes(chunk);
-  }
-
-  /** Drops the oldest chunks until the rest fits. */
-  #shrink(): void {
-    while (this.#bytes > this.#maxBytes) {
-      const oldest = this.#kept.shift();
-      if (oldest === undefined) return;
-      if (oldest.window.chunks.first?.upTo === oldest.upTo) this.#dropFirst(oldest.window);
-    }
-    if (this.#kept.length < ENTRIES_WORTH_CLEARING || this.#kept.length < this.#chunkCount * 2) return;
-    const kept = new Queue<Kept>();
-    for (const entry of this.#kept) {
-      const { first } = entry.window.chunks;
-      if (first !== undefined && entry.upTo >= first.upTo) kept.push(entry);
-    }
-    this.#kept = kept;
+    const bytes = occupiedBytes(chunk);
+    this.#bytes += bytes;
+    this.#room.add(window, chunk.upTo, bytes);
   }
 
   #forgetTrimmed(stream: StreamName): void {
@@ -263,19 +242,28 @@ export class Tail {
   #dropFirst(window: Window): void {
     const chunk = window.chunks.dropFirst();
     if (chunk === undefined) return;
-    this.#bytes -= occupiedBytes(chunk);
-    this.#chunkCount--;
+    const bytes = occupiedBytes(chunk);
+    this.#bytes -= bytes;
+    this.#room.remove(bytes);
     const { first } = window.chunks;
     window.shared = window.shared.filter(({ after }) => first !== undefined && after >= first.after);
     if (first === undefined) this.#windows.delete(window.stream);
   }
 
   #window(stream: StreamName): Window {
-    let window = this.#windows.get(stream);
-    if (window === undefined) {
-      window = { stream, chunks: new ChunkList(), shared: [] };
-      this.#windows.set(stream, window);
-    }
+    const known = this.#windows.get(stream);
+    if (known !== undefined) return known;
+    const chunks = new ChunkList();
+    const window: Window = {
+      stream,
+      chunks,
+      shared: [],
+      get firstUpTo() {
+        return chunks.first?.upTo;
+      },
+      dropFirst: () => this.#dropFirst(window),
+    };
+    this.#windows.set(stream, window);
     return window;
   }
 }

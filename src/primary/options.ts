@@ -60,7 +60,10 @@ export interface PrimaryOptions {
    * connection. Rowcast workers always get GAP.
    */
   readonly trimmed?: 'serve' | 'refuse';
-  /** The most bytes of the newest rows that each log keeps ready in memory. Default 64 MiB. */
+  /**
+   * The most bytes of the newest rows of all streams together, those of sources included, that are
+   * kept ready in memory. Where it is full the oldest rows go first. Default 64 MiB.
+   */
   readonly tailBytes?: number;
   /** How long the ids of appends are remembered, at least. Default 24 h. */
   readonly idRetentionMs?: Millis;

@@ -8,12 +8,14 @@ import type { Token } from '../core/model/token.ts';
 import type { StreamState } from '../core/sessions/stream-table.ts';
 import type { Source } from '../log/log.ts';
 import { Tail } from '../log/tail.ts';
+import type { TailRoom } from '../log/tail-room.ts';
 
 /** How much of a catalog is read at once where a hint brought no rows. */
 const CATALOG_PAGE_BYTES = 64 * 1024;
 
 export interface ServedSourceOptions {
-  readonly tailBytes: number;
+  /** Shared by the tails of all sources. */
+  readonly tailRoom: TailRoom;
   /** How long an answer of the source is waited for. */
   readonly sourceTimeoutMs: Millis;
   readonly clock: Clock;
@@ -30,11 +32,12 @@ export class ServedSource {
 
   /** The source is open. Make it before anything else watches the source. */
   constructor(source: Source, options: ServedSourceOptions) {
-    const { tailBytes, sourceTimeoutMs, clock } = options;
+    const { tailRoom, sourceTimeoutMs, clock } = options;
     this.source = source;
-    this.tail = new Tail(source, { maxBytes: tailBytes, maxReadMs: sourceTimeoutMs, clock });
-    this.#options = options;
+    // Before anything listens: a source may throw here.
     this.#known = source.bounds(source.catalog).latest;
+    this.tail = new Tail(source, { room: tailRoom, maxReadMs: sourceTimeoutMs, clock });
+    this.#options = options;
   }
 
   /**

@@ -33,6 +33,7 @@ import {
 import type { Token } from '../core/model/token.ts';
 import type { StreamTable } from '../core/sessions/stream-table.ts';
 import { MAX_SOURCES, type PrimaryEras } from '../core/wire/greeting.ts';
+import { TailRoom } from '../log/tail-room.ts';
 import { FollowedStream, ServedSource } from './served-source.ts';
 
 export interface StreamCatalogOptions {
@@ -44,7 +45,7 @@ export interface StreamCatalogOptions {
   /** Further sources, which are open. Their streams are served and not appended to. */
   readonly sources?: readonly Source[];
   readonly limits: BatchLimits;
-  /** The most bytes of rows that each tail keeps in memory. */
+  /** The most bytes of rows that all tails together keep in memory. */
   readonly tailBytes: number;
   /** How long an answer of a source is waited for. */
   readonly sourceTimeoutMs: Millis;
@@ -86,8 +87,8 @@ export class StreamCatalog implements StreamTable {
   readonly #declarations: Declarations;
   /** Some declaration has `retain.untilSavedBy`. */
   readonly #hasHolders: boolean;
-  /** Undefined until it is open. The durable log, the volatile one, and the others. */
-  #sources: readonly ServedSource[] = [];
+  /** Once it is open: the durable log, the volatile one, and the others. */
+  readonly #sources: ServedSource[] = [];
   /** Streams that sessions replicate. What nobody follows costs nothing here. */
   readonly #followed = new Map<StreamName, FollowedStream>();
   readonly #listeners: CatalogListener[] = [];
@@ -111,12 +112,14 @@ export class StreamCatalog implements StreamTable {
     try {
       await volatileLog.open({ declarations: ofLog(false), ...shared, catalog: VOLATILE_CATALOG });
       checkLogIds([log, volatileLog, ...sources]);
-      this.#sources = [log, volatileLog, ...sources].map((source) => {
+      const { tailBytes, sourceTimeoutMs, clock } = this.#options;
+      const tailRoom = new TailRoom(tailBytes);
+      for (const source of [log, volatileLog, ...sources]) {
         // The tail watches first, so it has the rows when a hint reaches a session.
-        const served = new ServedSource(source, this.#options);
+        const served = new ServedSource(source, { tailRoom, sourceTimeoutMs, clock });
+        this.#sources.push(served);
         this.#endWatches.push(source.watch((event) => this.#handleEvent(served, event)));
-        return served;
-      });
+      }
     } catch (error) {
       await this.close();
       throw error;
@@ -244,7 +247,7 @@ export class StreamCatalog implements StreamTable {
   /** Finishes pending appends and closes both logs. Further sources belong to who opened them. */
   async close(): Promise<void> {
     for (const { tail } of this.#sources) tail.close();
-    for (const endWatch of this.#endWatches) endWatch();
+    for (const endWatch of this.#endWatches.splice(0)) endWatch();
     await Promise.all([this.#options.log.close(), this.#options.volatileLog.close()]);
   }
 

@@ -55,7 +55,7 @@ const TAB = 0x09;
 const BORDER_BYTES = 2;
 
 /** About what the head of a row's line adds to its text, in bytes. */
-const HEAD_BYTES = 24;
+export const HEAD_BYTES = 24;
 
 /** The token of the batch at `place`, counted from 0. */
 export function tokenAt({ upTo, sizes, tokens }: Chunk, place: number): Token {

@@ -23,6 +23,12 @@ const joinedLines: Record<Form, WeakMap<readonly Chunk[], Uint8Array>> = {
   'rows-and-attributes': new WeakMap(),
 };
 
+/**
+ * Who holds the bytes of lines holds the chunks, too, so that others who read the same page find
+ * them (log/held-pages.ts). By the buffer, because a socket keeps another view of it.
+ */
+const chunksOfLines = new WeakMap<ArrayBufferLike, readonly Chunk[]>();
+
 const NOTHING = new Uint8Array();
 const BATCH_LENGTH = 'batch '.length;
 const BORDER_BYTES = ROW_BORDER.length;
@@ -37,11 +43,19 @@ export function pageLines({ stream, chunks }: Page, wantsAttributes: boolean): U
   const form =
     wantsAttributes && chunks.some(({ attributes }) => attributes !== undefined) ? 'rows-and-attributes' : 'rows';
   if (chunks.length === 0) return NOTHING;
-  if (chunks.length === 1) return chunkLines(stream, chunks[0]!, form);
+  if (chunks.length === 1) {
+    const lines = linesOfChunks[form].get(chunks[0]!);
+    return lines ?? holdBy(chunkLines(stream, chunks[0]!, form), chunks);
+  }
   const known = joinedLines[form].get(chunks);
   if (known !== undefined) return known;
   const lines = join(chunks.map((chunk) => chunkLines(stream, chunk, form)));
   joinedLines[form].set(chunks, lines);
+  return holdBy(lines, chunks);
+}
+
+function holdBy(lines: Uint8Array, chunks: readonly Chunk[]): Uint8Array {
+  chunksOfLines.set(lines.buffer, chunks);
   return lines;
 }
 
