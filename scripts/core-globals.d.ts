@@ -14,7 +14,7 @@ interface TextDecoder {
 }
 declare const TextDecoder: new (
   encoding: 'utf-8',
-  options: { readonly fatal: true; readonly ignoreBOM: true },
+  options: { readonly fatal: boolean; readonly ignoreBOM: true },
 ) => TextDecoder;
 
 // Only for src/base/clock.ts: elsewhere .oxlintrc.json forbids these names.

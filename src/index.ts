@@ -66,6 +66,7 @@ export {
   type WorkerName,
 } from './core/model/stream.ts';
 export type { Token } from './core/model/token.ts';
+export type { FailureDecision, RetryOptions, RetryRule } from './core/follow/failure-policy.ts';
 export { createPrimary, type Primary } from './primary/primary.ts';
 export type {
   BatchOptions,
@@ -98,6 +99,7 @@ export type {
   Transport,
 } from './transport/transport.ts';
 export { type Checkpoint, memoryCheckpoint } from './worker/checkpoint.ts';
+export type { Failure, OnError } from './worker/failures.ts';
 export { fileCheckpoint } from './worker/file-checkpoint.ts';
 export type { Holdup } from './worker/holdups.ts';
 export type {

@@ -14,6 +14,13 @@ export function utf8(text: string): Uint8Array {
   return scratch.slice(0, encoder.encodeInto(text, scratch).written);
 }
 
+const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
+
+/** A copy of a part of a longer text that does not keep the longer text in memory. */
+export function ownText(part: string): string {
+  return decoder.decode(encoder.encode(part));
+}
+
 /** The number of bytes that utf8 would return, without allocating them. */
 export function utf8Length(text: string): number {
   let bytes = 0;

@@ -27,9 +27,18 @@ export class PartialLine {
     return this.#buffer.length;
   }
 
+  /** The length of the line so far, in bytes. */
+  get length(): number {
+    return this.#bytes;
+  }
+
+  hasRoomFor(bytes: number): boolean {
+    return this.#bytes + bytes <= this.#maxBytes;
+  }
+
   /** Returns false, and forgets the line, when it would be over the bound. */
   append(piece: Uint8Array): boolean {
-    if (this.#bytes + piece.length > this.#maxBytes) {
+    if (!this.hasRoomFor(piece.length)) {
       this.#buffer = NOTHING;
       this.#bytes = 0;
       return false;

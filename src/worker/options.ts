@@ -27,6 +27,7 @@ import { type WorkerLimits, workerLimitTable } from '../core/wire/limits.ts';
 import { addressKind, oneAddress } from '../transport/check-address.ts';
 import { type Address, type Transport, transportKind } from '../transport/transport.ts';
 import { type Checkpoint, checkpointKind } from './checkpoint.ts';
+import { type OnError, onErrorKind } from './failures.ts';
 import type { Holdup } from './holdups.ts';
 import type { BatchHandler } from './subscription.ts';
 
@@ -93,6 +94,13 @@ export interface SubscribeOptions {
    */
   readonly onReset?: 'fail' | 'earliest' | 'now';
   /**
+   * What to do with a batch that fails: whose handler throws, of which the validator refuses a row,
+   * or of which a row cannot be read (docs/guides/failing-handlers.md). Default `stop`: the
+   * subscription ends with the error, and the others go on. In a loop (`follow`) it is for rows
+   * alone: the loop handles its own errors.
+   */
+  readonly onError?: OnError;
+  /**
    * For a subscriber that must know when it is late. Slow handlers of other streams may hold the
    * connection up for at most this long, alone or in turn. Then the connection is given up, the
    * stream is not live, and everything resumes once they are finished. Default: no limit.
@@ -104,6 +112,7 @@ export const subscribeTable: OptionTable<SubscribeOptions> = {
   from: oneBeginning('start', 'now', 'checkpoint'),
   fallback: oneBeginning('start', 'now'),
   onReset: oneOf('fail', 'earliest', 'now'),
+  onError: onErrorKind,
   readWithinMs: positiveMs,
 };
 
@@ -172,6 +181,11 @@ export interface WorkerEvents {
    * in order with the batches of the stream.
    */
   reset: [{ readonly stream: StreamName; readonly error: RowcastError }];
+  /**
+   * A batch failed, and the subscription went on without it, as its onError says. `position` is the
+   * one that skips the batch.
+   */
+  skipped: [{ readonly stream: StreamName; readonly position: Position; readonly error: RowcastError }];
   /**
    * A subscription ended by itself and nobody took its error, or the checkpoint cannot be written
    * (CHECKPOINT_FAILED). The error is taken by a `start` that rejects with it, by the loop of

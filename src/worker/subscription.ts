@@ -3,22 +3,34 @@
  * connection.
  */
 
-import type { Millis } from '../base/clock.ts';
+import type { Clock, Millis } from '../base/clock.ts';
 import { Queue } from '../base/queue.ts';
 import { type Resolvable, resolvable } from '../base/resolvable.ts';
 import type { Batch } from '../core/model/batch.ts';
-import { HandlerError, messageOf, PeerError, type RowcastError, UsageError } from '../core/model/errors.ts';
+import { type RowcastError, UsageError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import type { Position } from '../core/model/position.ts';
-import { type RowValidator, validateRows } from '../core/model/row.ts';
+import { parseTexts, type RowValidator, validateRows } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Item } from '../core/follow/delivery.ts';
+import { FailurePolicy, type FailureStep } from '../core/follow/failure-policy.ts';
 import type { Subscription as Machine } from '../core/follow/subscription.ts';
+import {
+  type BatchItem,
+  failureOf,
+  handlerError,
+  type OnError,
+  onErrorError,
+  type OnErrorFault,
+  refusedError,
+  ruleOf,
+  unreadableError,
+} from './failures.ts';
 
 /**
- * Handles one batch. The next one comes after the promise is resolved. A handler that throws ends
- * the subscription with HANDLER_FAILED.
+ * Handles one batch. The next one comes after the promise is resolved. When it throws, the
+ * subscription does what its onError says.
  */
 export type BatchHandler<Row = unknown> = (batch: Batch<Row>) => void | Promise<void>;
 
@@ -47,6 +59,7 @@ export interface Subscription {
 /** What subscriptions tell their worker. All of them share one object. */
 export interface RunnerHooks {
   readonly now: () => Millis;
+  readonly clock: Clock;
   /** Rows of this cost are finished or dropped. */
   readonly onApplied: (runner: Runner, cost: number) => void;
   /** The position moved. */
@@ -58,6 +71,10 @@ export interface RunnerHooks {
   readonly onReset: (runner: Runner, error: RowcastError, ended: History | undefined) => void;
   /** The stream was deleted, and the application was told. `isEnded`: it was not made again yet. */
   readonly onDeleted: (runner: Runner, isEnded: boolean) => void;
+  /** A batch failed, and is tried again. */
+  readonly onRetry: (runner: Runner, error: RowcastError, delayMs: Millis) => void;
+  /** A batch failed, and the subscription goes on without it. */
+  readonly onSkipped: (runner: Runner, error: RowcastError, position: Position) => void;
   /** A wait may be over. */
   readonly onMoved: (runner: Runner) => void;
   /** The handler failed, so no more of the stream may come. */
@@ -73,10 +90,15 @@ export interface RunnerOptions {
   readonly pattern?: NamePattern | undefined;
   readonly validator: RowValidator | undefined;
   readonly handler: BatchHandler;
+  readonly onError: OnError;
   readonly hooks: RunnerHooks;
 }
 
-type BatchItem = Extract<Item, { kind: 'batch' }>;
+/** The subscription ended before the handler got the batch. */
+const LEFT = Symbol('left');
+
+/** Undefined: the batch was applied. */
+type Outcome = RowcastError | typeof LEFT | undefined;
 
 /** The application's side of one subscription. */
 export class Runner implements Subscription {
@@ -91,6 +113,10 @@ export class Runner implements Subscription {
   /** Settles when the handler is finished with its present batch. */
   #busy: Promise<void> | undefined;
   #busySince: Millis | undefined;
+  /** The batch that is being handled has failed. */
+  #policy: FailurePolicy | undefined;
+  /** Ends the wait for the next attempt. */
+  #endWait: (() => void) | undefined;
   #isRunning = false;
   #wasLive = false;
   #done: Resolvable<void> | undefined;
@@ -214,6 +240,7 @@ export class Runner implements Subscription {
   #leave(error: RowcastError | undefined): void {
     if (this.#end !== undefined) return;
     this.#end = { error };
+    this.#endWait?.();
     this.#tellLive();
     let cost = 0;
     for (const { delivery } of this.machines) cost += delivery.clear();
@@ -238,50 +265,137 @@ export class Runner implements Subscription {
   }
 
   /**
-   * Whether the batch was applied. A promise only when the validator or the handler returns one.
+   * Whether the batch was applied or skipped. A promise only when the validator or the handler
+   * returns one, or when the batch has failed.
    */
-  #apply({ batch }: BatchItem): boolean | Promise<boolean> {
+  #apply(item: BatchItem): boolean | Promise<boolean> {
+    const outcome = this.#attempt(item, item.batch);
+    if (outcome === undefined) return true;
+    if (!(outcome instanceof Promise)) return this.#settle(item, outcome);
+    return outcome.then((settled) => this.#settle(item, settled));
+  }
+
+  #attempt(item: BatchItem, batch: Batch): Outcome | Promise<Outcome> {
+    if (item.isUnreadable === true) return unreadableError(item, this.#attempts);
     const { validator } = this.#options;
-    if (validator === undefined) return this.#handOver(batch);
+    if (validator === undefined) return this.#handOver(item, batch);
     try {
       const rows = validateRows(batch.stream, validator, batch.rows);
-      if (!(rows instanceof Promise)) return this.#handOver({ ...batch, rows });
+      if (!(rows instanceof Promise)) return this.#handOver(item, { ...batch, rows });
       return rows.then(
-        (checked) => this.#handOver({ ...batch, rows: checked }),
-        (thrown: unknown) => this.#handleFailure(refusal(batch, thrown)),
+        (checked) => this.#handOver(item, { ...batch, rows: checked }),
+        (thrown: unknown) => refusedError(item, thrown, this.#attempts),
       );
     } catch (thrown) {
-      return this.#handleFailure(refusal(batch, thrown));
+      return refusedError(item, thrown, this.#attempts);
     }
   }
 
-  #handOver(batch: Batch): boolean | Promise<boolean> {
+  #handOver(item: BatchItem, batch: Batch): Outcome | Promise<Outcome> {
     // The subscription ended while the validator ran.
-    if (this.isEnded) return false;
+    if (this.isEnded) return LEFT;
     try {
       const pending = this.#options.handler(batch);
-      if (!isThenable(pending)) return true;
+      if (!isThenable(pending)) return undefined;
       return Promise.resolve(pending).then(
-        () => true,
-        (thrown: unknown) => this.#handleFailure(failure(batch, thrown)),
+        () => undefined,
+        (thrown: unknown) => handlerError(item, thrown, this.#attempts),
       );
     } catch (thrown) {
-      return this.#handleFailure(failure(batch, thrown));
+      return handlerError(item, thrown, this.#attempts);
     }
   }
 
-  #handleFailure(error: RowcastError): false {
-    const { hooks } = this.#options;
-    if (!this.isEnded) {
-      // Comes first, because rows that come in later would count as waiting for ever.
-      hooks.onFailing(this);
-      this.fail(error);
-      hooks.onFailed(this, error);
-    } else if (!isClosed(error.cause)) {
-      // A handler that failed with CLOSED only met the stop, so its error is not reported.
-      this.#lateError = error;
-      hooks.onFailedLate(this, error);
+  /** The number of the present attempt. */
+  get #attempts(): number {
+    return (this.#policy?.attempt ?? 0) + 1;
+  }
+
+  #settle(item: BatchItem, outcome: Outcome): boolean | Promise<boolean> {
+    if (outcome === undefined) return true;
+    if (outcome === LEFT) return false;
+    if (this.isEnded) return this.#failLate(outcome);
+    this.#policy = new FailurePolicy(ruleOf(this.#options.onError));
+    const step = this.#policy.handleFailure(item.isUnreadable === true);
+    if (step.kind === 'stop') return this.#stopAt(outcome);
+    if (step.kind === 'skip') return this.#skip(item, outcome);
+    return this.#recover(item, outcome, step);
+  }
+
+  /** Does what onError says until the batch is applied or skipped, or the subscription has ended. */
+  async #recover(item: BatchItem, first: RowcastError, firstStep: FailureStep): Promise<boolean> {
+    const policy = this.#policy!;
+    let error = first;
+    let step = firstStep;
+    for (;;) {
+      if (step.kind === 'ask') {
+        const answer = await this.#ask(item, error);
+        if ('thrown' in answer) return this.#stopAt(onErrorError(item, error, answer, policy.attempt));
+        step = policy.handleAnswer(answer.answer);
+        if (step.kind === 'no-answer') return this.#stopAt(onErrorError(item, error, answer, policy.attempt));
+      }
+      if (step.kind === 'skip') return this.#skip(item, error);
+      if (step.kind !== 'retry') return this.#stopAt(error);
+      if (!this.isEnded) this.#options.hooks.onRetry(this, error, step.delayMs);
+      await this.#wait(step.delayMs);
+      if (this.isEnded) return false;
+      // The handler may have changed the rows that it had.
+      const rows = item.isUnreadable === true ? item.batch.rows : parseTexts(item.texts!);
+      const outcome = await this.#attempt(item, { ...item.batch, rows });
+      if (outcome === undefined || outcome === LEFT) {
+        this.#policy = undefined;
+        return outcome === undefined;
+      }
+      if (this.isEnded) return this.#failLate(outcome);
+      error = outcome;
+      step = policy.handleFailure(item.isUnreadable === true);
     }
+  }
+
+  async #ask(item: BatchItem, error: RowcastError): Promise<OnErrorFault> {
+    const onError = this.#options.onError as Extract<OnError, (...args: never) => unknown>;
+    try {
+      return { answer: await onError(failureOf(item, error, this.#policy!.attempt)) };
+    } catch (thrown) {
+      return { thrown };
+    }
+  }
+
+  /** Ends at once with the subscription. */
+  async #wait(delayMs: Millis): Promise<void> {
+    if (this.isEnded) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.hooks.clock.wakeIn(delayMs, resolve);
+      this.#endWait = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+    this.#endWait = undefined;
+  }
+
+  #skip({ batch }: BatchItem, error: RowcastError): true {
+    this.#policy = undefined;
+    this.#options.hooks.onSkipped(this, error, batch.position);
+    return true;
+  }
+
+  #stopAt(error: RowcastError): false {
+    if (this.isEnded) return this.#failLate(error);
+    const { hooks } = this.#options;
+    // Comes first, because rows that come in later would count as waiting for ever.
+    hooks.onFailing(this);
+    this.fail(error);
+    hooks.onFailed(this, error);
+    return false;
+  }
+
+  /** Fails at the last batch, after the subscription was ended from outside. */
+  #failLate(error: RowcastError): false {
+    // A handler that failed with CLOSED only met the stop, so its error is not reported.
+    if (isClosed(error.cause)) return false;
+    this.#lateError = error;
+    this.#options.hooks.onFailedLate(this, error);
     return false;
   }
 
@@ -325,15 +439,4 @@ function isThenable(value: unknown): value is PromiseLike<void> {
 
 function isClosed(thrown: unknown): boolean {
   return thrown instanceof UsageError && thrown.code === 'CLOSED';
-}
-
-/** The validator refused a row. The row came from the primary, so the fault is the peer's. */
-function refusal({ stream, token }: Batch, thrown: unknown): PeerError {
-  const text = `token ${token}: ${messageOf(thrown)}`;
-  return new PeerError('INVALID_ROW', text, { cause: thrown, facts: { stream, token } });
-}
-
-function failure({ stream, token }: Batch, thrown: unknown): HandlerError {
-  const text = `the handler of stream ${stream} failed at token ${token}: ${messageOf(thrown)}`;
-  return new HandlerError('HANDLER_FAILED', text, { cause: thrown, facts: { stream, token } });
 }

@@ -20,6 +20,7 @@ import { checkPosition, type Position } from '../core/model/position.ts';
 import type { RowValidator } from '../core/model/row.ts';
 import { catalogOf, nameOf, type Stream, type StreamName, streamName, streamNameFault } from '../core/model/stream.ts';
 import { token as checkToken } from '../core/model/token.ts';
+import { checkOnError } from './failures.ts';
 import type { SubscribeOptions } from './options.ts';
 import { type BatchHandler, Runner, type RunnerHooks, type RunnerOptions } from './subscription.ts';
 
@@ -116,7 +117,7 @@ export class Subscriptions {
       }
       this.remove(existing);
     }
-    const runner = this.#make(name, { validator: definition.row, handler });
+    const runner = this.#make(name, { validator: definition.row, handler, onError: options.onError ?? 'stop' });
     if (this.#stored === undefined) this.#wishes.push({ runner, stream: definition, options });
     else this.#follow({ runner, stream: definition, options });
     return runner;
@@ -229,12 +230,14 @@ export class Subscriptions {
 
   #handleDiscovered(machine: Machine): void {
     const { stream, spec } = machine;
-    const { pattern, validator, handler } = this.#patterns.get(spec.pattern!)!;
+    const { pattern, validator, handler, options } = this.#patterns.get(spec.pattern!)!;
     // From now on the subscription knows where the stream stands.
     if (spec.applied !== undefined && this.#stored!.get(stream) === spec.applied) this.#stored!.delete(stream);
     const before = this.#runners.get(stream);
     const isDraining = before !== undefined && !before.isEnded;
-    const runner = isDraining ? before : this.#make(stream, { pattern, validator, handler });
+    const runner = isDraining
+      ? before
+      : this.#make(stream, { pattern, validator, handler, onError: options.onError ?? 'stop' });
     this.#attach(runner, machine);
     if (!isDraining) this.#options.onDiscovered(runner);
     runner.run();
@@ -278,7 +281,7 @@ export class Subscriptions {
     if (this.#runners.get(stream) === undefined) this.#options.onChanged(stream, position);
   }
 
-  #follow({ runner, stream: { name, durable }, options }: Wish): void {
+  #follow({ runner, stream: { name, durable, row }, options }: Wish): void {
     const { from, applied, saved } = this.#resolve(name, options);
     const machine = this.#options.follower.handleSubscribe(this.#options.now(), {
       stream: name,
@@ -287,12 +290,13 @@ export class Subscriptions {
       saved,
       onReset: options.onReset ?? (durable ? 'by-durability' : 'earliest'),
       readWithinMs: options.readWithinMs,
+      keepsTexts: keepsTexts(row, options),
     });
     this.#attach(runner, machine);
     runner.run();
   }
 
-  #followPattern({ pattern, isDurable, options }: PatternWish): void {
+  #followPattern({ pattern, isDurable, validator, options }: PatternWish): void {
     const from = this.#from(options);
     const begin = from === 'checkpoint' ? (options.fallback ?? 'now') : from;
     const isResumed = from === 'checkpoint';
@@ -302,6 +306,7 @@ export class Subscriptions {
       from: begin as 'start' | 'now',
       onReset: options.onReset ?? (isDurable ? 'by-durability' : 'earliest'),
       readWithinMs: options.readWithinMs,
+      keepsTexts: keepsTexts(validator, options),
       positions: isResumed ? this.#stored : undefined,
       saved: isResumed ? this.#loaded : undefined,
     });
@@ -331,6 +336,7 @@ export class Subscriptions {
     const { from, fallback } = options;
     checkPlace(from);
     checkPlace(fallback);
+    checkOnError(of, options.onError);
     if (from === 'checkpoint' && !this.#options.hasCheckpoint) {
       throw optionError(of, 'from', "is 'checkpoint', which needs the option checkpoint of the worker");
     }
@@ -364,6 +370,11 @@ function checkStream(stream: StreamName, options: SubscribeOptions): void {
     if (typeof place !== 'object' || place.stream === stream) continue;
     throw new UsageError('INVALID_POSITION', `${option} is a position of stream ${place.stream}, not of ${stream}`);
   }
+}
+
+/** Whether the text of a row may be needed: for a dead-letter stream, or to give the row anew. */
+function keepsTexts(validator: RowValidator | undefined, { onError = 'stop' }: SubscribeOptions): boolean {
+  return validator !== undefined || typeof onError !== 'string';
 }
 
 /** The definition of a stream that is known only by name. */

@@ -27,6 +27,7 @@ const workerEvents: Record<keyof WorkerEvents, true> = {
   'not-live': true,
   waiting: true,
   reset: true,
+  skipped: true,
   error: true,
   'peer-error': true,
   sync: true,
@@ -97,7 +98,10 @@ test('with listeners that throw at every event, and loggers that throw, all goes
   const reader = worker({ clock, logger: throwingLogger, limits });
   throwAtEach(reader, workerEvents, heard, 'worker');
   const got: unknown[] = [];
-  reader.subscribe(events, { from: 'start' }, ({ rows }) => void got.push(...rows));
+  reader.subscribe(events, { from: 'start', onError: 'skip' }, ({ rows }) => {
+    if (rows[0] === 'bad') throw new Error('the handler failed');
+    got.push(...rows);
+  });
   reader.subscribe(volatile, { from: 'start' }, ({ rows }) => void got.push(...rows));
   reader.subscribe(held, { from: 'start' }, () => {
     throw new Error('the handler failed');
@@ -107,7 +111,7 @@ test('with listeners that throw at every event, and loggers that throw, all goes
   await run(100);
   await started;
   expect(reader.isLive).toBe(true);
-  const appended = [server.append(events, ['one']), server.append(volatile, ['two'])];
+  const appended = [server.append(events, ['one']), server.append(events, ['bad']), server.append(volatile, ['two'])];
   await run(100);
   await Promise.all(appended);
   expect(got).toEqual(['one', 'two']);

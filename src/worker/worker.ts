@@ -169,8 +169,8 @@ export class Worker extends Emitter<WorkerEvents> {
 
   /**
    * Calls the handler with a stream's batches, in order, one at a time. May be called before or
-   * after `start`. A handler that throws ends the subscription with HANDLER_FAILED. Its position
-   * does not move, and the worker emits `error`.
+   * after `start`. When a handler throws, the subscription does what its onError says. By default it
+   * ends with HANDLER_FAILED: its position does not move, and the worker emits `error`.
    * @throws UsageError DUPLICATE_STREAM, INVALID_STREAM_NAME, INVALID_TOKEN, INVALID_POSITION,
    *   INVALID_OPTION, CLOSED
    * @example
@@ -429,6 +429,7 @@ export class Worker extends Emitter<WorkerEvents> {
 
   #hooks(): RunnerHooks {
     return {
+      clock: this.#clock,
       onApplied: ({ machine }, cost) => {
         // The exact time matters only when reading resumes: the time that the handler took must not
         // count as silence of the primary.
@@ -463,6 +464,14 @@ export class Worker extends Emitter<WorkerEvents> {
       onDeleted: (subscription, isEnded) => {
         this.#subscriptions.handleDeleted(subscription, isEnded);
         if (isEnded) this.#waits.all.handleDeleted(subscription);
+      },
+      onRetry: ({ stream }, error, delayMs) => {
+        const retryInMs = Math.round(delayMs);
+        this.#logger.warn({ stream, code: error.code, retryInMs }, `${error.message}: it is tried again`);
+      },
+      onSkipped: ({ stream }, error, position) => {
+        this.#logger.warn({ stream, code: error.code, token: position.token }, `skipped a batch: ${error.message}`);
+        this.emit('skipped', { stream, position, error });
       },
       onFailing: (subscription) => this.#subscriptions.release(subscription),
       onFailed: (subscription, error) => {

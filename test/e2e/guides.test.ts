@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { freePorts, type RunningProcess, runNode } from '../support/processes.ts';
+import { freePorts, type RunningProcess, runNode, runRowcast } from '../support/processes.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -23,13 +23,13 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Writes the programs of a guide, with another port. A program is the code block after its name. */
-async function writePrograms(guide: string, names: readonly string[], port: number): Promise<void> {
+/** Writes the programs of a guide, with other ports. A program is the code block after its name. */
+async function writePrograms(guide: string, names: readonly string[], port: number, adminPort = 0): Promise<void> {
   const text = await readFile(new URL(`../../docs/guides/${guide}`, import.meta.url), 'utf8');
   for (const name of names) {
     const code = new RegExp(`^\`${name}\` [^\`]*\`\`\`js\n(.*?)^\`\`\``, 'ms').exec(text)?.[1];
     if (code === undefined) throw new Error(`${guide} has no program ${name}`);
-    await writeFile(join(folder, name), code.replaceAll('9092', String(port)));
+    await writeFile(join(folder, name), code.replaceAll('9092', String(port)).replaceAll('9093', String(adminPort)));
   }
 }
 
@@ -95,5 +95,42 @@ test('many streams: rooms are made, deleted, made again, and followed by a worke
     'live',
     'room:cake 1 new',
     'room:tea 2 more',
+  ]);
+});
+
+test('handlers that fail: what cannot be applied is buried once, also by a worker that is killed, and the rest goes on', async () => {
+  const [port, adminPort] = await freePorts(2);
+  await writePrograms('failing-handlers.md', ['worker.mjs'], port!, adminPort);
+  const admin = ['--admin', `127.0.0.1:${adminPort}`];
+  const append = async (...rows: string[]): Promise<void> => {
+    const appending = runRowcast(['append', 'orders', ...admin], { input: rows.join('\n') });
+    expect(await appending.ended, appending.stderr()).toBe(0);
+  };
+  const serve = ['serve', '--listen', `127.0.0.1:${port}`, '--log', 'memory:', ...admin];
+  const primary = runRowcast([...serve, '--stream', 'orders', '--stream', 'dead:*'], { cwd: folder });
+  running.push(primary);
+  await primary.saw(/admin/);
+  const worker = run('worker.mjs');
+  await worker.next(/^live$/);
+  const poison = '{"id":2,"amount":"ten","ref":12345678901234567890}';
+  await append('{"id":1,"amount":10}', poison, '{"id":3,"amount":30}');
+  await worker.next(/^order 1 10$/);
+  await worker.next(/^buried 1 of orders: the handler of stream orders failed at token 2: order 2 has no amount$/);
+  await worker.next(/^order 3 30$/);
+
+  await worker.kill('SIGKILL');
+  await rm(join(folder, 'billing.checkpoint'), { force: true });
+  const later = run('worker.mjs');
+  await later.next(/^buried/);
+  await later.next(/^live$/);
+  const letters: string[] = [];
+  const follow = ['follow', 'dead:orders', '--from', 'start', '--json', '--connect', `127.0.0.1:${port}`];
+  running.push(runRowcast(follow, { onLine: (line) => void letters.push(line) }));
+  await expect.poll(() => letters.length).toBe(1);
+  await append('{"id":4}');
+  await later.next(/^buried/);
+  await expect.poll(() => letters.length).toBe(2);
+  expect(JSON.parse(letters[0]!).rows).toEqual([
+    { position: expect.stringMatching(/^orders=2@/), code: 'HANDLER_FAILED', rows: [poison] },
   ]);
 });

@@ -47,6 +47,10 @@ export class ScriptedPrimary {
     if (at > 0) this.#handler!.handleBytes(bytes.subarray(0, at));
   }
 
+  sendBytes(bytes: Uint8Array): void {
+    this.#handler!.handleBytes(bytes);
+  }
+
   /** The lines that the worker has sent since the last call. */
   takeLines(): string[] {
     const lines = this.#received.split('\n');

@@ -76,10 +76,10 @@ describe('unfinished batches', () => {
 
   // SPEC B8
   test('rows count by what they make in memory, not by their length', () => {
-    const end = asking(1, { limits: { maxBatchBytes: 4 * MIB } });
+    const end = asking(2, { limits: { maxBatchBytes: 4 * MIB } });
     const heard = hearUntilClosed(
       end,
-      Array.from({ length: 40 }, () => `RDATA s0 batch ${containers(30_000)}`),
+      Array.from({ length: 40 }, (_, i) => `RDATA s${i % 2} batch ${containers(30_000)}`),
     );
     expect(heard * 30_000, 'far less than 4 MiB of text').toBeLessThan(MIB / 2);
     end.close();
@@ -92,7 +92,7 @@ describe('unfinished batches', () => {
     let held = 0;
     expect(() => {
       for (let i = 0; i < 1_000; i++) {
-        rows.add('events', { text, start: 0, end: text.length });
+        rows.add('events', { text, start: 0, end: text.length }, 0);
         held += memoryOf(text);
       }
     }).toThrow(expect.objectContaining({ code: 'BATCH_TOO_LARGE' }));
@@ -105,8 +105,9 @@ describe('unfinished batches', () => {
     const rows = new UnfinishedRows(1_000);
     const line = { text: 'x'.repeat(900), start: 0, end: 900 };
     for (let i = 0; i < 10; i++) {
-      const cost = rows.add('events', line);
-      expect(() => rows.add('events', line)).toThrow(expect.objectContaining({ code: 'BATCH_TOO_LARGE' }));
+      const cost = rows.add('events', line, 0)!;
+      expect(() => rows.add('events', line, 0)).toThrow(expect.objectContaining({ code: 'BATCH_TOO_LARGE' }));
+      expect(rows.add('events', line, cost), 'one batch alone').toBeUndefined();
       rows.remove(900, cost);
     }
   });

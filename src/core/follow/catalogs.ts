@@ -19,7 +19,7 @@ import type { Subscription, SubscriptionHost } from './subscription.ts';
 import type { SubscriptionSpec } from './subscription-spec.ts';
 
 /** How to follow every stream that a pattern stands for and that is not followed by name. */
-export interface PatternSpec extends Pick<SubscriptionSpec, 'onReset' | 'readWithinMs'> {
+export interface PatternSpec extends Pick<SubscriptionSpec, 'onReset' | 'readWithinMs' | 'keepsTexts'> {
   readonly pattern: NamePattern;
   readonly from: 'start' | 'now';
   /**
@@ -323,7 +323,7 @@ export class Catalogs implements CatalogEvents {
    */
   #discover(
     stream: StreamName,
-    { pattern, from, positions, saved, onReset, readWithinMs }: PatternSpec,
+    { pattern, from, positions, saved, onReset, readWithinMs, keepsTexts }: PatternSpec,
     found?: { readonly catalog: Catalog; readonly made: Made; readonly isNew: boolean },
   ): void {
     this.checkRoom(1);
@@ -343,6 +343,7 @@ export class Catalogs implements CatalogEvents {
         saved: isSaved ? applied : undefined,
         onReset,
         readWithinMs,
+        keepsTexts,
         pattern,
       },
       found?.catalog.name,

@@ -9,6 +9,7 @@ import type { Batch } from '../model/batch.ts';
 import type { PeerError } from '../model/errors.ts';
 import { eraNumberOf, type History, logIdOf } from '../model/history.ts';
 import type { Position } from '../model/position.ts';
+import type { RowText } from '../model/row.ts';
 import type { Token } from '../model/token.ts';
 
 /** `cost`: the bytes of memory that the item counts for while it waits. */
@@ -16,6 +17,10 @@ export type Item =
   | {
       readonly kind: 'batch';
       readonly batch: Batch;
+      /** The rows as they came, where the subscription keeps them. */
+      readonly texts?: readonly RowText[] | undefined;
+      /** A row of it is an UnreadableRow. */
+      readonly isUnreadable?: boolean;
       readonly cost: number;
       /**
        * The subscription's position once the batch is applied. Undefined when the batch does not

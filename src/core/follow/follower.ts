@@ -11,7 +11,7 @@ import { assertNever } from '../../base/assert.ts';
 import type { Millis } from '../../base/clock.ts';
 import { Queue } from '../../base/queue.ts';
 import type { Random } from '../../base/random.ts';
-import { ConnectionError, PeerError, type RowcastError, UsageError } from '../model/errors.ts';
+import { ConnectionError, type ErrorCode, PeerError, type RowcastError, UsageError } from '../model/errors.ts';
 import type { NamePattern } from '../model/pattern.ts';
 import type { Position } from '../model/position.ts';
 import type { StreamName } from '../model/stream.ts';
@@ -68,6 +68,13 @@ export type FollowerEvent =
  */
 export const MAX_UNREAD_REQUEST_BYTES: number = 64 * 1024 * 1024;
 
+const BAD_LINES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'LINE_TOO_LONG',
+  'INVALID_UTF8',
+  'UNKNOWN_COMMAND',
+  'INVALID_ARGUMENTS',
+]);
+
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'waiting'; readonly until: Millis }
@@ -93,6 +100,8 @@ export class Follower {
   #endReason: RowcastError | undefined;
   #lastPeerError: string | undefined;
   #greetingTimeoutMs: Millis;
+  /** The last connection ended by a line that cannot be read. The next one may meet it again. */
+  #wasFaulty = false;
   #wasLive = false;
 
   constructor(options: FollowerOptions) {
@@ -263,6 +272,7 @@ export class Follower {
       return;
     }
     this.#backPressure.handleClosed();
+    this.#wasFaulty = this.#endReason !== undefined && BAD_LINES.has(this.#endReason.code);
     const delayMs = this.#backoff.nextDelayMs();
     this.#state = { kind: 'waiting', until: now + delayMs };
     this.#emit({ kind: 'disconnected', error: this.#explainEnd(error), retryInMs: delayMs });
@@ -442,8 +452,8 @@ export class Follower {
     this.#wasLive = isLive;
     if (!isLive) return;
     // Now, not at the end of the connection: a stream that is subscribed later does not undo the
-    // progress.
-    this.#backoff.reset();
+    // progress. Where a bad line comes again after each catch-up there is none.
+    if (!this.#wasFaulty) this.#backoff.reset();
     this.#emit({ kind: 'live' });
   }
 

@@ -20,6 +20,8 @@ export interface SubscriptionSpec {
   readonly onReset: 'fail' | 'earliest' | 'now' | 'by-durability';
   /** How long slow handlers may keep a live subscription unread. Without end when left out. */
   readonly readWithinMs?: Millis | undefined;
+  /** Keep the text of each row until its batch is applied. */
+  readonly keepsTexts?: boolean | undefined;
   /**
    * The pattern through which the stream is followed. Undefined for a stream that is followed by its
    * name. A primary that does not have a stream of a pattern, or no longer has it, is no failure.

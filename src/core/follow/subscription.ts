@@ -100,7 +100,7 @@ export class Subscription {
     this.stream = spec.stream;
     this.spec = spec;
     this.#host = host;
-    this.#rows = new CollectedRows(spec.stream, host);
+    this.#rows = new CollectedRows(spec.stream, host, spec.keepsTexts ?? false);
     this.delivery = new Delivery(spec);
     this.#acknowledging = new Acknowledging(this.delivery);
     this.#state = { kind: 'idle', next: spec.from };
@@ -380,7 +380,8 @@ export class Subscription {
   }
 
   /** Delivers the collected rows as a whole batch. */
-  #pushBatch({ rows, attributes, cost }: WholeBatch, token: Token, of: Position, position: Position | undefined): void {
+  #pushBatch(whole: WholeBatch, token: Token, of: Position, position: Position | undefined): void {
+    const { rows, texts, isUnreadable, attributes, cost } = whole;
     if (attributes !== undefined && attributes.token !== token) {
       throw unexpected(this.stream, `ATTR came of token ${attributes.token}, and a batch of token ${token} after it`);
     }
@@ -389,7 +390,7 @@ export class Subscription {
       attributes === undefined
         ? plain
         : { ...plain, attributes: attributes.attributes as NonNullable<Batch['attributes']> };
-    this.#deliver({ kind: 'batch', batch, cost, position });
+    this.#deliver({ kind: 'batch', batch, texts, isUnreadable, cost, position });
   }
 
   /** The lines of a primary that is not Rowcast. */

@@ -59,7 +59,8 @@ export const errorCodes = {
   WAIT_TIMEOUT: 'A position was not reached in time.',
   START_TIMEOUT: 'A worker was not live in time. It goes on, and the text says what holds it up.',
   // HandlerError: the application's own code failed.
-  HANDLER_FAILED: "A subscription's handler threw; the subscription stopped with its position unmoved.",
+  HANDLER_FAILED:
+    "A subscription's handler or its onError failed; unless onError says otherwise the subscription stopped with its position unmoved.",
   GROUP_FAILED: 'The function of a group of caches threw, or gave something else than invalidations.',
   CHECKPOINT_FAILED: 'A checkpoint could not be read or written.',
   // LogError: storage.

@@ -52,7 +52,7 @@ export const logFields: Readonly<Record<keyof LogFields, string>> = Object.freez
   saved: 'the token up to which the worker has saved the stream',
   stream: 'the name of the stream',
   streams: 'how many streams',
-  token: 'the token at which a worker became live',
+  token: 'the token at which a worker became live, or of the batch that was skipped',
   upTo: 'the token up to which rows are dropped',
   worker: "the number of a worker's connection, as in status",
   workerName: 'the name that the worker gave itself',

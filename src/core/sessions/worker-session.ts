@@ -20,8 +20,8 @@ import { decodeCommand, encodeCommand } from '../wire/codec.ts';
 import type { Command, Dialect } from '../wire/command.ts';
 import { formatWorkerGreeting, parsePrimaryGreeting, type PrimaryEras } from '../wire/greeting.ts';
 import type { WorkerLimits } from '../wire/limits.ts';
-import { LineCutter } from '../wire/lines.ts';
-import { RowDecoder } from '../wire/row-decoder.ts';
+import { LineCutter, type UnreadableLine } from '../wire/lines.ts';
+import { RDATA, RowDecoder } from '../wire/row-decoder.ts';
 import { KeepAlive } from './keep-alive.ts';
 import { LINE_COST, ROW_COST, Turn } from './turn.ts';
 
@@ -104,7 +104,9 @@ export class WorkerSession {
 
   constructor(options: WorkerSessionOptions) {
     this.#options = options;
-    this.#lines = new LineCutter(options.limits.maxLineBytes);
+    // A row that cannot be read is its stream's affair. Another line is the connection's.
+    const { maxLineBytes, maxBatchBytes } = options.limits;
+    this.#lines = new LineCutter(maxLineBytes, { prefix: RDATA, maxBytes: Math.max(maxLineBytes, maxBatchBytes) });
   }
 
   /** Sent lines reach the primary: it has greeted, and the connection is not ending. */
@@ -209,6 +211,10 @@ export class WorkerSession {
     try {
       if (!lines.advance()) return false;
       const row = this.#row;
+      if (lines.unreadable !== undefined) {
+        this.#takeUnreadable(lines.unreadable);
+        return true;
+      }
       const isRow = row.decode(lines.text, lines.start, lines.end);
       this.#turn.spend(this.#now, lines.end - lines.start + (isRow ? ROW_COST : LINE_COST));
       if (isRow) {
@@ -219,7 +225,7 @@ export class WorkerSession {
       }
     } catch (thrown) {
       if (!(thrown instanceof PeerError)) throw thrown;
-      this.#fail(thrown);
+      this.#fail(thrown.code === 'LINE_TOO_LONG' ? this.#tooLong(thrown) : thrown, thrown.message);
     }
     return true;
   }
@@ -247,6 +253,19 @@ export class WorkerSession {
     if (isHeld === this.#isHeld || !this.#isReading) return;
     this.#isHeld = isHeld;
     this.#outputs.push({ kind: isHeld ? 'pause' : 'resume' });
+  }
+
+  #takeUnreadable(line: UnreadableLine): void {
+    const row = this.#row;
+    this.#turn.spend(this.#now, line.text.length + ROW_COST);
+    row.decodeUnreadable(line, this.#options.limits.maxLineBytes);
+    this.#options.lines.takeRow(row.stream, row.token, row.row, { text: line.text, start: 0, end: line.text.length });
+  }
+
+  #tooLong(cause: PeerError): PeerError {
+    const limit = this.#options.limits.maxLineBytes;
+    const text = `a line of the primary that is not a row is over maxLineBytes ${limit} of this worker`;
+    return new PeerError('LINE_TOO_LONG', text, { cause, facts: { limit, option: 'maxLineBytes' } });
   }
 
   #takeCommand(command: Command): void {

@@ -467,7 +467,8 @@ describe('arguments are split at single spaces', () => {
     'POSITION  5',
   ])('nor does it in the lines of a primary: %j', (line) => {
     expect(refusal(line, 'primary').code).toBe('INVALID_ARGUMENTS');
-    if (line.startsWith('RDATA ')) expect(() => decodeRow(line, new RowDecoder())).toThrow(PeerError);
+    // With its stream and token it is a row that cannot be read (row-decoder.test.ts).
+    if (/^RDATA (?!events 54 )/.test(line)) expect(() => decodeRow(line, new RowDecoder())).toThrow(PeerError);
   });
 
   test.each([

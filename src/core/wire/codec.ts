@@ -6,6 +6,7 @@ import { attributesLine, rowLine } from '../model/batch.ts';
 import { PeerError, quote, UsageError } from '../model/errors.ts';
 import { formatEra, type History, isLogId, parseHistory } from '../model/history.ts';
 import type { Token } from '../model/token.ts';
+import { UnreadableRow } from '../model/unreadable-row.ts';
 import {
   type Command,
   type CommandName,
@@ -21,6 +22,7 @@ import {
   readCommandJson,
   readHistory,
   readInteger,
+  readJsonAt,
   readJsonObject,
   readRefusalCode,
   readRefusalFacts,
@@ -111,6 +113,7 @@ function readArguments(name: CommandName, text: string, dialect: Dialect): Comma
       const decoder = new RowDecoder(dialect);
       const line = `${RDATA}${text}`;
       decoder.decode(line, 0, line.length);
+      if (decoder.row instanceof UnreadableRow) readJsonAt(decoder.row.text, 0, decoder.row.text.length);
       return { name, stream: decoder.stream, token: decoder.token ?? 'batch', row: decoder.row };
     }
     case 'POSITION': {

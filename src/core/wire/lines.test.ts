@@ -2,6 +2,25 @@ import { describe, expect, test } from 'vitest';
 import { PeerError } from '../model/errors.ts';
 import { LineCutter } from './lines.ts';
 
+/** What comes of these chunks where long rows are passed over; `!` stands before a line that cannot be read. */
+function cutRows(chunks: readonly Uint8Array[], maxLineBytes: number): string[] {
+  const cutter = new LineCutter(maxLineBytes, { prefix: 'RDATA ', maxBytes: 2_000 });
+  const lines: string[] = [];
+  try {
+    for (const chunk of chunks) {
+      cutter.push(chunk);
+      while (cutter.advance()) {
+        const { unreadable } = cutter;
+        if (unreadable === undefined) lines.push(cutter.text.slice(cutter.start, cutter.end));
+        else lines.push(`!${unreadable.code} ${unreadable.bytes} ${unreadable.text.slice(0, 12)}`);
+      }
+    }
+  } catch (thrown) {
+    lines.push((thrown as PeerError).code);
+  }
+  return lines;
+}
+
 /** The lines that come of these chunks, and the code of the error that ended them. */
 function cut(chunks: readonly Uint8Array[], maxLineBytes = 1024): { lines: string[]; fault: string | undefined } {
   const cutter = new LineCutter(maxLineBytes);
@@ -119,4 +138,35 @@ test('short lines come through unharmed after one that was as long as can be', (
   cutter.push(Buffer.from('\nPI'));
   cutter.push(Buffer.from('NG\n'));
   expect([cutter.next(), cutter.next(), cutter.next()]).toEqual([long, 'PING', undefined]);
+});
+
+test('a row that is too long or not UTF-8 is passed over wherever it is cut, another line is not', () => {
+  const long = `RDATA a 1 "${'x'.repeat(600)}"`;
+  const bytes = Buffer.concat([
+    Buffer.from(`PING 1\n${long}\r\nPING 2\nRDATA b 2 `),
+    Buffer.of(0x22, 0xc3, 0x22),
+    Buffer.from(`\n${long}\n${long}\nPING 3\nNAME ${long}\nPING 4\n`),
+  ]);
+  for (const chunks of divisions(bytes)) {
+    const lines = cutRows(chunks, 100).map((line) => line.replace(/61[123]/, '61x'));
+    expect(lines).toEqual([
+      'PING 1',
+      '!LINE_TOO_LONG 61x RDATA a 1 "x',
+      'PING 2',
+      '!INVALID_UTF8 13 RDATA b 2 "\ufffd',
+      '!LINE_TOO_LONG 61x RDATA a 1 "x',
+      '!LINE_TOO_LONG 61x RDATA a 1 "x',
+      'PING 3',
+      'LINE_TOO_LONG',
+    ]);
+  }
+});
+
+test('a row without end is passed over up to its bound, and nothing of it is kept', () => {
+  const cutter = new LineCutter(100, { prefix: 'RDATA ', maxBytes: 2_000 });
+  cutter.push(Buffer.from('RDATA a 1 "'));
+  for (let bytes = 0; bytes < 1_900; bytes += 100) cutter.push(Buffer.alloc(100, 'x'));
+  expect(cutter.advance()).toBe(false);
+  cutter.push(Buffer.alloc(100, 'x'));
+  expect(() => cutter.advance()).toThrow(expect.objectContaining({ code: 'LINE_TOO_LONG' }));
 });

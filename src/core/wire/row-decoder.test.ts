@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { decodeRow } from '../../../test/support/row-lines.ts';
 import { PeerError } from '../model/errors.ts';
+import { UnreadableRow } from '../model/unreadable-row.ts';
 import { RowDecoder } from './row-decoder.ts';
 
 describe('row lines', () => {
@@ -24,9 +25,19 @@ describe('row lines', () => {
   test('a bad one is refused like any other line', () => {
     const decoder = new RowDecoder();
     decodeRow('RDATA events 53 []', decoder);
-    expect(() => decodeRow('RDATA events 54 [', decoder)).toThrow(/^failed to parse line for RDATA: expected JSON/);
     expect(() => decodeRow('RDATA ALL 54 []', decoder)).toThrow(/^failed to parse line for RDATA: ALL is reserved/);
     expect(decoder.stream).toBe('events');
+  });
+
+  test.each(['[', '', ' []'])('one whose row alone is bad says so, and keeps the text of the row: %j', (text) => {
+    const decoder = new RowDecoder();
+    for (const token of ['54', 'batch']) {
+      expect(decodeRow(`RDATA events ${token} ${text}`, decoder)).toBe(true);
+      const { row, stream } = decoder;
+      expect(row).toBeInstanceOf(UnreadableRow);
+      expect(row).toMatchObject({ text, fault: { code: 'INVALID_ROW', text: 'it is not JSON, or nested too deeply' } });
+      expect([stream, decoder.token]).toEqual(['events', token === 'batch' ? undefined : 54]);
+    }
   });
 
   test('the same token is read however it is written: short, padded, negative, the largest', () => {
@@ -59,13 +70,10 @@ describe('row lines', () => {
     'RDATA events ',
     'RDATA events 5',
     'RDATA events batch',
-    'RDATA events 5 ',
-    'RDATA events batch ',
     'RDATA events 5x []',
     'RDATA events 9007199254740992 []',
     'RDATA events 00000000000000054 []',
     'RDATA events  5 []',
-    'RDATA events 5  []',
     'RDATA events2 5',
     'RDATA  5 []',
   ])('a line that ends early or is malformed takes nothing of the next one: %j', (line) => {

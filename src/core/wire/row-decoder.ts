@@ -4,7 +4,9 @@
 
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
+import { UnreadableRow } from '../model/unreadable-row.ts';
 import type { Dialect } from './command.ts';
+import type { UnreadableLine } from './lines.ts';
 import { asPeerError, Fault, readJsonAt, readStream, readToken } from './read-arguments.ts';
 
 export const RDATA = 'RDATA ';
@@ -23,6 +25,7 @@ export class RowDecoder {
   stream: StreamName = '';
   /** Undefined when the line says `batch`. */
   token: Token | undefined;
+  /** An UnreadableRow where the line has no JSON. */
   row: unknown;
   /**
    * Set it once both sides have greeted. The dialects differ only in the meaning of a negative
@@ -51,11 +54,34 @@ export class RowDecoder {
       const rowAt = isSameStream
         ? this.#readToken(text, start + this.#head.length, end)
         : this.#readStreamAndToken(text, start, end);
-      this.row = readJsonAt(text, rowAt, end);
+      this.row = readRow(text, rowAt, end);
     } catch (thrown) {
       throw asPeerError('RDATA', thrown);
     }
     return true;
+  }
+
+  /**
+   * Reads an RDATA line whose row cannot be read.
+   * @throws PeerError INVALID_ARGUMENTS
+   */
+  decodeUnreadable({ code, text, bytes }: UnreadableLine, maxLineBytes: number): void {
+    try {
+      const rowAt = this.#readStreamAndToken(text, 0, text.length);
+      this.row =
+        code === 'INVALID_UTF8'
+          ? new UnreadableRow({ code, text: 'it is not UTF-8' }, text.slice(rowAt))
+          : new UnreadableRow(
+              {
+                code,
+                text: `its line of ${bytes} bytes is over maxLineBytes ${maxLineBytes} of this worker`,
+                facts: { bytes, limit: maxLineBytes, option: 'maxLineBytes' },
+              },
+              '',
+            );
+    } catch (thrown) {
+      throw asPeerError('RDATA', thrown);
+    }
   }
 
   #readStreamAndToken(text: string, start: number, end: number): number {
@@ -92,6 +118,18 @@ export class RowDecoder {
     if (tokenEnd === end) throw new Fault('expected <stream> <token|batch> <row_json>');
     this.token = readToken(text.slice(at, tokenEnd), this.dialect);
     return tokenEnd + 1;
+  }
+}
+
+function readRow(text: string, start: number, end: number): unknown {
+  try {
+    return readJsonAt(text, start, end);
+  } catch {
+    // Its text may be private, so the fault does not repeat it.
+    return new UnreadableRow(
+      { code: 'INVALID_ROW', text: 'it is not JSON, or nested too deeply' },
+      text.slice(start, end),
+    );
   }
 }
 
