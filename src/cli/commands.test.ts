@@ -452,8 +452,9 @@ describe('follow', () => {
     await batches.saw(/three/);
     expect(batches.out).toBe(
       `{"stream":"events","token":1,"position":"${position.replace('=2@', '=1@')}","rows":[{"a":1},[2]]}\n` +
-        `{"stream":"events","token":2,"position":"${position}","rows":["three\u0080"]}\n`,
+        `{"stream":"events","token":2,"position":"${position}","rows":["three\\u0080"]}\n`,
     );
+    expect((JSON.parse(batches.out.split('\n')[1]!) as { rows: unknown }).rows).toEqual(['three\u0080']);
     expect(await rows.stop()).toBe(0);
     expect(await batches.stop()).toBe(0);
   });
@@ -806,5 +807,30 @@ describe('status', () => {
         { name: 'reader-7', subscriptions: [{ stream: 'events', sent: 2, sentLagRows: 0, state: 'live' }] },
       ],
     });
+  });
+
+  // SPEC B23
+  test('stays short and moves no cursor, whatever names the workers give themselves', async () => {
+    const { connect, admin } = await servePrimary('--stream', 'events', '--stream', 'a\u202eb');
+    const [host, port] = connect.split(':');
+    const named = Array.from({ length: 3 }, (_, i) => {
+      const hand = new Netcat(tcpTransport, { host: host!, port: Number(port) });
+      onTestFinished(() => hand.connection.abort());
+      hand.send(`NAME ${i}\u202e\u009b2J\u200f${'x'.repeat(1_000_000)}`, 'REPLICATE events NOW');
+      return hand.line('POSITION events');
+    });
+    await Promise.all(named);
+    const table = new RunningCommand(['status', '--admin', admin]);
+    expect(await table.ended).toBe(0);
+    expect(table.out).toContain('2\\u202e\\u009b2J\\u200fxxx');
+    expect(table.out).toContain('a\\u202eb');
+    const json = new RunningCommand(['status', '--admin', admin, '--json']);
+    expect(await json.ended).toBe(0);
+    const { connections } = JSON.parse(json.out) as { connections: { name: string }[] };
+    expect(connections.map(({ name }) => name.length)).toEqual([255, 255, 255]);
+    for (const { out } of [table, json]) {
+      expect(out.length).toBeLessThan(5_000);
+      expect(out).not.toMatch(/[\u0080-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/);
+    }
   });
 });

@@ -21,7 +21,7 @@ import type { SubscribeOptions } from '../worker/options.ts';
 import type { BatchHandler } from '../worker/subscription.ts';
 import { createWorker, type Worker } from '../worker/worker.ts';
 import { isReaderGone, RowOutput } from './row-output.ts';
-import { type ExitCode, exitCodes, say, type Terminal } from './terminal.ts';
+import { type ExitCode, exitCodes, say, sayAtRate, type Terminal } from './terminal.ts';
 
 export interface FollowOptions {
   readonly connect: Address;
@@ -177,12 +177,13 @@ async function stop(worker: Worker, output: RowOutput, terminal: Terminal): Prom
 }
 
 function formatJson({ stream, token, position, rows, attributes }: Batch): string {
-  return `${JSON.stringify({ stream, token, position: formatPosition(position), rows, attributes })}\n`;
+  const json = JSON.stringify({ stream, token, position: formatPosition(position), rows, attributes });
+  return `${escapeControl(json)}\n`;
 }
 
 function formatRows({ stream, token, rows }: Batch, describe: (stream: StreamName, row: unknown) => string): string {
   let text = '';
-  for (const row of rows) text += `${stream} ${token} ${escapeControl(describe(stream, row))}\n`;
+  for (const row of rows) text += `${escapeControl(`${stream} ${token} ${describe(stream, row)}`)}\n`;
   return text;
 }
 
@@ -239,7 +240,8 @@ function tellEvents(worker: Worker, connect: Address, terminal: Terminal): () =>
         : `warning: stream ${stream} goes on with the earliest row that is kept: ${messageOf(error)}`,
     ),
   );
-  worker.on('peer-error', ({ text }) => tell(`the primary says: ${text}`));
+  const tellAtRate = sayAtRate(terminal);
+  worker.on('peer-error', ({ text }) => tellAtRate(worker, `the primary says: ${quote(text)}`));
   // Collects the streams of one turn of the event loop for one line.
   let live: StreamName[] = [];
   let hasStreams = false;

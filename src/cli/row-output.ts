@@ -4,6 +4,7 @@
  */
 
 import type { Writable } from 'node:stream';
+import { escapeLines } from '../core/model/errors.ts';
 
 // The capacity of a pipe on Linux.
 const WRITE_LENGTH = 64 * 1024;
@@ -108,11 +109,14 @@ export function isReaderGone(error: Error | undefined): boolean {
   return error !== undefined && 'code' in error && error.code === 'EPIPE';
 }
 
-/** Writes a result and waits until it has left. A reader that has gone is no failure. */
+/**
+ * Writes lines of a result and waits until they have left. Control characters in them are escaped,
+ * which leaves JSON equal. A reader that has gone is no failure.
+ */
 export async function print(stdout: Writable, text: string): Promise<void> {
   const output = new RowOutput(stdout, () => {});
   try {
-    await Promise.all([output.write(text), output.flushed()]);
+    await Promise.all([output.write(escapeLines(text)), output.flushed()]);
   } catch (error) {
     if (!isReaderGone(output.failure)) throw error;
   }

@@ -1,9 +1,10 @@
 /** `rowcast send`: sends one command to a primary, as a worker does. */
 
 import { once } from 'node:events';
-import { PeerError, UsageError } from '../core/model/errors.ts';
+import { PeerError, quote, UsageError } from '../core/model/errors.ts';
 import { decodeCommand } from '../core/wire/codec.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
+import { presentableName } from '../core/wire/secrets.ts';
 import { synapseLimits } from '../synapse/profile.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
 import { createWorker } from '../worker/worker.ts';
@@ -40,7 +41,9 @@ export async function send(
     ...(server !== undefined && { server }),
   });
   const said: string[] = [];
-  worker.on('peer-error', ({ text }) => said.push(text));
+  worker.on('peer-error', ({ text }) => {
+    if (said.length < MOST_SAID) said.push(quote(text));
+  });
   try {
     const connected = once(worker, 'connected', { signal: terminal.signal });
     const failed = once(worker, 'disconnected').then(([{ error }]) => Promise.reject(error as Error));
@@ -59,6 +62,9 @@ export async function send(
   return exitCodes.fine;
 }
 
+/** The most lines that are shown of what the primary says. */
+const MOST_SAID = 10;
+
 function parse(line: string): UpstreamCommand {
   try {
     const command = decodeCommand(line, 'worker', 'seed');
@@ -68,7 +74,10 @@ function parse(line: string): UpstreamCommand {
     if (upstream.some((name) => line.startsWith(`${name} `) || line === name))
       throw new UsageError('INVALID_COMMAND', error.message, { cause: error });
   }
-  throw new UsageError('INVALID_COMMAND', `a worker sends one of ${upstream.join(', ')}, not ${line.split(' ')[0]}`);
+  throw new UsageError(
+    'INVALID_COMMAND',
+    `a worker sends one of ${upstream.join(', ')}, not ${quote(presentableName(line.split(' ')[0]!))}`,
+  );
 }
 
 function isUpstream(command: { readonly name: string }): command is UpstreamCommand {

@@ -5,6 +5,7 @@
 
 import { createCaches } from '../cache/index.ts';
 import { type Declaration, defineStreams } from '../core/model/declarations.ts';
+import { quote, quoteValue } from '../core/model/errors.ts';
 import { isPattern } from '../core/model/pattern.ts';
 import { defineStream } from '../core/model/stream.ts';
 import type { Primary } from '../primary/primary.ts';
@@ -16,7 +17,7 @@ import { federation } from '../synapse/federation.ts';
 import { caches } from '../synapse/plain-streams.ts';
 import { synapseStream, synapseStreams } from '../synapse/streams.ts';
 import { trackSyncingUsers } from '../synapse/syncing-users.ts';
-import { say, type Terminal } from './terminal.ts';
+import { sayAtRate, type Terminal } from './terminal.ts';
 
 /**
  * Synapse's streams with their types where known. Default: all but federation, which a deployment
@@ -38,29 +39,30 @@ export function beSynapse(primary: Primary, terminal: Terminal): void {
   if (primary.stream(caches.name) !== undefined) csCacheFake(createCaches(primary));
   if (primary.stream(federation.name) !== undefined) trackFederationAcks(primary);
   const syncing = trackSyncingUsers(primary);
-  syncing.on('started', ({ userId }) => say(terminal, `${userId} started to sync`));
-  syncing.on('stopped', ({ userId }) => say(terminal, `${userId} stopped to sync`));
-  primary.on('command', ({ command, worker }) => say(terminal, `${nameOf(worker)}: ${describeCommand(command)}`));
+  const tell = sayAtRate(terminal);
+  syncing.on('started', ({ userId }) => tell(syncing, `${quote(userId)} started to sync`));
+  syncing.on('stopped', ({ userId }) => tell(syncing, `${quote(userId)} stopped to sync`));
+  primary.on('command', ({ command, worker }) => tell(worker, `${nameOf(worker)}: ${describeCommand(command)}`));
 }
 
 function nameOf({ id, name }: ConnectedWorker): string {
-  return name === undefined ? `worker ${id}` : `worker ${id} (${name})`;
+  return name === undefined ? `worker ${id}` : `worker ${id} (${quote(name)})`;
 }
 
+/** Leaves out what is secret (core/wire/secrets.ts). */
 function describeCommand(command: UpstreamCommand): string {
   switch (command.name) {
     case 'USER_SYNC':
-      return `USER_SYNC ${command.userId} ${command.state}`;
+      return `USER_SYNC ${quote(command.userId)} ${command.state}`;
     case 'FEDERATION_ACK':
       return `FEDERATION_ACK ${command.token}`;
     case 'REMOVE_PUSHER':
-      return `REMOVE_PUSHER ${command.appId} ${command.pushKey} ${command.userId}`;
+      return `REMOVE_PUSHER ${quote(command.appId)} ${quote(command.userId)}`;
     case 'INVALIDATE_CACHE':
-      return `INVALIDATE_CACHE ${command.cacheName} ${JSON.stringify(command.keys)}`;
+      return `INVALIDATE_CACHE ${quote(command.cacheName)} ${quoteValue(command.keys)}`;
     case 'USER_IP':
-      // Leaves out the access token: it is secret.
-      return `USER_IP ${command.userId} ${command.ip}`;
+      return `USER_IP ${quote(command.userId)} ${quote(command.ip)}`;
     case 'SYNC':
-      return `SYNC ${command.text}`;
+      return `SYNC ${quote(command.text)}`;
   }
 }

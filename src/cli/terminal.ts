@@ -3,6 +3,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Clock, Millis } from '../base/clock.ts';
 import { type ErrorCode, escapeControl } from '../core/model/errors.ts';
+import { LineRate } from '../core/model/line-rate.ts';
 
 export interface Terminal {
   readonly stdin: Readable & { readonly isTTY?: boolean };
@@ -57,6 +58,19 @@ export interface Failure {
 export function fail(terminal: Pick<Terminal, 'stderr'>, { code, message }: Failure): ExitCode {
   say(terminal, `${code}: ${message.replace('allowPlaintext: true', '--allow-plaintext')}`);
   return usageCodes.has(code) ? exitCodes.usage : exitCodes.failed;
+}
+
+/** Prints what peers cause, with a bounded rate of lines for each `of` (core/model/line-rate.ts). */
+export function sayAtRate(terminal: Pick<Terminal, 'stderr' | 'clock'>): (of: object, text: string) => void {
+  const rates = new WeakMap<object, LineRate>();
+  return (of, text) => {
+    const rate = rates.get(of) ?? new LineRate();
+    rates.set(of, rate);
+    if (!rate.take(terminal.clock.now())) return;
+    const leftOut = rate.takeLeftOut();
+    if (leftOut > 0) say(terminal, `lines left out: ${leftOut}`);
+    say(terminal, text);
+  };
 }
 
 /** Resolves when the signal is aborted. */

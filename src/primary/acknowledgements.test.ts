@@ -173,8 +173,6 @@ test('a worker that is one too many is told once it asks, and not each time it s
   end.ask(reader, 5);
   end.save(reader, 7);
   expect(end.refused).toEqual([expect.stringMatching(/^HOLDER_REFUSED worker reader-1 .* as many holders/)]);
-  end.ask(end.connect('x'.repeat(256)), 5);
-  expect(end.refused[1]).toContain('is over 255 characters');
 });
 
 test('a log that fails is told of, and ends no connection', () => {

@@ -7,7 +7,7 @@
  */
 
 import { PeerError, quote, RowcastError } from '../core/model/errors.ts';
-import { LONGEST_WORKER_NAME, type StreamName, type WorkerName } from '../core/model/stream.ts';
+import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { ReplicateFrom } from '../core/sessions/streams-host.ts';
 import type { Held, LogHolders } from '../log/log.ts';
@@ -155,10 +155,6 @@ function tooManyNames(name: WorkerName): PeerError {
 }
 
 function holderRefused(stream: StreamName, name: WorkerName): PeerError {
-  const why =
-    name.length > LONGEST_WORKER_NAME
-      ? `its name is over ${LONGEST_WORKER_NAME} characters`
-      : 'it has as many holders as it may have: forget workers that are gone';
-  const text = `worker ${quote(name)} does not hold rows of stream ${stream}, though retain.untilSavedBy matches it: ${why}`;
+  const text = `worker ${quote(name)} does not hold rows of stream ${stream}, though retain.untilSavedBy matches it: it has as many holders as it may have: forget workers that are gone`;
   return new PeerError('HOLDER_REFUSED', text, { facts: { stream, worker: name } });
 }

@@ -18,7 +18,7 @@ import { memoryLog } from '../log/memory.ts';
 import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
-import { guardLogger, type LogFields, type Logger, silentLogger } from '../core/model/logger.ts';
+import { guardLogger, type LogFields, type Logger, PeerLogger, silentLogger } from '../core/model/logger.ts';
 import { anyText } from '../core/model/option-kinds.ts';
 import { checkArgument, checkOptions } from '../core/model/options.ts';
 import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
@@ -95,11 +95,13 @@ class OpenConnection implements ConnectedWorker {
   readonly id: number;
   readonly connectedAtMs: Millis;
   readonly pump: SessionPump;
+  readonly logger: PeerLogger;
 
-  constructor(id: number, connectedAtMs: Millis, pump: SessionPump) {
+  constructor(id: number, connectedAtMs: Millis, pump: SessionPump, logger: PeerLogger) {
     this.id = id;
     this.connectedAtMs = connectedAtMs;
     this.pump = pump;
+    this.logger = logger;
   }
 
   get name(): string | undefined {
@@ -246,9 +248,10 @@ export class Primary extends Emitter<PrimaryEvents> {
         onEvent: (event) => this.#handleEvent(open, event),
         onClosed: ({ reason, error }) => this.#handleClosed(open, reason ?? error),
       });
-      const open = new OpenConnection(id, Math.round(this.#clock.now()), pump);
+      const logger = new PeerLogger(this.#logger, () => this.#clock.now());
+      const open = new OpenConnection(id, Math.round(this.#clock.now()), pump, logger);
       this.#connections.add(open);
-      this.#logger.info({ worker: id, peer: connection.peer }, 'worker connected');
+      logger.info({ worker: id, peer: connection.peer }, 'worker connected');
       this.emit('connected', { worker: open });
       return pump;
     });
@@ -506,6 +509,7 @@ export class Primary extends Emitter<PrimaryEvents> {
 
   #handleEvent(worker: OpenConnection, event: PrimarySessionEvent): void {
     const fields = fieldsOf(worker);
+    const { logger } = worker;
     switch (event.kind) {
       case 'command':
         this.emit('command', { command: event.command, worker });
@@ -514,28 +518,28 @@ export class Primary extends Emitter<PrimaryEvents> {
       case 'failed':
         return this.#warn(worker, event.error);
       case 'peer-error':
-        this.#logger.warn(fields, `the worker sent ERROR ${event.text}`);
+        logger.warn(fields, `the worker sent ERROR ${quote(event.text)}`);
         this.emit('peer-error', { worker, text: event.text });
         return;
       case 'named':
-        this.#logger.debug(fields, event.kind);
+        logger.debug(fields, event.kind);
         this.#acknowledgements.handleNamed(worker, event.workerName);
         this.emit('named', { worker, name: event.workerName });
         return;
       case 'acknowledged':
         return this.#acknowledgements.handleAcknowledged(worker, event.stream);
       case 'subscribed':
-        this.#logger.debug({ ...fields, stream: event.stream, from: event.from }, event.kind);
+        logger.debug({ ...fields, stream: event.stream, from: event.from }, event.kind);
         this.#acknowledgements.handleSubscribed(worker, event.stream, event.from);
         return;
       case 'live':
-        this.#logger.debug({ ...fields, stream: event.stream, token: event.token }, event.kind);
+        logger.debug({ ...fields, stream: event.stream, token: event.token }, event.kind);
         return;
     }
   }
 
   #warn(worker: OpenConnection, error: RowcastError): void {
-    this.#logger.warn({ ...fieldsOf(worker), code: error.code }, error.message);
+    worker.logger.warn({ ...fieldsOf(worker), code: error.code }, error.message);
     this.emit('warning', { worker, error });
   }
 
@@ -550,7 +554,7 @@ export class Primary extends Emitter<PrimaryEvents> {
   #handleClosed(worker: OpenConnection, error: Error | undefined): void {
     this.#connections.delete(worker);
     this.#acknowledgements.handleClosed(worker);
-    this.#logger.info({ ...fieldsOf(worker), ...(error && { reason: error.message }) }, 'worker disconnected');
+    worker.logger.end({ ...fieldsOf(worker), ...(error && { reason: error.message }) }, 'worker disconnected');
     this.emit('disconnected', { worker, error });
     if (this.#connections.size === 0) this.#handleAllClosed?.();
   }

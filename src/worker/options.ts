@@ -21,7 +21,7 @@ import {
 } from '../core/model/option-kinds.ts';
 import { checkOptions, type Kind, type OptionTable } from '../core/model/options.ts';
 import type { Position } from '../core/model/position.ts';
-import type { StreamName } from '../core/model/stream.ts';
+import { LONGEST_WORKER_NAME, type StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { type WorkerLimits, workerLimitTable } from '../core/wire/limits.ts';
 import { addressKind, oneAddress } from '../transport/check-address.ts';
@@ -56,8 +56,13 @@ export interface WorkerOptions {
   readonly random?: Random;
 }
 
+const workerName = kind<string>(
+  `one line of 1 to ${LONGEST_WORKER_NAME} characters`,
+  (value) => oneLine.accepts(value) && value.length <= LONGEST_WORKER_NAME,
+);
+
 const workerTable: OptionTable<WorkerOptions> = {
-  name: required(oneLine),
+  name: required(workerName),
   server: oneLine,
   connect: required(addressKind),
   observer: boolean,

@@ -7,8 +7,8 @@ import { assertNever } from '../base/assert.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
 import type { Batch } from '../core/model/batch.ts';
-import { type RowcastError, UsageError } from '../core/model/errors.ts';
-import { guardLogger, type Logger, silentLogger } from '../core/model/logger.ts';
+import { quote, type RowcastError, UsageError } from '../core/model/errors.ts';
+import { guardLogger, type Logger, PeerLogger, silentLogger } from '../core/model/logger.ts';
 import { checkArgument, checkOptions } from '../core/model/options.ts';
 import { declaredText, type StreamPattern } from '../core/model/declarations.ts';
 import { EVERY_NAME, isPattern, type NamePattern } from '../core/model/pattern.ts';
@@ -73,6 +73,8 @@ export class Worker extends Emitter<WorkerEvents> {
   readonly #pump: FollowerPump;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  /** For what the primary causes: one for all connections, since a primary may cut them at will. */
+  readonly #peerLogger: PeerLogger;
   readonly #checkpoint: CheckpointWriter | undefined;
   readonly #subscriptions: Subscriptions;
   readonly #waits: PositionWaits;
@@ -97,6 +99,7 @@ export class Worker extends Emitter<WorkerEvents> {
     this.#address = options.connect;
     this.#clock = clock;
     this.#logger = guardLogger(options.logger ?? silentLogger, clock);
+    this.#peerLogger = new PeerLogger(this.#logger, () => clock.now());
     this.limits = mergeLimits('createWorker', defaultWorkerLimits, options.limits);
     this.#follower = new Follower({
       workerName: options.name,
@@ -457,7 +460,7 @@ export class Worker extends Emitter<WorkerEvents> {
       onNotLive: ({ stream }) => void this.emit('not-live', { stream }),
       onReset: (subscription, error, ended) => {
         const { stream } = subscription;
-        this.#logger.warn({ stream, code: error.code }, error.message);
+        this.#peerLogger.warn({ stream, code: error.code }, error.message);
         this.#waits.all.handleReset(subscription, error, ended);
         this.emit('reset', { stream, error });
       },
@@ -485,7 +488,7 @@ export class Worker extends Emitter<WorkerEvents> {
   #handleEvent(event: FollowerEvent): void {
     switch (event.kind) {
       case 'connected':
-        this.#logger.info({ primary: formatAddress(this.#address), isRowcast: event.isRowcast }, 'connected');
+        this.#peerLogger.info({ primary: formatAddress(this.#address), isRowcast: event.isRowcast }, 'connected');
         this.emit('connected', { isRowcast: event.isRowcast });
         this.#waits.all.checkAll();
         return;
@@ -494,14 +497,14 @@ export class Worker extends Emitter<WorkerEvents> {
         return queueMicrotask(() => this.#starting.check());
       case 'disconnected':
         this.#waits.lastEnd = event.error;
-        this.#logger.warn({ code: event.error.code, retryInMs: event.retryInMs }, event.error.message);
+        this.#peerLogger.warn({ code: event.error.code, retryInMs: event.retryInMs }, event.error.message);
         this.emit('disconnected', { error: event.error, retryInMs: event.retryInMs });
         return;
       case 'stopped':
         this.#handleStopped?.();
         return;
       case 'peer-error':
-        this.#logger.warn({}, `the primary sent ERROR ${event.text}`);
+        this.#peerLogger.warn({}, `the primary sent ERROR ${quote(event.text)}`);
         this.emit('peer-error', { text: event.text });
         return;
       case 'sync':
@@ -509,7 +512,7 @@ export class Worker extends Emitter<WorkerEvents> {
         return;
       case 'command-dropped':
         // The name alone: arguments may hold a secret, as the access token of USER_IP.
-        this.#logger.warn({ command: event.line.split(' ', 1)[0]! }, 'too many commands wait: one was dropped');
+        this.#peerLogger.warn({ command: event.line.split(' ', 1)[0]! }, 'too many commands wait: one was dropped');
         this.emit('command-dropped', { line: event.line });
         return;
       default:

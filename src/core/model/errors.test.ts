@@ -5,6 +5,9 @@ import {
   LogError,
   messageOf,
   PeerError,
+  cutText,
+  escapeControl,
+  escapeLines,
   quote,
   RowcastError,
   UsageError,
@@ -25,7 +28,18 @@ test.each([
   expect(String(error)).toBe(`${name}: it is closed`);
 });
 
+const MARKS = [0x61c, 0x200e, 0x200f, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069, 0x9b].map(
+  (code) => String.fromCodePoint(code),
+);
+
 describe("a peer's text, as we repeat it,", () => {
+  test.each(MARKS)('escapes %j, which turns text around or begins a sequence of a terminal', (mark) => {
+    const escaped = `a\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}b`;
+    expect(quote(`a${mark}b`)).toBe(escaped);
+    expect(escapeLines(`a${mark}b\n`)).toBe(`${escaped}\n`);
+    expect(JSON.parse(escapeControl(JSON.stringify(mark)))).toBe(mark);
+  });
+
   test('is cut to 100 characters', () => {
     expect(quote('x'.repeat(100))).toBe('x'.repeat(100));
     expect(quote('x'.repeat(101))).toBe(`${'x'.repeat(100)}…`);
@@ -61,4 +75,12 @@ test('a value that cannot be made a text has a text all the same', () => {
   expect([messageOf(hostile), messageOf(Object.create(null))]).toEqual(
     Array.from({ length: 2 }, () => 'a value without a text (object)'),
   );
+});
+
+test('cutText keeps no half of a character', () => {
+  expect(cutText('ab', 2)).toBe('ab');
+  expect(cutText('abc', 2)).toBe('ab');
+  expect(cutText('a🚀c', 2)).toBe('a');
+  expect(cutText('a🚀c', 3)).toBe('a🚀');
+  expect(cutText('🚀🚀', 3)).toBe('🚀');
 });

@@ -24,7 +24,7 @@ export const errorCodes = {
   UNAVAILABLE: 'The primary cannot read the stream now.',
   TRIMMED: 'A peer that is not Rowcast asked for rows that are no longer kept, and was served what is kept.',
   HOLDER_REFUSED:
-    'A worker whose name matches untilSavedBy holds no rows: its name is too long, there are too many of them, or its connection has had too many names.',
+    'A worker whose name matches untilSavedBy holds no rows: there are too many of them, or its connection has had too many names.',
   TOO_MANY_STREAMS:
     'A worker would follow more streams than its maxStreams, or asked for more on one connection than the maxReplications of its primary.',
   UNEXPECTED_COMMAND: 'A command came where the protocol does not allow it.',
@@ -139,13 +139,14 @@ export class ConnectionError extends RowcastError {
   override readonly name = 'ConnectionError';
 }
 
+// C0 and C1 controls, line ends, and the marks that turn the direction of text around.
 // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 const LONGEST_QUOTE = 100;
 
 /**
  * Quotes text from the peer: at most 100 characters, control characters escaped (docs/protocol.md,
- * "Lines").
+ * "Lines"). Whatever a peer says goes into messages through this function alone.
  */
 export function quote(text: string): string {
   const cut = text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text;
@@ -163,11 +164,27 @@ export function quoteValue(value: unknown): string {
 }
 
 /**
- * Escapes control characters and line ends as JSON does, so that text from elsewhere starts no line
- * and moves no cursor.
+ * Escapes control characters, line ends and marks of direction as JSON does, so that text from
+ * elsewhere starts no line, moves no cursor and shows in its own order. JSON keeps its value.
  */
 export function escapeControl(text: string): string {
-  return text.replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return text.replace(CONTROL, escapeOne);
+}
+
+/** The same for whole lines: their ends stay. */
+export function escapeLines(text: string): string {
+  return text.replace(CONTROL, (c) => (c === '\n' ? c : escapeOne(c)));
+}
+
+function escapeOne(c: string): string {
+  return `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+/** At most this many characters (UTF-16 units), and no half of one. */
+export function cutText(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const isPair = (text.codePointAt(most - 1) ?? 0) > 0xffff;
+  return text.slice(0, isPair ? most - 1 : most);
 }
 
 /** The text of anything that was thrown. Never throws: some values have no text. */

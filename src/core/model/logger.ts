@@ -2,6 +2,8 @@
 
 import type { Clock, Millis } from '../../base/clock.ts';
 import { callGuarded } from '../../base/uncaught.ts';
+import { cutText, escapeControl } from './errors.ts';
+import { LineRate } from './line-rate.ts';
 import type { StreamName, WorkerName } from './stream.ts';
 import type { Token } from './token.ts';
 
@@ -19,6 +21,7 @@ export interface LogFields {
   readonly from?: Token | 'START' | 'NOW';
   readonly isRowcast?: boolean;
   readonly lagRows?: number;
+  readonly leftOut?: number;
   readonly method?: string;
   readonly path?: string;
   readonly peer?: string;
@@ -43,6 +46,7 @@ export const logFields: Readonly<Record<keyof LogFields, string>> = Object.freez
   from: 'the token after which a worker asked for rows, START or NOW',
   isRowcast: 'whether the primary is Rowcast',
   lagRows: 'how many rows of the stream the worker has not saved',
+  leftOut: 'how many lines were not written, because the other side caused too many',
   method: 'the method of a request to the admin port',
   path: 'the path of a request to the admin port',
   peer: "the other end of a worker's connection",
@@ -69,12 +73,79 @@ const silence = (): void => {};
 
 export const silentLogger: Logger = Object.freeze({ debug: silence, info: silence, warn: silence, error: silence });
 
-/** The application's logger, whose errors cut nothing of our work short: they stay uncaught. */
+/** A field or a text of a log line is at most this long. */
+const LONGEST_LOG_TEXT = 1_000;
+
+/**
+ * The application's logger. What it throws cuts nothing of our work short: it stays uncaught. It
+ * gets no text that is longer than a line of a log should be, or that moves a cursor.
+ */
 export function guardLogger(logger: Logger, clock: Clock): Logger {
-  return {
-    debug: (fields, text) => callGuarded(clock, () => logger.debug(fields, text)),
-    info: (fields, text) => callGuarded(clock, () => logger.info(fields, text)),
-    warn: (fields, text) => callGuarded(clock, () => logger.warn(fields, text)),
-    error: (fields, text) => callGuarded(clock, () => logger.error(fields, text)),
-  };
+  const guarded =
+    (level: keyof Logger) =>
+    (fields: LogFields, text: string): void =>
+      callGuarded(clock, () => logger[level](boundFields(fields), bound(text)));
+  return { debug: guarded('debug'), info: guarded('info'), warn: guarded('warn'), error: guarded('error') };
+}
+
+function boundFields(fields: LogFields): LogFields {
+  const entries = Object.entries(fields).map(([name, value]: [string, unknown]) => [
+    name,
+    typeof value === 'string' ? bound(value) : value,
+  ]);
+  return Object.fromEntries(entries) as LogFields;
+}
+
+function bound(text: string): string {
+  return escapeControl(text.length > LONGEST_LOG_TEXT ? `${cutText(text, LONGEST_LOG_TEXT)}…` : text);
+}
+
+/**
+ * A logger for what a peer causes, with a bounded rate of lines (line-rate.ts). The next line that
+ * is written says how many were left out. `debug` has no bound: it is for looking closely.
+ */
+export class PeerLogger implements Logger {
+  readonly #logger: Logger;
+  readonly #now: () => Millis;
+  readonly #rate = new LineRate();
+
+  constructor(logger: Logger, now: () => Millis) {
+    this.#logger = logger;
+    this.#now = now;
+  }
+
+  debug(fields: LogFields, text: string): void {
+    this.#logger.debug(fields, text);
+  }
+
+  info(fields: LogFields, text: string): void {
+    this.#log('info', fields, text);
+  }
+
+  warn(fields: LogFields, text: string): void {
+    this.#log('warn', fields, text);
+  }
+
+  error(fields: LogFields, text: string): void {
+    this.#log('error', fields, text);
+  }
+
+  /** The connection has ended: says what was left out last, and writes a line without fail. */
+  end(fields: LogFields, text: string): void {
+    this.#tellLeftOut(fields);
+    this.#logger.info(fields, text);
+  }
+
+  #log(level: 'info' | 'warn' | 'error', fields: LogFields, text: string): void {
+    if (!this.#rate.take(this.#now())) return;
+    this.#tellLeftOut(fields);
+    this.#logger[level](fields, text);
+  }
+
+  #tellLeftOut({ worker, workerName, peer }: LogFields): void {
+    const leftOut = this.#rate.takeLeftOut();
+    if (leftOut === 0) return;
+    const of = { ...(worker !== undefined && { worker, workerName }), ...(peer !== undefined && { peer }) };
+    this.#logger.warn({ ...of, leftOut }, `log lines left out: ${leftOut}`);
+  }
 }

@@ -192,12 +192,17 @@ function runValidator<Out>(
   }
 }
 
+/** The most that are told of what a validator has against a row. */
+const MOST_ISSUES = 5;
+
 function accepted<Out>(stream: StreamName, verdict: RowVerdict<Out>, index: number): Out {
   if (verdict.issues === undefined) return verdict.value;
-  const texts = verdict.issues.map(({ path = [], message }) => {
+  const texts = verdict.issues.slice(0, MOST_ISSUES).map(({ path = [], message }) => {
     const at = path.map((step) => String(typeof step === 'object' ? step.key : step)).join('.');
-    return at === '' ? message : `${at}: ${message}`;
+    return quote(at === '' ? message : `${at}: ${message}`);
   });
+  const more = verdict.issues.length - texts.length;
+  if (more > 0) texts.push(`and ${more} more`);
   throw new UsageError(
     'INVALID_ROW',
     `row ${index} of the batch is not a row of stream ${stream}: ${texts.join('; ')}`,

@@ -48,7 +48,10 @@ export interface Retention {
 /** The name of a worker, as it says it by NAME. One line. */
 export type WorkerName = string;
 
-/** A longer name holds no rows: names are stored with the log, and a peer chooses its own. */
+/**
+ * In characters. A longer name that a peer gives itself is cut on receipt: names are shown, and
+ * stored with the log.
+ */
 export const LONGEST_WORKER_NAME = 255;
 
 export interface StreamOptions<In = unknown, Out = In> {

@@ -9,10 +9,10 @@ import { assert } from '../../base/assert.ts';
 import { utf8 } from '../../base/bytes.ts';
 import type { Millis } from '../../base/clock.ts';
 import { Queue } from '../../base/queue.ts';
-import { PeerError, type RowcastError } from '../model/errors.ts';
+import { cutText, PeerError, quote, type RowcastError } from '../model/errors.ts';
 import { type History, logIdOf } from '../model/history.ts';
 import type { Page, Verdict } from '../model/page.ts';
-import type { StreamName } from '../model/stream.ts';
+import { LONGEST_WORKER_NAME, type StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import { decodeCommand, encodeCommand } from '../wire/codec.ts';
 import type { Command, Dialect, UpstreamCommand } from '../wire/command.ts';
@@ -329,8 +329,8 @@ export class PrimarySession {
       case 'PING':
         return this.#handlePing(now, command.data);
       case 'NAME':
-        this.#workerName = command.workerName;
-        return this.#emit({ kind: 'named', workerName: command.workerName });
+        this.#workerName = cutText(command.workerName, LONGEST_WORKER_NAME);
+        return this.#emit({ kind: 'named', workerName: this.#workerName });
       case 'REPLICATE':
         if (command.stream === 'ALL') return this.#streams.replicateAll(command.from);
         return this.#streams.replicate(now, command.stream, command.from, command.history);
@@ -404,7 +404,7 @@ export class PrimarySession {
 
   /** A name for messages, also where the worker gave none. */
   get #workerTitle(): string {
-    return this.#workerName ?? '(no name)';
+    return this.#workerName === undefined ? '(no name)' : quote(this.#workerName);
   }
 
   #hostOfStreams(): StreamsHost {

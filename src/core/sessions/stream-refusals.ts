@@ -1,6 +1,6 @@
 /** Why a stream is not, or no longer, replicated: what the peer is told, and the application. */
 
-import { LogError, PeerError, type RowcastError } from '../model/errors.ts';
+import { LogError, PeerError, quote, type RowcastError } from '../model/errors.ts';
 import type { Bounds } from '../model/page.ts';
 import { formatPosition, type Position } from '../model/position.ts';
 import type { StreamName } from '../model/stream.ts';
@@ -16,7 +16,7 @@ export interface StreamRefusal {
 }
 
 export function unknownStream(stream: StreamName): StreamRefusal {
-  const error = new PeerError('UNKNOWN_STREAM', `unknown stream ${stream}`, { facts: { stream } });
+  const error = new PeerError('UNKNOWN_STREAM', `unknown stream ${quote(stream)}`, { facts: { stream } });
   return { code: 'UNKNOWN_STREAM', facts: {}, error };
 }
 

@@ -166,7 +166,7 @@ describe('what a primary says', () => {
     ['RDATA', 'failed to parse line for RDATA: expected <stream> <token|batch> <row_json>'],
     ['RDATA  5 []', 'failed to parse line for RDATA: a stream name is empty'],
     [`POSITION events x ${ERA}`, 'failed to parse line for POSITION: expected a token (0 to 2^53-1), not x'],
-    ['POSITION events 5', 'failed to parse line for POSITION: expected <stream> <token> <history>, came events 5'],
+    ['POSITION events 5', 'failed to parse line for POSITION: expected <stream> <token> <history>, not events 5'],
   ])('%s is answered by ERROR and a close; what follows is not read', (line, text) => {
     const end = WorkerEnd.greeted();
     expect(end.hear('RDATA events 2 []', line, 'RDATA events 3 []', 'FOO')).toEqual([`ERROR ${text}`]);

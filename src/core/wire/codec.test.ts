@@ -356,7 +356,7 @@ describe('histories', () => {
 
   test('POSITION has one in rowcast/2, always', () => {
     expect(refusal('POSITION events 5', 'primary', 'rowcast/2').message).toBe(
-      'failed to parse line for POSITION: expected <stream> <token> <history>, came events 5',
+      'failed to parse line for POSITION: expected <stream> <token> <history>, not events 5',
     );
   });
 
@@ -537,7 +537,7 @@ describe('values', () => {
 
   test('what is not JSON says so and is repeated', () => {
     expect(refusal('RDATA events 5 [1,', 'primary').message).toMatch(
-      /^failed to parse line for RDATA: expected JSON, not \[1, \(/,
+      /^failed to parse line for RDATA: expected JSON, not \[1,$/,
     );
     expect(refusal('RDATA events 5 undefined', 'primary').message).toMatch(/expected JSON, not undefined/);
     expect(refusal('INVALIDATE_CACHE c [').message).toMatch(/expected JSON, not \[/);

@@ -32,6 +32,7 @@ import {
   refusalFactsOf,
   split,
 } from './read-arguments.ts';
+import { presentableName } from './secrets.ts';
 import { RDATA, RowDecoder } from './row-decoder.ts';
 import {
   free,
@@ -58,7 +59,8 @@ export function decodeCommand(line: string, from: Side, dialect: Dialect): Comma
   const space = line.indexOf(' ');
   const name = space < 0 ? line : line.slice(0, space);
   const text = space < 0 ? '' : line.slice(space + 1);
-  if (!isSentBy(name, from, dialect)) throw new PeerError('UNKNOWN_COMMAND', `invalid command: ${quote(name)}`);
+  if (!isSentBy(name, from, dialect))
+    throw new PeerError('UNKNOWN_COMMAND', `invalid command: ${quote(presentableName(name))}`);
   try {
     return readArguments(name, text, dialect);
   } catch (thrown) {
@@ -76,7 +78,7 @@ export function encodeCommand(command: Command): string {
     throw new UsageError('INVALID_COMMAND', `there is no command ${quote(command.name)}`);
   const line = writeLine(command);
   if (line.includes('\n') || line.endsWith('\r') || !line.isWellFormed()) {
-    throw new UsageError('INVALID_COMMAND', `${command.name} has a line break or half a character: ${quote(line)}`);
+    throw refuse(command.name, 'it has a line break or half a character', line);
   }
   return line;
 }
@@ -168,7 +170,7 @@ function readArguments(name: CommandName, text: string, dialect: Dialect): Comma
     }
     case 'USER_SYNC': {
       const [userId, state, lastSync] = split(text, ['user_id', 'start|end', 'last_sync_ms']);
-      if (state !== 'start' && state !== 'end') throw new Fault(`expected start or end, not ${quote(state!)}`);
+      if (state !== 'start' && state !== 'end') throw new Fault('expected start or end', state);
       return { name, userId: userId!, state, lastSyncMs: readInteger(lastSync!) };
     }
     case 'FEDERATION_ACK':
@@ -180,8 +182,7 @@ function readArguments(name: CommandName, text: string, dialect: Dialect): Comma
     case 'INVALIDATE_CACHE': {
       const [cacheName, json] = split(text, ['cache_name', 'keys_json']);
       const keys = readCommandJson(json!);
-      if (keys !== null && !Array.isArray(keys))
-        throw new Fault(`expected a list of keys or null, not ${quote(json!)}`);
+      if (keys !== null && !Array.isArray(keys)) throw new Fault('expected a list of keys or null', json);
       return { name, cacheName: cacheName!, keys };
     }
     case 'USER_IP': {
@@ -226,7 +227,7 @@ function mayHaveHistory({ stream, from }: Replicate): boolean {
 /** ERA has the log id and the era of a history as two words. */
 function readEra(text: string): History {
   const [logId, numberAndRandom] = split(text, ['log_id', 'number.random']);
-  if (!isLogId(logId!)) throw new Fault(`expected a log id (16 hex digits), not ${quote(logId!)}`);
+  if (!isLogId(logId!)) throw new Fault('expected a log id (16 hex digits)', logId);
   return readHistory(`${logId!}.${numberAndRandom!}`);
 }
 

@@ -1,6 +1,6 @@
 /** Reads the arguments of commands from text (docs/protocol.md, "Commands"). */
 
-import { messageOf, PeerError, quote } from '../model/errors.ts';
+import { PeerError, quote } from '../model/errors.ts';
 import { type History, parseHistory } from '../model/history.ts';
 import { MAX_COMMAND_JSON } from '../model/attributes.ts';
 import { isDeep, LONG_ROW, MAX_ROW_DEPTH } from '../model/row.ts';
@@ -14,14 +14,27 @@ import {
   type RefusalFacts,
   refusalCodes,
 } from './command.ts';
+import { isSecretive } from './secrets.ts';
 
-/** Why arguments do not parse. asPeerError adds the command and makes a PeerError of it. */
-export class Fault extends Error {}
+/**
+ * Why arguments do not parse, and what came. They are kept apart: where the command has a secret,
+ * asPeerError shows the first alone.
+ */
+export class Fault extends Error {
+  readonly came: string | undefined;
+
+  /** @param came text of the peer, as it came */
+  constructor(why: string, came?: string) {
+    super(why);
+    this.came = came;
+  }
+}
 
 export function asPeerError(name: CommandName, thrown: unknown): unknown {
-  return thrown instanceof Fault
-    ? new PeerError('INVALID_ARGUMENTS', `failed to parse line for ${name}: ${thrown.message}`)
-    : thrown;
+  if (!(thrown instanceof Fault)) return thrown;
+  const { message, came } = thrown;
+  const not = came === undefined || isSecretive(name) ? '' : `, not ${quote(came) || 'nothing'}`;
+  return new PeerError('INVALID_ARGUMENTS', `failed to parse line for ${name}: ${message}${not}`);
 }
 
 /**
@@ -36,7 +49,7 @@ export function split(text: string, names: readonly string[]): string[] {
     const space = text.indexOf(' ', at);
     const end = isLast || space < 0 ? text.length : space;
     if (end <= at || (isLast && space === at))
-      throw new Fault(`expected ${names.map((n) => `<${n}>`).join(' ')}, came ${quote(text) || 'nothing'}`);
+      throw new Fault(`expected ${names.map((n) => `<${n}>`).join(' ')}`, text);
     values.push(text.slice(at, end));
     at = end + 1;
   }
@@ -51,7 +64,7 @@ export function readStream(text: string): StreamName {
 
 export function readToken(text: string, dialect: Dialect): Token {
   const token = dialect === 'seed' ? parseSeedToken(text) : parseToken(text);
-  if (token === undefined) throw new Fault(`expected a token (0 to 2^53-1), not ${quote(text) || 'nothing'}`);
+  if (token === undefined) throw new Fault('expected a token (0 to 2^53-1)', text);
   return token;
 }
 
@@ -59,14 +72,12 @@ const INTEGER = /^-?[0-9]{1,16}$/;
 
 export function readInteger(text: string): number {
   const value = Number(text);
-  if (!INTEGER.test(text) || !Number.isSafeInteger(value))
-    throw new Fault(`expected an integer, not ${quote(text) || 'nothing'}`);
+  if (!INTEGER.test(text) || !Number.isSafeInteger(value)) throw new Fault('expected an integer', text);
   return value + 0;
 }
 
 export function readHistory(text: string): History {
-  if (parseHistory(text) === undefined)
-    throw new Fault(`expected a history (log id, number and random), not ${quote(text) || 'nothing'}`);
+  if (parseHistory(text) === undefined) throw new Fault('expected a history (log id, number and random)', text);
   return text;
 }
 
@@ -82,7 +93,7 @@ export function readCommandJson(text: string): unknown {
 export function readJsonObject(text: string): object {
   const value = readCommandJson(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Fault(`expected a JSON object, not ${quote(text)}`);
+    throw new Fault('expected a JSON object', text);
   return value;
 }
 
@@ -95,8 +106,9 @@ export function readJsonAt(line: string, start: number, end: number): unknown {
   }
   try {
     return JSON.parse(text) as unknown;
-  } catch (cause) {
-    throw new Fault(`expected JSON, not ${quote(text) || 'nothing'} (${quote(messageOf(cause))})`);
+  } catch {
+    // Why not is left out: the system's text of it repeats the JSON.
+    throw new Fault('expected JSON', text);
   }
 }
 
@@ -111,19 +123,18 @@ export function readUserIp(json: string): UserIp {
       return { accessToken, ip, userAgent, deviceId, lastSeenMs: lastSeenMs as number };
     }
   }
-  throw new Fault(`expected [access_token, ip, user_agent, device_id|null, last_seen_ms], not ${quote(json)}`);
+  throw new Fault('expected [access_token, ip, user_agent, device_id|null, last_seen_ms] as <json>', json);
 }
 
 export function readRefusalCode(text: string): RefusalCode {
   const code = refusalCodes.find((known) => known === text);
-  if (code === undefined) throw new Fault(`expected ${refusalCodes.join(', ')}, not ${quote(text)}`);
+  if (code === undefined) throw new Fault(`expected ${refusalCodes.join(', ')}`, text);
   return code;
 }
 
 export function readRefusalFacts(json: string): RefusalFacts {
   const facts = refusalFactsOf(readJsonObject(json));
-  if (facts === undefined)
-    throw new Fault(`expected the facts of a refusal (tokens, a history, a boolean), not ${quote(json)}`);
+  if (facts === undefined) throw new Fault('expected the facts of a refusal (tokens, a history, a boolean)', json);
   return facts;
 }
 

@@ -9,6 +9,7 @@ import { type History, parseHistory } from '../model/history.ts';
 import { type StreamName, streamNameFault } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import type { CommandName } from './command.ts';
+import { isSecretive } from './secrets.ts';
 
 /** Free text that is not empty. A real 1.4.0 peer dies on a bare word, so we never send one. */
 export function free(name: CommandName, text: string): string {
@@ -18,14 +19,14 @@ export function free(name: CommandName, text: string): string {
 
 /** An argument with another one after it. */
 export function word(name: CommandName, text: string): string {
-  if (text === '' || text.includes(' ')) throw refuse(name, `an argument is empty or has a space: ${quote(text)}`);
+  if (text === '' || text.includes(' ')) throw refuse(name, 'an argument is empty or has a space', text);
   return text;
 }
 
 /** The last argument: it may have spaces but not begin with one. */
 export function last(name: CommandName, text: string): string {
   if (text === '' || text.startsWith(' '))
-    throw refuse(name, `the last argument is empty or begins with a space: ${quote(text)}`);
+    throw refuse(name, 'the last argument is empty or begins with a space', text);
   return text;
 }
 
@@ -46,19 +47,19 @@ export function writeInteger(name: CommandName, value: number): number {
 }
 
 export function oneOf<Value extends string>(name: CommandName, value: Value, values: readonly Value[]): Value {
-  if (!values.includes(value)) throw refuse(name, `expected ${values.join(' or ')}, not ${quote(value)}`);
+  if (!values.includes(value)) throw refuse(name, `expected ${values.join(' or ')}`, value);
   return value;
 }
 
 export function writeHistory(name: CommandName, value: History): History {
-  if (parseHistory(value) === undefined) throw refuse(name, `it is no history: ${quote(value)}`);
+  if (parseHistory(value) === undefined) throw refuse(name, 'it is no history', value);
   return value;
 }
 
 /** Refuses arrays, and objects that JSON writes as something else (a Date). */
 export function writeJsonObject(name: CommandName, value: object): string {
   const json = writeCommandJson(name, value);
-  if (!json.startsWith('{')) throw refuse(name, `it is not written as a JSON object: ${quote(json)}`);
+  if (!json.startsWith('{')) throw refuse(name, 'it is not written as a JSON object', json);
   return json;
 }
 
@@ -76,11 +77,13 @@ export function writeJson(name: CommandName, value: unknown): string {
     const text = JSON.stringify(value) as string | undefined;
     if (text !== undefined) return text;
   } catch (cause) {
-    throw refuse(name, messageOf(cause));
+    throw refuse(name, 'JSON cannot say one of its values', messageOf(cause));
   }
   throw refuse(name, `JSON cannot say ${typeof value}`);
 }
 
-export function refuse(name: CommandName, why: string): UsageError {
-  return new UsageError('INVALID_COMMAND', `${name} does not fit on a line: ${why}`);
+/** @param came shown where the command has no secret */
+export function refuse(name: CommandName, why: string, came?: string): UsageError {
+  const shown = came === undefined || isSecretive(name) ? '' : `: ${quote(came)}`;
+  return new UsageError('INVALID_COMMAND', `${name} does not fit on a line: ${why}${shown}`);
 }
