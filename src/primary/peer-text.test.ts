@@ -72,7 +72,8 @@ test('a worker writes few short log lines of a primary that sends one ERROR of 1
   primary.open();
   primary.send(['SERVER x', 'PING 1']);
   for (let i = 0; i < 60; i++) primary.send([`ERROR ${large}`]);
-  await settle();
+  // A turn of the event loop takes about a line of this size.
+  await settle(250);
   expect(told).toHaveLength(60);
   const warned = lines.filter(({ text }) => text.startsWith('the primary sent ERROR'));
   expect(warned.length).toBeGreaterThan(15);
