@@ -185,6 +185,8 @@ async function round(random: Random): Promise<void> {
     () => worker.isConnected && primary.status().connections.length === 1,
   );
   for (const stream of ['events', 'room:*']) await stage.during('an old subscription ends', worker.unsubscribe(stream));
+  // The application itself goes back to the start.
+  order.handleReset('events');
   const rows: unknown[] = [];
   worker.subscribe('events', { from: 'start' }, (batch) => void rows.push(...batch.rows));
   const last = await primary.append('events', ['the last one']);
