@@ -249,6 +249,28 @@ test('a primary that is closed refuses what is asked of it', async () => {
   expect((await refused)[0].error).toMatchObject({ code: 'CONNECTION_LOST' });
 });
 
+test('a listener that opens while the primary closes is closed again, and who waits for it is told', async () => {
+  const { primary, transport } = deploy();
+  const gate = new Gate();
+  const late: Transport = {
+    connect: transport.connect.bind(transport),
+    listen: async (address, accept) => {
+      await gate.opened;
+      return transport.listen(address, accept);
+    },
+  };
+  const server = await primary({ streams, transport: late });
+  const listening = server.listen(ADDRESS);
+  const closed = server.close();
+  gate.open();
+  await expect(listening).rejects.toMatchObject({ name: 'UsageError', code: 'CLOSED' });
+  await closed;
+  const next = await transport.listen(ADDRESS, () => {
+    throw new Error('nobody connects');
+  });
+  await next.close();
+});
+
 test('close waits for a worker that takes nothing no longer than flushTimeoutMs', async () => {
   const clock = new VirtualClock();
   const { primary, transport } = deploy(createMemoryTransport({ highWaterBytes: 100 }));
