@@ -390,6 +390,7 @@ describe('append', () => {
     return { admin, command, stdin, saw };
   }
 
+  // SPEC A9
   test('a signal ends it with exit code 1, and it says how many rows are surely appended', async () => {
     const { command, stdin, saw } = await atTerminal('--batch', '2');
     stdin.write('1\n2\n3\n4\n5\n');

@@ -1,6 +1,9 @@
 /** The programs of the guides do what the guides say. */
 
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -133,4 +136,24 @@ test('handlers that fail: what cannot be applied is buried once, also by a worke
   expect(JSON.parse(letters[0]!).rows).toEqual([
     { position: expect.stringMatching(/^orders=2@/), code: 'HANDLER_FAILED', rows: [poison] },
   ]);
+});
+
+test('operations: the probes of Kubernetes tell a primary that is alive, one that takes appends, and neither', async () => {
+  const text = await readFile(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  const scripts = Array.from(text.matchAll(/^(\w+)Probe:.*\n {2}exec: \{ command: \[node, -e, "(.*)"\] \}$/gm));
+  expect(scripts.map(([, name]) => name)).toEqual(['startup', 'liveness', 'readiness']);
+  let log = 'ok';
+  const server = createServer((_, response) => void response.end(JSON.stringify({ ok: true, log })));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  const probe = async (): Promise<unknown[]> =>
+    Promise.all(scripts.map(([, , code]) => runNode(['-e', code!.replaceAll('9093', String(port))]).ended));
+  try {
+    expect(await probe()).toEqual([0, 0, 0]);
+    log = 'failing';
+    expect(await probe()).toEqual([0, 0, 1]);
+  } finally {
+    server.close();
+  }
+  expect(await probe()).toEqual([1, 1, 1]);
 });
