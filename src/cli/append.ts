@@ -8,9 +8,10 @@ import type { Appended } from '../admin/answers.ts';
 import { ConnectionError } from '../core/model/errors.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { HostAndPort } from './addresses.ts';
-import { askAdmin, errorOf } from './admin-client.ts';
+import { type AdminAnswer, askAdmin, errorOf } from './admin-client.ts';
 import { print } from './row-output.ts';
 import { type ExitCode, exitCodes, fail, say, type Terminal } from './terminal.ts';
+import { UnsettledRows } from './unsettled-rows.ts';
 
 export interface AppendOptions {
   readonly admin: HostAndPort;
@@ -34,14 +35,40 @@ export async function append(
       `type rows of ${stream}, one JSON value a line, and end with Ctrl-D; or pipe them in: rowcast append ${stream} < rows.ndjson`,
     );
   const progress = new Progress(terminal, batch);
-  stdin.on('data', progress.handleChunk);
+  const unsettled = new UnsettledRows(stdin, progress.handleChunk);
+  let before: Appended = { position: null, rows: 0 };
   try {
-    const path = `/streams/${encodeURIComponent(stream)}/rows?batch=${batch}`;
-    const { handleDurable: onProgress } = progress;
-    const answer = await askAdmin({ admin, path, signal, rows: stdin, idempotencyKey: idPrefix, onProgress });
+    const send = (): Promise<AdminAnswer> => {
+      const firstBatch = Math.ceil(before.rows / batch) + 1;
+      const query = `batch=${batch}&firstLine=${unsettled.firstLine}&firstBatch=${firstBatch}`;
+      return askAdmin({
+        admin,
+        path: `/streams/${encodeURIComponent(stream)}/rows?${query}`,
+        signal,
+        rows: unsettled.body(),
+        idempotencyKey: idPrefix,
+        onProgress: (durable) => {
+          unsettled.handleAppended(durable.rows);
+          progress.handleDurable(together(before, durable));
+        },
+      });
+    };
+    let answer = await send();
+    let error = errorOf(answer, admin);
+    let isTold = false;
+    while (error?.retryAfterMs !== undefined) {
+      const { rows } = answer.body as Appended;
+      unsettled.handleAppended(rows);
+      before = together(before, answer.body as Appended);
+      progress.handleDurable(before);
+      if (!isTold) say(terminal, `${error.message.split(';')[0]}: waiting for room`);
+      isTold = true;
+      await waited(terminal, error.retryAfterMs);
+      answer = await send();
+      error = errorOf(answer, admin);
+    }
     progress.end();
-    const error = errorOf(answer, admin);
-    const { position, rows, repeatedRows } = answer.body as Appended;
+    const { position, rows, repeatedRows } = together(before, answer.body as Appended);
     const tellRepeated = (): void => {
       if (repeatedRows !== undefined && repeatedRows > 0) say(terminal, repeated(repeatedRows, rows));
     };
@@ -64,8 +91,32 @@ export async function append(
     throw isWithoutAnswer(error) ? unknownOutcome(error, progress, idPrefix) : error;
   } finally {
     progress.end();
-    stdin.off('data', progress.handleChunk);
+    unsettled.close();
   }
+}
+
+/** What two requests have appended. */
+function together(before: Appended, after: Appended): Appended {
+  const repeatedRows = (before.repeatedRows ?? 0) + (after.repeatedRows ?? 0);
+  return {
+    position: after.position ?? before.position,
+    rows: before.rows + after.rows,
+    ...(after.repeatedRows !== undefined && { repeatedRows }),
+  };
+}
+
+/** @throws ConnectionError when the signal is aborted meanwhile */
+async function waited({ clock, signal }: Terminal, ms: Millis): Promise<void> {
+  let wake = (): void => {};
+  const passed = new Promise<void>((resolve) => {
+    wake = resolve;
+  });
+  const timer = clock.wakeIn(ms, wake);
+  signal.addEventListener('abort', wake, { once: true });
+  if (!signal.aborted) await passed;
+  signal.removeEventListener('abort', wake);
+  timer.cancel();
+  if (signal.aborted) throw new ConnectionError('CONNECTION_LOST', 'interrupted', { facts: { isAnswerLost: true } });
 }
 
 function repeated(repeatedRows: number, rows: number): string {
@@ -121,8 +172,7 @@ class Progress {
     this.#nextAt = this.#beganAt + FIRST_AFTER_MS;
   }
 
-  readonly handleChunk = (chunk: Uint8Array | string): void => {
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+  readonly handleChunk = (bytes: Uint8Array): void => {
     for (let at = bytes.indexOf(LF); at !== -1; at = bytes.indexOf(LF, at + 1)) this.rows++;
     this.#show();
   };
