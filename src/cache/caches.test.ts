@@ -116,6 +116,6 @@ test('several caches on one worker follow a stream each', () => {
 test('a cached function is given the function', async () => {
   const caches = await makeCaches();
   expect(() => caches.cached('get', {} as () => string)).toThrow(
-    "cached('get', …) is given the function that loads a value",
+    "the load of cached('get') is a function, not undefined",
   );
 });

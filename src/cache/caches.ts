@@ -3,11 +3,13 @@
  * invalidations: primary-caches and worker-caches.
  */
 
-import { UsageError } from '../core/model/errors.ts';
-import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
+import { quote, UsageError } from '../core/model/errors.ts';
+import { aFunction, anyText, integerFrom, kind, msFromZero, nested } from '../core/model/option-kinds.ts';
+import { checkArgument, checkOptions, type Kind, optionError, type OptionTable } from '../core/model/options.ts';
+import { nameOf, type Stream, streamKind, type StreamName } from '../core/model/stream.ts';
 import { Cache, type CacheSettings, type Load, type WhenSuspect } from './cache.ts';
 import type { Freshness } from './freshness.ts';
-import type { Chunking, Expand } from './groups.ts';
+import { type Chunking, chunkingTable, type Expand } from './groups.ts';
 import { Instances } from './instances.ts';
 import { DEFAULT_STREAM } from './invalidation.ts';
 import { type CacheKey, keyTexts } from './keys.ts';
@@ -21,6 +23,16 @@ export interface CachesOptions {
   /** For caches without a setting of their own. Default `load`. */
   readonly whenSuspect?: WhenSuspect;
 }
+
+const whenSuspectKind: Kind<WhenSuspect> = kind("'load', 'serve' or { maxStaleMs }, a number of ms from 0", (value) => {
+  if (value === 'load' || value === 'serve') return true;
+  if (typeof value !== 'object' || value === null) return false;
+  return (
+    Object.keys(value).join() === 'maxStaleMs' && msFromZero.accepts((value as { maxStaleMs: unknown }).maxStaleMs)
+  );
+});
+
+export const cachesTable: OptionTable<CachesOptions> = { stream: streamKind, whenSuspect: whenSuspectKind };
 
 /** Options of `Caches.cached` for a function. */
 export interface CacheOptions {
@@ -48,6 +60,23 @@ export interface MethodCacheOptions extends CacheOptions {
   /** Default: the method's name. */
   readonly name?: string;
 }
+
+const cacheTable: OptionTable<CacheOptions> = {
+  max: integerFrom(1),
+  prefixes: integerFrom(0),
+  whenSuspect: whenSuspectKind,
+  arity: integerFrom(0),
+};
+
+const methodTable: OptionTable<MethodCacheOptions> = { ...cacheTable, name: anyText };
+
+/** Options of `Caches.group`. */
+export interface GroupOptions {
+  /** How a row with too many keys is cut. Default: it is not. */
+  readonly chunk?: Chunking;
+}
+
+const groupTable: OptionTable<GroupOptions> = { chunk: nested(chunkingTable) };
 
 /** All keys, or the first few of them. */
 type Leading<Keys extends readonly unknown[]> = Keys extends readonly [unknown, ...infer Rest]
@@ -115,7 +144,6 @@ export abstract class Caches<Receipt> {
   readonly #whenSuspect: WhenSuspect;
 
   constructor({ stream = DEFAULT_STREAM, whenSuspect = 'load' }: CachesOptions) {
-    checkWhenSuspect(whenSuspect);
     this.stream = nameOf(stream);
     this.#whenSuspect = whenSuspect;
   }
@@ -146,11 +174,11 @@ export abstract class Caches<Receipt> {
     second?: CacheOptions | Load<Keys, Value>,
     third?: Load<Keys, Value>,
   ): CachedFunction<Keys, Value, Receipt> | CachedMethodDecorator {
-    if (typeof first !== 'string') return this.#decorator(first);
+    if (typeof first !== 'string') return this.#decorator(checkOptions('cached', first, methodTable));
     const load = typeof second === 'function' ? second : third;
-    if (typeof load !== 'function')
-      throw new UsageError('INVALID_OPTION', `cached('${first}', …) is given the function that loads a value`);
-    return this.#cachedFunction(first, typeof second === 'object' ? second : {}, load);
+    const options = checkOptions('cached', typeof second === 'function' ? undefined : second, cacheTable);
+    checkArgument(`cached('${quote(first)}')`, 'the load', load, aFunction<Load<Keys, Value>>());
+    return this.#cachedFunction(first, options, load);
   }
 
   /**
@@ -158,7 +186,9 @@ export abstract class Caches<Receipt> {
    * group: a process that does not know the name ignores its rows.
    * @throws UsageError DUPLICATE_CACHE, INVALID_OPTION
    */
-  group(name: string, expand: Expand, { chunk }: { readonly chunk?: Chunking } = {}): void {
+  group(name: string, expand: Expand, options?: GroupOptions): void {
+    checkArgument('group', 'expand', expand, aFunction<Expand>());
+    const { chunk } = checkOptions('group', options, groupTable);
     this.registry.addGroup(name, expand, chunk);
   }
 
@@ -224,7 +254,10 @@ export abstract class Caches<Receipt> {
       cacheName: name,
       // Returns the promise itself: a derived promise would need a rejection handler of its own.
       invalidate: (...keys: Leading<Keys>) => this.invalidate(name, keys as readonly CacheKey[]),
-      prefill: (fill: Parameters<typeof cache.prefill>[0]) => cache.prefill(fill),
+      prefill: async (fill: Parameters<typeof cache.prefill>[0]) => {
+        checkArgument('prefill', 'the load', fill, aFunction());
+        return cache.prefill(fill);
+      },
       peek: (...keys: Keys) => cache.peek(keys),
       clear: () => cache.clear(),
       stats: () => cache.stats(),
@@ -261,27 +294,14 @@ export abstract class Caches<Receipt> {
 
   #settings(
     name: string,
-    { max = DEFAULT_MAX, prefixes = 0, whenSuspect = this.#whenSuspect, arity }: CacheOptions,
+    { max = DEFAULT_MAX, prefixes = 0, whenSuspect = this.#whenSuspect, arity: given }: CacheOptions,
     parameters: number,
   ): CacheSettings {
-    checkInteger(name, 'max', max, 1);
-    checkInteger(name, 'prefixes', prefixes, 0);
-    checkInteger(name, 'arity', arity ?? parameters, 0);
-    checkWhenSuspect(whenSuspect);
-    return { name, arity: arity ?? parameters, max, prefixes, whenSuspect, freshness: this.freshness };
+    const arity = given ?? parameters;
+    if (prefixes > arity) {
+      const why = `(${prefixes}) is at most the number of keys of an entry, which is ${arity} in cache ${quote(name)}`;
+      throw optionError('cached', 'prefixes', why);
+    }
+    return { name, arity, max, prefixes, whenSuspect, freshness: this.freshness };
   }
-}
-
-function checkInteger(name: string, option: string, value: number, least: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return;
-  throw new UsageError('INVALID_OPTION', `option ${option} of cache ${name} is an integer from ${least}, not ${value}`);
-}
-
-function checkWhenSuspect(value: WhenSuspect): void {
-  if (value === 'load' || value === 'serve') return;
-  if (typeof value === 'object' && value !== null && value.maxStaleMs >= 0) return;
-  throw new UsageError(
-    'INVALID_OPTION',
-    `option whenSuspect is 'load', 'serve' or { maxStaleMs }, not ${JSON.stringify(value)}`,
-  );
 }

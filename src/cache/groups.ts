@@ -2,7 +2,9 @@
  * Groups: every process expands one row to many invalidations, by a function that all of them know.
  */
 
-import { HandlerError, messageOf, quote, UsageError } from '../core/model/errors.ts';
+import { HandlerError, messageOf, quote } from '../core/model/errors.ts';
+import { integerFrom, required } from '../core/model/option-kinds.ts';
+import type { OptionTable } from '../core/model/options.ts';
 import type { Invalidation } from './invalidation.ts';
 import { type CacheKey, keyTexts } from './keys.ts';
 
@@ -28,18 +30,7 @@ export interface Group {
   readonly chunk: Chunking | undefined;
 }
 
-/**
- * Checks the options of a group.
- * @throws UsageError INVALID_OPTION
- */
-export function checkChunking(name: string, { head, size = 1 }: Chunking): void {
-  if (!Number.isSafeInteger(head) || head < 0 || !Number.isSafeInteger(size) || size < 1) {
-    throw new UsageError(
-      'INVALID_OPTION',
-      `option chunk of group ${name} has a head from 0 and a size from 1, not ${head} and ${size}`,
-    );
-  }
-}
+export const chunkingTable: OptionTable<Chunking> = { head: required(integerFrom(0)), size: integerFrom(1) };
 
 /**
  * The invalidations that a row of the group stands for.

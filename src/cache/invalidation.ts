@@ -3,7 +3,9 @@
 import type { Millis } from '../base/clock.ts';
 import { PeerError, quoteValue } from '../core/model/errors.ts';
 import type { RowValidator } from '../core/model/row.ts';
-import { defineStream, type Stream, type StreamName, type StreamOptions } from '../core/model/stream.ts';
+import { anyText } from '../core/model/option-kinds.ts';
+import { checkOptions, type OptionTable } from '../core/model/options.ts';
+import { defineStream, type Stream, type StreamName, type StreamOptions, streamTable } from '../core/model/stream.ts';
 
 /**
  * The keys of one entry. Fewer keys than the cache has mean every entry under them; null means the
@@ -22,15 +24,19 @@ const DEFAULT_RETAINED_ROWS = 1_000_000;
 
 export type CachesStreamOptions = Omit<StreamOptions, 'row'> & { readonly name?: StreamName };
 
+const cachesStreamTable: OptionTable<CachesStreamOptions> = {
+  name: anyText,
+  durable: streamTable.durable,
+  retain: streamTable.retain,
+};
+
 /**
  * Declares the stream that carries invalidations, for `createPrimary`. Rows of another form are
  * refused at append. Keeps the newest 1,000,000 rows by default.
  * @throws UsageError INVALID_STREAM_NAME, INVALID_OPTION
  */
-export function defineCachesStream({
-  name = DEFAULT_STREAM,
-  ...options
-}: CachesStreamOptions = {}): Stream<InvalidationRow> {
+export function defineCachesStream(given?: CachesStreamOptions): Stream<InvalidationRow> {
+  const { name = DEFAULT_STREAM, ...options } = checkOptions('defineCachesStream', given, cachesStreamTable);
   return defineStream<InvalidationRow>(name, { retain: { rows: DEFAULT_RETAINED_ROWS }, ...options, row: validator });
 }
 

@@ -304,11 +304,32 @@ test('a row that cannot be appended rejects, with the entry dropped here and not
   expect(rows.rows).toEqual([]);
 });
 
+test('a primary has caches once, whatever their stream: a command to invalidate has one answer', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams: [defineCachesStream(), defineCachesStream({ name: 'others' })] });
+  createCaches(server);
+  for (const options of [undefined, { stream: 'others' }]) {
+    expect(() => createCaches(server, options)).toThrow(
+      expect.objectContaining({ code: 'DUPLICATE_CACHE', message: expect.stringContaining('has caches already') }),
+    );
+  }
+  const reader = worker();
+  reader.subscribe('others', { from: 'start' }, ({ rows }) => expect(rows).toEqual([]));
+  reader.subscribe('caches', { from: 'now' }, () => {});
+  await reader.start();
+  const answered = once(server, 'appended');
+  reader.send({ name: 'INVALIDATE_CACHE', cacheName: 'get_user', keys: ['@bob'] });
+  expect(await answered).toMatchObject([{ stream: 'caches' }]);
+});
+
 test('what createCaches is given is told apart, and refused when it will not do', async () => {
-  const { primary, caches } = await setUp();
-  expect(() => createCaches(primary, { stream: 'nosuch' })).toThrow(
+  const { caches } = await setUp();
+  const another = await deploy().primary({ streams: [defineCachesStream()] });
+  expect(() => createCaches(another, { stream: 'nosuch' })).toThrow(
     expect.objectContaining({ code: 'NO_SUCH_STREAM' }),
   );
+  // What was refused is no second one.
+  createCaches(another);
   expect(() => createCaches({} as Primary)).toThrow('createCaches takes what createPrimary or createWorker gave');
   const plain = await deploy().primary({ streams: [defineStream('caches')] });
   expect(() => createCaches(plain)).toThrow(/declare it by defineCachesStream\(\)/);

@@ -7,12 +7,14 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { throwLater } from '../base/uncaught.ts';
 import { resolvable } from '../base/resolvable.ts';
 import { RowcastError, UsageError } from '../core/model/errors.ts';
+import { aFunction, clockKind } from '../core/model/option-kinds.ts';
+import { checkArgument, checkOptions, type OptionTable } from '../core/model/options.ts';
 import { rowLine } from '../core/model/batch.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
 import type { Primary } from '../primary/primary.ts';
 import type { ConnectedWorker } from '../primary/options.ts';
-import { Caches, type CachesOptions } from './caches.ts';
+import { Caches, type CachesOptions, cachesTable } from './caches.ts';
 import { alwaysFresh, type Freshness } from './freshness.ts';
 import type { InvalidationRow } from './invalidation.ts';
 import type { CacheKey } from './keys.ts';
@@ -21,6 +23,8 @@ import type { CacheKey } from './keys.ts';
 export interface PrimaryCachesOptions extends CachesOptions {
   readonly clock?: Clock;
 }
+
+const optionTable: OptionTable<PrimaryCachesOptions> = { ...cachesTable, clock: clockKind };
 
 /** The invalidations that `batch` collects. */
 interface OpenBatch {
@@ -42,7 +46,8 @@ export class PrimaryCaches extends Caches<Position> {
   #batch: OpenBatch | undefined;
 
   /** @internal Use createCaches. */
-  constructor(primary: Primary, options: PrimaryCachesOptions) {
+  constructor(primary: Primary, given: PrimaryCachesOptions | undefined) {
+    const options = checkOptions('createCaches', given, optionTable);
     super(options);
     this.#primary = primary;
     this.#clock = options.clock ?? systemClock;
@@ -90,6 +95,7 @@ export class PrimaryCaches extends Caches<Position> {
    * `invalidate` throws
    */
   async batch(fill: () => void): Promise<Position> {
+    checkArgument('batch', 'what fills it', fill, aFunction());
     // A nested batch is part of the outer one.
     if (this.#batch !== undefined) {
       run(fill);

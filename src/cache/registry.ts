@@ -4,7 +4,7 @@
  */
 
 import { HandlerError, PeerError, quote, quoteValue, UsageError } from '../core/model/errors.ts';
-import { type Chunking, checkChunking, cutKeys, type Expand, expandGroup, type Group } from './groups.ts';
+import { type Chunking, cutKeys, type Expand, expandGroup, type Group } from './groups.ts';
 import { type Invalidation, parseInvalidation } from './invalidation.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { CacheStats } from './stats.ts';
@@ -38,7 +38,6 @@ export class Registry {
    */
   addGroup(name: string, expand: Expand, chunk: Chunking | undefined): void {
     this.#checkName(name);
-    if (chunk !== undefined) checkChunking(name, chunk);
     this.#groups.set(name, { name, expand, chunk });
   }
 

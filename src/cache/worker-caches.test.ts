@@ -10,7 +10,7 @@ import type { PrimaryOptions } from '../primary/options.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import { memoryCheckpoint } from '../worker/checkpoint.ts';
 import type { WorkerOptions } from '../worker/options.ts';
-import type { Worker } from '../worker/worker.ts';
+import type { ObserverWorker, Worker } from '../worker/worker.ts';
 import type { WhenSuspect } from './cache.ts';
 import { createCaches, defineCachesStream, type WorkerCaches } from './index.ts';
 
@@ -341,6 +341,22 @@ test('slow handlers of other streams make entries suspect after idleTimeoutMs', 
   gate.open();
   await setup.worker.waitFor(setup.primary.position('caches'));
   expect(setup.caches.stats().isLive).toBe(true);
+});
+
+test('an observer has caches, which the stream drops; what it invalidates itself is dropped here alone', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams: [defineCachesStream()] });
+  const primaryCaches = createCaches(server);
+  const observer: ObserverWorker = worker({ observer: true });
+  const caches = createCaches(observer);
+  let loads = 0;
+  const getUser = caches.cached('get_user', async (_id: string) => ++loads);
+  await observer.start();
+  await getUser('@bob');
+  await observer.waitFor(await primaryCaches.invalidate('get_user', ['@bob']));
+  await expect(getUser('@bob')).resolves.toBe(2);
+  await expect(getUser.invalidate('@bob')).rejects.toMatchObject({ code: 'OBSERVER' });
+  await expect(getUser('@bob')).resolves.toBe(3);
 });
 
 describe('an invalidation on a worker', () => {

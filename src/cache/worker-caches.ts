@@ -9,9 +9,11 @@
 
 import { type Clock, systemClock } from '../base/clock.ts';
 import { RowcastError } from '../core/model/errors.ts';
+import { clockKind } from '../core/model/option-kinds.ts';
+import { checkOptions, type OptionTable } from '../core/model/options.ts';
 import type { Batch } from '../core/model/batch.ts';
 import type { Worker } from '../worker/worker.ts';
-import { Caches, type CachesOptions } from './caches.ts';
+import { Caches, type CachesOptions, cachesTable } from './caches.ts';
 import { FollowedFreshness } from './freshness.ts';
 import type { CacheKey } from './keys.ts';
 
@@ -20,13 +22,16 @@ export interface WorkerCachesOptions extends CachesOptions {
   readonly clock?: Clock;
 }
 
+const optionTable: OptionTable<WorkerCachesOptions> = { ...cachesTable, clock: clockKind };
+
 /** The caches of a worker. `createCaches` makes them. */
 export class WorkerCaches extends Caches<void> {
   protected override readonly freshness: FollowedFreshness;
   readonly #worker: Worker;
 
   /** @internal Use createCaches. */
-  constructor(worker: Worker, options: WorkerCachesOptions) {
+  constructor(worker: Worker, given: WorkerCachesOptions | undefined) {
+    const options = checkOptions('createCaches', given, optionTable);
     super(options);
     this.#worker = worker;
     // Follow from now on, without a checkpoint: an empty cache has nothing to drop. A gap empties

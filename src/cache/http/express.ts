@@ -8,7 +8,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Primary } from '../../primary/primary.ts';
-import type { Worker } from '../../worker/worker.ts';
+import type { ObserverWorker } from '../../worker/worker.ts';
 import { goneSignal, tokenHeaderOf } from './node.ts';
 import {
   type AwaitTokensOptions,
@@ -50,7 +50,7 @@ export function sendTokens(primary: Primary, options: SendTokensOptions): Middle
  * are ignored: its answers cannot depend on them.
  * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
  */
-export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): Middleware {
+export function awaitTokens(worker: ObserverWorker, options?: AwaitTokensOptions): Middleware {
   const judge = judgeRequests(worker, options);
   return (request, response, next) => {
     const verdict = judge(tokenHeaderOf(request.headers), () => goneSignal(response));

@@ -5,7 +5,7 @@
 
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply } from 'fastify';
 import type { Primary } from '../../primary/primary.ts';
-import type { Worker } from '../../worker/worker.ts';
+import type { ObserverWorker } from '../../worker/worker.ts';
 import { goneSignal, tokenHeaderOf } from './node.ts';
 import {
   type AwaitTokensOptions,
@@ -42,7 +42,7 @@ export function sendTokens(primary: Primary, options: SendTokensOptions): Fastif
  * ignored: its answers cannot depend on them.
  * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
  */
-export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): FastifyPluginCallback {
+export function awaitTokens(worker: ObserverWorker, options?: AwaitTokensOptions): FastifyPluginCallback {
   const judge = judgeRequests(worker, options);
   return forAll((app) => {
     // Not async: a request that need not wait makes no promise.

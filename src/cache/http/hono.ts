@@ -2,7 +2,7 @@
 
 import type { MiddlewareHandler } from 'hono';
 import type { Primary } from '../../primary/primary.ts';
-import type { Worker } from '../../worker/worker.ts';
+import type { ObserverWorker } from '../../worker/worker.ts';
 import {
   type AwaitTokensOptions,
   currentTokens,
@@ -38,7 +38,7 @@ export function sendTokens(primary: Primary, options: SendTokensOptions): Middle
  * are ignored: its answers cannot depend on them.
  * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
  */
-export function awaitTokens(worker: Worker, options?: AwaitTokensOptions): MiddlewareHandler {
+export function awaitTokens(worker: ObserverWorker, options?: AwaitTokensOptions): MiddlewareHandler {
   const judge = judgeRequests(worker, options);
   return async (c, next) => {
     const pending = judge(c.req.header(TOKEN_HEADER), () => c.req.raw.signal);

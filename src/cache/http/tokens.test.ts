@@ -164,7 +164,9 @@ test('options that make no sense are refused when it is set up', async () => {
   expect(refused({ streams: [] })).toBe('INVALID_OPTION');
   expect(refused({ streams: ['a b'] })).toBe('INVALID_STREAM_NAME');
   expect(refused({ timeoutMs: undefined, onTimeout: undefined, streams: undefined })).toBeTypeOf('function');
-  expect(() => currentTokens(server, undefined as never)).toThrow('streams of sendTokens names at least one stream');
+  expect(() => currentTokens(server, undefined as never)).toThrow(
+    'the options of sendTokens are an object with streams',
+  );
 });
 
 test('a request that need not wait is judged at once, without a promise', async () => {

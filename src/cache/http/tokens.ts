@@ -8,10 +8,12 @@ import type { Millis } from '../../base/clock.ts';
 import { type ErrorCode, RowcastError, UsageError } from '../../core/model/errors.ts';
 import { ERA_RANDOM_DIGITS, formatHistory, LOG_ID_DIGITS } from '../../core/model/history.ts';
 import { formatPosition, formatPositions, parsePositions, type Position } from '../../core/model/position.ts';
-import { nameOf, type Stream, type StreamName, streamName } from '../../core/model/stream.ts';
+import { msFromZero, oneOf, required, withMethods } from '../../core/model/option-kinds.ts';
+import { checkArgument, checkOptions, type OptionTable } from '../../core/model/options.ts';
+import { nameOf, type Stream, streamsKind, type StreamName, streamName } from '../../core/model/stream.ts';
 import type { Token } from '../../core/model/token.ts';
 import type { Primary } from '../../primary/primary.ts';
-import type { Worker } from '../../worker/worker.ts';
+import type { ObserverWorker } from '../../worker/worker.ts';
 
 /**
  * In a response: how far the primary was when it answered. In a request: how far a worker must be
@@ -35,6 +37,10 @@ export interface SendTokensOptions {
   readonly streams: readonly (Stream | StreamName)[];
 }
 
+const sendTable: OptionTable<SendTokensOptions> = { streams: required(streamsKind) };
+
+const primaryKind = withMethods<Primary>('position', 'append');
+
 /** Returns the value of `Rowcast-Token` now; undefined when the primary cannot tell. */
 export type CurrentTokens = () => string | undefined;
 
@@ -43,8 +49,8 @@ export type CurrentTokens = () => string | undefined;
  * @throws UsageError INVALID_OPTION, NO_SUCH_STREAM, CLOSED
  */
 export function currentTokens(primary: Primary, options: SendTokensOptions): CurrentTokens {
-  // JavaScript callers may leave the options out.
-  const names = namesOf('sendTokens', options?.streams ?? []);
+  checkArgument('sendTokens', 'primary', primary, primaryKind);
+  const names = namesOf(checkOptions('sendTokens', options, sendTable).streams);
   // Checked here, so that a misspelt stream fails at the start and not with the first answer.
   for (const name of names) primary.position(name);
   const longest = formatPositions(names.map(longestPosition));
@@ -88,6 +94,14 @@ export interface AwaitTokensOptions {
   readonly streams?: readonly (Stream | StreamName)[];
 }
 
+const awaitTable: OptionTable<AwaitTokensOptions> = {
+  timeoutMs: msFromZero,
+  onTimeout: oneOf('refuse', 'serve'),
+  streams: streamsKind,
+};
+
+const workerKind = withMethods<ObserverWorker>('position', 'hasReached', 'waitFor');
+
 export const defaultAwaitTokensOptions: Required<Omit<AwaitTokensOptions, 'streams'>> = Object.freeze({
   timeoutMs: 1_000,
   onTimeout: 'refuse',
@@ -118,21 +132,14 @@ const goOn: Verdict = Object.freeze({ kind: 'go-on' });
  * Prepares the decisions of `awaitTokens`.
  * @throws UsageError INVALID_OPTION, INVALID_STREAM_NAME
  */
-export function judgeRequests(worker: Worker, options: AwaitTokensOptions = {}): Judge {
+export function judgeRequests(worker: ObserverWorker, options?: AwaitTokensOptions): Judge {
+  checkArgument('awaitTokens', 'worker', worker, workerKind);
   const {
     timeoutMs = defaultAwaitTokensOptions.timeoutMs,
     onTimeout = defaultAwaitTokensOptions.onTimeout,
     streams,
-  } = options;
-  if (!Number.isFinite(timeoutMs) || timeoutMs < 0)
-    throw new UsageError('INVALID_OPTION', `timeoutMs of awaitTokens is a number from 0, not ${timeoutMs}`);
-  if (onTimeout !== 'refuse' && onTimeout !== 'serve') {
-    throw new UsageError(
-      'INVALID_OPTION',
-      `onTimeout of awaitTokens is 'refuse' or 'serve', not ${JSON.stringify(onTimeout)}`,
-    );
-  }
-  const only = streams === undefined ? undefined : new Set(namesOf('awaitTokens', streams).map(streamName));
+  } = checkOptions('awaitTokens', options, awaitTable);
+  const only = streams === undefined ? undefined : new Set(namesOf(streams).map(streamName));
   return (header, signal) => {
     if (header === undefined) return goOn;
     let asked: readonly Position[];
@@ -169,7 +176,7 @@ function isHopeless(why: Why): why is HopelessWhy {
 }
 
 /** Undefined when the position is reached or there is nothing to wait for. */
-function judgeNow(worker: Worker, position: Position): Why | undefined {
+function judgeNow(worker: ObserverWorker, position: Position): Why | undefined {
   // Nothing was written up to token 0, in any history.
   if (position.token === 0) return undefined;
   try {
@@ -198,7 +205,7 @@ function whyMissed(thrown: unknown): Why | undefined {
 type AnswerOptions = Required<Omit<AwaitTokensOptions, 'streams'>>;
 
 async function wait(
-  worker: Worker,
+  worker: ObserverWorker,
   behind: readonly Missed[],
   { signal, ...options }: AnswerOptions & { readonly signal: AbortSignal },
 ): Promise<Verdict> {
@@ -216,7 +223,11 @@ async function wait(
   return missed.length === 0 ? goOn : answerMissed(worker, missed, options);
 }
 
-function answerMissed(worker: Worker, missed: readonly Missed[], { timeoutMs, onTimeout }: AnswerOptions): Verdict {
+function answerMissed(
+  worker: ObserverWorker,
+  missed: readonly Missed[],
+  { timeoutMs, onTimeout }: AnswerOptions,
+): Verdict {
   if (onTimeout === 'serve') {
     const streams = new Set(missed.map(({ position }) => position.stream));
     return { kind: 'go-on', stale: formatPositions(Array.from(streams, (stream) => positionOf(worker, stream))) };
@@ -238,12 +249,12 @@ function answerMissed(worker: Worker, missed: readonly Missed[], { timeoutMs, on
     : refuse(503, 'INVALID_POSITION', `${asked} has no history: send ${TOKEN_HEADER} as the primary gave it`);
 }
 
-function hereOf(worker: Worker, { stream }: Position): string {
+function hereOf(worker: ObserverWorker, { stream }: Position): string {
   return formatPosition(positionOf(worker, stream));
 }
 
 /** Without a known position nothing was applied: token 0. */
-function positionOf(worker: Worker, stream: StreamName): Position {
+function positionOf(worker: ObserverWorker, stream: StreamName): Position {
   return worker.position(stream) ?? { stream, token: 0, history: undefined };
 }
 
@@ -290,8 +301,6 @@ function fault(why: string, cause?: UsageError): UsageError {
 }
 
 /** The stream names without duplicates. */
-function namesOf(middleware: string, streams: readonly (Stream | StreamName)[]): readonly StreamName[] {
-  if (streams.length === 0)
-    throw new UsageError('INVALID_OPTION', `streams of ${middleware} names at least one stream`);
+function namesOf(streams: readonly (Stream | StreamName)[]): readonly StreamName[] {
   return [...new Set(streams.map(nameOf))];
 }

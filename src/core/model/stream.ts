@@ -2,7 +2,7 @@
 
 import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { quote, quoteValue, UsageError } from './errors.ts';
-import { boolean, hidden, integerFrom, listOf, nested } from './option-kinds.ts';
+import { boolean, hidden, integerFrom, kind, listOf, nested } from './option-kinds.ts';
 import { checkOptions, type Kind, optionError, type OptionTable } from './options.ts';
 import type { RowValidator } from './row.ts';
 
@@ -107,7 +107,7 @@ const rowValidator: Kind<RowValidator> = hidden('a validator by Standard Schema,
   return typeof standard?.validate === 'function';
 });
 
-const streamTable: OptionTable<StreamOptions> = {
+export const streamTable: OptionTable<StreamOptions> = {
   row: rowValidator,
   durable: boolean,
   retain: nested(retentionTable),
@@ -161,6 +161,19 @@ function checkDeclaredName(name: string): void {
   if (name.includes('*'))
     throw new UsageError('INVALID_STREAM_NAME', `stream ${quote(name)} cannot be declared: a name has no *`);
   streamName(name);
+}
+
+/** A stream as an option. `nameOf` says which. */
+export const streamKind: Kind<Stream | StreamName> = kind('a stream or its name', isStreamOrName);
+
+/** Streams as an option, such as those of a middleware. */
+export const streamsKind: Kind<readonly (Stream | StreamName)[]> = hidden(
+  'a list of at least one stream or name of one',
+  (value) => Array.isArray(value) && value.length > 0 && value.every(isStreamOrName),
+);
+
+function isStreamOrName(value: unknown): boolean {
+  return typeof value === 'string' || typeof (value as Partial<Stream> | null)?.name === 'string';
 }
 
 /**
