@@ -9,9 +9,12 @@ import { type Context, Hono } from 'hono';
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { type ErrorCode, LogError, messageOf, quote, quoteValue, RowcastError } from '../core/model/errors.ts';
 import { type Logger, silentLogger } from '../core/model/logger.ts';
+import { abortSignal, clockKind, loggerKind, nested, required } from '../core/model/option-kinds.ts';
+import { checkOptions, type OptionTable } from '../core/model/options.ts';
 import { streamNameFault } from '../core/model/stream.ts';
 import { Counters } from '../observe/counters.ts';
 import { reportStatus, reportTrouble } from '../observe/status-report.ts';
+import { primaryKind } from '../primary/options.ts';
 import type { Primary } from '../primary/primary.ts';
 import { DEFAULT_STATUS_LIMIT } from '../primary/status-page.ts';
 import {
@@ -26,7 +29,7 @@ import {
 } from './answers.ts';
 import { appendRows, type AppendRowsResult } from './append-rows.ts';
 import { Backups } from './backups.ts';
-import { type AdminLimits, mergeAdminLimits } from './limits.ts';
+import { adminLimitTable, type AdminLimits, mergeAdminLimits } from './limits.ts';
 import { answerWithProgress, PROGRESS_TYPE } from './progress-answer.ts';
 import { rowsOnly, sameMachineOnly } from './same-machine.ts';
 import { UploadBudget } from './upload-budget.ts';
@@ -43,6 +46,14 @@ export interface AdminOptions {
   readonly signal?: AbortSignal;
 }
 
+export const adminTable: OptionTable<AdminOptions> = {
+  primary: required(primaryKind),
+  clock: clockKind,
+  logger: loggerKind,
+  limits: nested(adminLimitTable),
+  signal: abortSignal(),
+};
+
 /** Batches become whole and are appended all the time, so there is room again soon. */
 const RETRY_AFTER_MS: Millis = 1_000;
 
@@ -51,14 +62,16 @@ const MAX_STATUS_LIMIT = 10_000;
 
 /**
  * Answers requests to loopback names only, on any server. Counts the primary's events from here on.
+ * @throws UsageError INVALID_OPTION
  */
-export function createAdmin({
-  primary,
-  clock = systemClock,
-  logger = silentLogger,
-  limits,
-  signal,
-}: AdminOptions): Hono {
+export function createAdmin(options: AdminOptions): Hono {
+  const {
+    primary,
+    clock = systemClock,
+    logger = silentLogger,
+    limits,
+    signal,
+  } = checkOptions('createAdmin', options, adminTable);
   const budget = new UploadBudget(mergeAdminLimits(limits), () => clock.now());
   const counters = new Counters();
   primary.on('connected', () => counters.handleConnected());

@@ -1,7 +1,8 @@
 /** The limits of an admin server with their defaults (docs/operations.md, "The admin port"). */
 
 import type { Millis } from '../base/clock.ts';
-import { UsageError } from '../core/model/errors.ts';
+import { integerFrom } from '../core/model/option-kinds.ts';
+import type { OptionTable } from '../core/model/options.ts';
 
 export interface AdminLimits {
   /**
@@ -25,18 +26,14 @@ const defaultAdminLimits: AdminLimits = Object.freeze({
   maxConnections: 512,
 });
 
-/**
- * Lays the caller's own values over the defaults.
- * @throws UsageError INVALID_OPTION
- */
+/** What `limits` of an admin server may have. */
+export const adminLimitTable: OptionTable<Partial<AdminLimits>> = {
+  uploadBytes: integerFrom(1),
+  uploadTimeoutMs: integerFrom(1),
+  maxConnections: integerFrom(1),
+};
+
+/** Lays the caller's own values, which are checked by a table, over the defaults. */
 export function mergeAdminLimits(own: Partial<AdminLimits> = {}): AdminLimits {
-  for (const [name, value] of Object.entries(own)) {
-    if (!Object.hasOwn(defaultAdminLimits, name)) {
-      const names = Object.keys(defaultAdminLimits).join(', ');
-      throw new UsageError('INVALID_OPTION', `there is no limit ${name} of the admin port; there are ${names}`);
-    }
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new UsageError('INVALID_OPTION', `limit ${name} of the admin port is a positive integer`);
-  }
   return { ...defaultAdminLimits, ...own };
 }

@@ -5,8 +5,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { type Millis, systemClock } from '../base/clock.ts';
-import { messageOf, UsageError } from '../core/model/errors.ts';
-import { type AdminOptions, createAdmin } from './admin.ts';
+import { messageOf, quote, UsageError } from '../core/model/errors.ts';
+import { anyText, integerFrom, required } from '../core/model/option-kinds.ts';
+import { checkOptions, optionError, type OptionTable } from '../core/model/options.ts';
+import { adminTable, type AdminOptions, createAdmin } from './admin.ts';
 import { mergeAdminLimits } from './limits.ts';
 import { isLoopbackHost } from './loopback.ts';
 
@@ -16,6 +18,15 @@ export interface ListenAdminOptions extends Omit<AdminOptions, 'signal'> {
   /** 0 for any free port. */
   readonly port: number;
 }
+
+const optionTable: OptionTable<ListenAdminOptions> = {
+  primary: adminTable.primary,
+  clock: adminTable.clock,
+  logger: adminTable.logger,
+  limits: adminTable.limits,
+  host: required(anyText),
+  port: required(integerFrom(0, 65_535)),
+};
 
 export interface AdminServer {
   /** The bound address: port 0 is replaced by the real port. */
@@ -36,17 +47,11 @@ const HEADERS_TIMEOUT_MS: Millis = 10_000;
  * Starts the admin port.
  * @throws UsageError INVALID_OPTION, ADDRESS_IN_USE, ADDRESS_UNAVAILABLE
  */
-export async function listenAdmin({
-  host,
-  port,
-  clock = systemClock,
-  ...options
-}: ListenAdminOptions): Promise<AdminServer> {
+export async function listenAdmin(given: ListenAdminOptions): Promise<AdminServer> {
+  const { host, port, clock = systemClock, ...options } = checkOptions('listenAdmin', given, optionTable);
   if (!isLoopbackHost(host)) {
-    throw new UsageError(
-      'INVALID_OPTION',
-      `the admin port has no passwords and listens on loopback only (127.0.0.1, ::1, localhost), not at ${host}`,
-    );
+    const why = 'is 127.0.0.1, ::1 or localhost: the admin port has no passwords and listens on loopback only';
+    throw optionError('listenAdmin', 'host', `${why}, not at ${quote(host)}`);
   }
   const stopping = new AbortController();
   const { maxConnections } = mergeAdminLimits(options.limits);

@@ -46,8 +46,8 @@ export class PrimaryCaches extends Caches<Position> {
   #batch: OpenBatch | undefined;
 
   /** @internal Use createCaches. */
-  constructor(primary: Primary, given: PrimaryCachesOptions | undefined) {
-    const options = checkOptions('createCaches', given, optionTable);
+  constructor(primary: Primary, asGiven: PrimaryCachesOptions | undefined) {
+    const options = checkOptions('createCaches', asGiven, optionTable);
     super(options);
     this.#primary = primary;
     this.#clock = options.clock ?? systemClock;

@@ -13,6 +13,8 @@
 
 import { Queue } from '../base/queue.ts';
 import { UsageError } from '../core/model/errors.ts';
+import { aFunction, required } from '../core/model/option-kinds.ts';
+import { checkOptions, optionError, type OptionTable } from '../core/model/options.ts';
 import type { History } from '../core/model/history.ts';
 import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
@@ -20,7 +22,7 @@ import type { StreamName } from '../core/model/stream.ts';
 import { type Token, token as checkToken } from '../core/model/token.ts';
 import { checkId, hashOfRows, idKey, type KnownId, type NewId, reusedId } from './append-ids.ts';
 import type { PlannedStream } from './encode-chunks.ts';
-import type { AppendOptions, SourceEvent, SourceListener } from './log.ts';
+import { type AppendOptions, appendTable, type SourceEvent, type SourceListener } from './log.ts';
 
 /**
  * The most that one commit takes, in characters. The rest is committed after a turn of the event
@@ -65,6 +67,14 @@ export interface GroupCommitOptions {
   readonly soon: (flush: () => void) => void;
 }
 
+const commitTable: OptionTable<GroupCommitOptions> = {
+  check: required(aFunction()),
+  latest: required(aFunction()),
+  findId: aFunction(),
+  commit: required(aFunction()),
+  soon: required(aFunction()),
+};
+
 interface Waiting {
   readonly kind: 'append';
   readonly stream: StreamName;
@@ -102,8 +112,9 @@ export class GroupCommit {
   /** A commit or work that takes time is on its way. */
   #isBusy = false;
 
+  /** @throws UsageError INVALID_OPTION */
   constructor(options: GroupCommitOptions) {
-    this.#options = options;
+    this.#options = checkOptions('GroupCommit', options, commitTable);
   }
 
   watch(listener: SourceListener): () => void {
@@ -145,7 +156,7 @@ export class GroupCommit {
   append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position> {
     return new Promise((resolve, reject) => {
       // An error of the checks rejects the promise.
-      if (options !== undefined) checkOptions(stream, options, this.#options);
+      if (options !== undefined) checkAppend(stream, options, this.#options);
       this.#options.check(stream, rows, options);
       this.#waiting.push({
         kind: 'append',
@@ -279,22 +290,15 @@ export class GroupCommit {
 }
 
 /** @throws UsageError INVALID_OPTION, INVALID_TOKEN, NOT_SUPPORTED */
-function checkOptions(
-  stream: StreamName,
-  { id, token, history }: AppendOptions,
-  { findId }: Pick<GroupCommitOptions, 'findId'>,
-): void {
+function checkAppend(stream: StreamName, options: AppendOptions, { findId }: Pick<GroupCommitOptions, 'findId'>): void {
+  const { id, token, history } = checkOptions('append', options, appendTable);
   if (id !== undefined) checkId(id);
   if (id !== undefined && findId === undefined) {
     throw new UsageError('NOT_SUPPORTED', `the log of stream ${stream} remembers no ids: append without one`);
   }
   if (token !== undefined) checkToken(token);
-  if (history !== undefined && token === undefined) {
-    throw new UsageError(
-      'INVALID_OPTION',
-      'option history of an append needs the option token: both are of its source',
-    );
-  }
+  if (history !== undefined && token === undefined)
+    throw optionError('append', 'history', 'needs the option token: both are of its source');
 }
 
 /** Gives each batch its token. Leaves out what an id or a token forbids. */

@@ -11,6 +11,8 @@ import { type Random, randomHex, systemRandom } from '../base/random.ts';
 import { checkAttributes } from '../core/model/attributes.ts';
 import { checkBatch } from '../core/model/batch.ts';
 import { LogError, messageOf } from '../core/model/errors.ts';
+import { clockKind, oneLine, randomKind, required, withMethods } from '../core/model/option-kinds.ts';
+import { checkOptions, type OptionTable } from '../core/model/options.ts';
 import { formatHistory, type History, LOG_ID_DIGITS, logIdOf, parseHistory } from '../core/model/history.ts';
 import { type Bounds, emptyBounds, type Page, type Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
@@ -50,6 +52,13 @@ export interface KeptLogOptions {
   readonly clock?: Clock;
   readonly random?: Random;
 }
+
+const optionTable: OptionTable<KeptLogOptions> = {
+  name: required(oneLine),
+  store: withMethods<ChangeStore>('open', 'write', 'close'),
+  clock: clockKind,
+  random: randomKind,
+};
 
 interface Opened extends LogOptions {
   readonly streams: KeptStreams;
@@ -103,7 +112,9 @@ export class KeptLog implements Log {
   /** Why it refuses changes until it is opened again. */
   #failure: LogError | undefined;
 
-  constructor({ name, store, clock = systemClock, random = systemRandom }: KeptLogOptions) {
+  /** @throws UsageError INVALID_OPTION */
+  constructor(given: KeptLogOptions) {
+    const { name, store, clock = systemClock, random = systemRandom } = checkOptions('KeptLog', given, optionTable);
     this.name = name;
     this.#store = store;
     this.#clock = clock;

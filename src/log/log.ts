@@ -33,7 +33,7 @@ import type { BackupProgress } from '../core/model/backup.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import type { Chunk } from '../core/model/chunk.ts';
 import type { Declarations } from '../core/model/declarations.ts';
-import { abortSignal, aFunction } from '../core/model/option-kinds.ts';
+import { abortSignal, aFunction, anyText, kind } from '../core/model/option-kinds.ts';
 import type { OptionTable } from '../core/model/options.ts';
 import type { History } from '../core/model/history.ts';
 import type { Bounds, Page, Verdict } from '../core/model/page.ts';
@@ -81,6 +81,14 @@ export interface AppendOptions {
   /** The history of the rows, in place of the log's era: for a relay, which keeps those of its source. */
   readonly history?: History;
 }
+
+/** Of `Log.append`. Whether a token, an id or a history is right is checked where it is used. */
+export const appendTable: OptionTable<AppendOptions> = {
+  attributes: anyText,
+  id: anyText,
+  token: kind('a token', (value) => typeof value === 'number'),
+  history: anyText,
+};
 
 /** A hint that there are rows up to `latest`. It may be lost. */
 export interface RowsEvent {

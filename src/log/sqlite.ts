@@ -14,7 +14,18 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { type Random, randomHex, systemRandom } from '../base/random.ts';
 import { checkAttributes } from '../core/model/attributes.ts';
 import { checkBatch } from '../core/model/batch.ts';
-import { type LogError, UsageError } from '../core/model/errors.ts';
+import type { LogError } from '../core/model/errors.ts';
+import {
+  aFunction,
+  clockKind,
+  filePath,
+  integerFrom,
+  kind,
+  oneOf,
+  randomKind,
+  required,
+} from '../core/model/option-kinds.ts';
+import { checkOptions, type Kind, type OptionTable } from '../core/model/options.ts';
 import { type History, LOG_ID_DIGITS } from '../core/model/history.ts';
 import { type Bounds, emptyBounds, type Page, type Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
@@ -72,27 +83,29 @@ const DEFAULT_MAX_WAL_BYTES = 1024 * 1024 * 1024;
 /** Below this a few commits of large batches could reach the bound without any reader. */
 const LEAST_MAX_WAL_BYTES = 16 * 1024 * 1024;
 
+const logPath: Kind<string> = kind(
+  'the path of a file (memoryLog() keeps nothing)',
+  (value) => filePath.accepts(value) && value !== ':memory:',
+);
+
+const optionTable: OptionTable<SqliteLogOptions> = {
+  path: required(logPath),
+  synchronous: oneOf('full', 'normal'),
+  maxWalBytes: integerFrom(LEAST_MAX_WAL_BYTES),
+  clock: clockKind,
+  random: randomKind,
+  boot: aFunction(),
+  maxPages: integerFrom(1),
+};
+
 /**
  * A log in an SQLite file. One process at a time has it open; others may read it with the sqlite3
  * shell.
  * @throws UsageError INVALID_OPTION
  */
-export function sqliteLog(options: SqliteLogOptions): Log {
-  const { path, synchronous = 'full', maxWalBytes = DEFAULT_MAX_WAL_BYTES } = options;
-  if (path === '' || path === ':memory:')
-    throw new UsageError('INVALID_OPTION', `an sqlite log has a file, not '${path}': use memoryLog() to keep nothing`);
-  if (synchronous !== 'full' && synchronous !== 'normal') {
-    throw new UsageError(
-      'INVALID_OPTION',
-      `synchronous of an sqlite log is 'full' or 'normal', not '${String(synchronous)}'`,
-    );
-  }
-  if (!Number.isSafeInteger(maxWalBytes) || maxWalBytes < LEAST_MAX_WAL_BYTES) {
-    throw new UsageError(
-      'INVALID_OPTION',
-      `maxWalBytes of an sqlite log is an integer from ${LEAST_MAX_WAL_BYTES}, not ${maxWalBytes}`,
-    );
-  }
+export function sqliteLog(given: SqliteLogOptions): Log {
+  const options = checkOptions('sqliteLog', given, optionTable);
+  const { synchronous = 'full', maxWalBytes = DEFAULT_MAX_WAL_BYTES } = options;
   return new SqliteLog({ ...options, synchronous, maxWalBytes });
 }
 

@@ -7,6 +7,8 @@
  */
 
 import { matchesPattern } from '../core/model/pattern.ts';
+import { aFunction, hidden, listOf, required } from '../core/model/option-kinds.ts';
+import { checkOptions, type OptionTable } from '../core/model/options.ts';
 import type { History } from '../core/model/history.ts';
 import { LONGEST_WORKER_NAME, type WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
@@ -57,6 +59,15 @@ export interface StreamHoldersOptions {
   readonly stored?: Iterable<HolderRecord>;
 }
 
+const optionTable: OptionTable<StreamHoldersOptions> = {
+  untilSavedBy: required(listOf('a list of names of workers')),
+  placeAt: required(aFunction()),
+  stored: hidden(
+    'what `changes` gave',
+    (value) => typeof (value as Iterable<unknown> | null)?.[Symbol.iterator] === 'function',
+  ),
+};
+
 /** Below every token. */
 const NOTHING: Token = -1;
 const UNSAVED: Entry = Object.freeze({ saved: undefined, holds: true, toldAt: undefined });
@@ -91,7 +102,9 @@ export class StreamHolders {
   /** While nobody holds rows: those up to here were let go. */
   #freedUpTo: Token = NOTHING;
 
-  constructor({ untilSavedBy, placeAt, stored = [] }: StreamHoldersOptions) {
+  /** @throws UsageError INVALID_OPTION */
+  constructor(options: StreamHoldersOptions) {
+    const { untilSavedBy, placeAt, stored = [] } = checkOptions('StreamHolders', options, optionTable);
     this.#named = namedOf(untilSavedBy);
     this.#placeAt = placeAt;
     for (const name of untilSavedBy) this.#entries.set(name, UNSAVED);

@@ -24,7 +24,7 @@ import {
   anyText,
   withMethods,
 } from '../core/model/option-kinds.ts';
-import type { OptionTable } from '../core/model/options.ts';
+import type { Kind, OptionTable } from '../core/model/options.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { History } from '../core/model/history.ts';
@@ -33,6 +33,7 @@ import type { UpstreamCommand } from '../core/wire/command.ts';
 import { type PrimaryLimits, primaryLimitTable } from '../core/wire/limits.ts';
 import type { SubscriptionStatus } from '../core/sessions/subscription-status.ts';
 import { type Transport, transportKind } from '../transport/transport.ts';
+import type { Primary } from './primary.ts';
 
 export interface PrimaryOptions {
   /** The server's name, which workers may check. One line that is not empty. */
@@ -72,6 +73,9 @@ export interface PrimaryOptions {
   readonly clock?: Clock;
   readonly random?: Random;
 }
+
+/** What createPrimary gave, as an argument. */
+export const primaryKind: Kind<Primary> = withMethods<Primary>('append', 'position', 'on');
 
 export const primaryTable: OptionTable<PrimaryOptions> = {
   name: required(oneLine),

@@ -19,7 +19,7 @@ import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
 import { guardLogger, type LogFields, type Logger, PeerLogger, silentLogger } from '../core/model/logger.ts';
-import { anyText } from '../core/model/option-kinds.ts';
+import { filePath } from '../core/model/option-kinds.ts';
 import { checkArgument, checkOptions } from '../core/model/options.ts';
 import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
 import type { Position } from '../core/model/position.ts';
@@ -204,7 +204,7 @@ export class Primary extends Emitter<PrimaryEvents> {
   async backup(path: string, options?: BackupOptions): Promise<void> {
     this.#checkOpen();
     const { log } = this;
-    checkArgument('backup', 'path', path, anyText);
+    checkArgument('backup', 'path', path, filePath);
     const checked = checkOptions('backup', options, backupTable);
     if (log.backup === undefined) throw noBackup(log);
     await log.backup(path, checked);

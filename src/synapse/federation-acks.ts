@@ -1,10 +1,11 @@
 /** FEDERATION_ACK: rows that every federation sender has handled need not be kept. */
 
 import { RowcastError } from '../core/model/errors.ts';
-import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
+import { checkArgument, checkOptions, type OptionTable } from '../core/model/options.ts';
+import { nameOf, type Stream, streamKind, type StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import type { Primary } from '../primary/primary.ts';
-import type { PrimaryEvents } from '../primary/options.ts';
+import { type PrimaryEvents, primaryKind } from '../primary/options.ts';
 import { federation } from './federation.ts';
 
 /** Options of `trackFederationAcks`. */
@@ -13,14 +14,18 @@ export interface FederationAcksOptions {
   readonly stream?: Stream | StreamName;
 }
 
+const optionTable: OptionTable<FederationAcksOptions> = { stream: streamKind };
+
 /**
  * Trims the stream up to the lowest ack of the connected senders. A connection is a sender from its
  * first ack on, and holds back rows that it has not acked until it closes. A sender that returns
  * resumes or is told of a gap.
  * @returns a function that ends it
- * @throws UsageError NO_SUCH_STREAM
+ * @throws UsageError INVALID_OPTION, NO_SUCH_STREAM
  */
-export function trackFederationAcks(primary: Primary, { stream = federation }: FederationAcksOptions = {}): () => void {
+export function trackFederationAcks(primary: Primary, options?: FederationAcksOptions): () => void {
+  checkArgument('trackFederationAcks', 'primary', primary, primaryKind);
+  const { stream = federation } = checkOptions('trackFederationAcks', options, optionTable);
   const name = nameOf(stream);
   // Fails here, not at the first ack, when federation is not switched on.
   primary.position(name);

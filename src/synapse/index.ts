@@ -67,8 +67,13 @@ export {
   toDevice,
   typing,
 } from './plain-streams.ts';
-export { synapseStream, synapseStreams } from './streams.ts';
+export { synapseStream, synapseStreams, type SynapseStreamsOptions } from './streams.ts';
 export { type FederationAcksOptions, trackFederationAcks } from './federation-acks.ts';
 export { type CommandCallbacks, handleCommands } from './primary-commands.ts';
 export { type SyncingUser, type SyncingUsers, type SyncingUsersEvents, trackSyncingUsers } from './syncing-users.ts';
-export { type SynapseCommands, synapseCommands, type SyncOptions } from './worker-commands.ts';
+export {
+  type SynapseCommands,
+  synapseCommands,
+  type SynapseCommandsOptions,
+  type SyncOptions,
+} from './worker-commands.ts';

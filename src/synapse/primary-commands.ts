@@ -1,8 +1,10 @@
 /** Commands that workers send to a primary, each with a callback. */
 
 import { HandlerError, messageOf } from '../core/model/errors.ts';
+import { aFunction } from '../core/model/option-kinds.ts';
+import { checkArgument, checkOptions, type OptionTable } from '../core/model/options.ts';
 import type { Primary } from '../primary/primary.ts';
-import type { ConnectedWorker, PrimaryEvents } from '../primary/options.ts';
+import { type ConnectedWorker, type PrimaryEvents, primaryKind } from '../primary/options.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 
 type CommandOf<Name extends UpstreamCommand['name']> = Extract<UpstreamCommand, { name: Name }>;
@@ -26,6 +28,17 @@ export interface CommandCallbacks {
   readonly error?: (text: string, worker: ConnectedWorker) => void | Promise<void>;
 }
 
+const callbackTable: OptionTable<CommandCallbacks> = {
+  userSync: aFunction(),
+  federationAck: aFunction(),
+  removePusher: aFunction(),
+  invalidateCache: aFunction(),
+  userIp: aFunction(),
+  sync: aFunction(),
+  name: aFunction(),
+  error: aFunction(),
+};
+
 const callbackNames = {
   USER_SYNC: 'userSync',
   FEDERATION_ACK: 'federationAck',
@@ -40,8 +53,11 @@ const callbackNames = {
  * of the primary (HandlerError HANDLER_FAILED, with the command's name). The other callbacks and
  * the connection go on.
  * @returns a function that ends it
+ * @throws UsageError INVALID_OPTION
  */
-export function handleCommands(primary: Primary, callbacks: CommandCallbacks): () => void {
+export function handleCommands(primary: Primary, given: CommandCallbacks): () => void {
+  checkArgument('handleCommands', 'primary', primary, primaryKind);
+  const callbacks = checkOptions('handleCommands', given, callbackTable);
   const call = async (command: string, callback: () => void | Promise<void> | undefined): Promise<void> => {
     try {
       await callback();

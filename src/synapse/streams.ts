@@ -1,5 +1,7 @@
 /** The 15 streams of Synapse 1.4.0. */
 
+import { boolean } from '../core/model/option-kinds.ts';
+import { checkOptions, type OptionTable } from '../core/model/options.ts';
 import type { Stream } from '../core/model/stream.ts';
 import { accountData, tagAccountData } from './account-data.ts';
 import { events } from './events.ts';
@@ -38,15 +40,21 @@ const always: readonly SynapseStream[] = [
 
 const byName = new Map([...always, federation as SynapseStream].map((stream) => [stream.name, stream]));
 
+/** Options of `synapseStreams`. */
+export interface SynapseStreamsOptions {
+  /** Whether `federation` is one of them. Default false. */
+  readonly federation?: boolean;
+}
+
+const optionTable: OptionTable<SynapseStreamsOptions> = { federation: boolean };
+
 /**
  * The streams for `createPrimary`. `federation` is included only on request: it is for deployments
  * where another process sends to other servers.
+ * @throws UsageError INVALID_OPTION
  */
-export function synapseStreams({
-  federation: isOffered = false,
-}: {
-  readonly federation?: boolean;
-} = {}): readonly Stream[] {
+export function synapseStreams(options?: SynapseStreamsOptions): readonly Stream[] {
+  const { federation: isOffered = false } = checkOptions('synapseStreams', options, optionTable);
   return isOffered ? [...always, federation] : [...always];
 }
 

@@ -5,8 +5,9 @@
 
 import { type Millis, systemClock } from '../base/clock.ts';
 import { Emitter } from '../events/emitter.ts';
+import { checkArgument } from '../core/model/options.ts';
 import type { Primary } from '../primary/primary.ts';
-import type { PrimaryEvents } from '../primary/options.ts';
+import { type PrimaryEvents, primaryKind } from '../primary/options.ts';
 
 /** The events of `SyncingUsers`. */
 export interface SyncingUsersEvents {
@@ -26,8 +27,10 @@ export interface SyncingUser {
 /**
  * Follows USER_SYNC from now on. Keeps one entry for each user that a worker reported, until its
  * connection ends.
+ * @throws UsageError INVALID_OPTION
  */
 export function trackSyncingUsers(primary: Primary): SyncingUsers {
+  checkArgument('trackSyncingUsers', 'primary', primary, primaryKind);
   return new SyncingUsers(primary);
 }
 

@@ -5,9 +5,12 @@
 
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
 import { UsageError } from '../core/model/errors.ts';
+import { abortSignal, anyText, clockKind, msFromZero } from '../core/model/option-kinds.ts';
+import { checkArgument, checkOptions, type OptionTable } from '../core/model/options.ts';
 import type { Token } from '../core/model/token.ts';
 import { encodeCommandWithin } from '../core/wire/codec.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
+import { workerKind } from '../worker/options.ts';
 import type { Worker } from '../worker/worker.ts';
 
 type FieldsOf<Name extends UpstreamCommand['name']> = Omit<Extract<UpstreamCommand, { name: Name }>, 'name'>;
@@ -19,17 +22,25 @@ export interface SyncOptions {
   readonly signal?: AbortSignal;
 }
 
+const syncTable: OptionTable<SyncOptions> = { timeoutMs: msFromZero, signal: abortSignal() };
+
+/** Options of `synapseCommands`. */
+export interface SynapseCommandsOptions {
+  readonly clock?: Clock;
+}
+
+const optionTable: OptionTable<SynapseCommandsOptions> = { clock: clockKind };
+
 const DEFAULT_SYNC_TIMEOUT_MS = 5_000;
 
 /**
  * Returns functions that send commands. Remembers syncing users, and reports them at each
  * connection.
- * @throws UsageError INVALID_COMMAND, CLOSED: each function, as `worker.send`
+ * @throws UsageError INVALID_OPTION; each function as `worker.send`
  */
-export function synapseCommands(
-  worker: Worker,
-  { clock = systemClock }: { readonly clock?: Clock } = {},
-): SynapseCommands {
+export function synapseCommands(worker: Worker, options?: SynapseCommandsOptions): SynapseCommands {
+  checkArgument('synapseCommands', 'worker', worker, workerKind);
+  const { clock = systemClock } = checkOptions('synapseCommands', options, optionTable);
   return new SynapseCommands(worker, clock);
 }
 
@@ -105,9 +116,11 @@ export class SynapseCommands {
   /**
    * Resolves when the primary sends SYNC with this text: everything it sent before has then
    * arrived.
-   * @throws UsageError WAIT_TIMEOUT; the signal's reason
+   * @throws UsageError INVALID_OPTION, WAIT_TIMEOUT; the signal's reason
    */
-  async sync(text: string, { timeoutMs = DEFAULT_SYNC_TIMEOUT_MS, signal }: SyncOptions = {}): Promise<void> {
+  async sync(text: string, options?: SyncOptions): Promise<void> {
+    checkArgument('sync', 'the text', text, anyText);
+    const { timeoutMs = DEFAULT_SYNC_TIMEOUT_MS, signal } = checkOptions('sync', options, syncTable);
     signal?.throwIfAborted();
     await new Promise<void>((resolve, reject) => {
       const settle = (how: () => void): void => {

@@ -5,6 +5,9 @@
  */
 
 import { describeDifference, type DifferentialSubject, runDifferential } from './differential-run.ts';
+import { aFunction, integerFrom, nested, oneLine, required } from '../core/model/option-kinds.ts';
+import { checkArgument, checkOptions, type OptionTable } from '../core/model/options.ts';
+import { featureTable } from './log-suite.ts';
 import type { RegisterTest } from './transport-suite.ts';
 
 /** Options of `differentialTest`. */
@@ -15,6 +18,13 @@ export interface DifferentialTestOptions extends DifferentialSubject {
   readonly seeds?: number;
 }
 
+const optionTable: OptionTable<DifferentialTestOptions> = {
+  name: required(oneLine),
+  create: required(aFunction()),
+  supports: required(nested(featureTable)),
+  seeds: integerFrom(1),
+};
+
 const DEFAULT_SEEDS = 2;
 
 /**
@@ -24,7 +34,10 @@ const DEFAULT_SEEDS = 2;
  *     differentialTest(test, {
  *       name: 'my log',
  *       create: ({ directory, clock }) => myLog(directory, clock),
- *       supports: { durable: true, ids: true, explicitTokens: false, relays: false, backup: false },
+ *       supports: {
+ *         durable: true, ids: true, explicitTokens: false, relays: false,
+ *         acknowledgements: false, backup: false, foreignHints: false,
+ *       },
  *     });
  *
  * Each test appends (alone and together, by name and by pattern, with ids, tokens, histories and
@@ -36,11 +49,14 @@ const DEFAULT_SEEDS = 2;
  * The log must take its time from the given clock, and draw on nothing else that a second run would
  * not repeat, besides its id and its eras. A failure names the seed and the operations that led to
  * it, without those that are not needed. `SEED=n` in the environment runs that seed alone.
+ * @throws UsageError INVALID_OPTION
  */
-export function differentialTest(test: RegisterTest, options: DifferentialTestOptions): void {
-  for (const seed of seedsOf(options.seeds ?? DEFAULT_SEEDS)) {
-    test(`${options.name}: does what a plain oracle does, from seed ${seed}`, async () => {
-      const result = await runDifferential({ ...options, seed });
+export function differentialTest(test: RegisterTest, given: DifferentialTestOptions): void {
+  checkArgument('differentialTest', 'test', test, aFunction());
+  const { name, seeds, ...subject } = checkOptions('differentialTest', given, optionTable);
+  for (const seed of seedsOf(seeds ?? DEFAULT_SEEDS)) {
+    test(`${name}: does what a plain oracle does, from seed ${seed}`, async () => {
+      const result = await runDifferential({ ...subject, seed });
       if (result.failure === undefined) return;
       throw new Error(describeDifference(result), { cause: result.failure.error });
     });

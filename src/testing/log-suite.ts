@@ -20,6 +20,8 @@ import { randomInteger, seededRandom } from '../base/random.ts';
 import { pageOf } from '../log/chunk-page.ts';
 import type { RowsEvent } from '../log/log.ts';
 import { originOf } from '../core/model/history.ts';
+import { aFunction, boolean, nested, oneLine, required } from '../core/model/option-kinds.ts';
+import { checkArgument, checkOptions, type OptionTable } from '../core/model/options.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
 import { registerAcknowledgements } from './log-suite-acknowledgements.ts';
 import { registerBackup, type RestoreLog } from './log-suite-backup.ts';
@@ -87,8 +89,32 @@ export interface LogSuiteOptions {
 const events: Stream = defineStream('events');
 const others: Stream = defineStream('others');
 
-/** Registers a test for each promise of a log. */
-export function logSuite(test: RegisterTest, options: LogSuiteOptions): void {
+/** Of `supports`, in every suite of logs. */
+export const featureTable: OptionTable<LogFeatures> = {
+  durable: required(boolean),
+  ids: required(boolean),
+  explicitTokens: required(boolean),
+  relays: required(boolean),
+  backup: required(boolean),
+  acknowledgements: required(boolean),
+  foreignHints: required(boolean),
+};
+
+const optionTable: OptionTable<LogSuiteOptions> = {
+  name: required(oneLine),
+  create: required(aFunction()),
+  supports: required(nested(featureTable)),
+  writer: aFunction(),
+  restore: aFunction(),
+};
+
+/**
+ * Registers a test for each promise of a log.
+ * @throws UsageError INVALID_OPTION
+ */
+export function logSuite(test: RegisterTest, given: LogSuiteOptions): void {
+  checkArgument('logSuite', 'test', test, aFunction());
+  const options = checkOptions('logSuite', given, optionTable);
   const testAt: TestAt = (title, run) => {
     test(`${options.name}: ${title}`, async () => {
       const place = await LogPlace.make(options.create);

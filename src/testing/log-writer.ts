@@ -9,6 +9,8 @@ import { writeSync } from 'node:fs';
 
 import { randomInteger, systemRandom } from '../base/random.ts';
 import type { Log } from '../log/log.ts';
+import { withMethods } from '../core/model/option-kinds.ts';
+import { checkArgument } from '../core/model/options.ts';
 import { defineStream, type Stream } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { openOptions } from './log-suite-place.ts';
@@ -36,6 +38,7 @@ const STDOUT = 1;
 
 /** Opens the log and appends to it until the process is killed. */
 export async function writeUntilKilled(log: Log): Promise<never> {
+  checkArgument('writeUntilKilled', 'log', log, withMethods<Log>('open', 'append'));
   await log.open(openOptions(writtenStreams));
   const writers = Array.from({ length: APPENDS_AT_ONCE }, (_, i) => writeForever(log, `${process.pid}/${i}`));
   return Promise.race(writers);

@@ -11,7 +11,9 @@
 
 import assert from 'node:assert/strict';
 import { ConnectionError, UsageError } from '../core/model/errors.ts';
-import type { ListenAddress, Transport } from '../transport/transport.ts';
+import { aFunction, oneLine, required } from '../core/model/option-kinds.ts';
+import { checkArgument, checkOptions, type OptionTable } from '../core/model/options.ts';
+import { type ListenAddress, type Transport, transportKind } from '../transport/transport.ts';
 import { registerEndings } from './transport-endings.ts';
 import { type End, numberedBytes, Place, startWriting, turns } from './transport-ends.ts';
 
@@ -26,9 +28,19 @@ export interface TransportSuiteOptions {
   readonly address: () => ListenAddress;
 }
 
-/** Registers a test for each promise of a transport. */
+const optionTable: OptionTable<TransportSuiteOptions> = {
+  name: required(oneLine),
+  transport: required(transportKind),
+  address: required(aFunction()),
+};
+
+/**
+ * Registers a test for each promise of a transport.
+ * @throws UsageError INVALID_OPTION
+ */
 export function transportSuite(test: RegisterTest, options: TransportSuiteOptions): void {
-  const { name, transport, address } = options;
+  checkArgument('transportSuite', 'test', test, aFunction());
+  const { name, transport, address } = checkOptions('transportSuite', options, optionTable);
 
   /**
    * Registers a test that gets a listener. The listener and its connections are closed afterwards.

@@ -1,6 +1,8 @@
 /** The options of a world and its result. */
 
 import type { Millis } from '../base/clock.ts';
+import { aFunction, boolean, integerFrom, nested, required } from '../core/model/option-kinds.ts';
+import type { OptionTable } from '../core/model/options.ts';
 import type { Connection } from '../transport/transport.ts';
 import { createPrimary, type Primary } from '../primary/primary.ts';
 import type { PrimaryOptions } from '../primary/options.ts';
@@ -9,7 +11,7 @@ import type { WorkerOptions } from '../worker/options.ts';
 import { createWorker, type Worker } from '../worker/worker.ts';
 import { FakeLog, type FakeLogOptions } from './fake-log.ts';
 import type { LinkEnd } from './fake-link.ts';
-import type { WorldShape } from './world-shape.ts';
+import { shapeTable, type WorldShape } from './world-shape.ts';
 
 /** Options of `runWorld`. */
 export interface WorldOptions {
@@ -40,6 +42,21 @@ export const realParts: WorldParts = Object.freeze({
   connection: (end: LinkEnd): Connection => end,
   checkpoint: (checkpoint: Required<Checkpoint>): Checkpoint => checkpoint,
 });
+
+const partTable: OptionTable<Partial<WorldParts>> = {
+  makePrimary: aFunction(),
+  makeWorker: aFunction(),
+  makeLog: aFunction(),
+  connection: aFunction(),
+  checkpoint: aFunction(),
+};
+
+export const worldTable: OptionTable<WorldOptions> = {
+  seed: required(integerFrom(0)),
+  shape: nested(shapeTable),
+  parts: nested(partTable),
+  keepsTrace: boolean,
+};
 
 /** The result of `runWorld`. */
 export interface WorldResult {

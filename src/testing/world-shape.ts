@@ -7,6 +7,8 @@ import type { Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
 import type { BatchLimits } from '../core/model/batch.ts';
 import { type Declaration, defineStreams, type StreamPattern } from '../core/model/declarations.ts';
+import { boolean, hidden, integerFrom, listOf, msFromZero, oneOf } from '../core/model/option-kinds.ts';
+import type { Kind, OptionTable } from '../core/model/options.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import { defineStream, type Retention, type Stream, type StreamName } from '../core/model/stream.ts';
 import type { CheckpointTimes } from './fake-checkpoint.ts';
@@ -61,6 +63,41 @@ export interface WorldShape {
   /** Nothing happens for a while at the end. Connections must outlive it. */
   readonly hasSilence: boolean;
 }
+
+/** Several numbers as one: each is what its part of the world takes. */
+function group<Numbers>(): Kind<Numbers> {
+  return hidden('an object', (value) => typeof value === 'object' && value !== null);
+}
+
+export const shapeTable: OptionTable<Partial<WorldShape>> = {
+  declarations: listOf('a list'),
+  names: listOf('a list'),
+  churns: boolean,
+  workers: integerFrom(0),
+  lateStreams: integerFrom(0),
+  faultsForMs: msFromZero,
+  calmMs: msFromZero,
+  meanFaultGapMs: msFromZero,
+  meanAppendGapMs: msFromZero,
+  deletes: boolean,
+  batchesBefore: integerFrom(0),
+  maxRowsOfBatch: integerFrom(0),
+  largePercent: integerFrom(0),
+  batchLimits: group(),
+  primaryLimits: group(),
+  workerLimits: group(),
+  slowConsumer: oneOf('disconnect', 'catch-up'),
+  tailBytes: integerFrom(0),
+  network: group(),
+  log: group(),
+  history: group(),
+  checkpoint: group(),
+  maxApplyMs: msFromZero,
+  handlersThrowPercent: integerFrom(0),
+  listenersThrowPercent: integerFrom(0),
+  waitsPercent: integerFrom(0),
+  hasSilence: boolean,
+};
 
 export interface HistoryFaults {
   /** Power cuts lose unsynced commits. */

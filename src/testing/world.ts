@@ -7,6 +7,7 @@
 import type { Millis } from '../base/clock.ts';
 import { type Random, randomHex, randomInteger, seededRandom } from '../base/random.ts';
 import { LOG_ID_DIGITS } from '../core/model/history.ts';
+import { checkOptions } from '../core/model/options.ts';
 import type { NamePattern } from '../core/model/pattern.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import { type Checkers, makeCheckers, PRIMARY } from './checkers.ts';
@@ -21,13 +22,23 @@ import { describeThrown, SimulatedPrimary } from './simulated-primary.ts';
 import { SimulatedWorker } from './simulated-worker.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import { watchDead } from './watch-dead.ts';
-import { realParts, type WorldFailure, type WorldOptions, type WorldParts, type WorldResult } from './world-result.ts';
+import {
+  realParts,
+  type WorldFailure,
+  type WorldOptions,
+  type WorldParts,
+  type WorldResult,
+  worldTable,
+} from './world-result.ts';
 import { CommittedBatches, type WorldRow } from './world-rows.ts';
 import { drawShape, LARGE_ROW_CHARS, nameOfPattern, type WorldShape } from './world-shape.ts';
 
-/** Runs the world of a seed to its end or to its first failure. */
+/**
+ * Runs the world of a seed to its end or to its first failure.
+ * @throws UsageError INVALID_OPTION
+ */
 export async function runWorld(options: WorldOptions): Promise<WorldResult> {
-  return new World(options).run();
+  return new World(checkOptions('runWorld', options, worldTable)).run();
 }
 
 /** Often enough to find the end soon, seldom enough to cost nothing. */

@@ -16,6 +16,8 @@ import { open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { HandlerError, messageOf } from '../core/model/errors.ts';
+import { filePath } from '../core/model/option-kinds.ts';
+import { checkArgument } from '../core/model/options.ts';
 import { formatPositions, parsePositions, type Position } from '../core/model/position.ts';
 import type { Checkpoint } from './checkpoint.ts';
 
@@ -29,8 +31,10 @@ const SMALL_BYTES = 16 * 1024;
  * Keeps positions in a file. After a crash at any instant, also a power cut, it holds the positions
  * before or after the save that ran then. A damaged file is an error, never a fresh start. Its
  * methods reject with HandlerError CHECKPOINT_FAILED.
+ * @throws UsageError INVALID_OPTION
  */
 export function fileCheckpoint(path: string): Required<Checkpoint> {
+  checkArgument('fileCheckpoint', 'path', path, filePath);
   const file = new CheckpointFile(path);
   return { load: async () => file.load(), save: async (changed, all) => file.save(changed, all) };
 }

@@ -18,6 +18,7 @@ import {
   positiveMs,
   randomKind,
   required,
+  withMethods,
 } from '../core/model/option-kinds.ts';
 import { checkOptions, type Kind, type OptionTable } from '../core/model/options.ts';
 import type { Position } from '../core/model/position.ts';
@@ -30,6 +31,7 @@ import { type Checkpoint, checkpointKind } from './checkpoint.ts';
 import { type OnError, onErrorKind } from './failures.ts';
 import type { Holdup } from './holdups.ts';
 import type { BatchHandler } from './subscription.ts';
+import type { ObserverWorker } from './worker.ts';
 
 export interface WorkerOptions {
   /** The name that the primary sees. One line that is not empty. */
@@ -60,6 +62,9 @@ const workerName = kind<string>(
   `one line of 1 to ${LONGEST_WORKER_NAME} characters`,
   (value) => oneLine.accepts(value) && value.length <= LONGEST_WORKER_NAME,
 );
+
+/** What createWorker gave, as an argument. */
+export const workerKind: Kind<ObserverWorker> = withMethods<ObserverWorker>('waitFor', 'hasReached', 'position', 'on');
 
 const workerTable: OptionTable<WorkerOptions> = {
   name: required(workerName),

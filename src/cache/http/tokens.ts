@@ -8,11 +8,13 @@ import type { Millis } from '../../base/clock.ts';
 import { type ErrorCode, RowcastError, UsageError } from '../../core/model/errors.ts';
 import { ERA_RANDOM_DIGITS, formatHistory, LOG_ID_DIGITS } from '../../core/model/history.ts';
 import { formatPosition, formatPositions, parsePositions, type Position } from '../../core/model/position.ts';
-import { msFromZero, oneOf, required, withMethods } from '../../core/model/option-kinds.ts';
+import { msFromZero, oneOf, required } from '../../core/model/option-kinds.ts';
 import { checkArgument, checkOptions, type OptionTable } from '../../core/model/options.ts';
 import { nameOf, type Stream, streamsKind, type StreamName, streamName } from '../../core/model/stream.ts';
 import type { Token } from '../../core/model/token.ts';
+import { primaryKind } from '../../primary/options.ts';
 import type { Primary } from '../../primary/primary.ts';
+import { workerKind } from '../../worker/options.ts';
 import type { ObserverWorker } from '../../worker/worker.ts';
 
 /**
@@ -38,8 +40,6 @@ export interface SendTokensOptions {
 }
 
 const sendTable: OptionTable<SendTokensOptions> = { streams: required(streamsKind) };
-
-const primaryKind = withMethods<Primary>('position', 'append');
 
 /** Returns the value of `Rowcast-Token` now; undefined when the primary cannot tell. */
 export type CurrentTokens = () => string | undefined;
@@ -99,8 +99,6 @@ const awaitTable: OptionTable<AwaitTokensOptions> = {
   onTimeout: oneOf('refuse', 'serve'),
   streams: streamsKind,
 };
-
-const workerKind = withMethods<ObserverWorker>('position', 'hasReached', 'waitFor');
 
 export const defaultAwaitTokensOptions: Required<Omit<AwaitTokensOptions, 'streams'>> = Object.freeze({
   timeoutMs: 1_000,

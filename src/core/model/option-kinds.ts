@@ -25,6 +25,12 @@ export const oneLine: Kind<string> = kind(
   (value) => typeof value === 'string' && value !== '' && !/[\r\n]/.test(value),
 );
 
+/** The path of a file. */
+export const filePath: Kind<string> = kind(
+  'the path of a file',
+  (value) => typeof value === 'string' && value !== '' && !value.includes('\0'),
+);
+
 /** A time that something may take. */
 export const positiveMs: Kind<Millis> = kind(
   'a positive number of ms',
