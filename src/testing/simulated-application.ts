@@ -128,12 +128,12 @@ export class SimulatedApplication {
     const reading = this.#reading(stream);
     if (reading === undefined || isStopping()) return;
     this.#tellEnd(reading);
-    void worker.unsubscribe(stream);
+    const left = worker.unsubscribe(stream);
     this.#readings.delete(stream);
     this.#givenUp.add(stream);
     meter.mute(stream);
     const again = (): void => {
-      if (!isStopping()) this.#readAgain(reading, from);
+      if (!isStopping()) this.#readAgain(reading, from, left);
     };
     if (afterMs === 0) again();
     else clock.wakeIn(afterMs, again);
@@ -246,10 +246,13 @@ export class SimulatedApplication {
     reading.subscription = worker.subscribe(reading.plan.stream, options, (batch) => this.#handle(reading, batch));
   }
 
-  /** Subscribes again to a stream whose last subscription has ended. */
-  #readAgain({ plan, subscription }: Reading, from: 'there' | 'start' | 'now'): void {
+  /**
+   * Subscribes again to a stream whose last subscription has ended.
+   * @param left resolves when its handler is finished, which moves the place where this one begins
+   */
+  #readAgain({ plan, subscription, isBusy }: Reading, from: 'there' | 'start' | 'now', left?: Promise<void>): void {
     const { stream, fallback, onReset } = plan;
-    const { truth, worker, workerName, plan: all, meter } = this.#options;
+    const { truth, worker, workerName, plan: all, meter, clock } = this.#options;
     const there = all.hasCheckpoint ? 'checkpoint' : subscription && resumeAfter(subscription);
     const resumes = from === 'there' ? (there ?? 'start') : from;
     const reading = this.#open({ ...plan, pattern: undefined });
@@ -264,8 +267,12 @@ export class SimulatedApplication {
       return;
     }
     if (resumes === 'start' || resumes === 'now') return this.#tellBegin(reading, resumes);
-    const token = tokenOf(worker, stream);
-    this.#tellBegin(reading, (token === undefined ? undefined : truth.onceAt(workerName, stream, token)) ?? fallback);
+    const tell = (): void => {
+      const token = tokenOf(worker, stream);
+      this.#tellBegin(reading, (token === undefined ? undefined : truth.onceAt(workerName, stream, token)) ?? fallback);
+    };
+    if (left === undefined || !isBusy || resumes !== 'checkpoint') return tell();
+    void left.then(() => clock.wakeIn(0, tell));
   }
 
   #listen(worker: Worker): void {

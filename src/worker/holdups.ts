@@ -57,6 +57,9 @@ export function holdupsOf({ follower, runners, now, isLoading, lastEnd }: Holdup
 
 function holdupOf(runner: Runner, follower: Follower, now: Millis): Pick<Holdup, 'what' | 'text'> {
   const { stream, busySince, machine } = runner;
+  if (machine === undefined) {
+    return { what: 'handler', text: `the handler that stream ${stream} had before is still busy with its last batch` };
+  }
   if (busySince !== undefined) {
     const forMs = Math.round(now - busySince);
     return { what: 'handler', text: `the handler of stream ${stream} has been busy with a batch for ${forMs} ms` };
@@ -65,8 +68,8 @@ function holdupOf(runner: Runner, follower: Follower, now: Millis): Pick<Holdup,
     const text = `stream ${stream} is not read on: too many rows wait for the handlers of other streams`;
     return { what: 'other-handlers', text };
   }
-  const state = machine?.state;
-  switch (state?.kind) {
+  const { state } = machine;
+  switch (state.kind) {
     case 'ahead':
       return state.why === 'UNAVAILABLE'
         ? { what: 'unavailable', text: `stream ${stream} cannot be read by the primary now, and is asked for again` }

@@ -77,9 +77,11 @@ export interface RunnerHooks {
   readonly onSkipped: (runner: Runner, error: RowcastError, position: Position) => void;
   /** A wait may be over. */
   readonly onMoved: (runner: Runner) => void;
+  /** The subscription failed, and was followed by another one of the stream, which was made again. */
+  readonly onSucceeded: (machine: Machine) => void;
   /** The handler failed, so no more of the stream may come. */
   readonly onFailing: (runner: Runner) => void;
-  /** The handler failed, and the subscription has ended. */
+  /** The primary, onReset or the handler has ended the subscription. */
   readonly onFailed: (runner: Runner, error: RowcastError) => void;
   /** The handler failed at its last batch, after the subscription was ended from outside. */
   readonly onFailedLate: (runner: Runner, error: RowcastError) => void;
@@ -118,6 +120,8 @@ export class Runner implements Subscription {
   /** Ends the wait for the next attempt. */
   #endWait: (() => void) | undefined;
   #isRunning = false;
+  /** Another handler of the stream is not finished yet. */
+  #isHeld = false;
   #wasLive = false;
   #done: Resolvable<void> | undefined;
   /** The handler failed at its last batch, after the end. */
@@ -162,6 +166,27 @@ export class Runner implements Subscription {
     return this.#busy !== undefined;
   }
 
+  /** The handler is at a batch. */
+  get isAtWork(): boolean {
+    return this.#busy !== undefined || this.#isRunning;
+  }
+
+  /** Resolves when the handler is finished with its batch, and the position is where it left it. */
+  async finished(): Promise<void> {
+    // A handler that called us is busy only once it has returned.
+    if (this.#isRunning) await Promise.resolve();
+    await this.#busy;
+  }
+
+  /** Begins only after a handler that was there before: one stream never has two at work. */
+  hold(before: Promise<void>): void {
+    this.#isHeld = true;
+    void before.then(() => {
+      this.#isHeld = false;
+      this.run();
+    });
+  }
+
   /** Since when the handler has been at its batch. Undefined while it is not. */
   get busySince(): Millis | undefined {
     return this.#busySince;
@@ -197,7 +222,7 @@ export class Runner implements Subscription {
   run(): void {
     this.#tellLive();
     // A handler may send, subscribe or stop. Items that come in meanwhile wait for their turn.
-    if (this.#busy !== undefined || this.#isRunning || this.isEnded) return;
+    if (this.isAtWork || this.#isHeld || this.isEnded) return;
     this.#isRunning = true;
     try {
       while (!this.isEnded) {
@@ -229,12 +254,7 @@ export class Runner implements Subscription {
    */
   async stop(): Promise<void> {
     this.#leave(undefined);
-    await this.#busy;
-  }
-
-  /** The primary, the handler or onReset ended the subscription. */
-  fail(error: RowcastError): void {
-    this.#leave(error);
+    await this.finished();
   }
 
   #leave(error: RowcastError | undefined): void {
@@ -385,7 +405,7 @@ export class Runner implements Subscription {
     const { hooks } = this.#options;
     // Comes first, because rows that come in later would count as waiting for ever.
     hooks.onFailing(this);
-    this.fail(error);
+    this.#leave(error);
     hooks.onFailed(this, error);
     return false;
   }
@@ -418,9 +438,23 @@ export class Runner implements Subscription {
         if (item.isVoid) hooks.onReset(this, item.error, before?.history);
         this.#succeed();
         break;
+      case 'failed':
+        this.#handleEnd(item.error);
+        break;
     }
     hooks.onMoved(this);
     if (item.kind !== 'batch') this.#tellLive();
+  }
+
+  #handleEnd(error: RowcastError): void {
+    if (this.isEnded) return;
+    const { hooks } = this.#options;
+    const successors = [...this.#successors];
+    this.#successors.clear();
+    hooks.onFailing(this);
+    this.#leave(error);
+    hooks.onFailed(this, error);
+    for (const machine of successors) hooks.onSucceeded(machine);
   }
 
   /** The stream was deleted. It goes on if it was made again. */

@@ -29,16 +29,20 @@ export interface SubscriptionsOptions {
   readonly now: () => Millis;
   readonly hasCheckpoint: boolean;
   readonly hooks: RunnerHooks;
-  readonly onEnded: (runner: Runner, error: RowcastError) => void;
   /** One more subscription, through a pattern. */
   readonly onDiscovered: (runner: Runner) => void;
+  /** Something that was held back has begun, or may. */
+  readonly onBegun: () => void;
   /** A position that no subscription has now. Undefined: it is void. */
   readonly onChanged: (key: string, position: Position | undefined) => void;
   /** A stream was deleted, whether or not it was followed. */
   readonly onGone: (gone: Gone) => void;
 }
 
-/** A subscription that was requested before the checkpoint was read. */
+/**
+ * A subscription that has not begun: the checkpoint is not read yet, or another handler of the
+ * stream is still at its last batch.
+ */
 interface Wish {
   readonly runner: Runner;
   readonly stream: Stream;
@@ -59,7 +63,13 @@ export class Subscriptions {
   readonly #options: SubscriptionsOptions;
   readonly #runners = new Map<StreamName, Runner>();
   readonly #byMachine = new Map<Machine, Runner>();
-  #wishes: Wish[] = [];
+  readonly #wishes = new Set<Wish>();
+  /** Patterns that wait for handlers of the streams that they stand for. */
+  readonly #heldPatterns = new Set<PatternWish>();
+  /** The last subscription of a stream that ended while its handler was at work. */
+  readonly #leaving = new Map<StreamName, Runner>();
+  /** The primary has ended them, and their handlers have not come so far. */
+  readonly #ending = new Set<Runner>();
   readonly #patterns = new PatternTable<PatternWish>();
   /**
    * What the checkpoint held of streams that are not followed through a pattern now, and the last
@@ -81,6 +91,11 @@ export class Subscriptions {
     return this.#runners.get(stream);
   }
 
+  /** Nothing is held back, and every subscription that has ended knows it. */
+  get isSettled(): boolean {
+    return this.#wishes.size === 0 && this.#heldPatterns.size === 0 && this.#ending.size === 0;
+  }
+
   /** The error of a subscription that failed, and was neither ended nor begun again since. */
   get failure(): RowcastError | undefined {
     for (const { error } of this.#runners.values()) if (error !== undefined) return error;
@@ -89,8 +104,9 @@ export class Subscriptions {
 
   /** Whether a pattern will bring the stream once the primary has it. */
   isAwaited(stream: StreamName): boolean {
-    if (this.#stored !== undefined) return this.#options.follower.isAwaited(stream);
-    return this.#patterns.find(stream) !== undefined;
+    if (this.#stored !== undefined && this.#options.follower.isAwaited(stream)) return true;
+    const wish = this.#patterns.find(stream);
+    return wish !== undefined && (this.#stored === undefined || this.#heldPatterns.has(wish));
   }
 
   /**
@@ -118,8 +134,9 @@ export class Subscriptions {
       this.remove(existing);
     }
     const runner = this.#make(name, { validator: definition.row, handler, onError: options.onError ?? 'stop' });
-    if (this.#stored === undefined) this.#wishes.push({ runner, stream: definition, options });
-    else this.#follow({ runner, stream: definition, options });
+    const wish: Wish = { runner, stream: definition, options };
+    this.#wishes.add(wish);
+    if (this.#stored !== undefined) this.#begin(wish);
     return runner;
   }
 
@@ -143,7 +160,7 @@ export class Subscriptions {
     if (this.#stored === undefined) return [];
     const taken = this.#through(EVERY_NAME).filter(({ stream }) => this.#patterns.find(stream) === wish);
     for (const runner of taken) this.#take(runner);
-    this.#followPattern(wish);
+    this.#beginPattern(wish);
     return taken;
   }
 
@@ -152,14 +169,18 @@ export class Subscriptions {
    * @returns the subscriptions, which are still to be stopped
    */
   removePattern(pattern: NamePattern): Runner[] {
+    const wish = this.#patterns.get(pattern);
+    const isHeld = wish !== undefined && this.#heldPatterns.delete(wish);
     this.#patterns.giveUp(pattern);
     const runners = this.#through(pattern);
     for (const runner of runners) {
       this.#runners.delete(runner.stream);
+      this.#noteLeaving(runner);
       this.#keepPosition(runner);
       for (const machine of runner.machines) this.#byMachine.delete(machine);
     }
-    if (this.#stored !== undefined) this.#options.follower.handlePatternGivenUp(this.#options.now(), pattern);
+    if (this.#stored !== undefined && !isHeld)
+      this.#options.follower.handlePatternGivenUp(this.#options.now(), pattern);
     return runners;
   }
 
@@ -167,13 +188,15 @@ export class Subscriptions {
   remove(runner: Runner): void {
     if (this.#runners.get(runner.stream) !== runner) return;
     this.#runners.delete(runner.stream);
+    this.#noteLeaving(runner);
     this.#keepPosition(runner);
-    this.#wishes = this.#wishes.filter((wish) => wish.runner !== runner);
+    for (const wish of this.#wishes) if (wish.runner === runner) this.#wishes.delete(wish);
     this.release(runner);
   }
 
   /** Stops following the stream, and keeps what is known of it. */
   release(runner: Runner): void {
+    this.#ending.delete(runner);
     for (const machine of runner.machines) {
       if (this.#byMachine.delete(machine)) this.#options.follower.handleUnsubscribe(this.#options.now(), machine);
     }
@@ -200,25 +223,22 @@ export class Subscriptions {
     this.#loaded = stored;
     this.#stored = new Map(stored);
     this.#options.follower.handleStored(stored.values());
-    for (const wish of this.#wishes) this.#follow(wish);
-    this.#wishes = [];
+    for (const wish of this.#wishes) this.#begin(wish);
     // Another pattern wins over EVERY_NAME, so it comes first.
     const patterns = [...this.#patterns.keys()].sort((a, b) => Number(a === EVERY_NAME) - Number(b === EVERY_NAME));
-    for (const pattern of patterns) this.#followPattern(this.#patterns.get(pattern)!);
+    for (const pattern of patterns) this.#beginPattern(this.#patterns.get(pattern)!);
   }
 
   handle(output: Extract<FollowerOutput, { kind: 'ready' | 'discovered' | 'ended' | 'gone' }>): void {
     switch (output.kind) {
       case 'discovered':
-        return this.#handleDiscovered(output.subscription);
+        return this.handleDiscovered(output.subscription);
       case 'ready':
         return this.#byMachine.get(output.subscription)?.run();
       case 'ended': {
         const runner = this.#byMachine.get(output.subscription);
-        this.#byMachine.delete(output.subscription);
-        if (runner === undefined) return;
-        runner.fail(output.error);
-        return this.#options.onEnded(runner, output.error);
+        if (runner !== undefined) this.#ending.add(runner);
+        return;
       }
       case 'gone':
         if (output.isLast) this.#handleGone(output.stream);
@@ -228,7 +248,8 @@ export class Subscriptions {
     }
   }
 
-  #handleDiscovered(machine: Machine): void {
+  /** A stream of a pattern is followed by this machine. */
+  handleDiscovered(machine: Machine): void {
     const { stream, spec } = machine;
     const { pattern, validator, handler, options } = this.#patterns.get(spec.pattern!)!;
     // From now on the subscription knows where the stream stands.
@@ -239,7 +260,10 @@ export class Subscriptions {
       ? before
       : this.#make(stream, { pattern, validator, handler, onError: options.onError ?? 'stop' });
     this.#attach(runner, machine);
-    if (!isDraining) this.#options.onDiscovered(runner);
+    if (!isDraining) {
+      this.#holdBehindOthers(runner);
+      this.#options.onDiscovered(runner);
+    }
     runner.run();
   }
 
@@ -272,6 +296,48 @@ export class Subscriptions {
   #take(runner: Runner): void {
     this.remove(runner);
     this.#options.follower.handleTaken(runner.stream);
+  }
+
+  #noteLeaving(runner: Runner): void {
+    this.#ending.delete(runner);
+    if (!runner.isAtWork) return;
+    const { stream } = runner;
+    this.#leaving.set(stream, runner);
+    void runner.finished().then(() => {
+      if (this.#leaving.get(stream) === runner) this.#leaving.delete(stream);
+    });
+  }
+
+  /** One stream never has two handlers at work. */
+  #holdBehindOthers(runner: Runner): void {
+    const before = this.#leaving.get(runner.stream);
+    if (before !== undefined) runner.hold(before.finished());
+  }
+
+  /** Follows a stream that was requested, if its place is known. */
+  #begin(wish: Wish): void {
+    const before = this.#leaving.get(wish.runner.stream);
+    if (before !== undefined && this.#from(wish.options) === 'checkpoint') {
+      // It goes on from where the handler before it ends.
+      void before.finished().then(() => {
+        if (this.#wishes.has(wish)) this.#begin(wish);
+        this.#options.onBegun();
+      });
+      return;
+    }
+    this.#wishes.delete(wish);
+    this.#holdBehindOthers(wish.runner);
+    this.#follow(wish);
+  }
+
+  #beginPattern(wish: PatternWish): void {
+    const before = [...this.#leaving.values()].filter(({ stream }) => this.#patterns.find(stream) === wish);
+    if (before.length === 0 || this.#from(wish.options) !== 'checkpoint') return this.#followPattern(wish);
+    this.#heldPatterns.add(wish);
+    void Promise.all(before.map(async (runner) => runner.finished())).then(() => {
+      if (this.#heldPatterns.delete(wish)) this.#beginPattern(wish);
+      this.#options.onBegun();
+    });
   }
 
   #keepPosition({ stream, machine }: Runner): void {

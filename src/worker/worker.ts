@@ -114,7 +114,11 @@ export class Worker extends Emitter<WorkerEvents> {
       now: () => this.#pump.now,
       hasCheckpoint: options.checkpoint !== undefined,
       hooks: this.#hooks(),
-      onEnded: (subscription, error) => this.#handleFailed(subscription, error),
+      onBegun: () => {
+        this.#pump.drain();
+        this.#waits.all.checkAll();
+        this.#starting.check();
+      },
       onDiscovered: (subscription) => this.#waits.all.handleFound(subscription),
       onChanged: (key, position) => this.#checkpoint?.handleChanged(key, position),
       onGone: ({ stream, history }) => this.#waits.all.handleGone(stream, history, this.#subscriptions.get(stream)),
@@ -217,8 +221,9 @@ export class Worker extends Emitter<WorkerEvents> {
 
   /**
    * Ends a subscription in good order. Resolves when its handler is finished. That handler may call
-   * it, but not await it. The stream may then be subscribed again, with `from: 'checkpoint'` from
-   * where it was left. A pattern ends with every stream that is followed through it.
+   * it, but not await it. The stream may be subscribed again, also before that, with
+   * `from: 'checkpoint'` from where it was left: its new handler begins when the old one is
+   * finished. A pattern ends with every stream that is followed through it.
    */
   async unsubscribe(stream: Stream | StreamPattern | StreamName): Promise<void> {
     const name = declaredText(stream);
@@ -312,7 +317,7 @@ export class Worker extends Emitter<WorkerEvents> {
 
   /** Every subscription has reached the primary's position since the last connect. */
   get isLive(): boolean {
-    return this.#follower.isApplied;
+    return this.#follower.isApplied && this.#subscriptions.isSettled;
   }
 
   /**
@@ -476,6 +481,7 @@ export class Worker extends Emitter<WorkerEvents> {
         this.#logger.warn({ stream, code: error.code, token: position.token }, `skipped a batch: ${error.message}`);
         this.emit('skipped', { stream, position, error });
       },
+      onSucceeded: (machine) => this.#subscriptions.handleDiscovered(machine),
       onFailing: (subscription) => this.#subscriptions.release(subscription),
       onFailed: (subscription, error) => {
         this.#handleFailed(subscription, error);

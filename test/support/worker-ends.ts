@@ -380,15 +380,8 @@ export class FollowerEnd {
       this.outputs.keep(output);
       if (output.kind === 'transmit' && !this.isWriting) this.follower.handleBlocked(this.now, output.bytes.length);
       if (output.kind === 'discovered') this.#subscriptions.set(output.subscription.stream, output.subscription);
-      if (output.kind === 'ended') this.#handleEnded(output);
       if (output.kind === 'ready' || output.kind === 'discovered') this.#handleReady(output.subscription);
     }
-  }
-
-  #handleEnded({ subscription, error }: Extract<FollowerOutput, { kind: 'ended' }>): void {
-    this.#told.push(`${subscription.stream} failed ${error.code}`);
-    const cost = subscription.delivery.clear();
-    if (cost > 0) this.follower.handleApplied(this.now, subscription, cost);
   }
 
   #handleReady(subscription: Subscription): void {
@@ -421,6 +414,8 @@ function describeItem(stream: StreamName, item: Item): string {
       return describeBatch(stream, item);
     case 'position':
       return `${stream} @${item.position.token}`;
+    case 'failed':
+      return `${stream} failed ${item.error.code}`;
     case 'reset':
       return `${stream} reset`;
     case 'deleted':

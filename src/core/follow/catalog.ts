@@ -153,6 +153,7 @@ export class Catalog {
           this.#handlePosition(item.position);
           break;
         case 'deleted':
+        case 'failed':
           break;
       }
     }

@@ -41,7 +41,9 @@ export type Item =
   /** The position before it is void. */
   | { readonly kind: 'reset'; readonly error: PeerError; readonly cost: number }
   /** The stream was deleted. It is the last item. `isVoid`: the position before it is void. */
-  | { readonly kind: 'deleted'; readonly isVoid: boolean; readonly error: PeerError; readonly cost: number };
+  | { readonly kind: 'deleted'; readonly isVoid: boolean; readonly error: PeerError; readonly cost: number }
+  /** The primary, or onReset, has ended the subscription. It is the last item. */
+  | { readonly kind: 'failed'; readonly error: PeerError; readonly cost: number };
 
 /**
  * About the bytes of memory of a waiting move or reset. Both count, because a primary may send them
@@ -114,7 +116,7 @@ export class Delivery {
   /** The item that was taken last is finished. */
   finish(item: Item, isApplied: boolean): void {
     this.#done++;
-    if (!isApplied) return;
+    if (!isApplied || item.kind === 'failed') return;
     if (item.kind === 'reset' || item.kind === 'deleted') {
       this.#applied = undefined;
       if (item.kind === 'deleted') this.#toSave = undefined;

@@ -206,8 +206,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
         const error = new PeerError('UNKNOWN_STREAM', `the primary has no stream ${stream}: check the name`, {
           facts: { stream },
         });
-        subscription.end();
-        return this.handleEnded(subscription, error);
+        return subscription.fail(error);
       }
       case 'too-far-behind':
         return subscription.seed.handleFarBehind(tooFarBehind(stream));

@@ -23,7 +23,7 @@ interface Machine {
   readonly next: Resume | undefined;
   readonly isEnded: boolean;
   ask(): void;
-  end(): void;
+  fail(error: PeerError): void;
   reset(error: PeerError, history: History | undefined): 'start' | 'now' | undefined;
   goLive(position: Position, history: History | undefined, era: History | undefined): void;
 }
@@ -37,7 +37,6 @@ export interface SeedReadingHost {
   readonly deliver: (item: Item) => void;
   readonly pushBatch: (whole: WholeBatch, token: Token, of: Position, position: Position | undefined) => void;
   readonly resetForeign: () => 'start' | 'now' | undefined;
-  readonly handleEnded: (error: PeerError) => void;
 }
 
 export class SeedReading {
@@ -120,10 +119,7 @@ export class SeedReading {
   /** The primary will never serve what is requested. Goes on with new rows, if onReset is `now`. */
   handleFarBehind(error: PeerError): void {
     if (this.#of.isEnded) return;
-    if (this.#of.spec.onReset !== 'now') {
-      this.#of.end();
-      return this.#host.handleEnded(error);
-    }
+    if (this.#of.spec.onReset !== 'now') return this.#of.fail(error);
     this.#of.reset(error, undefined);
     this.#host.rewindTo('now');
   }

@@ -18,6 +18,7 @@ export type StreamOutput =
   | ({ readonly kind: 'gone' } & Gone)
   /** A catalog says how far it is. What it does not have may be void from now on. */
   | { readonly kind: 'listed' }
+  /** It ended by itself. Its last item says so to the application, in order. */
   | { readonly kind: 'ended'; readonly subscription: Subscription; readonly error: PeerError }
   /** To be stored in a checkpoint. */
   | ({ readonly kind: 'boundary' } & BoundaryChange);

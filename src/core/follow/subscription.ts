@@ -275,9 +275,7 @@ export class Subscription {
       case 'UNKNOWN_STREAM':
         // The stream was removed, or is not declared again yet: the next connection asks anew.
         if (this.spec.pattern !== undefined) return this.#move('not-there', { kind: 'absent', next: wasAt });
-        this.end();
-        return this.#host.handleEnded(
-          this,
+        return this.fail(
           new PeerError(code, `the primary has no stream ${this.stream}: declare it there, or check the name`, {
             facts: { stream: this.stream },
           }),
@@ -345,8 +343,7 @@ export class Subscription {
    */
   reset(error: PeerError, history: History | undefined): 'start' | 'now' | undefined {
     if (this.#endsAtReset(history)) {
-      this.end();
-      this.#host.handleEnded(this, error);
+      this.fail(error);
       return undefined;
     }
     this.#deliver({ kind: 'reset', error, cost: MARK_COST });
@@ -403,7 +400,6 @@ export class Subscription {
       deliver: (item) => this.#deliver(item),
       pushBatch: (whole, token, of, position) => this.#pushBatch(whole, token, of, position),
       resetForeign: () => this.#resetForeign(),
-      handleEnded: (error) => this.#host.handleEnded(this, error),
     });
     return this.#seed;
   }
@@ -453,6 +449,13 @@ export class Subscription {
     this.#deliver({ kind: 'deleted', isVoid, error: deletedError(stream, next), cost: MARK_COST });
     if (canRelease) this.release();
     else this.end();
+  }
+
+  /** Ends by itself. The application is told so after everything that came before. */
+  fail(error: PeerError): void {
+    this.end();
+    this.#host.handleEnded(this, error);
+    this.#deliver({ kind: 'failed', error, cost: MARK_COST });
   }
 
   /** Like release, when the primary cannot or need not be told. */
