@@ -272,6 +272,15 @@ describe('every stream', () => {
     expect(end.follower.isLive).toBe(true);
   });
 
+  test('one that is refused as too far behind before ALL has told its POSITION goes on with new rows', () => {
+    const end = new FollowerEnd();
+    end.subscribeAll('now', 'now', [{ stream: 'typing', token: 9, history: undefined }]);
+    end.greetedBy(SYNAPSE);
+    end.hear("ERROR failed to handle replicate: Exception('stream typing has fallen behind')");
+    end.hear('POSITION typing 12', 'RDATA typing 13 "new"', 'PING 2');
+    expect(end.takeRows()).toEqual(['typing reset', 'typing @12 live', 'typing 13 ["new"]', 'typing @13']);
+  });
+
   test('rows of ALL move nothing of a stream that is asked for by its name, and a live one is no reset', () => {
     const end = followingAll('now', { backfill: 53 });
     end.hear('POSITION backfill 80', 'RDATA backfill 81 "of ALL"', 'RDATA backfill 46 "live"');

@@ -47,6 +47,12 @@ test('its validator goes with it', () => {
   expect(defineStream('events', { row }).row).toBe(row);
 });
 
+test.each([null, 5, 'zod', {}, { '~standard': {} }])('a validator that is none is refused: %o', (row) => {
+  expect(() => defineStream('events', { row: row as never })).toThrow(
+    expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining('Standard Schema') as string }),
+  );
+});
+
 test.each([0, -1, 1.5, Number.NaN])('what is kept is a positive integer, not %o', (rows) => {
   expect(() => defineStream('events', { retain: { rows } })).toThrow(UsageError);
   expect(() => defineStream('events', { retain: { rows } })).toThrow(

@@ -74,6 +74,7 @@ describe('row lines', () => {
     'RDATA events 9007199254740992 []',
     'RDATA events 00000000000000054 []',
     'RDATA events  5 []',
+    'RDATA events  []',
     'RDATA events2 5',
     'RDATA  5 []',
   ])('a line that ends early or is malformed takes nothing of the next one: %j', (line) => {
