@@ -30,7 +30,10 @@ describe('a queue', () => {
   test('is empty once cleared, and goes on', () => {
     const queue = new Queue<string>();
     queue.push('a');
+    queue.push('b');
+    queue.shift();
     queue.clear();
+    expect(queue.length).toBe(0);
     expect(queue.shift()).toBeUndefined();
     queue.push('b');
     expect([...queue]).toEqual(['b']);
