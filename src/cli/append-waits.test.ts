@@ -46,8 +46,15 @@ test('waits for room, goes on after what is appended, and each row is appended o
   holder.write(`"${'h'.repeat(KB)}"\n`.repeat(150));
   await settle(100);
   const append = new RunningCommand([
-    ...['append', 'events', '--batch', '10', '--id-prefix', 'once', '--json'],
-    ...['--admin', `127.0.0.1:${port}`],
+    'append',
+    'events',
+    '--batch',
+    '10',
+    '--id-prefix',
+    'once',
+    '--json',
+    '--admin',
+    `127.0.0.1:${port}`,
   ]);
   const small = Array.from({ length: 25 }, (_, i) => `${i}`);
   // The third batch does not fit beside the other upload.

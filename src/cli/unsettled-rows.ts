@@ -64,7 +64,7 @@ export class UnsettledRows {
   }
 
   async *#pieces(body: number): AsyncGenerator<Uint8Array, void, void> {
-    yield* [...this.#kept];
+    yield* this.#kept;
     for (;;) {
       const chunk = await this.#next(body);
       if (chunk === undefined) return;
