@@ -587,7 +587,7 @@ describe('follow', () => {
     writeFileSync(damaged, 'no checkpoint');
     for (const [file, said] of [
       [damaged, 'is damaged'],
-      [join(folder, 'no', 'such', 'place.json'), 'cannot write checkpoint'],
+      [join(folder, 'no', 'such', 'place.json'), 'cannot open checkpoint'],
     ] as const) {
       const command = new RunningCommand([
         'follow',

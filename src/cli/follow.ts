@@ -15,7 +15,7 @@ import type { UnknownKind } from '../synapse/fields.ts';
 import { synapseLimits } from '../synapse/profile.ts';
 import { synapseStream } from '../synapse/streams.ts';
 import { type Address, formatAddress } from '../transport/transport.ts';
-import type { Checkpoint } from '../worker/checkpoint.ts';
+import type { Checkpoint, SavingCheckpoint } from '../worker/checkpoint.ts';
 import { fileCheckpoint } from '../worker/file-checkpoint.ts';
 import type { SubscribeOptions } from '../worker/options.ts';
 import type { BatchHandler } from '../worker/subscription.ts';
@@ -126,9 +126,9 @@ function checkFrom(from: FollowOptions['from'], streams: readonly StreamName[]):
  * Saves a position only when its rows have left this process: rows still queued here would be lost
  * with it.
  */
-function flushedCheckpoint(checkpoint: Required<Checkpoint>, output: RowOutput): Checkpoint {
+function flushedCheckpoint(checkpoint: SavingCheckpoint, output: RowOutput): Checkpoint {
   return {
-    load: async () => checkpoint.load(),
+    ...checkpoint,
     save: async (changed, all) => {
       await output.flushed();
       await checkpoint.save(changed, all);

@@ -5,7 +5,7 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import { type Random, randomInteger } from '../base/random.ts';
-import { applyChanges, type Checkpoint } from '../worker/checkpoint.ts';
+import { applyChanges, type SavingCheckpoint } from '../worker/checkpoint.ts';
 import type { Boundary } from './happening.ts';
 import type { Known } from './known.ts';
 import type { SavedPositions } from './public-api.ts';
@@ -51,7 +51,7 @@ export class FakeCheckpoint {
   }
 
   /** The checkpoint for one process. */
-  open(clock: Clock): Required<Checkpoint> {
+  open(clock: Clock): SavingCheckpoint {
     const { random, maxSaveMs, failsPercent, onSave } = this.#options;
     return {
       load: async () => this.#stored.positions,

@@ -6,7 +6,7 @@ import type { OptionTable } from '../core/model/options.ts';
 import type { Connection } from '../transport/transport.ts';
 import { createPrimary, type Primary } from '../primary/primary.ts';
 import type { PrimaryOptions } from '../primary/options.ts';
-import type { Checkpoint } from '../worker/checkpoint.ts';
+import type { Checkpoint, SavingCheckpoint } from '../worker/checkpoint.ts';
 import type { WorkerOptions } from '../worker/options.ts';
 import { createWorker, type Worker } from '../worker/worker.ts';
 import { FakeLog, type FakeLogOptions } from './fake-log.ts';
@@ -32,7 +32,7 @@ export interface WorldParts {
   /** The connection for one side. */
   readonly connection: (end: LinkEnd, side: 'worker' | 'primary') => Connection;
   /** The checkpoint for a worker. */
-  readonly checkpoint: (checkpoint: Required<Checkpoint>) => Checkpoint;
+  readonly checkpoint: (checkpoint: SavingCheckpoint) => Checkpoint;
 }
 
 export const realParts: WorldParts = Object.freeze({
@@ -40,7 +40,7 @@ export const realParts: WorldParts = Object.freeze({
   makeWorker: (options: WorkerOptions): Worker => createWorker(options),
   makeLog: (options: FakeLogOptions): FakeLog => new FakeLog(options),
   connection: (end: LinkEnd): Connection => end,
-  checkpoint: (checkpoint: Required<Checkpoint>): Checkpoint => checkpoint,
+  checkpoint: (checkpoint: SavingCheckpoint): Checkpoint => checkpoint,
 });
 
 const partTable: OptionTable<Partial<WorldParts>> = {

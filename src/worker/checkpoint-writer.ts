@@ -21,6 +21,7 @@ export interface SavedPosition {
 }
 
 export interface CheckpointWriterOptions {
+  readonly workerName: string;
   readonly checkpoint: Checkpoint;
   readonly clock: Clock;
   /** The subscription that follows a stream now. */
@@ -60,7 +61,7 @@ export class CheckpointWriter {
   /** @throws HandlerError CHECKPOINT_FAILED */
   async load(): Promise<ReadonlyMap<string, Position>> {
     try {
-      const stored = await this.#options.checkpoint.load();
+      const stored = await this.#options.checkpoint.load({ workerName: this.#options.workerName });
       applyChanges(this.#all, stored);
       return stored;
     } catch (thrown) {
@@ -89,6 +90,7 @@ export class CheckpointWriter {
     await this.#writing;
     this.#isDirty ||= this.#hasFailed;
     await this.#write();
+    await this.#options.checkpoint.close?.();
   }
 
   #schedule(): void {

@@ -45,6 +45,7 @@ class Writing {
 
   constructor(save: Checkpoint['save'] = async () => {}, stored: readonly Position[] = []) {
     this.writer = new CheckpointWriter({
+      workerName: 'reader-1',
       clock: this.clock,
       checkpoint: {
         load: async () => new Map(stored.map((position) => [position.stream, position])),

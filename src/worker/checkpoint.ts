@@ -24,8 +24,11 @@ import type { Position } from '../core/model/position.ts';
  * };
  */
 export interface Checkpoint {
-  /** Returns what was stored last; empty when nothing was. Called once, when the worker starts. */
-  load(): Promise<ReadonlyMap<string, Position>>;
+  /**
+   * Returns what was stored last; empty when nothing was. Called when the worker starts, and again by
+   * a later start when it has rejected.
+   */
+  load(reader?: CheckpointReader): Promise<ReadonlyMap<string, Position>>;
   /**
    * Stores what has changed, all or none of it. Called after batches were applied, one call at a
    * time. What a failed call had comes again with the next one.
@@ -35,7 +38,16 @@ export interface Checkpoint {
    *   may not be kept or changed
    */
   save?(changed: ReadonlyMap<string, Position | undefined>, all: ReadonlyMap<string, Position>): Promise<void>;
+  /** The worker has stopped, and calls nothing more. */
+  close?(): Promise<void>;
 }
+
+/** Who loads a checkpoint. */
+export interface CheckpointReader {
+  readonly workerName: string;
+}
+
+export type SavingCheckpoint = Checkpoint & Required<Pick<Checkpoint, 'save'>>;
 
 export const checkpointKind: Kind<Checkpoint> = hidden(
   'an object with the method load, and save unless it is only read',
@@ -49,7 +61,7 @@ export const checkpointKind: Kind<Checkpoint> = hidden(
  * Keeps positions within this process: for tests, and for workers that need not resume in another
  * process.
  */
-export function memoryCheckpoint(): Required<Checkpoint> {
+export function memoryCheckpoint(): SavingCheckpoint {
   const stored = new Map<string, Position>();
   return {
     load: async () => new Map(stored),

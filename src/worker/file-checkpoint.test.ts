@@ -1,11 +1,25 @@
-import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  appendFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { Position } from '../core/model/position.ts';
 import { applyChanges } from './checkpoint.ts';
-import { fileCheckpoint } from './file-checkpoint.ts';
+import { fileCheckpoint, syncDirectory } from './file-checkpoint.ts';
 
 const HISTORY = '8f3c1d2e4b5a6978.7.a1b2c3d4';
 const positions = mapOf(
@@ -67,9 +81,10 @@ test('the form of the file is pinned', async () => {
   const save = saver();
   await save(...positions);
   await save(moved('events', 55), ['room:1', undefined], ['a=b,é', undefined]);
-  expect(await readFile(path, 'utf8')).toBe(
-    'rowcast checkpoint 3\n' +
-      '9be85d80 events=54@8f3c1d2e4b5a6978.7.a1b2c3d4,__proto__=0@8f3c1d2e4b5a6978.0.00000000,a%3Db%2C%C3%A9=7,' +
+  const [header, ...lines] = (await readFile(path, 'utf8')).split('\n');
+  expect(header).toMatch(/^rowcast checkpoint 4 % \S+ \d+ [0-9a-f]{16}$/);
+  expect(lines.join('\n')).toBe(
+    '9be85d80 events=54@8f3c1d2e4b5a6978.7.a1b2c3d4,__proto__=0@8f3c1d2e4b5a6978.0.00000000,a%3Db%2C%C3%A9=7,' +
       '%24streams%2Froom%3A*=3@8f3c1d2e4b5a6978.7.a1b2c3d4,room%3A1=9@\n' +
       'f34e3010 events=55@8f3c1d2e4b5a6978.7.a1b2c3d4 room%3A1,a%3Db%2C%C3%A9\n',
   );
@@ -153,13 +168,13 @@ test('what a crash left half written beside the file does no harm', async () => 
   expect(await load()).toEqual(eventsAt(55));
 });
 
-const HEADER = 'rowcast checkpoint 3\n';
+const HEADER = 'rowcast checkpoint 4 reader-1 host 7 0123456789abcdef\n';
 const good = line(`events=1@${HISTORY}`);
 
 test.each([
-  ['', 'it does not begin with the line rowcast checkpoint 3'],
-  ['{"version":2,"positions":[]}', 'it does not begin with the line rowcast checkpoint 3'],
-  ['rowcast checkpoint 2\n', 'it does not begin with the line rowcast checkpoint 3'],
+  ['', 'it does not begin with a line rowcast checkpoint 4'],
+  ['{"version":2,"positions":[]}', 'it does not begin with a line rowcast checkpoint 4'],
+  ['rowcast checkpoint 3\n', 'it does not begin with a line rowcast checkpoint 4'],
   [HEADER, 'it has no positions'],
   [HEADER + good.slice(0, -1), 'it has no positions'],
   [`${HEADER}00000000 events=1\n`, 'line 2 has another checksum than its text'],
@@ -189,4 +204,107 @@ test('a file that cannot be read or written is an error that names it', async ()
     code: 'CHECKPOINT_FAILED',
     message: expect.stringContaining(nowhere),
   });
+});
+
+const reader = { workerName: 'reader-1' };
+const PROGRAM = `
+  import { fileCheckpoint } from ${JSON.stringify(new URL('file-checkpoint.ts', import.meta.url).href)};
+  const checkpoint = fileCheckpoint(process.argv[1]);
+  await checkpoint.load({ workerName: process.argv[2] });
+  console.log('open');
+  setInterval(() => {}, 1_000);
+`;
+
+// SPEC L20
+test('a file that a worker has open is locked: the error names worker, process and host, until the other is gone or killed', async () => {
+  await fileCheckpoint(path).save(positions, positions);
+  const hooks = fileURLToPath(new URL('../../test/fixtures/typescript-hooks.js', import.meta.url));
+  const argv = ['--import', hooks, '--input-type=module', '--eval', PROGRAM, path, 'reader-1'];
+  const other = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+  onTestFinished(() => void other.kill('SIGKILL'));
+  await once(other.stdout, 'data');
+  await symlink(path, `${path}.link`);
+  for (const name of [path, `${path}.link`]) {
+    await expect(fileCheckpoint(name).load(reader)).rejects.toMatchObject({
+      code: 'CHECKPOINT_LOCKED',
+      message: expect.stringMatching(`is in use by worker reader-1 \\(process ${other.pid} on .*\\): give each worker`),
+      facts: { path, workerName: 'reader-1', pid: other.pid, host: hostname() },
+    });
+  }
+  other.kill('SIGKILL');
+  await once(other, 'exit');
+  const mine = fileCheckpoint(path);
+  await mine.load(reader);
+  await expect(fileCheckpoint(path).load(reader), 'within a process too').rejects.toMatchObject({
+    code: 'CHECKPOINT_LOCKED',
+    facts: { pid: process.pid },
+  });
+  await mine.close();
+  const next = fileCheckpoint(path);
+  await next.load(reader);
+  await next.close();
+});
+
+test('a file is of one worker: another name is refused, and the file stays as it is', async () => {
+  const first = fileCheckpoint(path);
+  await first.load({ workerName: 'reader é' });
+  await first.save(positions, positions);
+  await first.close();
+  const before = await readFile(path, 'utf8');
+  await expect(fileCheckpoint(path).load({ workerName: 'other' })).rejects.toMatchObject({
+    code: 'CHECKPOINT_LOCKED',
+    message: expect.stringMatching(/ is of worker reader é, and this one is other: give each worker a file of its own/),
+  });
+  expect(await readFile(path, 'utf8')).toBe(before);
+  expect(await first.load({ workerName: 'reader é' }), 'nothing is left locked').toEqual(positions);
+  await first.close();
+});
+
+test('what a worker on another machine has written since is not overwritten', async () => {
+  const mine = fileCheckpoint(path);
+  await mine.load(reader);
+  await mine.save(eventsAt(1), eventsAt(1));
+  const theirs = `rowcast checkpoint 4 reader-1 elsewhere 42 0123456789abcdef\n${good}`;
+  await rm(path);
+  await writeFile(path, theirs);
+  for (let i = 0; i < 2; i++) {
+    await expect(mine.save(eventsAt(2), eventsAt(2))).rejects.toMatchObject({
+      code: 'CHECKPOINT_LOCKED',
+      facts: { host: 'elsewhere', pid: 42 },
+    });
+  }
+  expect(await readFile(path, 'utf8')).toBe(theirs);
+  await mine.close();
+});
+
+test('a file is written beside under a name that nobody can have taken, and what a crash left there is removed', async () => {
+  const victim = join(directory, 'victim');
+  await writeFile(victim, 'precious');
+  await symlink(victim, `${path}.new`);
+  await symlink(victim, `${path}.0123456789abcdef.new`);
+  const checkpoint = fileCheckpoint(path);
+  await checkpoint.load(reader);
+  await checkpoint.save(positions, positions);
+  expect(await readFile(victim, 'utf8')).toBe('precious');
+  expect((await readdir(directory)).toSorted()).toEqual(['reader-1.checkpoint', 'reader-1.checkpoint.new', 'victim']);
+  await checkpoint.close();
+});
+
+test('a relative path means the directory in which the checkpoint was made', async () => {
+  const before = process.cwd();
+  process.chdir(directory);
+  onTestFinished(() => process.chdir(before));
+  const checkpoint = fileCheckpoint('reader-1.checkpoint');
+  process.chdir(before);
+  await checkpoint.save(positions, positions);
+  expect(await load()).toEqual(positions);
+});
+
+test.each(['EINVAL', 'EPERM', 'ENOTSUP', 'EISDIR'])('a directory whose sync is %s is no failure', async (code) => {
+  const failing = Object.assign(new Error(code), { code });
+  const close = async (): Promise<void> => {};
+  await syncDirectory(directory, (async () => ({ sync: () => Promise.reject(failing), close })) as never);
+  await syncDirectory(directory, () => Promise.reject(failing));
+  const broken = Object.assign(new Error('EIO'), { code: 'EIO' });
+  await expect(syncDirectory(directory, () => Promise.reject(broken))).rejects.toBe(broken);
 });

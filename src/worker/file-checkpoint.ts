@@ -3,92 +3,173 @@
  * what changed and not on how many streams there are. From time to time it is replaced by a file
  * that has all positions in one line.
  *
- *   rowcast checkpoint 3
+ *   rowcast checkpoint 4 <worker> <host> <pid> <id>
  *   <checksum> <positions>           all of them
  *   <checksum> <positions> <gone>    what one save changed; `gone` is left out where it is empty
  *
- * Positions are written as by formatPositions, gone keys percent-encoded and joined by commas. The
+ * The first line names the worker, and the process that wrote it; `id` is its own. Positions are written as by formatPositions, gone keys percent-encoded and joined by commas. The
  * checksum, of the text behind it, is 8 hex digits of CRC-32.
  */
 
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { open, readdir, readFile, realpath, rename, unlink } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { HandlerError, messageOf } from '../core/model/errors.ts';
+import { HandlerError, messageOf, quote, RowcastError } from '../core/model/errors.ts';
 import { filePath } from '../core/model/option-kinds.ts';
 import { checkArgument } from '../core/model/options.ts';
 import { formatPositions, parsePositions, type Position } from '../core/model/position.ts';
-import type { Checkpoint } from './checkpoint.ts';
+import type { CheckpointReader, SavingCheckpoint } from './checkpoint.ts';
+import { type CheckpointLock, type CheckpointOwner, lockCheckpoint } from './checkpoint-lock.ts';
 
-const HEADER = 'rowcast checkpoint 3';
+const FORMAT = 'rowcast checkpoint 4';
+const HEADER = new RegExp(`^${FORMAT} (\\S+) (\\S+) (\\d+) ([0-9a-f]{16})$`);
+/** Stands for a reader without a name. It is no percent-encoded text. */
+const NOBODY = '%';
+const NO_FILE = Symbol('no file');
 /** With the space behind it. */
 const CHECKSUM_LENGTH = 9;
 /** A smaller file is not worth being replaced. */
 const SMALL_BYTES = 16 * 1024;
 
 /**
- * Keeps positions in a file. After a crash at any instant, also a power cut, it holds the positions
- * before or after the save that ran then. A damaged file is an error, never a fresh start. Its
- * methods reject with HandlerError CHECKPOINT_FAILED.
+ * Keeps positions in a file, of one worker. After a crash at any instant, also a power cut, it holds
+ * the positions before or after the save that ran then. A damaged file is an error, never a fresh
+ * start. Its methods reject with HandlerError CHECKPOINT_FAILED, or CHECKPOINT_LOCKED when another
+ * worker has the file open or has written it.
  * @throws UsageError INVALID_OPTION
  */
-export function fileCheckpoint(path: string): Required<Checkpoint> {
+export function fileCheckpoint(path: string): SavingCheckpoint & { close(): Promise<void> } {
   checkArgument('fileCheckpoint', 'path', path, filePath);
   const file = new CheckpointFile(path);
-  return { load: async () => file.load(), save: async (changed, all) => file.save(changed, all) };
+  return {
+    load: async (reader) => file.load(reader),
+    save: async (changed, all) => file.save(changed, all),
+    close: async () => file.close(),
+  };
+}
+
+interface Header extends CheckpointOwner {
+  readonly id: string;
 }
 
 class CheckpointFile {
-  readonly #path: string;
+  /** What links lead to, once it was opened. */
+  #path: string;
+  readonly #id = randomBytes(8).toString('hex');
+  #owner: CheckpointOwner | undefined;
+  #lock: CheckpointLock | undefined;
+  /** The id in the file when it was read or written last. Undefined before that. */
+  #seen: string | typeof NO_FILE | undefined;
   /**
-   * The size of the file after the last save. Undefined: its end may be torn or is not known, so the
-   * next save replaces it.
+   * The file after the last save. Undefined: its end may be torn or is not known, so the next save
+   * replaces it.
    */
-  #size: number | undefined;
+  #left: { readonly size: number; readonly inode: number } | undefined;
   /** The size of the file when it was replaced last. */
   #wholeSize = 0;
 
   constructor(path: string) {
-    this.#path = path;
+    // A process that changes its directory still means this file.
+    this.#path = resolve(path);
   }
 
-  async load(): Promise<Map<string, Position>> {
-    let text: string;
+  async load(reader: CheckpointReader | undefined): Promise<Map<string, Position>> {
+    await this.#open(reader);
     try {
-      text = await readFile(this.#path, 'latin1');
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
-      throw this.#failure('read', cause);
+      const text = await this.#read();
+      this.#seen = NO_FILE;
+      if (text === undefined) return new Map();
+      const { header, positions } = parse(this.#path, text);
+      this.#checkWorker(header);
+      this.#seen = header.id;
+      return positions;
+    } catch (error) {
+      this.close();
+      throw error;
     }
-    return parse(this.#path, text);
   }
 
   async save(changed: ReadonlyMap<string, Position | undefined>, all: ReadonlyMap<string, Position>): Promise<void> {
     try {
-      const size = this.#size;
+      if (this.#owner === undefined) await this.#open(undefined);
+      const left = this.#left;
       // Until the last byte is certain, the end of the file is not.
-      this.#size = undefined;
+      this.#left = undefined;
       const line = formatLine(changed);
-      const isSmall = size !== undefined && size + line.length <= Math.max(2 * this.#wholeSize, SMALL_BYTES);
-      if (isSmall && (await this.#append(line, size))) this.#size = size + line.length;
+      const isSmall = left !== undefined && left.size + line.length <= Math.max(2 * this.#wholeSize, SMALL_BYTES);
+      if (isSmall && (await this.#append(line, left))) this.#left = { ...left, size: left.size + line.length };
       else await this.#replace(all);
     } catch (cause) {
-      throw this.#failure('write', cause);
+      throw cause instanceof RowcastError ? cause : this.#failure('write', cause);
     }
   }
 
+  close(): void {
+    this.#lock?.release();
+    this.#lock = undefined;
+    this.#left = undefined;
+  }
+
+  /** @throws HandlerError CHECKPOINT_LOCKED, CHECKPOINT_FAILED */
+  async #open(reader: CheckpointReader | undefined): Promise<void> {
+    if (this.#lock !== undefined) throw this.#locked(this.#owner!);
+    try {
+      this.#path = await realPath(this.#path);
+      this.#owner = { workerName: reader?.workerName ?? NOBODY, host: hostname(), pid: process.pid };
+      // Without a name it is no worker: a test, or a person who looks at the file.
+      if (reader === undefined) return;
+      const lock = await lockCheckpoint(this.#path, this.#owner);
+      if ('heldBy' in lock) throw this.#locked(lock.heldBy);
+      this.#lock = lock;
+      await this.#removeLeftovers();
+    } catch (cause) {
+      throw cause instanceof RowcastError ? cause : this.#failure('open', cause);
+    }
+  }
+
+  /** A save that a crash cut short leaves its unfinished file behind. */
+  async #removeLeftovers(): Promise<void> {
+    const name = basename(this.#path);
+    for (const file of await readdir(dirname(this.#path))) {
+      const isOurs = file.startsWith(`${name}.`) && /^\.[0-9a-f]{16}\.new$/.test(file.slice(name.length));
+      if (isOurs) await unlink(join(dirname(this.#path), file)).catch(() => {});
+    }
+  }
+
+  async #read(): Promise<string | undefined> {
+    try {
+      return await readFile(this.#path, 'latin1');
+    } catch (cause) {
+      if (isMissing(cause)) return undefined;
+      throw this.#failure('read', cause);
+    }
+  }
+
+  /** Positions of one worker say nothing of what another one has applied. */
+  #checkWorker({ workerName }: Header): void {
+    const mine = this.#owner!.workerName;
+    if (workerName === mine || workerName === NOBODY || mine === NOBODY) return;
+    const text =
+      `checkpoint ${this.#path} is of worker ${quote(workerName)}, and this one is ${quote(mine)}: give each worker ` +
+      'a file of its own. If the worker was renamed, write its new name into the first line of the file';
+    throw new HandlerError('CHECKPOINT_LOCKED', text, { facts: { path: this.#path, workerName } });
+  }
+
   /** @returns false when the file is not the one that the last save has left */
-  async #append(line: string, size: number): Promise<boolean> {
+  async #append(line: string, left: { readonly size: number; readonly inode: number }): Promise<boolean> {
     let file: Awaited<ReturnType<typeof open>>;
     try {
       file = await open(this.#path, constants.O_WRONLY | constants.O_APPEND);
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      if (isMissing(cause)) return false;
       throw cause;
     }
     try {
-      if ((await file.stat()).size !== size) return false;
+      const { size, ino } = await file.stat();
+      if (size !== left.size || ino !== left.inode) return false;
       await file.writeFile(line, 'latin1');
       await file.datasync();
       return true;
@@ -98,10 +179,26 @@ class CheckpointFile {
   }
 
   async #replace(all: ReadonlyMap<string, Position>): Promise<void> {
-    const text = `${HEADER}\n${formatLine(all)}`;
-    await replaceFile(this.#path, text);
-    this.#size = text.length;
+    // A lock is of one machine. What another one has written since is not overwritten.
+    const before = await this.#read();
+    const header = before === undefined ? undefined : parseHeader(before.slice(0, before.indexOf('\n')));
+    const isForeign = header !== undefined && this.#seen !== undefined && header.id !== this.#seen;
+    if (isForeign) throw this.#locked(header);
+    const { workerName, host, pid } = this.#owner!;
+    const worker = workerName === NOBODY ? NOBODY : encodeURIComponent(workerName);
+    const text = `${FORMAT} ${worker} ${encodeURIComponent(host)} ${pid} ${this.#id}\n${formatLine(all)}`;
+    const inode = await replaceFile(this.#path, text);
+    this.#seen = this.#id;
+    this.#left = { size: text.length, inode };
     this.#wholeSize = text.length;
+  }
+
+  #locked({ workerName, host, pid }: Partial<CheckpointOwner>): HandlerError {
+    const name = workerName === undefined || workerName === NOBODY ? 'another worker' : `worker ${quote(workerName)}`;
+    const where = pid === undefined ? '' : ` (process ${pid} on ${quote(host ?? '?')})`;
+    const text = `checkpoint ${this.#path} is in use by ${name}${where}: give each worker a file of its own`;
+    const facts = { path: this.#path, workerName, host, pid };
+    return new HandlerError('CHECKPOINT_LOCKED', text, { facts });
   }
 
   #failure(verb: string, cause: unknown): HandlerError {
@@ -111,23 +208,60 @@ class CheckpointFile {
   }
 }
 
-async function replaceFile(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
+function isMissing(cause: unknown): boolean {
+  return (cause as NodeJS.ErrnoException).code === 'ENOENT';
+}
+
+/** What links lead to, also before there is a file. */
+async function realPath(path: string): Promise<string> {
   try {
-    await file.writeFile(text, 'latin1');
-    await file.sync();
-  } finally {
-    await file.close();
+    return await realpath(path);
+  } catch (cause) {
+    if (!isMissing(cause)) throw cause;
+    return join(await realpath(dirname(path)), basename(path));
   }
-  await rename(temporary, path);
-  // The rename changes the directory, so only a sync of the directory makes it survive a crash of
-  // the machine.
-  const directory = await open(dirname(path), 'r');
+}
+
+/** @returns the inode of the new file */
+async function replaceFile(path: string, text: string): Promise<number> {
+  // A name that nobody can have made before, so it is no link to elsewhere.
+  const temporary = `${path}.${randomBytes(8).toString('hex')}.new`;
+  const file = await open(temporary, 'wx', 0o600);
   try {
-    await directory.sync();
-  } finally {
-    await directory.close();
+    let inode: number;
+    try {
+      await file.writeFile(text, 'latin1');
+      await file.sync();
+      inode = (await file.stat()).ino;
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+    await syncDirectory(dirname(path));
+    return inode;
+  } catch (error) {
+    await unlink(temporary).catch(() => {});
+    throw error;
+  }
+}
+
+/** What systems and file systems answer that do not sync directories. */
+const NOT_SYNCED = new Set(['EINVAL', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EISDIR', 'EACCES', 'EBADF']);
+
+/**
+ * A rename changes the directory, so only a sync of the directory makes it survive a crash of the
+ * machine.
+ */
+export async function syncDirectory(path: string, openDirectory: typeof open = open): Promise<void> {
+  try {
+    const directory = await openDirectory(path, 'r');
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  } catch (cause) {
+    if (!NOT_SYNCED.has((cause as NodeJS.ErrnoException).code ?? '')) throw cause;
   }
 }
 
@@ -152,7 +286,18 @@ function checksumOf(text: string): string {
   return crc32(text).toString(16).padStart(8, '0');
 }
 
-function parse(path: string, text: string): Map<string, Position> {
+function parseHeader(line: string): Header | undefined {
+  const [, worker, host, pid, id] = HEADER.exec(line) ?? [];
+  if (id === undefined) return undefined;
+  try {
+    const workerName = worker === NOBODY ? NOBODY : decodeURIComponent(worker!);
+    return { workerName, host: decodeURIComponent(host!), pid: Number(pid), id };
+  } catch {
+    return undefined;
+  }
+}
+
+function parse(path: string, text: string): { header: Header; positions: Map<string, Position> } {
   const damaged = (what: string, cause?: unknown): HandlerError =>
     new HandlerError(
       'CHECKPOINT_FAILED',
@@ -160,7 +305,8 @@ function parse(path: string, text: string): Map<string, Position> {
       { cause },
     );
   const lines = text.split('\n');
-  if (lines.shift() !== HEADER) throw damaged(`it does not begin with the line ${HEADER}`);
+  const header = parseHeader(lines.shift()!);
+  if (header === undefined) throw damaged(`it does not begin with a line ${FORMAT} …`);
   // What stands behind the last line end is a line that was not finished.
   lines.pop();
   const positions = new Map<string, Position>();
@@ -178,7 +324,7 @@ function parse(path: string, text: string): Map<string, Position> {
     }
   }
   if (lines.length === 0) throw damaged('it has no positions');
-  return positions;
+  return { header, positions };
 }
 
 function applyLine(positions: Map<string, Position>, content: string): void {

@@ -160,6 +160,7 @@ export class Worker extends Emitter<WorkerEvents> {
     });
     if (options.checkpoint !== undefined) {
       this.#checkpoint = new CheckpointWriter({
+        workerName: options.name,
         checkpoint: options.checkpoint,
         clock: this.#clock,
         runnerOf: (stream) => this.#subscriptions.get(stream),

@@ -63,6 +63,7 @@ export const errorCodes = {
     "A subscription's handler or its onError failed; unless onError says otherwise the subscription stopped with its position unmoved.",
   GROUP_FAILED: 'The function of a group of caches threw, or gave something else than invalidations.',
   CHECKPOINT_FAILED: 'A checkpoint could not be read or written.',
+  CHECKPOINT_LOCKED: 'Another worker has the checkpoint open, has written it since, or is the one that it is of.',
   // LogError: storage.
   LOG_GAP: 'A read began before what the log keeps.',
   LOG_DAMAGED: "The log's file is damaged or not a Rowcast log.",
