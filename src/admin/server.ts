@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { type Millis, systemClock } from '../base/clock.ts';
-import { messageOf, quote, UsageError } from '../core/model/errors.ts';
+import { messageOf, quote, systemCode, UsageError } from '../core/model/errors.ts';
 import { anyText, integerFrom, required } from '../core/model/option-kinds.ts';
 import { checkOptions, optionError, type OptionTable } from '../core/model/options.ts';
 import { adminTable, type AdminOptions, createAdmin } from './admin.ts';
@@ -89,7 +89,7 @@ export async function listenAdmin(given: ListenAdminOptions): Promise<AdminServe
 
 function listenError(host: string, port: number, cause: unknown): UsageError {
   const at = `cannot listen for admin at ${host.includes(':') ? `[${host}]` : host}:${port}`;
-  if (cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE') {
+  if (systemCode(cause) === 'EADDRINUSE') {
     return new UsageError(
       'ADDRESS_IN_USE',
       `${at}: another process listens there (EADDRINUSE); stop it or choose another port`,

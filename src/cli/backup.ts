@@ -4,7 +4,7 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { BackupProgress } from '../core/model/backup.ts';
-import { LogError, messageOf, UsageError } from '../core/model/errors.ts';
+import { LogError, messageOf, UsageError, systemCode } from '../core/model/errors.ts';
 import { syncDirectory } from '../log/sqlite-place.ts';
 import { nameWhole, partPath, refuseExisting } from '../log/whole-file.ts';
 import type { HostAndPort } from './addresses.ts';
@@ -100,7 +100,7 @@ async function writeTo(file: FileHandle, path: string, part: Uint8Array): Promis
 }
 
 function unwritable(path: string, cause: unknown): LogError | UsageError {
-  if (cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')
+  if (systemCode(cause) === 'EEXIST')
     return new UsageError('INVALID_OPTION', `${path} exists already: give the backup a file of its own`, { cause });
   return new LogError('LOG_UNAVAILABLE', `cannot write ${path}: ${messageOf(cause)}`, { cause });
 }

@@ -9,7 +9,7 @@ import { dirname, resolve } from 'node:path';
 
 import type Database from 'better-sqlite3';
 
-import { LogError, UsageError } from '../core/model/errors.ts';
+import { LogError, UsageError, systemCode } from '../core/model/errors.ts';
 import type { BackupOptions } from './log.ts';
 import { sqliteLogError } from './sqlite-errors.ts';
 import { OWNER_ONLY_FILE, syncDirectory } from './sqlite-place.ts';
@@ -88,8 +88,7 @@ export async function copyDatabase({ database, path, signal, onProgress, check }
 }
 
 function cannotMake(path: string, error: unknown): Error {
-  const isThere = error instanceof Error && 'code' in error && error.code === 'EEXIST';
-  if (!isThere) return sqliteLogError(path, 'write the backup', error);
+  if (systemCode(error) !== 'EEXIST') return sqliteLogError(path, 'write the backup', error);
   const text = `cannot write the backup ${path}: there is a file already: give another path, or remove it`;
   return new LogError('LOG_UNAVAILABLE', text, { cause: error });
 }

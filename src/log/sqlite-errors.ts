@@ -5,7 +5,7 @@
 import { mkdtempSync, rmdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { type ErrorCode, LogError, messageOf, RowcastError } from '../core/model/errors.ts';
+import { type ErrorCode, LogError, messageOf, RowcastError, systemCode } from '../core/model/errors.ts';
 
 type LogErrorCode = Exclude<ErrorCode & `LOG_${string}`, 'LOG_GAP' | 'LOG_DRIVER_MISSING'>;
 
@@ -46,7 +46,7 @@ const codesOfCauses: ReadonlyArray<readonly [prefix: string, code: LogErrorCode]
 /** `doing` names the attempt, as in `cannot append to`. Returns a Rowcast error unchanged. */
 export function sqliteLogError(path: string, doing: string, cause: unknown): RowcastError {
   if (cause instanceof RowcastError) return cause;
-  const said = codeOf(cause);
+  const said = systemCode(cause);
   const driverAdvice = adviceOnDriver(cause);
   if (driverAdvice !== undefined)
     return new LogError('LOG_DRIVER_MISSING', `cannot ${doing} ${path}: ${driverAdvice}`, { cause, facts: { driver } });
@@ -91,13 +91,13 @@ export function walFull(path: string, walBytes: number): LogError {
  */
 export function isDamage(cause: unknown): boolean {
   if (cause instanceof LogError) return cause.code === 'LOG_DAMAGED';
-  return damageCodes.some((prefix) => codeOf(cause).startsWith(prefix));
+  return damageCodes.some((prefix) => systemCode(cause).startsWith(prefix));
 }
 
 const damageCodes = ['SQLITE_CORRUPT', 'SQLITE_NOTADB', 'SQLITE_IOERR_SHORT_READ', 'SQLITE_CONSTRAINT_UNIQUE'];
 
 export function isInputOutputError(cause: unknown): boolean {
-  return codeOf(cause).startsWith('SQLITE_IOERR');
+  return systemCode(cause).startsWith('SQLITE_IOERR');
 }
 
 function logErrorCode(said: string): LogErrorCode {
@@ -108,7 +108,7 @@ const driver = 'better-sqlite3';
 
 /** What to do when the driver or its native part cannot be loaded. Undefined for any other error. */
 function adviceOnDriver(cause: unknown): string | undefined {
-  switch (codeOf(cause)) {
+  switch (systemCode(cause)) {
     case 'ERR_MODULE_NOT_FOUND':
     case 'MODULE_NOT_FOUND':
       return `${driver} is not installed: run npm install ${driver}`;
@@ -146,12 +146,8 @@ function cannotOpen(path: string, doing: string, cause: unknown): RowcastError {
 }
 
 function logError(code: LogErrorCode, text: string, cause: unknown): LogError {
-  const said = codeOf(cause);
+  const said = systemCode(cause);
   // The system's texts begin with their code; SQLite's do not.
   const because = said.startsWith('SQLITE_') ? `${said}: ${messageOf(cause)}` : messageOf(cause);
   return new LogError(code, `${text} (${because})`, { cause });
-}
-
-function codeOf(cause: unknown): string {
-  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
 }

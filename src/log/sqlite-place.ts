@@ -16,6 +16,8 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
+import { systemCode } from '../core/model/errors.ts';
+
 const OWNER_ONLY_DIRECTORY = 0o700;
 export const OWNER_ONLY_FILE = 0o600;
 
@@ -27,7 +29,7 @@ export function realPathOf(path: string): string {
   try {
     return realpathSync(path);
   } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error;
+    if (systemCode(error) !== 'ENOENT') throw error;
   }
   // A link may lead to a file that does not exist yet; SQLite would create it there. A circle of
   // links was refused above.
@@ -47,7 +49,7 @@ export function makeFile(path: string): void {
   try {
     closeSync(openSync(path, 'wx', OWNER_ONLY_FILE));
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return;
+    if (systemCode(error) === 'EEXIST') return;
     throw error;
   }
   syncDirectory(dirname(path));
@@ -81,7 +83,7 @@ export function syncDirectory(directory: string): void {
       closeSync(descriptor);
     }
   } catch (error) {
-    if (!toleratedCodes.has(codeOf(error))) throw error;
+    if (!toleratedCodes.has(systemCode(error))) throw error;
   }
 }
 
@@ -89,8 +91,4 @@ export function syncDirectory(directory: string): void {
 export function fileIdentity(path: string): string | undefined {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stat && `${stat.dev}-${stat.ino}`;
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { link, lstat, rename, rm } from 'node:fs/promises';
+import { systemCode } from '../core/model/errors.ts';
 
 const RANDOM_BYTES = 8;
 
@@ -13,7 +14,7 @@ export function partPath(path: string): string {
 /** @throws an Error with the code EEXIST when something has that name; errors of the system */
 export async function refuseExisting(path: string): Promise<void> {
   const found = await lstat(path).catch((error: unknown) => {
-    if (codeOf(error) === 'ENOENT') return undefined;
+    if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   });
   if (found !== undefined) throw Object.assign(new Error(`EEXIST: file already exists, '${path}'`), { code: 'EEXIST' });
@@ -27,15 +28,11 @@ export async function nameWhole(part: string, path: string): Promise<void> {
   try {
     await link(part, path);
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') throw error;
+    if (systemCode(error) === 'EEXIST') throw error;
     // Some file systems have no links.
     await refuseExisting(path);
     await rename(part, path);
     return;
   }
   await rm(part);
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

@@ -3,7 +3,7 @@
  * Touches no socket.
  */
 
-import { ConnectionError, messageOf, UsageError } from '../core/model/errors.ts';
+import { ConnectionError, messageOf, UsageError, systemCode } from '../core/model/errors.ts';
 import { type Address, formatAddress } from './transport.ts';
 
 /** The error of a connection that was not made, or was lost once it was open. */
@@ -18,12 +18,6 @@ export function listenError(address: Address, cause: unknown): UsageError {
   const inUse = systemCode(cause) === 'EADDRINUSE';
   const text = `cannot listen at ${formatAddress(address)}: ${explain('path' in address ? noPath : noPort, cause)}`;
   return new UsageError(inUse ? 'ADDRESS_IN_USE' : 'ADDRESS_UNAVAILABLE', text, { cause });
-}
-
-/** The code of a system error, such as `ECONNREFUSED`. */
-export function systemCode(thrown: unknown): string | undefined {
-  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
-  return typeof code === 'string' ? code : undefined;
 }
 
 /** What happened, and what to do about it. */
@@ -74,6 +68,6 @@ const noPath: Explanations = {
 
 function explain(explanations: Explanations, cause: unknown): string {
   const code = systemCode(cause);
-  const known = code === undefined ? undefined : explanations[code];
+  const known = explanations[code];
   return known === undefined ? messageOf(cause) : `${known[0]} (${code}); ${known[1]}`;
 }

@@ -5,9 +5,9 @@
 
 import { once } from 'node:events';
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
-import { messageOf } from '../core/model/errors.ts';
+import { messageOf, systemCode } from '../core/model/errors.ts';
 import { checkConnectAddress, checkListenAddress } from './check-address.ts';
-import { connectionError, listenError, systemCode } from './socket-errors.ts';
+import { connectionError, listenError } from './socket-errors.ts';
 import {
   type Address,
   type Connection,
@@ -111,7 +111,7 @@ async function stopListening(server: Server, file?: SocketFile): Promise<void> {
  * Warns once of each error code.
  */
 function warnOfRefusals(server: Server, address: Address): void {
-  const told = new Set<string | undefined>();
+  const told = new Set<string>();
   server.on('error', (error) => {
     const code = systemCode(error);
     if (told.has(code)) return;

@@ -17,8 +17,8 @@ import type { BigIntStats } from 'node:fs';
 import { chmod, link, lstat, mkdtemp, rename, rmdir, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
-import { UsageError } from '../core/model/errors.ts';
-import { listenError, systemCode } from './socket-errors.ts';
+import { UsageError, systemCode } from '../core/model/errors.ts';
+import { listenError } from './socket-errors.ts';
 
 export const defaultSocketMode = 0o600;
 
@@ -123,8 +123,8 @@ async function stateOf(path: string, at: string): Promise<'live' | 'stale' | 'go
     );
   }
   const failure = await tryToConnect(at);
+  if (failure === undefined) return 'live';
   switch (systemCode(failure)) {
-    case undefined:
     case 'EAGAIN': // Its queue of connections is full: someone listens.
       return 'live';
     case 'ECONNREFUSED':

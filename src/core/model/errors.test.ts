@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import {
   ConnectionError,
@@ -10,6 +11,7 @@ import {
   escapeLines,
   quote,
   RowcastError,
+  systemCode,
   UsageError,
 } from './errors.ts';
 
@@ -83,4 +85,11 @@ test('cutText keeps no half of a character', () => {
   expect(cutText('a🚀c', 2)).toBe('a');
   expect(cutText('a🚀c', 3)).toBe('a🚀');
   expect(cutText('🚀🚀', 3)).toBe('🚀');
+});
+
+test('an error of another realm, as test runners make them, has its code and its text', () => {
+  const error: unknown = runInNewContext("Object.assign(new Error('no such file'), { code: 'ENOENT' })");
+  expect(error).not.toBeInstanceOf(Error);
+  expect([systemCode(error), messageOf(error)]).toEqual(['ENOENT', 'no such file']);
+  expect([undefined, null, 'ENOENT', new Error('x'), { code: 7 }].map(systemCode)).toEqual(['', '', '', '', '']);
 });

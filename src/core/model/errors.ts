@@ -188,10 +188,24 @@ export function cutText(text: string, most: number): string {
   return text.slice(0, isPair ? most - 1 : most);
 }
 
+/**
+ * The code of an error of the system or of SQLite, such as ENOENT; empty when it has none. It does
+ * not ask for an `Error`: test runners such as Jest give modules an `Error` of their own.
+ */
+export function systemCode(thrown: unknown): string {
+  const code = typeof thrown === 'object' && thrown !== null && 'code' in thrown ? thrown.code : '';
+  return typeof code === 'string' ? code : '';
+}
+
+/** Whether it is an error, of this or of another realm. */
+function isError(thrown: unknown): thrown is Error {
+  return thrown instanceof Error || Object.prototype.toString.call(thrown) === '[object Error]';
+}
+
 /** The text of anything that was thrown. Never throws: some values have no text. */
 export function messageOf(thrown: unknown): string {
   try {
-    return String(thrown instanceof Error ? thrown.message : thrown);
+    return String(isError(thrown) ? thrown.message : thrown);
   } catch {
     return `a value without a text (${typeof thrown})`;
   }
