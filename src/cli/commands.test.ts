@@ -60,6 +60,16 @@ describe('serve', () => {
     expect(await command.stop()).toBe(0);
   });
 
+  test('lets uploads take as much memory as it is told', async () => {
+    const { admin } = await servePrimary('--stream', 'events', '--upload-bytes', '4194304');
+    const rows = `"${'x'.repeat(500_000)}"\n`.repeat(10);
+    const refused = await append(admin, rows, '--batch', '10');
+    expect(refused.err).toContain('BATCH_TOO_LARGE: the batch does not fit');
+    expect((await append(admin, rows)).out).toMatch(positionText(10));
+    const small = new RunningCommand(['serve', '--upload-bytes', '5', '--log', 'memory:']);
+    expect(await small.ended).toBe(2);
+  });
+
   test('offers the streams that it is told, and no other', async () => {
     const { command } = await servePrimary('--stream', 'orders', '--stream', 'a/b');
     expect(command.err).toContain('with 2 streams: orders, a/b\n');

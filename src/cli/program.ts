@@ -104,6 +104,11 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
         text === 'none' ? text : parseHostAndPort(text),
       ),
     )
+    .option(
+      '--upload-bytes <bytes>',
+      'how much memory all uploads to the admin port may take together (default: 16777216)',
+      parseUploadBytes,
+    )
     .option('--allow-plaintext', 'listen off loopback without encryption, in a network that is trusted')
     .addHelpText(
       'after',
@@ -333,6 +338,16 @@ function many<Value>(
 ): (text: string, before: readonly Value[] | undefined) => readonly Value[] {
   return (text, before = []) => [...before, parse(text)];
 }
+
+function parseUploadBytes(text: string): number {
+  const bytes = /^\d{1,15}$/.test(text) ? Number(text) : 0;
+  if (bytes < LEAST_UPLOAD_BYTES)
+    throw new InvalidArgumentError(`it is a number of bytes, at least ${LEAST_UPLOAD_BYTES}.`);
+  return bytes;
+}
+
+/** Room for one upload with a long line. */
+const LEAST_UPLOAD_BYTES = 4 * 1024 * 1024;
 
 function parseBatch(text: string): number {
   const rows = /^\d{1,6}$/.test(text) ? Number(text) : 0;

@@ -29,6 +29,7 @@ export interface ServeOptions {
   readonly stream?: readonly string[];
   readonly synapse?: true;
   readonly admin: HostAndPort | 'none';
+  readonly uploadBytes?: number;
   readonly allowPlaintext?: true;
 }
 
@@ -46,7 +47,9 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     if (options.admin !== 'none') {
       // The HTTP server is loaded only by a primary with an admin port.
       const { listenAdmin } = await import('../admin/server.ts');
-      admin = await listenAdmin({ primary, logger, ...options.admin });
+      const { uploadBytes } = options;
+      const limits = { ...(uploadBytes !== undefined && { uploadBytes }) };
+      admin = await listenAdmin({ primary, logger, limits, ...options.admin });
     }
     isServing = true;
     // Errors without a caller, such as a row that the caches cannot read, or rows that cannot be
