@@ -70,6 +70,7 @@ export type { FailureDecision, RetryOptions, RetryRule } from './core/follow/fai
 export { createPrimary, type Primary } from './primary/primary.ts';
 export type {
   BatchOptions,
+  CloseOptions,
   ConnectedWorker,
   ConnectionStatus,
   Cutting,
@@ -105,6 +106,7 @@ export type { Holdup } from './worker/holdups.ts';
 export type {
   FollowOptions,
   StartOptions,
+  StopOptions,
   SubscribeOptions,
   WaitOptions,
   WorkerEvents,

@@ -15,6 +15,7 @@ import {
   kind,
   listOf,
   loggerKind,
+  msFromZero,
   nested,
   oneLine,
   oneOf,
@@ -76,6 +77,14 @@ export interface PrimaryOptions {
 
 /** What createPrimary gave, as an argument. */
 export const primaryKind: Kind<Primary> = withMethods<Primary>('append', 'position', 'on');
+
+/** Options of `Primary.close`. */
+export interface CloseOptions {
+  /** Rejects with STOP_TIMEOUT after this long, and abandons what has not ended. Default: no limit. */
+  readonly timeoutMs?: Millis;
+}
+
+export const closeTable: OptionTable<CloseOptions> = { timeoutMs: msFromZero };
 
 export const primaryTable: OptionTable<PrimaryOptions> = {
   name: required(oneLine),

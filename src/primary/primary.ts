@@ -4,6 +4,8 @@
  */
 
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
+import { within } from '../base/deadline.ts';
+import { resolvable } from '../base/resolvable.ts';
 import { systemRandom } from '../base/random.ts';
 import type { LogTrouble } from '../log/commit-watch.ts';
 import {
@@ -17,7 +19,7 @@ import {
 import { memoryLog } from '../log/memory.ts';
 import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
-import { quote, RowcastError, UsageError } from '../core/model/errors.ts';
+import { LogError, quote, RowcastError, UsageError } from '../core/model/errors.ts';
 import { guardLogger, type LogFields, type Logger, PeerLogger, silentLogger } from '../core/model/logger.ts';
 import { filePath } from '../core/model/option-kinds.ts';
 import { checkArgument, checkOptions } from '../core/model/options.ts';
@@ -42,6 +44,8 @@ import { Appended, type AppendedTexts } from './appended.ts';
 import {
   type BatchOptions,
   batchTable,
+  type CloseOptions,
+  closeTable,
   type ConnectedWorker,
   type ConnectionStatus,
   type PrimaryEvents,
@@ -123,6 +127,8 @@ export class Primary extends Emitter<PrimaryEvents> {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #listeners = new Set<Listener>();
+  /** Listeners that are being opened. */
+  readonly #opening = new Set<Promise<Address>>();
   readonly #connections = new Set<OpenConnection>();
   readonly #acknowledgements: Acknowledgements<OpenConnection>;
   readonly #appended = new Appended({
@@ -132,6 +138,10 @@ export class Primary extends Emitter<PrimaryEvents> {
   });
   #lastId = 0;
   #closing: Promise<void> | undefined;
+  /** Rejects when a close gives up. */
+  readonly #abandoned = resolvable<void>();
+  /** What a close waits for. */
+  #phase: 'listeners' | 'connections' | 'log' = 'listeners';
   #handleAllClosed: (() => void) | undefined;
 
   /** @internal Use createPrimary. */
@@ -231,6 +241,16 @@ export class Primary extends Emitter<PrimaryEvents> {
    */
   async listen(address: ListenAddress): Promise<Address> {
     this.#checkOpen();
+    const opening = this.#openListener(address);
+    this.#opening.add(opening);
+    try {
+      return await opening;
+    } finally {
+      this.#opening.delete(opening);
+    }
+  }
+
+  async #openListener(address: ListenAddress): Promise<Address> {
     const listener = await this.#transport.listen(address, (connection) => {
       const id = ++this.#lastId;
       const session = new PrimarySession({
@@ -439,19 +459,49 @@ export class Primary extends Emitter<PrimaryEvents> {
     }
   }
 
-  /** Stops listening, ends all connections, finishes pending appends and closes the log. */
-  async close(): Promise<void> {
-    this.#closing ??= this.#close();
-    await this.#closing;
+  /**
+   * Stops listening, ends all connections, finishes pending appends and closes the log. With
+   * `timeoutMs`, what has not ended by then is abandoned.
+   * @throws LogError STOP_TIMEOUT (it names what did not end), and those of the log; UsageError
+   *   INVALID_OPTION
+   */
+  async close(options?: CloseOptions): Promise<void> {
+    const { timeoutMs } = checkOptions('close', options, closeTable);
+    this.#closing ??= Promise.race([this.#close(), this.#abandoned.promise]);
+    await within(this.#clock, timeoutMs, this.#closing, (afterMs) => this.#abandon(afterMs));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Goes on without what has not ended. */
+  #abandon(timeoutMs: Millis): LogError {
+    const peers = Array.from(this.#connections, ({ name, peer }) => name ?? peer);
+    const what = {
+      listeners: 'a listener has not closed',
+      connections: `${peers.length} connections have not ended (${quote(peers.slice(0, 5).join(', '))})`,
+      log: `log ${this.log.name} has not closed`,
+    };
+    const text = `primary ${this.name} did not close within ${timeoutMs} ms: ${what[this.#phase]}`;
+    const error = new LogError('STOP_TIMEOUT', text, { facts: { timeoutMs, unfinished: this.#phase } });
+    this.#logger.error({ code: error.code }, text);
+    this.#abandoned.reject(error);
+    for (const { pump } of this.#connections) pump.connection.abort();
+    return error;
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#listeners].map(async (listener) => listener.close()));
+    const closing = [...this.#listeners].map(async (listener) => listener.close());
+    // One that is still being opened closes itself.
+    await Promise.all([...closing, Promise.allSettled(this.#opening)]);
+    this.#phase = 'connections';
     try {
       // Sessions end before the log closes: a session that reads from a closed log would blame the
       // log.
       await this.#stopSessions();
     } finally {
+      this.#phase = 'log';
       await this.#catalog.close();
     }
   }

@@ -84,6 +84,11 @@ export class CheckpointWriter {
     this.#schedule();
   }
 
+  /** A save is on its way. */
+  get isWriting(): boolean {
+    return this.#writing !== undefined;
+  }
+
   /** Writes what is not written yet. */
   async close(): Promise<void> {
     this.#timer?.cancel();

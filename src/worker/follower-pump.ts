@@ -49,6 +49,11 @@ export class FollowerPump {
     this.#pump.drain();
   }
 
+  /** Ends the connection at once. */
+  abort(): void {
+    this.#connection?.abort();
+  }
+
   /** The follower is stopped, and nothing wakes it any more. */
   close(): void {
     this.#pump.close();

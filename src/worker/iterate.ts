@@ -28,6 +28,8 @@ export function iterate<Row>(options: IterateOptions<Row>): AsyncGenerator<Batch
     loop.leave(undefined);
     return finish(value);
   };
+  // Generators of Node 20 have none. It must leave the loop as `return` does, in any case.
+  Object.defineProperty(batches, Symbol.asyncDispose, { value: async () => void (await batches.return()) });
   return batches;
 }
 

@@ -149,6 +149,14 @@ export interface StartOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Options of `Worker.stop`. */
+export interface StopOptions {
+  /** Rejects with STOP_TIMEOUT after this long, and abandons what has not ended. Default: no limit. */
+  readonly timeoutMs?: Millis;
+}
+
+export const stopTable: OptionTable<StopOptions> = { timeoutMs: msFromZero };
+
 export const startTable: OptionTable<StartOptions> = { timeoutMs: positiveMs, signal: abortSignal() };
 
 export interface FollowOptions extends SubscribeOptions {

@@ -13,6 +13,7 @@ import type { NamePattern } from '../core/model/pattern.ts';
 import type { Position } from '../core/model/position.ts';
 import { parseTexts, type RowValidator, validateRows } from '../core/model/row.ts';
 import type { StreamName } from '../core/model/stream.ts';
+import type { Token } from '../core/model/token.ts';
 import type { Item } from '../core/follow/delivery.ts';
 import { FailurePolicy, type FailureStep } from '../core/follow/failure-policy.ts';
 import type { Subscription as Machine } from '../core/follow/subscription.ts';
@@ -115,6 +116,10 @@ export class Runner implements Subscription {
   /** Settles when the handler is finished with its present batch. */
   #busy: Promise<void> | undefined;
   #busySince: Millis | undefined;
+  #busyAt: Token | undefined;
+  /** Resolves when the handler at work is abandoned. Made for those who wait for it. */
+  #released: Resolvable<void> | undefined;
+  #isAbandoned = false;
   /** The batch that is being handled has failed. */
   #policy: FailurePolicy | undefined;
   /** Ends the wait for the next attempt. */
@@ -175,7 +180,23 @@ export class Runner implements Subscription {
   async finished(): Promise<void> {
     // A handler that called us is busy only once it has returned.
     if (this.#isRunning) await Promise.resolve();
-    await this.#busy;
+    if (this.#busy === undefined) return;
+    this.#released ??= resolvable<void>();
+    await Promise.race([this.#busy, this.#released.promise]);
+  }
+
+  /** The token of the batch that the handler is at. */
+  get busyAt(): Token | undefined {
+    return this.#busyAt;
+  }
+
+  /** Whatever the handler still does, it moves no position, and nobody waits for it. */
+  abandon(error: RowcastError): void {
+    this.#isAbandoned = true;
+    this.#lateError = error;
+    this.#busy = undefined;
+    this.#released?.resolve();
+    this.#settleDone();
   }
 
   /** Begins only after a handler that was there before: one stream never has two at work. */
@@ -231,7 +252,9 @@ export class Runner implements Subscription {
         const isApplied = item.kind === 'batch' ? this.#apply(item) : true;
         if (typeof isApplied !== 'boolean') {
           this.#busySince = this.#options.hooks.now();
+          this.#busyAt = item.kind === 'batch' ? item.batch.token : undefined;
           this.#busy = isApplied.then((settled) => {
+            if (this.#isAbandoned) return;
             this.#busy = undefined;
             this.#busySince = undefined;
             this.#finish(item, settled);
@@ -413,7 +436,7 @@ export class Runner implements Subscription {
   /** Fails at the last batch, after the subscription was ended from outside. */
   #failLate(error: RowcastError): false {
     // A handler that failed with CLOSED only met the stop, so its error is not reported.
-    if (isClosed(error.cause)) return false;
+    if (this.#isAbandoned || isClosed(error.cause)) return false;
     this.#lateError = error;
     this.#options.hooks.onFailedLate(this, error);
     return false;

@@ -91,6 +91,11 @@ export class Subscriptions {
     return this.#runners.get(stream);
   }
 
+  /** Every subscription whose handler is at work, also of those that have ended. */
+  atWork(): Runner[] {
+    return [...new Set([...this.#runners.values(), ...this.#leaving.values()])].filter(({ isAtWork }) => isAtWork);
+  }
+
   /** Nothing is held back, and every subscription that has ended knows it. */
   get isSettled(): boolean {
     return this.#wishes.size === 0 && this.#heldPatterns.size === 0 && this.#ending.size === 0;

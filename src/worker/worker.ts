@@ -4,10 +4,12 @@
  */
 
 import { assertNever } from '../base/assert.ts';
-import { type Clock, systemClock } from '../base/clock.ts';
+import { type Clock, type Millis, systemClock } from '../base/clock.ts';
+import { within } from '../base/deadline.ts';
+import { resolvable } from '../base/resolvable.ts';
 import { systemRandom } from '../base/random.ts';
 import type { Batch } from '../core/model/batch.ts';
-import { quote, type RowcastError, UsageError } from '../core/model/errors.ts';
+import { HandlerError, quote, type RowcastError, UsageError } from '../core/model/errors.ts';
 import { guardLogger, type Logger, PeerLogger, silentLogger } from '../core/model/logger.ts';
 import { checkArgument, checkOptions } from '../core/model/options.ts';
 import { declaredText, type StreamPattern } from '../core/model/declarations.ts';
@@ -30,7 +32,9 @@ import {
   patternTable,
   readWorkerOptions,
   type StartOptions,
+  type StopOptions,
   startTable,
+  stopTable,
   type SubscribeOptions,
   subscribeTable,
   type WaitOptions,
@@ -45,6 +49,9 @@ import type { BatchHandler, Runner, RunnerHooks, Subscription } from './subscrip
 import { Subscriptions } from './subscriptions.ts';
 
 const DEFAULT_WAIT_TIMEOUT_MS = 5_000;
+
+/** How many handlers an error names. */
+const MOST_NAMED = 5;
 
 /**
  * Makes a worker. `start` connects it.
@@ -87,6 +94,8 @@ export class Worker extends Emitter<WorkerEvents> {
   #begun: Promise<void> | undefined;
   #isLoading = false;
   #isStopping = false;
+  /** Rejects when a stop gives up. */
+  readonly #abandoned = resolvable<void>();
   #stopping: Promise<void> | undefined;
   #handleStopped: (() => void) | undefined;
 
@@ -334,11 +343,18 @@ export class Worker extends Emitter<WorkerEvents> {
 
   /**
    * Ends the connection, lets running handlers finish and stores the positions. A handler may call
-   * it, but not await it.
+   * it, but not await it. With `timeoutMs`, what has not ended by then is abandoned: a handler that
+   * goes on moves no position any more, and its batch comes again after a restart.
+   * @throws HandlerError STOP_TIMEOUT (it names what did not end); UsageError INVALID_OPTION
    */
-  async stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
-    return this.#stopping;
+  async stop(options?: StopOptions): Promise<void> {
+    const { timeoutMs } = checkOptions('stop', options, stopTable);
+    this.#stopping ??= Promise.race([this.#stop(), this.#abandoned.promise]);
+    await within(this.#clock, timeoutMs, this.#stopping, (afterMs) => this.#abandon(afterMs));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 
   async #begin(): Promise<void> {
@@ -389,6 +405,26 @@ export class Worker extends Emitter<WorkerEvents> {
     if (!this.#follower.isStopped) await stopped;
     this.#pump.close();
     await this.#checkpoint?.close();
+  }
+
+  /** Goes on without what has not ended. */
+  #abandon(timeoutMs: Millis): HandlerError {
+    const atWork = this.#subscriptions.atWork();
+    const unfinished = atWork.map(({ stream, busyAt }) => ({ what: 'handler', stream, token: busyAt }));
+    const texts = unfinished
+      .slice(0, MOST_NAMED)
+      .map(({ stream, token }) => `the handler of stream ${stream} is still at its batch of token ${token}`);
+    if (unfinished.length > MOST_NAMED) texts.push(`${unfinished.length - MOST_NAMED} more handlers are at work`);
+    if (this.#checkpoint?.isWriting === true) texts.push('a save of the checkpoint has not ended');
+    if (!this.#follower.isStopped) texts.push(`the connection to ${formatAddress(this.#address)} has not ended`);
+    const text = `worker ${this.name} did not stop within ${timeoutMs} ms: ${texts.join('; ')}`;
+    const facts = { timeoutMs, unfinished: unfinished.slice(0, MOST_NAMED) };
+    const error = new HandlerError('STOP_TIMEOUT', text, { facts });
+    this.#logger.error({ code: error.code }, text);
+    this.#abandoned.reject(error);
+    for (const runner of atWork) runner.abandon(error);
+    this.#pump.abort();
+    return error;
   }
 
   #subscribe(stream: Stream | StreamName, options: SubscribeOptions, handler: BatchHandler): Runner {

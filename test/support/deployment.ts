@@ -32,7 +32,7 @@ export function deploy(transport: MemoryTransport = createMemoryTransport()): De
       const log = options.log ?? memoryLog();
       const primary = await createPrimary({ name: 'example.com', transport, ...options, log });
       logs.set(primary, log);
-      onTestFinished(() => primary.close());
+      onTestFinished(() => primary.close().catch(wasAbandoned));
       // With real sockets the test chooses the address: this path would be shared by all tests of
       // the machine.
       if (options.transport === undefined) await primary.listen(ADDRESS);
@@ -46,10 +46,15 @@ export function deploy(transport: MemoryTransport = createMemoryTransport()): De
         limits: { minBackoffMs: 1, maxBackoffMs: 1, ...limits },
         ...options,
       });
-      onTestFinished(() => worker.stop());
+      onTestFinished(() => worker.stop().catch(wasAbandoned));
       return worker;
     },
   };
+}
+
+/** The test has given up the end already. */
+function wasAbandoned(error: { readonly code?: unknown }): void {
+  if (error.code !== 'STOP_TIMEOUT') throw error as Error;
 }
 
 /** Lets everything happen that needs no time: in memory a hop takes one turn of the event loop. */

@@ -57,6 +57,7 @@ export const errorCodes = {
   ADDRESS_UNAVAILABLE: 'The address cannot be listened at.',
   NOT_SUBSCRIBED: 'The worker does not subscribe to the stream.',
   WAIT_TIMEOUT: 'A position was not reached in time.',
+  STOP_TIMEOUT: 'A worker or a primary was not ended in time: what the text names is abandoned.',
   START_TIMEOUT: 'A worker was not live in time. It goes on, and the text says what holds it up.',
   // HandlerError: the application's own code failed.
   HANDLER_FAILED:
