@@ -7,6 +7,10 @@ export interface Timer {
   cancel(): void;
 }
 
+export interface WakeOptions {
+  readonly isBackground?: boolean;
+}
+
 export interface Clock {
   /** Ms since 1970. Never runs backwards within a process, even when the system clock is set. */
   now(): Millis;
@@ -18,9 +22,9 @@ export interface Clock {
   /**
    * Calls `wake` once, after `delayMs` or up to about a thirtieth of it later. With 0 it waits
    * until everything else that is ready has run. The timer keeps the process alive, so a worker
-   * that waits to reconnect does not end.
+   * that waits to reconnect does not end. One in the background does not.
    */
-  wakeIn(delayMs: Millis, wake: () => void): Timer;
+  wakeIn(delayMs: Millis, wake: () => void, options?: WakeOptions): Timer;
 }
 
 // setTimeout turns longer delays into 1 ms. Waking early is harmless to every user of a clock.
@@ -34,13 +38,14 @@ const DELAY_PER_SLACK = 32;
 export const systemClock: Clock = {
   now: () => performance.timeOrigin + performance.now(),
   wallNow: () => Date.now(),
-  wakeIn(delayMs, wake) {
+  wakeIn(delayMs, wake, { isBackground = false } = {}) {
     if (delayMs <= 0) {
       const handle = setImmediate(wake);
       return { cancel: () => clearImmediate(handle) };
     }
     const bounded = Math.min(delayMs, LONGEST_DELAY_MS);
     const handle = setTimeout(wake, Math.min(withSlack(bounded, performance.now()), LONGEST_DELAY_MS));
+    if (isBackground) handle.unref();
     return { cancel: () => clearTimeout(handle) };
   },
 };

@@ -22,6 +22,7 @@ import type { Token } from '../core/model/token.ts';
 import type { Change, ChangeStore, StreamChunks, StreamHolderChanges, StreamToken } from './change.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
 import { CommitWatch, type LogTrouble } from './commit-watch.ts';
+import { AgeSweep } from './age-sweep.ts';
 import { deletedRow, madeRow, nextEra } from './era.ts';
 import { encodeChunks, type PlannedStream } from './encode-chunks.ts';
 import { type Committed, type CommitPlan, GroupCommit } from './group-commit.ts';
@@ -105,6 +106,7 @@ export class KeptLog implements Log {
   /** The streams whose holders may need less than before. */
   readonly #freed = new Set<StreamName>();
   #isHeldScheduled = false;
+  readonly #ages: AgeSweep;
   #identity: Identity | undefined;
   #isOpening = false;
   #opened: Opened | undefined;
@@ -120,6 +122,7 @@ export class KeptLog implements Log {
     this.#clock = clock;
     this.#watch = new CommitWatch(clock);
     this.#random = random;
+    this.#ages = new AgeSweep(clock, () => this.#dropAged());
     this.#commits = new GroupCommit({
       check: (stream, rows, options) => this.#check(stream, rows, options),
       latest: (stream) => this.#requireOpen().streams.find(stream)?.bounds.latest ?? 0,
@@ -244,6 +247,7 @@ export class KeptLog implements Log {
   async close(): Promise<void> {
     await this.#commits.run(() => {
       if (this.#opened === undefined) return undefined;
+      this.#ages.stop();
       const stored = this.#writeLast();
       this.#opened = undefined;
       this.#held.clear();
@@ -298,14 +302,26 @@ export class KeptLog implements Log {
     });
   }
 
+  #dropAged(): void {
+    const { streams, time } = this.#requireOpen();
+    const now = time.now();
+    const before = this.#freed.size;
+    for (const stream of streams.names()) if (streams.find(stream)!.hasAged(now)) this.#freed.add(stream);
+    if (this.#freed.size > before) this.#shedSoon();
+  }
+
+  #shedSoon(): void {
+    // A store that fails is found out by the next append too. A closed log has written it.
+    this.#commits.run(() => (this.#opened === undefined ? undefined : this.#shedFreed())).catch(() => {});
+  }
+
   /** Very many workers may ask at once: one write is for all of them. */
   #scheduleHeld(): void {
     if (this.#isHeldScheduled) return;
     this.#isHeldScheduled = true;
     setImmediate(() => {
       this.#isHeldScheduled = false;
-      // A store that fails is found out by the next append too. A closed log has written it.
-      this.#commits.run(() => (this.#opened === undefined ? undefined : this.#shedFreed())).catch(() => {});
+      this.#shedSoon();
     });
   }
 
@@ -338,6 +354,7 @@ export class KeptLog implements Log {
       this.#failure = undefined;
       this.#watch.forget();
       this.#opened = { ...options, streams, time };
+      this.#ages.start(options.declarations);
     } catch (error) {
       await this.#store?.close();
       throw error;

@@ -151,6 +151,13 @@ export class KeptStream {
     }
   }
 
+  /** Some of its rows are older than `retain.ageMs`. */
+  hasAged(now: Millis): boolean {
+    const { first } = this.#chunks;
+    const { ageMs } = this.#retain;
+    return first !== undefined && ageMs !== undefined && first.logMs <= now - ageMs;
+  }
+
   /** When the newest kept row became durable, in the log's own time. */
   get newestMs(): Millis | undefined {
     return this.#chunks.last?.logMs;

@@ -59,7 +59,8 @@ class Machine {
   }
 
   pass(ms: number): void {
-    this.#time.step(this.#time.now() + ms);
+    const until = this.#time.now() + ms;
+    while (this.#time.step(until));
   }
 
   reboot(): void {

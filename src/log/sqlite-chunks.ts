@@ -28,6 +28,8 @@ export interface Edge {
   readonly rowsUpTo: number;
   readonly era: unknown;
   readonly logMs: Millis;
+  /** Of its texts. */
+  readonly bytes: number;
 }
 
 export class ChunkTable {
@@ -36,13 +38,14 @@ export class ChunkTable {
   readonly #readAfter: Database.Statement<[streamId: number, Token], UncheckedRecord>;
   readonly #firstAfter: Database.Statement<[streamId: number, Token], Edge>;
   readonly #newest: Database.Statement<[streamId: number], Edge>;
-  readonly #dropUpTo: Database.Statement<[streamId: number, Token]>;
+  readonly #drop: Database.Statement<[id: number]>;
   readonly #dropAfter: Database.Statement<[streamId: number, Token]>;
   readonly #newestLogMs: Database.Statement<[], unknown>;
 
   constructor(database: Database.Database, eras: EraTexts) {
     this.eras = eras;
-    const edge = 'SELECT id, after, up_to AS upTo, rows, rows_up_to AS rowsUpTo, era, log_ms AS logMs FROM chunks';
+    const edge =
+      'SELECT id, after, up_to AS upTo, rows, rows_up_to AS rowsUpTo, era, log_ms AS logMs, length(texts) AS bytes FROM chunks';
     const places = CHUNK_COLUMNS.replace(/\w+/g, '?');
     this.#insert = database.prepare(`INSERT INTO chunks (id, stream_id, ${CHUNK_COLUMNS}) VALUES (?, ?, ${places})`);
     this.#readAfter = database
@@ -52,7 +55,7 @@ export class ChunkTable {
       .raw();
     this.#firstAfter = database.prepare(`${edge} WHERE stream_id = ? AND up_to > ? ORDER BY up_to LIMIT 1`);
     this.#newest = database.prepare(`${edge} WHERE stream_id = ? ORDER BY up_to DESC LIMIT 1`);
-    this.#dropUpTo = database.prepare('DELETE FROM chunks WHERE stream_id = ? AND up_to <= ?');
+    this.#drop = database.prepare('DELETE FROM chunks WHERE id = ?');
     this.#dropAfter = database.prepare('DELETE FROM chunks WHERE stream_id = ? AND up_to > ?');
     this.#newestLogMs = database.prepare<[], unknown>('SELECT log_ms FROM chunks ORDER BY id DESC LIMIT 1').pluck();
   }
@@ -77,17 +80,12 @@ export class ChunkTable {
     return this.#firstAfter.get(streamId, after);
   }
 
-  oldest(streamId: number): Edge | undefined {
-    return this.#firstAfter.get(streamId, 0);
-  }
-
   newest(streamId: number): Edge | undefined {
     return this.#newest.get(streamId);
   }
 
-  /** Drops the chunks that end at the token or below it. */
-  dropUpTo(streamId: number, upTo: Token): void {
-    this.#dropUpTo.run(streamId, upTo);
+  drop({ id }: Edge): void {
+    this.#drop.run(id);
   }
 
   /** Drops the chunks that end above the token. */

@@ -91,9 +91,9 @@ export class HolderWrites {
   }
 
   /** The holders of a stream have changed, or more of its rows can be dropped. */
-  add(stream: SqliteStream): void {
+  add(stream: SqliteStream, isUrgent: boolean = stream.holders?.isUrgent === true): void {
     this.#waiting.add(stream);
-    this.#continueIn(stream.holders?.isUrgent === true ? 0 : INTERVAL_MS);
+    this.#continueIn(isUrgent ? 0 : INTERVAL_MS);
   }
 
   /** The stream is gone. */

@@ -12,6 +12,7 @@ import { formatHistory, type History } from '../core/model/history.ts';
 import type { Bounds } from '../core/model/page.ts';
 import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import { DEFAULT_ID_RETENTION_MS, type KnownId } from './append-ids.ts';
+import { AgeSweep } from './age-sweep.ts';
 import { nextEra } from './era.ts';
 import type { CommitPlan } from './group-commit.ts';
 import type { BackupOptions, Held, LogOptions, SourceEvent } from './log.ts';
@@ -69,6 +70,7 @@ export class OpenedLog {
   readonly #writer: LogWriter;
   readonly #removals: Removals;
   readonly #holderWrites: HolderWrites;
+  readonly #ages: AgeSweep;
   readonly #backups = new Set<Promise<void>>();
   #checks: NodeJS.Timeout | undefined;
   isOpen = true;
@@ -89,6 +91,7 @@ export class OpenedLog {
         (begun) => new OpenedLog(file, options, environment, formatHistory({ logId: file.id, ...begun })),
       );
       opened.#removals.start();
+      opened.#ages.start(options.declarations);
       // Not the injected clock: its timers keep a process alive, and an open log must not.
       opened.#checks = setInterval(() => opened.#checkFile(), FILE_CHECK_INTERVAL_MS).unref();
       return opened;
@@ -125,6 +128,7 @@ export class OpenedLog {
       this.#checkWal();
       this.#write('delete from', work);
     });
+    this.#ages = new AgeSweep(clock, () => this.#dropAged());
     this.#holderWrites = new HolderWrites((streams) => environment.announce(this.#storeHolders(streams)));
   }
 
@@ -204,7 +208,10 @@ export class OpenedLog {
     for (const stream of changes.replaced) this.#holderWrites.forget(stream);
     for (const stream of changes.surplus) this.#holderWrites.add(stream);
     for (const [stream] of changes.moved) if (stream.hasHolderChanges) this.#holderWrites.add(stream);
-    if (changes.hasRemovals) this.#removals.start();
+    // A trim makes room at once, as its caller expects. Deletions take their turn.
+    const isTrim = changes.gone.length === 0 && changes.replaced.length === 0;
+    if (changes.hasRemovals && isTrim) this.#removals.startNow();
+    else if (changes.hasRemovals) this.#removals.start();
     return changes.events;
   }
 
@@ -284,6 +291,7 @@ export class OpenedLog {
     this.isOpen = false;
     clearInterval(this.#checks);
     this.#removals.stop();
+    this.#ages.stop();
     this.#holderWrites.stop();
     await Promise.all(this.#backups);
     try {
@@ -295,6 +303,13 @@ export class OpenedLog {
 
   #storeHolders(streams: Iterable<SqliteStream>): readonly SourceEvent[] {
     return this.change('keep holders of', (writer) => writer.shed(streams, writer.storeHolders(streams)));
+  }
+
+  /** Lets streams drop what is too old, a few at a time. */
+  #dropAged(): void {
+    if (this.stopped !== undefined) return;
+    const now = this.#time.now();
+    for (const stream of this.streams.values()) if (stream.mayHaveAged(now)) this.#holderWrites.add(stream, true);
   }
 
   /** @throws LogError LOG_FULL */

@@ -1,6 +1,7 @@
 /**
- * Removes the chunks and ids of deleted streams, in small transactions between which appends have
- * their turn. What a crash or a close leaves is removed after the next open.
+ * Removes the chunks and ids of deleted streams, and the chunks of trimmed rows, in small
+ * transactions between which appends have their turn. They are invisible before the first step.
+ * What a crash or a close leaves is removed after the next open.
  */
 
 import type Database from 'better-sqlite3';
@@ -21,7 +22,8 @@ const PASSING_CODES: ReadonlySet<string> = new Set(['LOG_LOCKED', 'LOG_FULL']);
 export class Removals {
   readonly #transact: (work: () => void) => void;
   readonly #next: Database.Statement<[], number>;
-  readonly #chunks: Database.Statement<[streamId: number, count: number], [id: number, bytes: number]>;
+  readonly #earliest: Database.Statement<[streamId: number], number>;
+  readonly #chunks: Database.Statement<[streamId: number, below: number, count: number], [id: number, bytes: number]>;
   readonly #dropChunk: Database.Statement<[id: number]>;
   readonly #dropIds: Database.Statement<[streamId: number, count: number]>;
   readonly #finish: Database.Statement<[streamId: number]>;
@@ -32,10 +34,11 @@ export class Removals {
     this.#transact = transact;
     this.#next = database.prepare<[], number>('SELECT stream_id FROM removals ORDER BY stream_id LIMIT 1').pluck();
     this.#chunks = database
-      .prepare<[number, number], [number, number]>(
-        'SELECT id, length(texts) FROM chunks WHERE stream_id = ? ORDER BY up_to LIMIT ?',
+      .prepare<[number, number, number], [number, number]>(
+        'SELECT id, length(texts) FROM chunks WHERE stream_id = ? AND up_to < ? ORDER BY up_to LIMIT ?',
       )
       .raw();
+    this.#earliest = database.prepare<[number], number>('SELECT earliest FROM streams WHERE id = ?').pluck();
     this.#dropChunk = database.prepare('DELETE FROM chunks WHERE id = ?');
     this.#dropIds = database.prepare(
       'DELETE FROM ids WHERE place IN (SELECT place FROM ids WHERE stream_id = ? LIMIT ?)',
@@ -46,6 +49,12 @@ export class Removals {
   /** Removes what there is to remove, soon. */
   start(): void {
     if (this.#timer === undefined && this.#next.get() !== undefined) this.#continueIn(PAUSE_MS);
+  }
+
+  /** Removes some of it at once: on a full disk there is room again when a trim is done. */
+  startNow(): void {
+    clearTimeout(this.#timer);
+    this.#goOn();
   }
 
   stop(): void {
@@ -75,7 +84,9 @@ export class Removals {
     while (records > 0 && bytes > 0) {
       const streamId = this.#next.get();
       if (streamId === undefined) return;
-      const chunks = this.#chunks.all(streamId, records);
+      // Undefined: the stream is deleted, and all of it goes.
+      const earliest = this.#earliest.get(streamId);
+      const chunks = this.#chunks.all(streamId, earliest ?? Number.MAX_SAFE_INTEGER, records);
       for (const [id, size] of chunks) {
         if (bytes <= 0) return;
         this.#dropChunk.run(id);
@@ -83,7 +94,7 @@ export class Removals {
         bytes -= size;
       }
       if (chunks.length === 0) {
-        records -= this.#dropIds.run(streamId, records).changes;
+        if (earliest === undefined) records -= this.#dropIds.run(streamId, records).changes;
         if (records > 0) this.#finish.run(streamId);
         // A stream that has nothing left costs a record too.
         records--;

@@ -36,7 +36,7 @@ export class RecordTable {
       'UPDATE streams SET latest = ?, earliest = ?, rows_up_to = ?, base_era = ? WHERE id = ?',
     );
     this.#remove = database.prepare('DELETE FROM streams WHERE id = ?');
-    this.#addRemoval = database.prepare('INSERT INTO removals (stream_id) VALUES (?)');
+    this.#addRemoval = database.prepare('INSERT OR IGNORE INTO removals (stream_id) VALUES (?)');
   }
 
   all(): IterableIterator<[id: number, name: StreamName]> {
@@ -59,6 +59,11 @@ export class RecordTable {
   /** Its chunks and ids are removed later, in steps (sqlite-removal.ts). */
   remove(id: number): void {
     this.#remove.run(id);
+    this.removeTrimmed(id);
+  }
+
+  /** The chunks below its `earliest` are removed later, in steps. */
+  removeTrimmed(id: number): void {
     this.#addRemoval.run(id);
   }
 }

@@ -24,6 +24,8 @@ import { type SavedPlace, StreamHolders } from './stream-holders.ts';
  * long.
  */
 const MAX_DROPS_PER_COMMIT = 1_000;
+/** The bytes of rows that are dropped in one commit, about: more than is appended from drop to drop. */
+const MAX_DROPPED_BYTES_PER_COMMIT = 16 * 1024 * 1024;
 
 /**
  * Retention drops chunks every this many commits of the stream. A drop rewrites pages, about as
@@ -67,6 +69,8 @@ export class SqliteStream {
   #savedLatest: Token = 0;
   #retain: Retention | undefined;
   #commitsUntilDrop = 0;
+  /** Before this time of the log none of its rows is too old. */
+  #agesAtMs: Millis = 0;
   /** Null: nobody holds its rows. Undefined: not looked up yet. */
   #holders: StreamHolders | null | undefined;
 
@@ -154,6 +158,11 @@ export class SqliteStream {
     return this.#dropOldest(extent, now);
   }
 
+  /** Some of its rows may be older than `retain.ageMs`. */
+  mayHaveAged(now: Millis): boolean {
+    return this.damage === undefined && this.retain.ageMs !== undefined && now >= this.#agesAtMs;
+  }
+
   /** Drops what the retention no longer needs, some of it. */
   shed(now: Millis): Shed {
     return this.#dropOldest(this.extent, now);
@@ -164,7 +173,9 @@ export class SqliteStream {
     const last = Math.min(upTo, bounds.latest);
     if (last < bounds.earliest) return this.extent;
     const base = this.#historyAt(last);
-    this.#home.chunks.dropUpTo(this.id, last);
+    // The rows are not to be seen from here on. Their chunks go later, in steps: a commit that
+    // removes hundreds of megabytes would stop the process.
+    this.#home.records.removeTrimmed(this.id);
     return this.#save({ bounds: { ...bounds, earliest: last + 1, base }, rowsUpTo });
   }
 
@@ -238,8 +249,12 @@ export class SqliteStream {
     let untold: ReturnType<StreamHolders['untold']> = [];
     let upTo = 0;
     let hasMore = false;
-    for (let drops = 0; mayDropSome(retain, rowsUpTo) && drops < MAX_DROPS_PER_COMMIT; drops++) {
-      const oldest = this.#home.chunks.oldest(this.id);
+    let bytes = 0;
+    for (let drops = 0; mayDropSome(retain, rowsUpTo) && !hasMore; drops++) {
+      // Below `earliest` there may be chunks that are still to be removed.
+      const oldest = this.#home.chunks.firstAfter(this.id, last?.upTo ?? bounds.earliest - 1);
+      // What is appended later ages later.
+      this.#agesAtMs = (oldest?.logMs ?? now) + (retain.ageMs ?? 0);
       if (oldest === undefined) break;
       const rows = rowsUpTo - oldest.rowsUpTo + oldest.rows;
       if (!mayDropOldest(retain, { rows, oldest, now, savedByAll: holders?.savedByAll ?? 0 })) break;
@@ -247,9 +262,10 @@ export class SqliteStream {
       untold = holders?.untold(upTo) ?? [];
       // It is told first, and cut the next time.
       if (untold.length > 0) break;
-      this.#home.chunks.dropUpTo(this.id, upTo);
+      this.#home.chunks.drop(oldest);
       last = oldest;
-      hasMore = drops === MAX_DROPS_PER_COMMIT - 1;
+      bytes += oldest.bytes;
+      hasMore = drops === MAX_DROPS_PER_COMMIT - 1 || bytes >= MAX_DROPPED_BYTES_PER_COMMIT;
     }
     if (hasMore) this.#commitsUntilDrop = 0;
     const cutting = untold.map((holder): CuttingEvent => {
@@ -300,12 +316,12 @@ export class SqliteStream {
   /** Finds missing chunks at both ends. Damage between them shows when it is read. */
   #readExtent(): Extent {
     const { latest, earliest, rows_up_to: rowsUpTo, base_era: baseEra } = this.#record();
-    const oldest = this.#home.chunks.oldest(this.id);
+    const oldest = this.#home.chunks.firstAfter(this.id, earliest - 1);
     const newest = oldest && this.#home.chunks.newest(this.id);
     const isWhole =
       oldest === undefined || newest === undefined
         ? earliest === latest + 1
-        : oldest.after < earliest && earliest <= oldest.upTo && newest.upTo >= latest;
+        : oldest.after < earliest && newest.upTo >= latest;
     if (!isWhole) throw this.#damaged(`the rows from ${earliest} to ${latest} are not all there`);
     this.#savedLatest = latest;
     const base = this.#historyOf(baseEra);

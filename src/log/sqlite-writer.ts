@@ -92,7 +92,7 @@ export class LogWriter {
 
   trim(stream: SqliteStream, upTo: Token): Changes {
     const extent = this.#options.watchDamage(stream, 'trim', () => stream.trim(upTo));
-    return { ...noChanges(), moved: [[stream, extent]] };
+    return { ...noChanges(), moved: [[stream, extent]], hasRemovals: true };
   }
 
   truncate(stream: SqliteStream, after: Token): Changes {

@@ -30,6 +30,7 @@ import type {
   SourceEvent,
   SourceListener,
 } from '../log/log.ts';
+import { AgeSweep } from '../log/age-sweep.ts';
 import { mayDropOldest } from '../log/retention.ts';
 import { logIsOpen, noSuchStream, notOpen } from '../log/usage-errors.ts';
 import {
@@ -96,6 +97,7 @@ export class FakeLog implements Log {
   #state: DiskState;
   #opened: LogOptions | undefined;
   #waiting: Waiting[] = [];
+  readonly #ages: AgeSweep;
   #untold: Untold[] = [];
   readonly #listeners = new Set<readonly [SourceListener]>();
   #isClosing = false;
@@ -104,6 +106,7 @@ export class FakeLog implements Log {
 
   constructor(options: FakeLogOptions) {
     this.#options = options;
+    this.#ages = new AgeSweep(options.clock, () => this.#dropAged());
     this.name = options.name;
     this.#state = options.disk.state;
     this.#answers = new SlowAnswers(options);
@@ -140,6 +143,7 @@ export class FakeLog implements Log {
     // It need not be synced: its random part tells the era from another one of the same number.
     this.#write(false);
     for (const { chunks } of this.#state.streams.values()) for (const chunk of chunks) this.#measure(chunk);
+    this.#ages.start(options.declarations);
   }
 
   serves(stream: StreamName): boolean {
@@ -268,8 +272,14 @@ export class FakeLog implements Log {
     return this.#options.clock.now();
   }
 
+  #dropAged(): void {
+    for (const [stream, kept] of this.#state.streams) this.#set(stream, this.#retained(stream, kept));
+    this.#write(false);
+  }
+
   #end(): void {
     this.#hasEnded = true;
+    this.#ages.stop();
     this.#opened = undefined;
     this.#answers.end();
     this.#waiting = [];

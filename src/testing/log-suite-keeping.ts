@@ -147,11 +147,12 @@ function registerRetention(testAt: TestAt): void {
     place.passTime(600);
     const young = await appendOneByOne(place, IN_TIME, 'young');
     await assertKept(place, [...middle, ...young], middle.length + young.length, 5);
-    const kept = await keptRows(place);
     place.passTime(100_000);
-    assert.deepEqual(await keptRows(place), kept, 'rows are dropped when others come');
+    const hasRows = (): boolean => place.log.bounds('events').earliest <= place.log.bounds('events').latest;
+    for (let turn = 0; turn < 1_000 && hasRows(); turn++) await new Promise(setImmediate);
+    assert.deepEqual(await keptRows(place), [], 'rows that are too old go also where nothing is appended');
     const last = await appendOneByOne(place, IN_TIME, 'last');
-    await assertKept(place, [...young, ...last], last.length);
+    await assertKept(place, last, last.length);
   });
 
   testAt('with both limits, what either one keeps is kept', async (place) => {

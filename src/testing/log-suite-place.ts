@@ -109,7 +109,8 @@ export class LogPlace {
 
   /** Moves the clock by which rows age. */
   passTime(ms: number): void {
-    this.clock.step(this.clock.now() + ms);
+    const until = this.clock.now() + ms;
+    while (this.clock.step(until));
   }
 
   async remove(): Promise<void> {

@@ -85,3 +85,10 @@ test.each([
 test('a name that is none is refused', () => {
   expect(() => defineStream('a b')).toThrow(expect.objectContaining({ code: 'INVALID_STREAM_NAME' }));
 });
+
+// SPEC L25
+test('a stream that is not durable keeps its newest 10,000 rows, unless it says what it keeps', () => {
+  expect(defineStream('typing', { durable: false }).retain).toEqual({ rows: 10_000 });
+  expect(defineStream('typing', { durable: false, retain: {} }).retain).toEqual({});
+  expect(defineStream('typing', { durable: false, retain: { ageMs: 1 } }).retain).toEqual({ ageMs: 1 });
+});

@@ -25,7 +25,7 @@ export function catalogOf(logId: string): StreamName {
 }
 
 /**
- * What is kept of a stream; by default everything. Only whole chunks are dropped, so somewhat more
+ * What is kept of a stream; by default everything of a durable one. Only whole chunks are dropped, so somewhat more
  * may be kept.
  */
 export interface Retention {
@@ -44,6 +44,13 @@ export interface Retention {
    */
   readonly untilSavedBy?: readonly WorkerName[];
 }
+
+/**
+ * What is kept of a stream that is not durable, unless its definition says something else. Such
+ * rows are worth nothing after a restart, so a worker that was away for longer begins anew. It is
+ * memory: very many streams with few rows each cost what they have.
+ */
+export const VOLATILE_RETENTION: Retention = Object.freeze({ rows: 10_000 });
 
 /** The name of a worker, as it says it by NAME. One line. */
 export type WorkerName = string;
@@ -65,6 +72,7 @@ export interface StreamOptions<In = unknown, Out = In> {
    * true.
    */
   readonly durable?: boolean;
+  /** Default: everything; of a stream that is not durable its newest 10,000 rows. */
   readonly retain?: Retention;
 }
 
@@ -121,7 +129,8 @@ export function streamOptions<In, Out>(
   of: string,
   given: StreamOptions<In, Out> | undefined,
 ): Omit<Stream<In, Out>, 'name'> {
-  const { row, durable = true, retain = {} } = checkOptions(of, given as StreamOptions | undefined, streamTable);
+  const { row, durable = true, ...options } = checkOptions(of, given as StreamOptions | undefined, streamTable);
+  const { retain = durable ? {} : VOLATILE_RETENTION } = options;
   if (retain.untilSavedBy !== undefined) checkHolders(of, retain.untilSavedBy);
   return { durable, retain, ...(row && { row: row as unknown as RowValidator<In, Out> }) };
 }
