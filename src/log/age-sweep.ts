@@ -7,7 +7,7 @@ import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { Declarations } from '../core/model/declarations.ts';
 
 /** Rows go this much after their age, at most, where nothing is appended. */
-export const AGE_SWEEP_INTERVAL_MS: Millis = 10_000;
+const AGE_SWEEP_INTERVAL_MS: Millis = 10_000;
 
 export class AgeSweep {
   readonly #clock: Clock;

@@ -3,7 +3,7 @@
 import type { Millis } from '../../src/base/clock.ts';
 import { type CommandName, type Side, senders } from '../../src/core/wire/command.ts';
 
-export const MEGABYTE: number = 1024 * 1024;
+const MEGABYTE: number = 1024 * 1024;
 /** What one read of a socket gives at most. */
 const READ_BYTES = 64 * 1024;
 

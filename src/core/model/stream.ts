@@ -50,7 +50,7 @@ export interface Retention {
  * rows are worth nothing after a restart, so a worker that was away for longer begins anew. It is
  * memory: very many streams with few rows each cost what they have.
  */
-export const VOLATILE_RETENTION: Retention = Object.freeze({ rows: 10_000 });
+const VOLATILE_RETENTION: Retention = Object.freeze({ rows: 10_000 });
 
 /** The name of a worker, as it says it by NAME. One line. */
 export type WorkerName = string;

@@ -9,7 +9,7 @@ import type { Millis } from '../../base/clock.ts';
  * The most that one turn costs, in characters: a few milliseconds. Beyond it no line is taken until
  * the event loop has gone round.
  */
-export const MAX_TURN_COST: number = 256 * 1024;
+const MAX_TURN_COST: number = 256 * 1024;
 
 /** Added to the length of a line that is no row: such a line is told to the application, or answered. */
 export const LINE_COST = 256;
