@@ -45,7 +45,8 @@ export const systemClock: Clock = {
     }
     const bounded = Math.min(delayMs, LONGEST_DELAY_MS);
     const handle = setTimeout(wake, Math.min(withSlack(bounded, performance.now()), LONGEST_DELAY_MS));
-    if (isBackground) handle.unref();
+    // Where timers keep a process alive, as Node's do.
+    if (isBackground) (handle as { unref?: () => void }).unref?.();
     return { cancel: () => clearTimeout(handle) };
   },
 };
