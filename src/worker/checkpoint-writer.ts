@@ -53,7 +53,7 @@ export class CheckpointWriter {
     this.#options = options;
   }
 
-  /** False: the checkpoint is only read. */
+  /** False: handlers store the positions of batches. */
   get canSave(): boolean {
     return this.#options.checkpoint.save !== undefined;
   }
@@ -79,7 +79,9 @@ export class CheckpointWriter {
 
   /** Another position has changed. Undefined: it is gone. */
   handleChanged(key: string, position: Position | undefined): void {
-    if (!this.canSave) return;
+    // Where handlers store positions, those of streams are theirs and keepMove's.
+    const isOurs = this.canSave || (this.#options.checkpoint.saveMoves !== undefined && key.startsWith('$'));
+    if (!isOurs) return;
     this.#changed.set(key, position);
     this.#schedule();
   }
@@ -125,7 +127,7 @@ export class CheckpointWriter {
     const stored = new Map([...changed.keys()].map((key) => [key, this.#all.get(key)]));
     applyChanges(this.#all, changed);
     try {
-      if (changed.size > 0) await this.#options.checkpoint.save!(changed, this.#all);
+      if (changed.size > 0) await this.#store(changed);
       this.#hasFailed = false;
     } catch (thrown) {
       this.#hasFailed = true;
@@ -138,6 +140,20 @@ export class CheckpointWriter {
       return;
     }
     this.#options.onSaved(own);
+  }
+
+  async #store(changed: ReadonlyMap<string, Position | undefined>): Promise<void> {
+    const { checkpoint } = this.#options;
+    await (checkpoint.saveMoves === undefined ? checkpoint.save!(changed, this.#all) : checkpoint.saveMoves(changed));
+  }
+
+  /** Stores the position of a stream that no handler has stored. A failure is reported. */
+  async keepMove(stream: string, position: Position | undefined): Promise<void> {
+    try {
+      await this.#options.checkpoint.saveMoves!(new Map([[stream, position]]));
+    } catch (thrown) {
+      this.#options.onError(explain('write', thrown));
+    }
   }
 
   /** Collects what has changed. A key that the checkpoint need not be told of is left out. */

@@ -225,3 +225,51 @@ test('a worker whose checkpoint cannot be written says so and goes on', async ()
   expect((await failed)[0]).toMatchObject({ name: 'HandlerError', code: 'CHECKPOINT_FAILED' });
   await stopped;
 });
+
+test('where handlers store positions, the worker stores what no batch brings, and the next batch waits for it', async () => {
+  const { primary, worker } = deploy();
+  const events = defineStream<number>('events');
+  const server = await primary({ streams: [events] });
+  await server.append(events, [1]);
+  const told: string[] = [];
+  const gate = new Gate();
+  const reader = worker({
+    checkpoint: {
+      load: async () => new Map(),
+      saveMoves: async (changed) => {
+        for (const [key, position] of changed) told.push(`save ${key} ${position?.token}`);
+        await gate.opened;
+      },
+    },
+  });
+  reader.subscribe(events, { from: 'now', onError: 'skip' }, ({ token }) => {
+    if (token === 3) throw new Error('bad');
+    told.push(`batch ${token}`);
+  });
+  const started = reader.start();
+  await expect.poll(() => told).toEqual(['save events 1']);
+  for (const row of [2, 3, 4]) await server.append(events, [row]);
+  await settle();
+  expect(told).toEqual(['save events 1']);
+  gate.open();
+  await started;
+  await reader.waitFor(server.position(events));
+  expect(told).toEqual(['save events 1', 'batch 2', 'save events 3', 'batch 4']);
+});
+
+test('a move that cannot be stored is reported, and the stream goes on', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams: [defineStream('events')] });
+  await server.append('events', [1]);
+  const checkpoint = { load: async () => new Map(), saveMoves: async () => Promise.reject(new Error('disk full')) };
+  const reader = worker({ checkpoint });
+  const failed = once(reader, 'error');
+  reader.subscribe('events', { from: 'now' }, () => {});
+  await reader.start();
+  expect((await failed)[0]).toMatchObject({
+    code: 'CHECKPOINT_FAILED',
+    message: 'cannot write the checkpoint: disk full',
+  });
+  const both = { ...checkpoint, save: async () => {} };
+  expect(() => worker({ checkpoint: both })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+});

@@ -5,22 +5,21 @@ import type { Kind } from '../core/model/options.ts';
 import type { Position } from '../core/model/position.ts';
 
 /**
- * Implement it over your own database to store positions in the transaction that applies the rows.
- * The key of a position is its stream's name. Keys that begin with `$` are the worker's own; store
- * them like the others. formatPosition and parsePosition write and read a position as one word.
+ * Where positions are kept, in one of two ways. The key of a position is its stream's name. Keys that
+ * begin with `$` are the worker's own; store them like the others. formatPosition and parsePosition
+ * write and read a position as one word.
  *
- * Without `save` the worker only reads where to begin. A batch then counts as saved as soon as its
- * handler is finished. A pattern of streams begins anew at each start then: streams that were made
- * while the worker was away are followed from where `from` says.
+ * With `save` the worker stores positions, shortly after batches were applied: a crash repeats those
+ * of the last 0.1 s.
+ *
+ * Without `save` your handlers store `batch.position`, in the transaction that applies the rows: so
+ * each batch is applied exactly once (docs/guides/exactly-once.md). `saveMoves` then stores what no
+ * batch tells. Without `saveMoves` too the checkpoint is only read: a subscription from `now` has no
+ * position before its first batch, and a pattern of streams begins anew at each start.
  * @example
  * const checkpoint = {
  *   load: async () => new Map(await db.query('SELECT key, position FROM places')),
- *   save: async (changed) => db.transaction(async (tx) => {
- *     for (const [key, position] of changed) {
- *       if (position === undefined) await tx.remove(key);
- *       else await tx.upsert(key, formatPosition(position));
- *     }
- *   }),
+ *   saveMoves: async (changed) => db.transaction(async (tx) => store(tx, changed)),
  * };
  */
 export interface Checkpoint {
@@ -38,6 +37,13 @@ export interface Checkpoint {
    *   may not be kept or changed
    */
   save?(changed: ReadonlyMap<string, Position | undefined>, all: ReadonlyMap<string, Position>): Promise<void>;
+  /**
+   * Stores the positions that no batch brings, all or none of them: where a subscription from `now`
+   * began, a batch that was skipped, the end of a deleted stream (undefined: remove the key), and the
+   * worker's own keys. Called between the batches of the stream, which wait for it, so it never
+   * overwrites a later position. Not beside `save`.
+   */
+  saveMoves?(changed: ReadonlyMap<string, Position | undefined>): Promise<void>;
   /** The worker has stopped, and calls nothing more. */
   close?(): Promise<void>;
 }
@@ -50,10 +56,13 @@ export interface CheckpointReader {
 export type SavingCheckpoint = Checkpoint & Required<Pick<Checkpoint, 'save'>>;
 
 export const checkpointKind: Kind<Checkpoint> = hidden(
-  'an object with the method load, and save unless it is only read',
+  'an object with the method load, and either save or saveMoves unless it is only read',
   (value) => {
-    const { load, save } = (value ?? {}) as Partial<Checkpoint>;
-    return typeof load === 'function' && (save === undefined || typeof save === 'function');
+    const { load, save, saveMoves } = (value ?? {}) as Partial<Checkpoint>;
+    const isMissing = (method: unknown): boolean => method === undefined;
+    const isMethod = (method: unknown): boolean => isMissing(method) || typeof method === 'function';
+    if (!isMissing(save) && !isMissing(saveMoves)) return false;
+    return typeof load === 'function' && isMethod(save) && isMethod(saveMoves);
   },
 );
 

@@ -63,6 +63,11 @@ export interface RunnerHooks {
   readonly clock: Clock;
   /** Rows of this cost are finished or dropped. */
   readonly onApplied: (runner: Runner, cost: number) => void;
+  /**
+   * Stores a position that no handler has stored; undefined: the stream was deleted. Never rejects.
+   * Undefined where handlers do not store positions.
+   */
+  readonly keepMove: ((stream: StreamName, position: Position | undefined) => Promise<void>) | undefined;
   /** The position moved. */
   readonly onPosition: (runner: Runner) => void;
   readonly onLive: (runner: Runner) => void;
@@ -249,7 +254,7 @@ export class Runner implements Subscription {
       while (!this.isEnded) {
         const item = this.#machine?.delivery.take();
         if (item === undefined) break;
-        const isApplied = item.kind === 'batch' ? this.#apply(item) : true;
+        const isApplied = item.kind === 'batch' ? this.#apply(item) : this.#keepMove(item);
         if (typeof isApplied !== 'boolean') {
           this.#busySince = this.#options.hooks.now();
           this.#busyAt = item.kind === 'batch' ? item.batch.token : undefined;
@@ -290,6 +295,16 @@ export class Runner implements Subscription {
     if (cost > 0) this.#options.hooks.onApplied(this, cost);
     this.#options.hooks.onMoved(this);
     this.#settleDone();
+  }
+
+  /** Stores, in order with the batches, what no handler stores. Nothing with another checkpoint. */
+  #keepMove(item: Exclude<Item, BatchItem>): true | Promise<true> {
+    const { keepMove } = this.#options.hooks;
+    if (keepMove === undefined || item.kind === 'reset') return true;
+    const before = this.#machine!.delivery.toSave;
+    const next = item.kind === 'position' ? item.position : undefined;
+    if (before?.token === next?.token && before?.history === next?.history) return true;
+    return keepMove(this.stream, next).then(() => true);
   }
 
   #settleDone(): void {
@@ -417,10 +432,12 @@ export class Runner implements Subscription {
     this.#endWait = undefined;
   }
 
-  #skip({ batch }: BatchItem, error: RowcastError): true {
+  #skip({ batch, position }: BatchItem, error: RowcastError): true | Promise<true> {
     this.#policy = undefined;
-    this.#options.hooks.onSkipped(this, error, batch.position);
-    return true;
+    const { keepMove, onSkipped } = this.#options.hooks;
+    onSkipped(this, error, batch.position);
+    if (keepMove === undefined || position === undefined) return true;
+    return keepMove(this.stream, position).then(() => true);
   }
 
   #stopAt(error: RowcastError): false {

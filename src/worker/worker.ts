@@ -122,7 +122,7 @@ export class Worker extends Emitter<WorkerEvents> {
       follower: this.#follower,
       now: () => this.#pump.now,
       hasCheckpoint: options.checkpoint !== undefined,
-      hooks: this.#hooks(),
+      hooks: this.#hooks(options.checkpoint?.saveMoves !== undefined),
       onBegun: () => {
         this.#pump.drain();
         this.#waits.all.checkAll();
@@ -472,9 +472,10 @@ export class Worker extends Emitter<WorkerEvents> {
     this.#leaving.delete(through);
   }
 
-  #hooks(): RunnerHooks {
+  #hooks(keepsMoves: boolean): RunnerHooks {
     return {
       clock: this.#clock,
+      keepMove: keepsMoves ? async (stream, position) => this.#checkpoint!.keepMove(stream, position) : undefined,
       onApplied: ({ machine }, cost) => {
         // The exact time matters only when reading resumes: the time that the handler took must not
         // count as silence of the primary.

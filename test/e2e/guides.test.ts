@@ -7,7 +7,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { freePorts, type RunningProcess, runNode, runRowcast } from '../support/processes.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -156,4 +157,44 @@ test('operations: the probes of Kubernetes tell a primary that is alive, one tha
     server.close();
   }
   expect(await probe()).toEqual([1, 1, 1]);
+});
+
+// SPEC D14
+test('exactly once: a worker that is killed at any instant applies each row once, also when the primary restarts', async () => {
+  const [port, adminPort] = await freePorts(2);
+  await writePrograms('exactly-once.md', ['worker.mjs'], port!);
+  await symlink(join(ROOT, 'node_modules', 'better-sqlite3'), join(folder, 'node_modules', 'better-sqlite3'));
+  const admin = ['--admin', `127.0.0.1:${adminPort}`];
+  const serve = ['serve', '--listen', `127.0.0.1:${port}`, '--log', 'sqlite:log.db', ...admin, '--stream', 'orders'];
+  const startPrimary = async (): Promise<RunningProcess> => {
+    const primary = runRowcast(serve, { cwd: folder });
+    running.push(primary);
+    await primary.saw(/admin/);
+    return primary;
+  };
+  let primary = await startPrimary();
+  const rows = 2_000;
+  const input = Array.from({ length: rows }, (_, id) => JSON.stringify({ id })).join('\n');
+  const appending = runRowcast(['append', 'orders', ...admin], { input });
+  expect(await appending.ended, appending.stderr()).toBe(0);
+  const database = new Database(join(folder, 'copy.db'));
+  onTestFinished(() => void database.close());
+  const count = (): number => {
+    try {
+      return database.prepare<[], { n: number }>('SELECT count(*) AS n FROM copies').get()!.n;
+    } catch {
+      return 0;
+    }
+  };
+  for (let kill = 1; kill <= 5; kill++) {
+    const worker = run('worker.mjs');
+    await expect.poll(count, { interval: 2, timeout: 20_000 }).toBeGreaterThanOrEqual(kill * 300);
+    await worker.kill('SIGKILL');
+    if (kill !== 3) continue;
+    await primary.kill('SIGKILL');
+    primary = await startPrimary();
+  }
+  await run('worker.mjs').next(/^live$/);
+  const all = database.prepare<[], { id: number }>('SELECT id FROM copies ORDER BY n').all();
+  expect(all.map(({ id }) => id)).toEqual(Array.from({ length: rows }, (_, id) => id));
 });
