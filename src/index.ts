@@ -24,7 +24,7 @@ export type {
   SourceListener,
 } from './log/log.ts';
 export type { LogTrouble } from './log/commit-watch.ts';
-export { memoryLog } from './log/memory.ts';
+export { memoryLog, type MemoryLogOptions } from './log/memory.ts';
 export type { BackupProgress } from './core/model/backup.ts';
 export type { Batch, BatchLimits } from './core/model/batch.ts';
 export type { BatchAttributes, Chunk } from './core/model/chunk.ts';
@@ -39,6 +39,7 @@ export {
   ConnectionError,
   type ErrorCode,
   errorCodes,
+  type Facts,
   HandlerError,
   LogError,
   PeerError,
@@ -89,7 +90,7 @@ export {
   type WorkerLimits,
 } from './core/wire/limits.ts';
 export type { SubscriptionStatus } from './core/sessions/subscription-status.ts';
-export { createMemoryTransport } from './transport/memory.ts';
+export { createMemoryTransport, type MemoryTransport, type MemoryTransportOptions } from './transport/memory.ts';
 export { tcpTransport } from './transport/tcp.ts';
 export type {
   Address,
@@ -99,9 +100,14 @@ export type {
   Listener,
   Transport,
 } from './transport/transport.ts';
-export { type Checkpoint, memoryCheckpoint } from './worker/checkpoint.ts';
+export {
+  type Checkpoint,
+  type CheckpointReader,
+  memoryCheckpoint,
+  type SavingCheckpoint,
+} from './worker/checkpoint.ts';
 export type { Failure, OnError } from './worker/failures.ts';
-export { fileCheckpoint } from './worker/file-checkpoint.ts';
+export { type FileCheckpoint, fileCheckpoint } from './worker/file-checkpoint.ts';
 export type { Holdup } from './worker/holdups.ts';
 export type {
   FollowOptions,

@@ -4,6 +4,7 @@
 export type Millis = number;
 
 export interface Timer {
+  /** Makes sure that it does not run. Does nothing once it has run. */
   cancel(): void;
 }
 

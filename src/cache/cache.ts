@@ -25,6 +25,7 @@ import { type CacheStats, zeroCounts } from './stats.ts';
  */
 export type WhenSuspect = 'load' | 'serve' | { readonly maxStaleMs: Millis };
 
+/** Loads the value of the keys, for a cache that does not have it. */
 export type Load<Args extends readonly CacheKey[], Value> = (...keys: Args) => Promise<Value> | Value;
 
 export interface CacheSettings {

@@ -6,7 +6,7 @@ import { type ObserverWorker, Worker } from '../worker/worker.ts';
 import { PrimaryCaches, type PrimaryCachesOptions } from './primary-caches.ts';
 import { WorkerCaches, type WorkerCachesOptions } from './worker-caches.ts';
 
-export type { WhenSuspect } from './cache.ts';
+export type { Load, WhenSuspect } from './cache.ts';
 export {
   type AllCachesStats,
   type CachedFunction,

@@ -22,6 +22,7 @@ export const DEFAULT_STREAM: StreamName = 'caches';
  */
 const DEFAULT_RETAINED_ROWS = 1_000_000;
 
+/** Options of `defineCachesStream`. */
 export type CachesStreamOptions = Omit<StreamOptions, 'row'> & { readonly name?: StreamName };
 
 const cachesStreamTable: OptionTable<CachesStreamOptions> = {

@@ -2,6 +2,7 @@
 
 import { quote, UsageError } from '../core/model/errors.ts';
 
+/** A key of an entry, or one part of it. */
 export type CacheKey = string | number | bigint | boolean;
 
 /** Separates the keys of an entry. No key that can be invalidated contains it. */

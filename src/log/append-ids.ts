@@ -82,11 +82,13 @@ export class RememberedIds {
     this.#maxIds = maxIds;
   }
 
+  /** The append that took the id, if it is remembered. */
   find(stream: StreamName, id: string, now: Millis): KnownId | undefined {
     const known = this.#byStream.get(stream)?.get(id);
     return known === undefined || known.atMs + this.#retentionMs <= now ? undefined : known;
   }
 
+  /** Remembers the id of an append. */
   add(added: RememberedId): void {
     const ofStream = this.#byStream.get(added.stream);
     if (ofStream === undefined) this.#byStream.set(added.stream, new Map([[added.id, added]]));

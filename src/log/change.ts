@@ -36,11 +36,13 @@ export interface Change {
   readonly holders?: readonly StreamHolderChanges[];
 }
 
+/** A token of one stream. */
 export interface StreamToken {
   readonly stream: StreamName;
   readonly token: Token;
 }
 
+/** Chunks of one stream. */
 export interface StreamChunks {
   readonly stream: StreamName;
   readonly chunks: readonly Chunk[];
@@ -67,6 +69,7 @@ export interface ChangeStore {
    */
   rewrite?(changes: Iterable<Change>): void | Promise<void>;
 
+  /** Releases what it holds. No change comes after it. */
   close(): void | Promise<void>;
 }
 

@@ -37,11 +37,13 @@ export class ChunkList {
     return first === undefined ? 0 : last!.rowsUpTo - first.rowsUpTo + first.rows;
   }
 
+  /** Adds a chunk behind all others. */
   append(chunk: Chunk): void {
     assert(this.last === undefined || this.last.upTo === chunk.after, 'a chunk to join on to the one before it');
     this.#slots.push(chunk);
   }
 
+  /** Drops the oldest chunk and returns it. */
   dropFirst(): Chunk | undefined {
     const chunk = this.first;
     if (chunk === undefined) return undefined;

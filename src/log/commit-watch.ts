@@ -21,6 +21,7 @@ export interface LogTrouble {
   readonly code: ErrorCode | undefined;
 }
 
+/** Measures the commits of a log, and tells how its disk does. */
 export class CommitWatch {
   readonly #clock: Clock;
   #trouble: LogTrouble | undefined;

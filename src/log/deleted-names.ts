@@ -12,6 +12,7 @@ const MAX_DELETED_NAMES = 10_000;
 export class DeletedNames {
   readonly #names = new Set<StreamName>();
 
+  /** Remembers a stream that was deleted. */
   add(name: StreamName): void {
     this.#names.add(name);
   }

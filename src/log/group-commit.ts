@@ -48,6 +48,7 @@ export interface Committed {
   readonly events: readonly SourceEvent[];
 }
 
+/** What a log gives its `GroupCommit`. */
 export interface GroupCommitOptions {
   /** Throws when a batch must not be appended. */
   readonly check: (stream: StreamName, rows: readonly RowText[], options: AppendOptions | undefined) => void;
@@ -117,6 +118,7 @@ export class GroupCommit {
     this.#options = checkOptions('GroupCommit', options, commitTable);
   }
 
+  /** Tells the listener every event from now on. Returns what ends that. */
   watch(listener: SourceListener): () => void {
     // A new object for each watch: a listener that watches twice is called twice, and each end ends
     // one watch.
@@ -153,6 +155,7 @@ export class GroupCommit {
     }
   }
 
+  /** Queues an append for the next commit. Resolves when that is durable. */
   append(stream: StreamName, rows: readonly RowText[], options?: AppendOptions): Promise<Position> {
     return new Promise((resolve, reject) => {
       // An error of the checks rejects the promise.

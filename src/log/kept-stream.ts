@@ -57,6 +57,7 @@ export class KeptStream {
     return this.#rowsUpTo;
   }
 
+  /** Keeps more chunks, behind all others. */
   append(chunks: readonly Chunk[]): void {
     for (const chunk of chunks) this.#chunks.append(chunk);
     const { upTo: latest, rowsUpTo, history } = chunks[chunks.length - 1]!;
@@ -65,6 +66,7 @@ export class KeptStream {
     this.#bounds = { earliest, latest, history, base };
   }
 
+  /** Drops rows up to a token. */
   trim(upTo: Token): void {
     const gone = Math.min(upTo, this.#bounds.latest);
     if (gone < this.#bounds.earliest) return;
@@ -88,6 +90,7 @@ export class KeptStream {
     this.#holders?.judgeAgain();
   }
 
+  /** Starts the stream afresh. */
   rebase({ token, history = this.#bounds.history }: Position): void {
     this.#chunks = new ChunkList();
     this.#bounds = { earliest: token + 1, latest: token, history, base: history };
@@ -163,14 +166,17 @@ export class KeptStream {
     return this.#chunks.last?.logMs;
   }
 
+  /** The chunks after a token, as many as a page takes. */
   read(options: ReadOptions): Chunk[] {
     return this.#chunks.read(options);
   }
 
+  /** How many rows are kept after a token. */
   rowsAfter(after: Token): number {
     return this.#chunks.rowsAfter(Math.max(after, this.#bounds.earliest - 1));
   }
 
+  /** Whether a position is on the history of the stream. */
   judge(position: Position): Verdict {
     const historyAt = (token: Token): string => this.#chunks.at(token).history;
     return judgePosition(position, { bounds: this.#bounds, historyAt });

@@ -45,6 +45,7 @@ export class LogTime {
     return Math.floor(this.#startMs + this.#clock.now() - this.#startedAt);
   }
 
+  /** The time so far, to be stored. */
   mark(boot: Boot | undefined): TimeMark {
     return { logMs: this.now(), wallMs: Math.floor(this.#clock.wallNow()), boot: boot ?? null };
   }

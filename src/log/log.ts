@@ -129,8 +129,10 @@ export interface CuttingEvent {
   readonly upTo: Token;
 }
 
+/** Everything that a source tells its listeners. */
 export type SourceEvent = RowsEvent | EraEvent | DeletedEvent | RebasedEvent | CuttingEvent;
 
+/** Is told each event of a source, in order. */
 export type SourceListener = (event: SourceEvent) => void;
 
 /** What sessions read: a log, or something else that has streams, such as a relay. */

@@ -54,6 +54,8 @@ import type { Synchronous } from './synchronous.ts';
 import { OpenedLog, type OpenedEnvironment } from './sqlite-opened.ts';
 import { checkStoredToken, logIsOpen, noSuchStream, notOpen } from './usage-errors.ts';
 
+export type { Synchronous } from './synchronous.ts';
+
 /** Options of `sqliteLog`. */
 export interface SqliteLogOptions {
   /**

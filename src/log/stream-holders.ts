@@ -91,6 +91,7 @@ function namedOf(untilSavedBy: readonly WorkerName[]): Named {
   return named;
 }
 
+/** The workers that hold rows of one stream back, and how far each has saved. */
 export class StreamHolders {
   readonly #named: Named;
   readonly #placeAt: StreamHoldersOptions['placeAt'];

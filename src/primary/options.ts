@@ -36,6 +36,7 @@ import type { SubscriptionStatus } from '../core/sessions/subscription-status.ts
 import { type Transport, transportKind } from '../transport/transport.ts';
 import type { Primary } from './primary.ts';
 
+/** Options of `createPrimary`. */
 export interface PrimaryOptions {
   /** The server's name, which workers may check. One line that is not empty. */
   readonly name: string;
@@ -131,6 +132,7 @@ export interface ConnectedWorker {
   readonly peer: string;
 }
 
+/** The events of a primary, each with its arguments. */
 export interface PrimaryEvents {
   /** A worker sent a command of docs/protocol.md, "Commands". Commands may be lost. */
   command: [{ readonly command: UpstreamCommand; readonly worker: ConnectedWorker }];
@@ -174,6 +176,7 @@ export interface Cutting extends Holder {
   readonly upTo: Token;
 }
 
+/** What `status` of a primary tells. */
 export interface PrimaryStatus {
   readonly name: string;
   /**
@@ -192,6 +195,7 @@ export interface PrimaryStatus {
   readonly connections: readonly ConnectionStatus[];
 }
 
+/** One stream of a status. */
 export interface StreamStatus {
   readonly stream: StreamName;
   /** The name of the log or source that has it. */

@@ -18,6 +18,7 @@ export interface Content {
   readonly content?: unknown;
 }
 
+/** A row of the stream `tag_account_data`, as it is on the wire. */
 export type TagAccountDataRow = readonly [userId: string, roomId: string, json: string];
 
 /** The tags that a user gave a room. */

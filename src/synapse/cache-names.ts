@@ -24,6 +24,7 @@ export interface SynapseCacheKeys {
   readonly is_user_erased: readonly [userId: string];
 }
 
+/** The name of a cache of Synapse. */
 export type SynapseCacheName = keyof SynapseCacheKeys;
 
 type KeyNames<Keys extends readonly string[]> = {

@@ -23,9 +23,12 @@ type Ev9 = readonly [...Ev8, outlier: SynapseBoolean];
 
 /** 6 fields in Synapse 1.0 to 1.22; 5 before; 8 from 1.23, 9 from 1.64. */
 export type EvFields = Ev5 | Ev6 | Ev8 | Ev9;
+/** The fields of a `state` row, as they are on the wire. */
 export type StateFields = readonly [roomId: string, type: string, stateKey: string, eventId: string | null];
+/** The fields of a `state-all` row, as they are on the wire. */
 export type StateAllFields = readonly [roomId: string];
 
+/** A row of the stream `events`, as it is on the wire. */
 export type EventsRow =
   | readonly [type: 'ev', data: EvFields]
   | readonly [type: 'state', data: StateFields]
@@ -71,6 +74,7 @@ export interface StateOverhaul {
   readonly roomId: string;
 }
 
+/** A row of the stream `events` with names. */
 export type EventsChange = PersistedEvent | StateChange | StateOverhaul | UnknownKind;
 
 type Ev = Omit<PersistedEvent, 'kind'>;

@@ -22,6 +22,7 @@ import {
 import { namedStream, type SynapseStream } from './named-stream.ts';
 import type { Presence } from './plain-streams.ts';
 
+/** The presence of a user, as it is on the wire. */
 export interface PresenceObject {
   readonly user_id: string;
   readonly state: string;
@@ -32,6 +33,7 @@ export interface PresenceObject {
   readonly currently_active: SynapseBoolean;
 }
 
+/** An EDU, as it is on the wire. */
 export interface EduObject {
   readonly edu_type: string;
   readonly content: JsonObject;
@@ -39,6 +41,7 @@ export interface EduObject {
   readonly destination: string;
 }
 
+/** A row of the stream `federation`, as it is on the wire. */
 export type FederationRow =
   | readonly [type: 'p', data: PresenceObject]
   | readonly [type: 'pd', data: { readonly state: PresenceObject; readonly dests: readonly string[] }]
@@ -55,6 +58,7 @@ export interface Edu {
   readonly destination: string;
 }
 
+/** A row of the stream `federation` with names. */
 export type FederationItem =
   /** Presence for every server that shares a room with the user. */
   | { readonly kind: 'p'; readonly presence: Presence }

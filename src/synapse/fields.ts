@@ -8,10 +8,12 @@ import { quoteValue, UsageError } from '../core/model/errors.ts';
 /** SQLite databases give 0 and 1 where PostgreSQL gives false and true. Each is kept as it came. */
 export type SynapseBoolean = boolean | 0 | 1;
 
+/** Whether a boolean of Synapse is true. */
 export function isTrue(value: SynapseBoolean): boolean {
   return value === true || value === 1;
 }
 
+/** Any JSON object. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** Converts between a value on the wire and its named form in TypeScript. */

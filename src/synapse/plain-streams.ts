@@ -16,6 +16,7 @@ import {
 } from './fields.ts';
 import { namedStream, type SynapseStream } from './named-stream.ts';
 
+/** A row of the stream `backfill`, as it is on the wire. */
 export type BackfillRow = readonly [
   eventId: string,
   roomId: string,
@@ -46,6 +47,7 @@ export const backfill: SynapseStream<BackfillRow, Backfill> = namedStream(
   ]),
 );
 
+/** A row of the stream `presence`, as it is on the wire. */
 export type PresenceRow = readonly [
   userId: string,
   state: string,
@@ -83,6 +85,7 @@ export const presence: SynapseStream<PresenceRow, Presence> = namedStream(
 /** Typing is soon over, so an old row is worth nothing. */
 const RETAINED_TYPING_ROWS = 10_000;
 
+/** A row of the stream `typing`, as it is on the wire. */
 export type TypingRow = readonly [roomId: string, userIds: readonly string[]];
 /** All users who type in the room. Replaces the previous list. */
 export interface Typing {
@@ -140,6 +143,7 @@ export const receipts: SynapseStream<ReceiptsRow, Receipt> = namedStream(
   ),
 );
 
+/** A row of the stream `push_rules`, as it is on the wire. */
 export type PushRulesRow = readonly [userId: string];
 /** The push rules of the user changed. */
 export interface PushRulesChange {
@@ -151,6 +155,7 @@ export const pushRules: SynapseStream<PushRulesRow, PushRulesChange> = namedStre
   rowOf<PushRulesRow, PushRulesChange>([['userId', text]]),
 );
 
+/** A row of the stream `pushers`, as it is on the wire. */
 export type PushersRow = readonly [userId: string, appId: string, pushkey: string, deleted: SynapseBoolean];
 /** A pusher of a user was added, changed or removed. */
 export interface PusherChange {
@@ -187,6 +192,7 @@ export const caches: SynapseStream<InvalidationRow, CacheInvalidation> = namedSt
   ]),
 );
 
+/** A row of the stream `public_rooms`, as it is on the wire. */
 export type PublicRoomsRow = readonly [
   roomId: string,
   visibility: SynapseBoolean,
@@ -216,6 +222,7 @@ export type DeviceListsRow =
   | readonly [userId: string, destination: string | null]
   | readonly [entity: string]
   | readonly [userId: string, isSignature: SynapseBoolean, hostsCalculated: SynapseBoolean];
+/** A row of the stream `device_lists` with names. */
 export type DeviceListChange =
   /** A user's devices changed; the server to tell, if any. */
   | { readonly userId: string; readonly destination: string | null }
@@ -239,6 +246,7 @@ export const deviceLists: SynapseStream<DeviceListsRow, DeviceListChange> = name
   ),
 );
 
+/** A row of the stream `to_device`, as it is on the wire. */
 export type ToDeviceRow = readonly [entity: string];
 /** Messages are queued for the devices of a user, or for another server. */
 export interface ToDevice {
@@ -250,7 +258,9 @@ export const toDevice: SynapseStream<ToDeviceRow, ToDevice> = namedStream(
   rowOf<ToDeviceRow, ToDevice>([['entity', text]]),
 );
 
+/** A row of the stream `groups`, as it is on the wire. */
 export type GroupsRow = readonly [groupId: string, userId: string, type: string, content: JsonObject];
+/** A row of the stream `groups` with names. */
 export interface GroupChange {
   readonly groupId: string;
   readonly userId: string;

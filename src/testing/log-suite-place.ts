@@ -19,6 +19,7 @@ import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
+/** Where the log of a test is, and its clock. */
 export interface CreateLogOptions {
   /** An empty directory, or one that held such a log before. */
   readonly directory: string;
@@ -26,6 +27,7 @@ export interface CreateLogOptions {
   readonly clock: Clock;
 }
 
+/** Makes a log for one test. */
 export type CreateLog = (options: CreateLogOptions) => Log;
 
 /** Registers a test that gets a place. The place is removed afterwards. */

@@ -17,6 +17,7 @@ import { type ListenAddress, type Transport, transportKind } from '../transport/
 import { registerEndings } from './transport-endings.ts';
 import { type End, numberedBytes, Place, startWriting, turns } from './transport-ends.ts';
 
+/** The `test` function of any test runner. */
 export type RegisterTest = (name: string, run: () => Promise<void>) => void;
 
 /** Options of `transportSuite`. */

@@ -26,8 +26,11 @@ export interface WorldOptions {
 
 /** The parts of a world. */
 export interface WorldParts {
+  /** Makes the primary. */
   readonly makePrimary: (options: PrimaryOptions) => Promise<Primary>;
+  /** Makes a worker. */
   readonly makeWorker: (options: WorkerOptions) => Worker;
+  /** Makes the log under the faults. */
   readonly makeLog: (options: FakeLogOptions) => FakeLog;
   /** The connection for one side. */
   readonly connection: (end: LinkEnd, side: 'worker' | 'primary') => Connection;

@@ -18,6 +18,7 @@ import {
   type Transport,
 } from './transport.ts';
 
+/** Options of `createMemoryTransport`. */
 export interface MemoryTransportOptions {
   /**
    * `write` returns false once this many bytes are on their way to the other end. Default 64 KiB.
@@ -25,6 +26,7 @@ export interface MemoryTransportOptions {
   readonly highWaterBytes?: number;
 }
 
+/** A transport within this process, for tests. */
 export interface MemoryTransport extends Transport {
   /**
    * Cuts a connection like a broken cable: bytes on their way are lost, and both ends get an error.

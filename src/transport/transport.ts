@@ -9,6 +9,7 @@ import type { Kind } from '../core/model/options.ts';
 /** Where to listen or connect: TCP, or a Unix-domain socket. */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
+/** Where to listen, and who may connect there. */
 export type ListenAddress = Address & {
   /** Lets anyone on the network read and write without TLS. Required off loopback. */
   readonly allowPlaintext?: boolean;
@@ -23,6 +24,7 @@ export type ListenAddress = Address & {
 export interface ConnectionHandler {
   /** Bytes may be sent. The first call, also on an accepted connection. */
   handleOpen(): void;
+  /** Bytes came. */
   handleBytes(chunk: Uint8Array): void;
   /** The system has taken everything, after a `write` that returned false. */
   handleDrained(): void;
@@ -32,6 +34,7 @@ export interface ConnectionHandler {
   handleClosed(error?: Error): void;
 }
 
+/** One connection: bytes in both directions. */
 export interface Connection {
   /** The other side, for people to read: `127.0.0.1:53412`, `unix:/run/rowcast.sock`. */
   readonly peer: string;
@@ -44,9 +47,11 @@ export interface Connection {
   write(bytes: Uint8Array): boolean;
   /** Collects writes until `uncork`, so that they take few system calls. */
   cork(): void;
+  /** Sends what was written since `cork`. */
   uncork(): void;
   /** Stops and resumes handleBytes. The other side feels it as back-pressure. */
   pause(): void;
+  /** Reads again after `pause`. */
   resume(): void;
   /** Sends what was written, then ends the connection. handleClosed follows. */
   close(): void;
@@ -54,6 +59,7 @@ export interface Connection {
   abort(): void;
 }
 
+/** An address that is listened at. */
 export interface Listener {
   /** Where it listens, with the real port in place of port 0. */
   readonly address: Address;
@@ -61,6 +67,7 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+/** Makes connections and listens for them. */
 export interface Transport {
   /**
    * Opens a connection. A failure of the network is not thrown: handleClosed reports it.

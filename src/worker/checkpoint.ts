@@ -53,6 +53,7 @@ export interface CheckpointReader {
   readonly workerName: string;
 }
 
+/** A checkpoint that also stores positions. */
 export type SavingCheckpoint = Checkpoint & Required<Pick<Checkpoint, 'save'>>;
 
 export const checkpointKind: Kind<Checkpoint> = hidden(

@@ -34,6 +34,12 @@ const CHECKSUM_LENGTH = 9;
 /** A smaller file is not worth being replaced. */
 const SMALL_BYTES = 16 * 1024;
 
+/** A checkpoint in a file. */
+export interface FileCheckpoint extends SavingCheckpoint {
+  /** Closes the file, and lets other workers have it. */
+  close(): Promise<void>;
+}
+
 /**
  * Keeps positions in a file, of one worker. After a crash at any instant, also a power cut, it holds
  * the positions before or after the save that ran then. A damaged file is an error, never a fresh
@@ -41,7 +47,7 @@ const SMALL_BYTES = 16 * 1024;
  * worker has the file open or has written it.
  * @throws UsageError INVALID_OPTION
  */
-export function fileCheckpoint(path: string): SavingCheckpoint & { close(): Promise<void> } {
+export function fileCheckpoint(path: string): FileCheckpoint {
   checkArgument('fileCheckpoint', 'path', path, filePath);
   const file = new CheckpointFile(path);
   return {

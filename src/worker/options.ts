@@ -33,6 +33,7 @@ import type { Holdup } from './holdups.ts';
 import type { BatchHandler } from './subscription.ts';
 import type { ObserverWorker } from './worker.ts';
 
+/** Options of `createWorker`. */
 export interface WorkerOptions {
   /** The name that the primary sees. One line that is not empty. */
   readonly name: string;
@@ -86,6 +87,7 @@ export function readWorkerOptions(given: WorkerOptions): WorkerOptions {
   return { ...options, connect: oneAddress('createWorker', 'connect.', options.connect) };
 }
 
+/** Options of `worker.subscribe`. */
 export interface SubscribeOptions {
   /**
    * Where to begin: after a position or a token, with everything that is kept (`start`), with new
@@ -143,6 +145,7 @@ function oneBeginning<const Choice extends string>(...choices: readonly Choice[]
 
 export const handlerKind: Kind<BatchHandler> = aFunction();
 
+/** Options of `worker.start`. */
 export interface StartOptions {
   /** Rejects with START_TIMEOUT after this long. Default: no limit. */
   readonly timeoutMs?: Millis;
@@ -159,12 +162,14 @@ export const stopTable: OptionTable<StopOptions> = { timeoutMs: msFromZero };
 
 export const startTable: OptionTable<StartOptions> = { timeoutMs: positiveMs, signal: abortSignal() };
 
+/** Options of `worker.follow`. */
 export interface FollowOptions extends SubscribeOptions {
   readonly signal?: AbortSignal;
 }
 
 export const followTable: OptionTable<FollowOptions> = { ...subscribeTable, signal: abortSignal() };
 
+/** Options of `worker.waitFor`. */
 export interface WaitOptions {
   /** Rejects with WAIT_TIMEOUT after this long. Default 5,000. */
   readonly timeoutMs?: Millis;
@@ -173,6 +178,7 @@ export interface WaitOptions {
 
 export const waitTable: OptionTable<WaitOptions> = { timeoutMs: msFromZero, signal: abortSignal() };
 
+/** The events of a worker, each with its arguments. */
 export interface WorkerEvents {
   /**
    * The primary has greeted. `isRowcast`: it keeps the promises of docs/protocol.md, "Between

@@ -22,6 +22,7 @@ import {
 
 export type { AwaitTokensOptions, SendTokensOptions } from './tokens.ts';
 
+/** A middleware as Express and connect take it. */
 export type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void;
 
 /**

@@ -5,6 +5,7 @@
 
 import type { Millis } from '../../base/clock.ts';
 
+/** What becomes of a batch that failed. */
 export type FailureDecision = 'stop' | 'skip' | 'retry';
 
 /** `times`: how often the batch is tried again; Infinity: until it succeeds. */

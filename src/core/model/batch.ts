@@ -22,6 +22,7 @@ export interface Batch<Row = unknown> {
   readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
+/** How large a batch may be. */
 export interface BatchLimits {
   /** The longest line, in bytes without its LF. */
   readonly maxLineBytes: number;

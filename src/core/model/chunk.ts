@@ -44,6 +44,7 @@ export interface Chunk {
   readonly attributes?: readonly BatchAttributes[] | undefined;
 }
 
+/** The attributes of one batch in a chunk. */
 export interface BatchAttributes {
   readonly token: Token;
   readonly json: AttributesText;

@@ -88,6 +88,7 @@ export const errorCodes = {
   INTERNAL: 'A fault of Rowcast itself.',
 } as const;
 
+/** The code of an error: a key of `errorCodes`. */
 export type ErrorCode = keyof typeof errorCodes;
 
 export interface ErrorOptions {

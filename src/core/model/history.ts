@@ -22,6 +22,7 @@ export interface HistoryParts extends Era {
   readonly logId: string;
 }
 
+/** The length of the id of a log, in hexadecimal digits. */
 export const LOG_ID_DIGITS = 16;
 export const ERA_RANDOM_DIGITS = 8;
 
@@ -33,6 +34,7 @@ const HISTORY_PATTERN = new RegExp(`^([0-9a-f]{16})\\.${ERA}$`);
 const ERA_PATTERN = new RegExp(`^${ERA}$`);
 const LOG_ID_PATTERN = /^[0-9a-f]{16}$/;
 
+/** A history as text, `logId.number.random`. */
 export function formatHistory({ logId, number, random }: HistoryParts): History {
   return `${logId}.${formatEra({ number, random })}`;
 }

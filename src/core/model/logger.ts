@@ -62,10 +62,15 @@ export const logFields: Readonly<Record<keyof LogFields, string>> = Object.freez
   workerName: 'the name that the worker gave itself',
 });
 
+/** Where Rowcast logs. Pino fits, and so does a few lines around console. */
 export interface Logger {
+  /** For finding faults of Rowcast or the network. */
   debug(fields: LogFields, text: string): void;
+  /** What happens in ordinary operation. */
   info(fields: LogFields, text: string): void;
+  /** A peer or the network misbehaves; Rowcast goes on. */
   warn(fields: LogFields, text: string): void;
+  /** Something failed that a person has to mend. */
   error(fields: LogFields, text: string): void;
 }
 

@@ -13,12 +13,14 @@ export interface RowValidator<In = unknown, Out = In> {
   readonly '~standard': {
     readonly version: 1;
     readonly vendor: string;
+    /** Judges one row, at once or later. */
     readonly validate: (value: unknown) => RowVerdict<Out> | Promise<RowVerdict<Out>>;
     /** Only for the compiler: the row that it takes, and the row that it makes of it. */
     readonly types?: { readonly input: In; readonly output: Out } | undefined;
   };
 }
 
+/** What a validator says of a row: its value, or what is wrong with it. */
 export type RowVerdict<Out> =
   | { readonly value: Out; readonly issues?: undefined }
   | {

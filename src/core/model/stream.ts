@@ -61,6 +61,7 @@ export type WorkerName = string;
  */
 export const LONGEST_WORKER_NAME = 255;
 
+/** Options of `defineStream` and `defineStreams`. */
 export interface StreamOptions<In = unknown, Out = In> {
   /**
    * Any Standard Schema validator. The primary checks rows on append, and appends them as they were

@@ -19,6 +19,7 @@ export interface SessionLimits {
   readonly flushTimeoutMs: Millis;
 }
 
+/** The limits of a primary (docs/protocol.md, "Limits"). */
 export interface PrimaryLimits extends SessionLimits {
   /** A page read for one session ends with the chunk that reaches this many bytes. */
   readonly pageBytes: number;
@@ -32,6 +33,7 @@ export interface PrimaryLimits extends SessionLimits {
   readonly sourceTimeoutMs: Millis;
 }
 
+/** The limits of a worker (docs/protocol.md, "Limits"). */
 export interface WorkerLimits extends SessionLimits {
   /** The most memory that the rows of one connection's unfinished batches may take, in bytes. */
   readonly maxBatchBytes: number;
