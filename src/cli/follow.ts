@@ -228,7 +228,9 @@ function isUnknown(named: unknown): named is UnknownKind {
 function tellEvents(worker: Worker, connect: Address, terminal: Terminal): () => boolean {
   const tell = (text: string): void => say(terminal, text);
   worker.on('connected', ({ isRowcast }) =>
-    tell(`connected to ${formatAddress(connect)}${isRowcast ? '' : ', which is no Rowcast primary'}`),
+    tell(
+      `connected to ${formatAddress(connect)}${isRowcast ? '' : ', which has not said that it is Rowcast: it is another kind of primary, or held up'}`,
+    ),
   );
   worker.on('disconnected', ({ error, retryInMs }) =>
     tell(`${messageOf(error)}; next try in ${(retryInMs / 1_000).toFixed(1)} s`),

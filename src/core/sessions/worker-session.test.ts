@@ -245,7 +245,10 @@ describe('keep-alive', () => {
     end.open();
     expect(end.passTime(14_999).filter((line) => line.startsWith('ERROR'))).toEqual([]);
     expect(end.passTime(1)).toEqual(['ERROR ping timeout']);
-    expect(end.outputs.of('close')[0]?.reason).toMatchObject({ code: 'IDLE_TIMEOUT' });
+    expect(end.outputs.of('close')[0]?.reason).toMatchObject({
+      code: 'IDLE_TIMEOUT',
+      message: 'nothing came from the primary for 15000 ms: the network, its process or its disk holds it up',
+    });
     const greeted = WorkerEnd.greeted();
     greeted.passTime(10_000);
     greeted.hear('RDATA events 1 1');

@@ -179,7 +179,7 @@ export class WorkerSession {
     if (state.kind === 'greeting' && !this.#isPaused && now >= state.until) this.#greet(undefined);
     if (this.#keepAlive!.isIdle(now)) {
       const { idleTimeoutMs } = this.#options.limits;
-      const text = `nothing came from the primary for ${idleTimeoutMs} ms`;
+      const text = `nothing came from the primary for ${idleTimeoutMs} ms: the network, its process or its disk holds it up`;
       this.#fail(new PeerError('IDLE_TIMEOUT', text), 'ping timeout');
     } else if (this.#keepAlive!.isPingDue(now)) {
       this.handleSend(now, { name: 'PING', data: String(Math.floor(now)) });
