@@ -90,7 +90,8 @@ export function readWorkerOptions(given: WorkerOptions): WorkerOptions {
 /** Options of `worker.subscribe`. */
 export interface SubscribeOptions {
   /**
-   * Where to begin: after a position or a token, with everything that is kept (`start`), with new
+   * Where to begin: after a position or a token (0: with every row there ever was, or GAP where some
+   * are no longer kept, so that nothing is built on a part), with everything that is kept (`start`), with new
    * rows only (`now`), or where the checkpoint left off. A bare token is a person's word: nothing
    * tells whether it is of the primary's history. Default: `checkpoint` when the worker has one,
    * else `now`.
