@@ -42,8 +42,11 @@ export interface PrimaryOptions {
   readonly name: string;
   /** Keeps the durable streams: sqliteLog, memoryLog. The primary opens and closes it. */
   readonly log: Log;
-  /** The streams of this primary (defineStream, defineStreams). Each name is declared once. */
-  readonly streams: readonly Declaration[];
+  /**
+   * The streams of this primary (defineStream, defineStreams). Each name is declared once. A name
+   * alone is a stream without options.
+   */
+  readonly streams: readonly (Declaration | StreamName)[];
   /**
    * Further sources, at most 14: open logs, or what else has streams, such as a relay. Their streams
    * are served beside the primary's own and not appended to here. A stream that is declared is the

@@ -75,7 +75,7 @@ const MAX_STATUS_HOLDERS = 20;
  * const primary = await createPrimary({ name: 'main', log: memoryLog(), streams: [orders] });
  * await primary.listen({ host: '127.0.0.1', port: 9092 });
  */
-export async function createPrimary<const Streams extends readonly Declaration[]>(
+export async function createPrimary<const Streams extends readonly (Declaration | StreamName)[]>(
   options: PrimaryOptions & { readonly streams: Streams & DeclaredOnce<Streams> },
 ): Promise<Primary> {
   const primary = new Primary(options);

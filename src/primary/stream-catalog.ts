@@ -37,7 +37,7 @@ import { TailRoom } from '../log/tail-room.ts';
 import { FollowedStream, ServedSource } from './served-source.ts';
 
 export interface StreamCatalogOptions {
-  readonly streams: readonly Declaration[];
+  readonly streams: readonly (Declaration | StreamName)[];
   /** Holds the durable streams. */
   readonly log: Log;
   /** Holds the streams that are worth nothing after a restart. */
@@ -98,7 +98,8 @@ export class StreamCatalog implements StreamTable {
   constructor(options: StreamCatalogOptions) {
     this.#options = options;
     this.#declarations = new Declarations(options.streams);
-    this.#hasHolders = options.streams.some(({ retain }) => retain.untilSavedBy !== undefined);
+    const { streams, patterns } = this.#declarations;
+    this.#hasHolders = [...streams, ...patterns].some(({ retain }) => retain.untilSavedBy !== undefined);
     checkSources(options.sources ?? []);
   }
 

@@ -94,6 +94,9 @@ describe('a second definition of a name', () => {
   test('does not compile where the compiler knows both names, and the message says which', () => {
     // @ts-expect-error -- "orders is declared twice"
     compiles(() => createPrimary({ name, log, streams: [orders, defineStream('stock'), ordersToo] }));
+    compiles(() => createPrimary({ name, log, streams: ['stock', orders, rooms] }));
+    // @ts-expect-error -- "stock is declared twice"
+    compiles(() => createPrimary({ name, log, streams: ['stock', defineStream('stock')] }));
     const again = defineStreams('room:*', { row: z.string() });
     // @ts-expect-error -- "room:* is declared twice"
     compiles(() => createPrimary({ name, log, streams: [rooms, orders, again] }));

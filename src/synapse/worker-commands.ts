@@ -11,6 +11,7 @@ import type { Token } from '../core/model/token.ts';
 import { encodeCommandWithin } from '../core/wire/codec.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import { workerKind } from '../worker/options.ts';
+import { federation } from './federation.ts';
 import type { Worker } from '../worker/worker.ts';
 
 type FieldsOf<Name extends UpstreamCommand['name']> = Omit<Extract<UpstreamCommand, { name: Name }>, 'name'>;
@@ -61,10 +62,26 @@ export class SynapseCommands {
    */
   readonly #told = new Set<string>();
 
+  /** The newest ack that waits until the federation stream is live. */
+  #ack: Token | undefined;
+  #isFederationLive: boolean;
+
   /** @internal Use synapseCommands. */
   constructor(worker: Worker, clock: Clock) {
     this.#worker = worker;
     this.#clock = clock;
+    this.#isFederationLive = worker.isLive;
+    worker.on('live', ({ stream }) => {
+      if (stream !== federation.name) return;
+      this.#isFederationLive = true;
+      this.#sendAck();
+    });
+    worker.on('not-live', ({ stream }) => {
+      if (stream === federation.name) this.#isFederationLive = false;
+    });
+    worker.on('reset', ({ stream }) => {
+      if (stream === federation.name) this.#ack = undefined;
+    });
     worker.on('connected', () => {
       for (const [userId, lastSyncMs] of this.#syncing) this.#sendSync(userId, 'start', lastSyncMs);
     });
@@ -93,9 +110,18 @@ export class SynapseCommands {
     if (this.#told.delete(userId)) this.#sendSync(userId, 'end', this.#now);
   }
 
-  /** Reports that the federation stream was handled up to the token. */
+  /**
+   * Reports that the federation stream was handled up to the token. Where this worker follows that
+   * stream, the newest ack waits while it is not live, and is forgotten at a reset: a token of one
+   * history says nothing of another.
+   */
   federationAck(token: Token): void {
-    this.#worker.send({ name: 'FEDERATION_ACK', token });
+    if (this.#worker.position(federation) === undefined) {
+      this.#worker.send({ name: 'FEDERATION_ACK', token }, { whenDisconnected: 'latest' });
+    } else {
+      this.#ack = token;
+      if (this.#isFederationLive) this.#sendAck();
+    }
   }
 
   /** Asks the primary to remove a pusher. */
@@ -148,6 +174,12 @@ export class SynapseCommands {
       this.#waits.add(hear);
       signal?.addEventListener('abort', handleAbort, { once: true });
     });
+  }
+
+  #sendAck(): void {
+    if (this.#ack === undefined) return;
+    this.#worker.send({ name: 'FEDERATION_ACK', token: this.#ack }, { whenDisconnected: 'drop' });
+    this.#ack = undefined;
   }
 
   readonly #handleSync = ({ text }: { readonly text: string }): void => {

@@ -2,6 +2,7 @@
 
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
+import type { WhenDisconnected } from '../core/follow/unsent-commands.ts';
 import type { RowcastError } from '../core/model/errors.ts';
 import type { Logger } from '../core/model/logger.ts';
 import {
@@ -178,6 +179,19 @@ export interface WaitOptions {
 }
 
 export const waitTable: OptionTable<WaitOptions> = { timeoutMs: msFromZero, signal: abortSignal() };
+
+/** Options of `Worker.send`. */
+export interface SendOptions {
+  /**
+   * What becomes of a command while there is no connection. `drop`: it is not kept. `latest`: it
+   * waits, and takes the place of an earlier one of the same name on the same subject (the user,
+   * the pusher, the entry). `keep` (default): it waits among the others, of which the oldest is
+   * dropped when there are more than maxQueuedCommands.
+   */
+  readonly whenDisconnected?: WhenDisconnected;
+}
+
+export const sendTable: OptionTable<SendOptions> = { whenDisconnected: oneOf('drop', 'latest', 'keep') };
 
 /** The events of a worker, each with its arguments. */
 export interface WorkerEvents {

@@ -35,6 +35,8 @@ import {
   type StopOptions,
   startTable,
   stopTable,
+  type SendOptions,
+  sendTable,
   type SubscribeOptions,
   subscribeTable,
   type WaitOptions,
@@ -331,13 +333,14 @@ export class Worker extends Emitter<WorkerEvents> {
   }
 
   /**
-   * Sends a command to the primary, or keeps it until connected. A command may be lost: with the
-   * connection, or when more than maxQueuedCommands wait.
-   * @throws UsageError INVALID_COMMAND, OBSERVER, CLOSED
+   * Sends a command to the primary, or keeps it until connected, as `whenDisconnected` says. A
+   * command may be lost: with the connection, or when more than maxQueuedCommands wait.
+   * @throws UsageError INVALID_COMMAND, INVALID_OPTION, OBSERVER, CLOSED
    */
-  send(command: UpstreamCommand): void {
+  send(command: UpstreamCommand, options?: SendOptions): void {
     this.#checkOpen();
-    this.#follower.handleSend(this.#pump.now, command);
+    const { whenDisconnected } = checkOptions('send', options, sendTable);
+    this.#follower.handleSend(this.#pump.now, command, whenDisconnected);
     this.#pump.drain();
   }
 

@@ -28,6 +28,7 @@ import { FollowedStreams } from './followed-streams.ts';
 import type { Link, StreamOutput } from './stream-output.ts';
 import type { Subscription } from './subscription.ts';
 import type { SubscriptionSpec } from './subscription-spec.ts';
+import { UnsentCommands, type WhenDisconnected } from './unsent-commands.ts';
 
 export interface FollowerOptions {
   readonly workerName: string;
@@ -90,7 +91,7 @@ export class Follower {
   readonly #outputs = new Queue<FollowerOutput>();
   readonly #streams: FollowedStreams;
   /** Lines that wait for an established connection. */
-  readonly #unsent = new Queue<string>();
+  readonly #unsent = new UnsentCommands();
   #state: State = { kind: 'idle' };
   /** The socket is full, so commands wait here, where they are counted. */
   #isBlocked = false;
@@ -204,7 +205,7 @@ export class Follower {
    * Sends a command, or keeps it until a connection takes it.
    * @throws UsageError INVALID_COMMAND, OBSERVER
    */
-  handleSend(now: Millis, command: UpstreamCommand): void {
+  handleSend(now: Millis, command: UpstreamCommand, whenDisconnected: WhenDisconnected = 'keep'): void {
     if (this.#options.isObserver === true) {
       throw new UsageError(
         'OBSERVER',
@@ -212,9 +213,11 @@ export class Follower {
       );
     }
     const { maxLineBytes, maxQueuedCommands } = this.#options.limits;
-    this.#unsent.push(encodeCommandWithin(maxLineBytes, command));
+    const line = encodeCommandWithin(maxLineBytes, command);
+    if (whenDisconnected === 'drop' && !this.isConnected) return;
+    this.#unsent.add(command, line, whenDisconnected === 'latest');
     this.#sendWaiting(now);
-    if (this.#unsent.length > maxQueuedCommands) {
+    if (this.#unsent.size > maxQueuedCommands) {
       this.#emit({ kind: 'command-dropped', line: this.#unsent.shift()! });
     }
   }
@@ -493,7 +496,7 @@ export class Follower {
   #sendWaiting(now: Millis): void {
     // A session that is ending takes nothing, so the lines wait for the next one.
     if (this.#state.kind !== 'following' || !this.#state.session.isEstablished) return;
-    while (!this.#isBlocked && this.#unsent.length > 0) {
+    while (!this.#isBlocked && this.#unsent.size > 0) {
       this.#state.session.handleSendLine(now, this.#unsent.shift()!);
     }
   }

@@ -6,6 +6,7 @@
 import { quote, UsageError } from './errors.ts';
 import { checkPattern, matchesPattern, type NamePattern, patternsOverlap } from './pattern.ts';
 import {
+  defineStream,
   nameOf,
   type Stream,
   type StreamName,
@@ -69,18 +70,20 @@ export type Declaration<In = unknown, Out = In> = Stream<In, Out> | StreamPatter
  * The same list, with a text that says why in place of each declaration whose name or pattern
  * stands there more than once. Only names that the compiler knows count.
  */
-export type DeclaredOnce<Declarations extends readonly Declaration[]> = {
+export type DeclaredOnce<Declarations extends readonly (Declaration | StreamName)[]> = {
   readonly [At in keyof Declarations]: Count<Declarations, KnownName<Declarations[At]>> extends 'many'
     ? `${KnownName<Declarations[At]>} is declared twice`
     : Declarations[At];
 };
 
 /** The name or the pattern, if it is one literal: no union, no `string`, no template. */
-type KnownName<One> = One extends { readonly name: infer Name extends string }
-  ? OneLiteral<Name>
-  : One extends { readonly pattern: infer Pattern extends string }
-    ? OneLiteral<Pattern>
-    : never;
+type KnownName<One> = One extends string
+  ? OneLiteral<One>
+  : One extends { readonly name: infer Name extends string }
+    ? OneLiteral<Name>
+    : One extends { readonly pattern: infer Pattern extends string }
+      ? OneLiteral<Pattern>
+      : never;
 
 type OneLiteral<Name extends string, Each = Name> = Each extends unknown
   ? [Name] extends [Each]
@@ -107,8 +110,11 @@ export class Declarations {
   readonly #patterns: StreamPattern[] = [];
 
   /** @throws UsageError DUPLICATE_STREAM: one name is declared twice, or two patterns share names */
-  constructor(declarations: readonly Declaration[]) {
-    for (const declaration of declarations) {
+  constructor(declarations: readonly (Declaration | StreamName)[]) {
+    for (const declared of declarations) {
+      const declaration = typeof declared === 'string' ? defineStream(declared) : declared;
+      // Refuses what is no declaration.
+      declaredText(declaration);
       if ('pattern' in declaration) this.#addPattern(declaration);
       else this.#addStream(declaration);
     }
