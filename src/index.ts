@@ -112,6 +112,7 @@ export type { Holdup } from './worker/holdups.ts';
 export type {
   FollowOptions,
   StartOptions,
+  SendOptions,
   StopOptions,
   SubscribeOptions,
   WaitOptions,

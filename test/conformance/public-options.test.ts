@@ -136,20 +136,32 @@ const taken: Readonly<Record<string, Tried>> = {
 };
 
 /** Public functions without options: they take values, or make errors. */
-const withoutOptions = new Set([
-  ...['ConnectionError', 'HandlerError', 'LogError', 'PeerError', 'RowcastError', 'UsageError', 'Declarations'],
-  ...['emptyBounds', 'formatPosition', 'formatPositions', 'parsePosition', 'parsePositions', 'keepTexts'],
-  ...['seededRandom', 'memoryCheckpoint', 'fileCheckpoint'],
-  // Parts of a log. Their objects are values that a log makes, once for each commit or page.
-  ...['formatChange', 'parseChange', 'encodeChunks', 'checkId', 'hashOfRows', 'RememberedIds', 'reusedId'],
-  ...['checkBatch', 'checkAttributes', 'chunkAfter', 'chunkBytes', 'chunkUpTo', 'rowsOfChunkAfter', 'tokenAt'],
-  ...['ChunkList', 'KeptStream', 'CommitWatch', 'pageOf', 'refuseGap', 'deletedRow', 'madeRow', 'nextEra', 'DeletedNames'],
-  ...['formatHistory', 'logIdOf', 'originOf', 'parseHistory', 'judgePosition', 'mayDropOldest', 'LogTime'],
-  ...['resumedMs', 'systemBoot', 'checkStoredToken', 'logIsOpen', 'noSuchStream', 'notOpen'],
-  // The classes that a function above makes.
-  ...['Caches', 'PrimaryCaches', 'WorkerCaches', 'SynapseCommands', 'SyncingUsers'],
-  ...['csCacheFake', 'isTrue', 'synapseStream', 'trackSyncingUsers', 'writeUntilKilled', 'describeFailure'],
-]);
+const withoutOptions = new Set(
+  [
+    ['ConnectionError', 'HandlerError', 'LogError', 'PeerError', 'RowcastError', 'UsageError', 'Declarations'],
+    ['emptyBounds', 'formatPosition', 'formatPositions', 'parsePosition', 'parsePositions', 'keepTexts'],
+    ['seededRandom', 'memoryCheckpoint', 'fileCheckpoint'],
+    // Parts of a log. Their objects are values that a log makes, once for each commit or page.
+    ['formatChange', 'parseChange', 'encodeChunks', 'checkId', 'hashOfRows', 'RememberedIds', 'reusedId'],
+    ['checkBatch', 'checkAttributes', 'chunkAfter', 'chunkBytes', 'chunkUpTo', 'rowsOfChunkAfter', 'tokenAt'],
+    [
+      'ChunkList',
+      'KeptStream',
+      'CommitWatch',
+      'pageOf',
+      'refuseGap',
+      'deletedRow',
+      'madeRow',
+      'nextEra',
+      'DeletedNames',
+    ],
+    ['formatHistory', 'logIdOf', 'originOf', 'parseHistory', 'judgePosition', 'mayDropOldest', 'LogTime'],
+    ['resumedMs', 'systemBoot', 'checkStoredToken', 'logIsOpen', 'noSuchStream', 'notOpen'],
+    // The classes that a function above makes.
+    ['Caches', 'PrimaryCaches', 'WorkerCaches', 'SynapseCommands', 'SyncingUsers'],
+    ['csCacheFake', 'isTrue', 'synapseStream', 'trackSyncingUsers', 'writeUntilKilled', 'describeFailure'],
+  ].flat(),
+);
 
 async function refusal(call: () => unknown): Promise<unknown> {
   try {
@@ -170,7 +182,7 @@ test('every public function refuses an unknown option, a missing one, and what i
       facts: { option: 'nosuchOption' },
     });
     for (const wrong of [null, 'text', 5, [], Promise.resolve(good)])
-      expect(await refusal(() => call(wrong)), `${name}, ${String(wrong)}`).toEqual(invalid);
+      expect(await refusal(() => call(wrong)), `${name}, ${typeof wrong}`).toEqual(invalid);
     for (const option of required)
       expect(await refusal(() => call({ ...good, [option]: undefined })), `${name} without ${option}`).toEqual(invalid);
     for (const option of Object.keys(good))
