@@ -471,6 +471,7 @@ export class Primary extends Emitter<PrimaryEvents> {
     await within(this.#clock, timeoutMs, this.#closing, (afterMs) => this.#abandon(afterMs));
   }
 
+  /** For `await using`: closes or stops it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

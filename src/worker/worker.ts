@@ -356,6 +356,7 @@ export class Worker extends Emitter<WorkerEvents> {
     await within(this.#clock, timeoutMs, this.#stopping, (afterMs) => this.#abandon(afterMs));
   }
 
+  /** For `await using`: closes or stops it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }

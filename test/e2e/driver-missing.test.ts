@@ -79,7 +79,7 @@ test('the command line says the same in one line, and runs without the driver wh
   const serve = runNode([bin, 'serve', '--log', 'sqlite:rows.db', '--admin', 'none'], { cwd: folder });
   expect(await serve.ended).toBe(1);
   expect(serve.stderr()).toBe(
-    'rowcast: cannot open rows.db: better-sqlite3 is not installed: run npm install better-sqlite3\n',
+    'rowcast: LOG_DRIVER_MISSING: cannot open rows.db: better-sqlite3 is not installed: run npm install better-sqlite3\n',
   );
   const renew = runNode([bin, 'log', 'new-history', 'rows.db'], { cwd: folder });
   expect(await renew.ended).toBe(1);
