@@ -82,6 +82,7 @@ export type {
   StreamStatus,
 } from './primary/options.ts';
 export type { StatusOptions } from './primary/status-page.ts';
+export type { WhenDisconnected } from './core/follow/unsent-commands.ts';
 export type { UpstreamCommand } from './core/wire/command.ts';
 export {
   defaultPrimaryLimits,
