@@ -66,6 +66,7 @@ function saidCheckpoint(checkpoint) {
 
 const fastClock = {
   now: () => systemClock.now() * CLOCK_SPEED,
+  wallNow: () => systemClock.wallNow(),
   wakeIn: (delay, callback) => systemClock.wakeIn(delay / CLOCK_SPEED, callback),
 };
 
