@@ -311,13 +311,13 @@ export class SimulatedApplication {
     tell({ kind: 'reset', reader: reading.reader, code: error.code, next });
   }
 
-  /** A subscription ended by itself, or a save failed. The application notes it and starts over. */
   /** The start was rejected. With the error of a subscription, that error is told nowhere else. */
   handleNotStarted(error: RowcastError): void {
     const isOfSubscription = [...this.#readings.values()].some(({ subscription }) => subscription?.error === error);
     if (isOfSubscription) this.#handleError(error);
   }
 
+  /** A subscription ended by itself, or a save failed. The application notes it and starts over. */
   #handleError(error: RowcastError): void {
     const { tell, workerName } = this.#options;
     if (error.code === 'CHECKPOINT_FAILED') return;

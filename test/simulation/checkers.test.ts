@@ -83,8 +83,8 @@ const cases: readonly Case[] = [
     name: 'a log that forgets what it deleted',
     parts: broken.deletesInMemoryAlone,
     checker: 'acknowledged is kept',
-    also: ['everyone reaches latest'],
-    shape: { deletes: true },
+    // Where histories change, an acknowledged deletion may be lost, and nobody can blame the log.
+    shape: { deletes: true, meanFaultGapMs: 60, history: { losesTails: false, restores: false, copies: false } },
   },
   { name: 'a worker that tells a reset where there is none', parts: broken.tellsFalseReset, checker: 'true resets' },
   {
@@ -120,7 +120,7 @@ const cases: readonly Case[] = [
   },
 ];
 
-const MOST_SEEDS = 150;
+const MOST_SEEDS = 60;
 const ENOUGH_REPORTS = 4;
 
 test.each(cases)('"$checker" finds $name', async ({ parts, checker, also, shape = {} }) => {
