@@ -4,26 +4,19 @@
  * single promise of the log suite names: what operations do to each other.
  */
 
-import { describeDifference, type DifferentialSubject, runDifferential } from './differential-run.ts';
-import { aFunction, integerFrom, nested, oneLine, required } from '../core/model/option-kinds.ts';
+import { describeDifference, runDifferential } from './differential-run.ts';
+import { aFunction, integerFrom } from '../core/model/option-kinds.ts';
 import { checkArgument, checkOptions, type OptionTable } from '../core/model/options.ts';
-import { featureTable } from './log-suite.ts';
+import { type LogSuiteOptions, logSuiteTable } from './log-suite.ts';
 import type { RegisterTest } from './transport-suite.ts';
 
-/** Options of `differentialTest`. */
-export interface DifferentialTestOptions extends DifferentialSubject {
-  /** The first words of each test's name. */
-  readonly name: string;
+/** Options of `differentialTest`: those of `logSuite`, of which it uses the first three. */
+export interface DifferentialTestOptions extends LogSuiteOptions {
   /** How many seeds are run, each in a test of its own. Default 2. */
   readonly seeds?: number;
 }
 
-const optionTable: OptionTable<DifferentialTestOptions> = {
-  name: required(oneLine),
-  create: required(aFunction()),
-  supports: required(nested(featureTable)),
-  seeds: integerFrom(1),
-};
+const optionTable: OptionTable<DifferentialTestOptions> = { ...logSuiteTable, seeds: integerFrom(1) };
 
 const DEFAULT_SEEDS = 2;
 
@@ -53,10 +46,10 @@ const DEFAULT_SEEDS = 2;
  */
 export function differentialTest(test: RegisterTest, given: DifferentialTestOptions): void {
   checkArgument('differentialTest', 'test', test, aFunction());
-  const { name, seeds, ...subject } = checkOptions('differentialTest', given, optionTable);
+  const { name, create, supports, seeds } = checkOptions('differentialTest', given, optionTable);
   for (const seed of seedsOf(seeds ?? DEFAULT_SEEDS)) {
     test(`${name}: does what a plain oracle does, from seed ${seed}`, async () => {
-      const result = await runDifferential({ ...subject, seed });
+      const result = await runDifferential({ create, supports, seed });
       if (result.failure === undefined) return;
       throw new Error(describeDifference(result), { cause: result.failure.error });
     });

@@ -89,8 +89,7 @@ export interface LogSuiteOptions {
 const events: Stream = defineStream('events');
 const others: Stream = defineStream('others');
 
-/** Of `supports`, in every suite of logs. */
-export const featureTable: OptionTable<LogFeatures> = {
+const featureTable: OptionTable<LogFeatures> = {
   durable: required(boolean),
   ids: required(boolean),
   explicitTokens: required(boolean),
@@ -100,7 +99,8 @@ export const featureTable: OptionTable<LogFeatures> = {
   foreignHints: required(boolean),
 };
 
-const optionTable: OptionTable<LogSuiteOptions> = {
+/** Of every suite of logs. */
+export const logSuiteTable: OptionTable<LogSuiteOptions> = {
   name: required(oneLine),
   create: required(aFunction()),
   supports: required(nested(featureTable)),
@@ -114,7 +114,7 @@ const optionTable: OptionTable<LogSuiteOptions> = {
  */
 export function logSuite(test: RegisterTest, given: LogSuiteOptions): void {
   checkArgument('logSuite', 'test', test, aFunction());
-  const options = checkOptions('logSuite', given, optionTable);
+  const options = checkOptions('logSuite', given, logSuiteTable);
   const testAt: TestAt = (title, run) => {
     test(`${options.name}: ${title}`, async () => {
       const place = await LogPlace.make(options.create);
