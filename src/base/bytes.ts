@@ -14,7 +14,27 @@ export function utf8(text: string): Uint8Array {
   return scratch.slice(0, encoder.encodeInto(text, scratch).written);
 }
 
+const REPLACEMENT = '\ufffd';
 const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
+
+/** Gives U+FFFD for what is not UTF-8. */
+export function decodeLeniently(bytes: Uint8Array): string {
+  return decoder.decode(bytes);
+}
+
+/**
+ * Whether the bytes are the UTF-8 of a text that was decoded leniently. Throws nothing, because
+ * errors for very many short texts take long.
+ */
+export function isWhole(text: string, bytes: Uint8Array): boolean {
+  let replaced = 0;
+  for (let at = text.indexOf(REPLACEMENT); at >= 0; at = text.indexOf(REPLACEMENT, at + 1)) replaced++;
+  // Those that stand in the bytes themselves. 0xef always begins a character.
+  for (let at = bytes.indexOf(0xef); at >= 0 && replaced > 0; at = bytes.indexOf(0xef, at + 1)) {
+    if (bytes[at + 1] === 0xbf && bytes[at + 2] === 0xbd) replaced--;
+  }
+  return replaced === 0;
+}
 
 /** A copy of a part of a longer text that does not keep the longer text in memory. */
 export function ownText(part: string): string {

@@ -448,3 +448,25 @@ test('tails that share their room hold no more than it together, and the oldest 
   tails[1]!.close();
   expect(room.bytes).toBe(tails[0]!.bytes);
 });
+
+test('a log that lost its file is asked also for pages that someone still holds', async () => {
+  const watched = new WatchedLog();
+  let isLost = false;
+  const inner = await watched.open();
+  const log: Log = {
+    ...inner,
+    get health() {
+      return isLost ? 'failed' : inner.health;
+    },
+    read: (stream, options) => {
+      if (isLost) throw new Error('the file is lost');
+      return inner.read(stream, options);
+    },
+  };
+  const tail = new Tail(log, { maxBytes: 0 });
+  await append(log, 3);
+  const held = tail.read('a', { after: 0, maxBytes: 1_000 });
+  expect(held).toHaveProperty('rows', 6);
+  isLost = true;
+  expect(() => tail.read('a', { after: 0, maxBytes: 1_000 })).toThrow('the file is lost');
+});

@@ -3,7 +3,8 @@
  * that keep up, so the live path reads no disk and sessions at the same position share bytes.
  *
  * Everything else is read from the source, once for all sessions that ask for the same page
- * meanwhile, or while one of them still holds it. Where a hint came without rows, the first read brings them for everyone.
+ * meanwhile, or while one of them still holds it. Where a hint came without rows, the first read
+ * brings them for everyone.
  */
 
 import { type Clock, type Millis, systemClock } from '../base/clock.ts';
@@ -109,7 +110,7 @@ export class Tail {
    */
   read(stream: StreamName, options: ReadOptions): Page | Promise<Page> {
     // A log that lost its file refuses reads. What is in memory here would make followers live.
-    if ((this.#source as Partial<Log>).health === 'failed') return this.#readThrough(stream, options);
+    if (this.#hasFailed) return this.#source.read(stream, options);
     const window = this.#windows.get(stream);
     return (window && this.#readWindow(window, options)) ?? this.#readThrough(stream, options);
   }
@@ -121,6 +122,10 @@ export class Tail {
     this.#room.handleClosed();
     this.#held.clear();
     this.#reading.clear();
+  }
+
+  get #hasFailed(): boolean {
+    return (this.#source as Partial<Log>).health === 'failed';
   }
 
   #readWindow(window: Window, options: ReadOptions): Page | undefined {

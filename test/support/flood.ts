@@ -15,6 +15,8 @@ export interface Form {
   /** Said before the flood. */
   readonly before?: readonly string[];
   readonly text: string;
+  /** Left out: UTF-8. */
+  readonly encoding?: 'latin1';
   /** One row, which is read in one piece: it may take as long as JSON.parse does, too. */
   readonly row?: string;
 }
@@ -79,6 +81,8 @@ const forms: { readonly [Name in CommandName]: (streams: number) => readonly For
     ...jsons('RDATA', 'RDATA s0 batch ', '1'),
     { what: 'RDATA, a batch each', text: each((i) => `RDATA s0 ${i + 2} 1`) },
     { what: 'RDATA, streams in turn', text: each((i) => `RDATA s${i % streams} ${i + 2} 1`) },
+    { what: 'RDATA, no UTF-8', text: over('RDATA s0 batch \xff'), encoding: 'latin1' },
+    { what: 'RDATA, UTF-8 or not', text: over('RDATA s0 batch 1', 'RDATA s0 3 \xff'), encoding: 'latin1' },
     { what: 'RDATA of no such stream', text: over('RDATA x batch 1') },
   ],
   POSITION: (streams) => [
@@ -124,6 +128,7 @@ const others: readonly Form[] = [
   { what: 'a giant blank line', text: giant('', ' ') },
   { what: 'lines of CR', text: over('\r') },
   { what: 'a giant word', text: giant('', 'X') },
+  { what: 'no UTF-8', text: over('X\xff'), encoding: 'latin1' },
   { what: 'no line end', text: 'X'.repeat(MEGABYTE) },
 ];
 
@@ -149,11 +154,11 @@ export interface Longest {
 }
 
 /**
- * Gives a machine the text as a socket does, which reads on and on until it is paused, and measures
+ * Gives a machine the input as a socket does, which reads on and on until it is paused, and measures
  * the longest stretch in which nothing else could run.
  */
-export function flood(machine: Flooded, now: Millis, text: string): Longest {
-  const bytes = Buffer.from(text);
+export function flood(machine: Flooded, now: Millis, { text, encoding }: Form): Longest {
+  const bytes = Buffer.from(text, encoding);
   let longest: Longest = { ms: 0, outputs: 0 };
   for (let at = 0, turns = 0; turns < TURNS; turns++) {
     const isDue = (machine.nextTimeout() ?? Infinity) <= now;

@@ -3,8 +3,8 @@ import { PeerError } from '../model/errors.ts';
 import { LineCutter } from './lines.ts';
 
 /** What comes of these chunks where long rows are passed over; `!` stands before a line that cannot be read. */
-function cutRows(chunks: readonly Uint8Array[], maxLineBytes: number): string[] {
-  const cutter = new LineCutter(maxLineBytes, { prefix: 'RDATA ', maxBytes: 2_000 });
+function cutRows(chunks: readonly Uint8Array[], maxLineBytes: number, maxBytes = 2_000): string[] {
+  const cutter = new LineCutter(maxLineBytes, { prefix: 'RDATA ', maxBytes });
   const lines: string[] = [];
   try {
     for (const chunk of chunks) {
@@ -159,6 +159,15 @@ test('a row that is too long or not UTF-8 is passed over wherever it is cut, ano
       'PING 3',
       'LINE_TOO_LONG',
     ]);
+  }
+});
+
+test('a row over the bound of those that are passed over ends the input, wherever it is cut', () => {
+  const bytes = Buffer.from(`PING 1\nRDATA a 1 "${'x'.repeat(2_000)}"\nPING 2\n`);
+  for (const size of [1, 7, 64, 150, 1_000, 1_500, 1_990, 5_000]) {
+    const chunks = [];
+    for (let at = 0; at < bytes.length; at += size) chunks.push(bytes.subarray(at, at + size));
+    expect(cutRows(chunks, 100, 1_900), `in pieces of ${size}`).toEqual(['PING 1', 'LINE_TOO_LONG']);
   }
 });
 

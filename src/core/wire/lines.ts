@@ -2,7 +2,7 @@
  * Cuts lines from chunks of bytes that end anywhere (docs/protocol.md, "Lines"). Knows no command.
  */
 
-import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
+import { decodeLeniently, isWhole, LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { PartialLine } from '../../base/partial-line.ts';
 import { Queue } from '../../base/queue.ts';
 import { PeerError } from '../model/errors.ts';
@@ -158,10 +158,8 @@ export class LineCutter {
   #passOver(line: LongLine, chunk: Uint8Array): Uint8Array {
     const lf = chunk.indexOf(LF);
     line.bytes += lf < 0 ? chunk.length : lf;
-    if (lf < 0) {
-      if (line.bytes > this.#passedOver!.maxBytes) this.#fault = tooLong();
-      return NOTHING;
-    }
+    if (line.bytes > this.#passedOver!.maxBytes) this.#fault = tooLong();
+    if (lf < 0 || this.#fault !== undefined) return NOTHING;
     this.#blocks.push(line);
     this.#open = undefined;
     return chunk.subarray(lf + 1);
@@ -185,27 +183,23 @@ export class LineCutter {
     for (let at = 0; at < whole.length; ) {
       const end = whole.indexOf(LF, at) + 1;
       const line = whole.subarray(at, end);
-      try {
-        this.#blocks.push(this.#decoder.decode(line));
-      } catch (cause) {
-        const text = decodeLeniently(line).replace(/\r?\n$/, '');
-        const bytes = line.length - 1;
-        if (!this.#isPassedOver(text, bytes)) {
-          this.#fault = new PeerError('INVALID_UTF8', 'invalid UTF-8', { cause });
-          return;
-        }
-        const isLong = bytes > this.#maxLineBytes;
-        const code = isLong ? 'LINE_TOO_LONG' : 'INVALID_UTF8';
-        this.#blocks.push({ code, text: isLong ? text.slice(0, HEAD_BYTES) : text, bytes });
+      const text = decodeLeniently(line);
+      if (isWhole(text, line)) this.#blocks.push(text);
+      else if (!this.#passOverInvalid(text.replace(/\r?\n$/, ''), line.length - 1)) {
+        this.#fault = new PeerError('INVALID_UTF8', 'invalid UTF-8');
+        return;
       }
       at = end;
     }
   }
-}
 
-/** Gives U+FFFD for what is not UTF-8. */
-function decodeLeniently(bytes: Uint8Array): string {
-  return new TextDecoder('utf-8', { fatal: false, ignoreBOM: true }).decode(bytes);
+  #passOverInvalid(text: string, bytes: number): boolean {
+    if (!this.#isPassedOver(text, bytes)) return false;
+    const isLong = bytes > this.#maxLineBytes;
+    const code = isLong ? 'LINE_TOO_LONG' : 'INVALID_UTF8';
+    this.#blocks.push({ code, text: isLong ? text.slice(0, HEAD_BYTES) : text, bytes });
+    return true;
+  }
 }
 
 function tooLong(): PeerError {
