@@ -219,6 +219,22 @@ describe('a commit that cannot be made durable', () => {
     },
   );
 
+  test('drops nothing, and what was too old goes without another append', async () => {
+    const machine = new Machine();
+    const first = await opened(machine.options, HOUR);
+    await first.append('events', ['1']);
+    await first.close();
+    machine.pass(2 * HOUR);
+    const failing = failCommits();
+    const log = await opened(machine.options, HOUR);
+    failing.code = 'SQLITE_FULL';
+    await expect(log.append('events', ['2'])).rejects.toThrow(expect.objectContaining({ code: 'LOG_FULL' }) as Error);
+    failing.code = undefined;
+    expect(log.bounds('events').earliest).toBe(1);
+    machine.pass(10_000);
+    await vi.waitFor(() => expect(log.bounds('events').earliest).toBe(2));
+  });
+
   test('a disk that is full at COMMIT refuses it, and the log goes on', async () => {
     const failing = failCommits();
     const log = await opened({});

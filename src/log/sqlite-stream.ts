@@ -253,8 +253,9 @@ export class SqliteStream {
     for (let drops = 0; mayDropSome(retain, rowsUpTo) && !hasMore; drops++) {
       // Below `earliest` there may be chunks that are still to be removed.
       const oldest = this.#home.chunks.firstAfter(this.id, last?.upTo ?? bounds.earliest - 1);
-      // What is appended later ages later.
-      this.#agesAtMs = (oldest?.logMs ?? now) + (retain.ageMs ?? 0);
+      // What is appended later ages later. Where something is dropped it is looked for again: the
+      // commit may fail.
+      if (last === undefined) this.#agesAtMs = (oldest?.logMs ?? now) + (retain.ageMs ?? 0);
       if (oldest === undefined) break;
       const rows = rowsUpTo - oldest.rowsUpTo + oldest.rows;
       if (!mayDropOldest(retain, { rows, oldest, now, savedByAll: holders?.savedByAll ?? 0 })) break;

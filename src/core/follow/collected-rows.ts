@@ -127,7 +127,7 @@ export class CollectedRows {
 
   /** A copy of the row as it came, because a part of it would keep everything that came with it. */
   #textOf(row: unknown, { text, start, end }: LineInText): RowText {
-    if (row instanceof UnreadableRow) return ownText(row.text);
+    if (row instanceof UnreadableRow) return row.text;
     const tokenAt = start + RDATA.length + this.#stream.length + 1;
     return ownText(text.slice(text.indexOf(' ', tokenAt) + 1, end));
   }

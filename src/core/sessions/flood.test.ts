@@ -142,3 +142,17 @@ test('a megabyte of any command, in any form, keeps a worker busy for 50 ms at m
     for (const form of formsFor('primary', count)) expectShort(() => workerOf(namesOf(count), form), form);
   }
 });
+
+test('the end of a turn stops reading at once, on either side, and the next turn begins it again', () => {
+  const form = { what: 'SYNC', text: 'SYNC a\n'.repeat(8_000) };
+  for (const machine of [primaryOf(new MemoryStreams('s0'), form), workerOf(['s0'], form)]) {
+    machine.handleBytes(Buffer.from(form.text));
+    machine.poll();
+    expect(machine.isPaused).toBe(true);
+    for (let turns = 0; machine.isPaused && turns < 20; turns++) {
+      machine.handleTimeout();
+      machine.poll();
+    }
+    expect(machine.isPaused).toBe(false);
+  }
+});

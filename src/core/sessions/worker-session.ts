@@ -202,11 +202,7 @@ export class WorkerSession {
 
   /** Takes the next line. Returns false when none has come, or none may be taken now. */
   takeLine(): boolean {
-    if (this.#isPaused || !this.#isReading) return false;
-    if (this.#turn.isOver) {
-      this.#holdOrRead();
-      return false;
-    }
+    if (this.#isPaused || this.#turn.isOver || !this.#isReading) return false;
     const lines = this.#lines;
     try {
       if (!lines.advance()) return false;
@@ -216,7 +212,7 @@ export class WorkerSession {
         return true;
       }
       const isRow = row.decode(lines.text, lines.start, lines.end);
-      this.#turn.spend(this.#now, lines.end - lines.start + (isRow ? ROW_COST : LINE_COST));
+      this.#spend(lines.end - lines.start + (isRow ? ROW_COST : LINE_COST));
       if (isRow) {
         this.#options.lines.takeRow(row.stream, row.token, row.row, lines);
       } else {
@@ -248,6 +244,12 @@ export class WorkerSession {
     return this.#state.kind === 'greeting' || this.#state.kind === 'established';
   }
 
+  /** Reading is held at once when that ends the turn, before the connection gives more. */
+  #spend(cost: number): void {
+    this.#turn.spend(this.#now, cost);
+    if (this.#turn.isOver) this.#holdOrRead();
+  }
+
   #holdOrRead(): void {
     const isHeld = this.#isPaused || this.#turn.isOver;
     if (isHeld === this.#isHeld || !this.#isReading) return;
@@ -257,7 +259,7 @@ export class WorkerSession {
 
   #takeUnreadable(line: UnreadableLine): void {
     const row = this.#row;
-    this.#turn.spend(this.#now, line.text.length + ROW_COST);
+    this.#spend(line.text.length + ROW_COST);
     row.decodeUnreadable(line, this.#options.limits.maxLineBytes);
     this.#options.lines.takeRow(row.stream, row.token, row.row, { text: line.text, start: 0, end: line.text.length });
   }

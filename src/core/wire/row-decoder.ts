@@ -2,6 +2,7 @@
  * Reads RDATA lines (docs/protocol.md, "Commands"), which are nearly all that a worker receives.
  */
 
+import { ownText } from '../../base/bytes.ts';
 import type { StreamName } from '../model/stream.ts';
 import type { Token } from '../model/token.ts';
 import { UnreadableRow } from '../model/unreadable-row.ts';
@@ -125,11 +126,10 @@ function readRow(text: string, start: number, end: number): unknown {
   try {
     return readJsonAt(text, start, end);
   } catch {
-    // Its text may be private, so the fault does not repeat it.
-    return new UnreadableRow(
-      { code: 'INVALID_ROW', text: 'it is not JSON, or nested too deeply' },
-      text.slice(start, end),
-    );
+    // Its text may be private, so the fault does not repeat it. A copy, because a part would keep
+    // everything that came with it.
+    const row = ownText(text.slice(start, end));
+    return new UnreadableRow({ code: 'INVALID_ROW', text: 'it is not JSON, or nested too deeply' }, row);
   }
 }
 
