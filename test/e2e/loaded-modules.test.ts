@@ -38,12 +38,13 @@ async function loadedBy(argv: readonly string[], until?: (process: RunningProces
     await process.kill('SIGTERM');
   }
   expect(await process.ended, process.stderr()).toBe(0);
-  const urls = (await readFile(trace, 'utf8')).split('\n').filter((url) => url.startsWith(ROOT.href));
-  const paths = urls.map((url) => url.slice(ROOT.href.length));
-  const packages = paths.flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []);
+  const urls = (await readFile(trace, 'utf8')).split('\n');
+  // The folder of packages may be a link to another place.
+  const packages = urls.flatMap((url) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? []);
+  const dist = new URL('dist/', ROOT).href;
   return {
     packages: [...new Set(packages)].toSorted(),
-    files: paths.flatMap((path) => /^dist\/(.+)$/.exec(path)?.[1] ?? []),
+    files: urls.filter((url) => url.startsWith(dist)).map((url) => url.slice(dist.length)),
   };
 }
 
