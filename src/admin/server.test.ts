@@ -166,7 +166,7 @@ test('a port in use is named, with what to do', async () => {
   const { primary, server } = await setUp();
   await expect(listenAdmin({ primary, host: '127.0.0.1', port: server.address.port })).rejects.toMatchObject({
     code: 'ADDRESS_IN_USE',
-    message: `cannot listen for admin at 127.0.0.1:${server.address.port}: another process listens there (EADDRINUSE); stop it or choose another port`,
+    message: `cannot listen for admin at 127.0.0.1:${server.address.port}: something listens there already (EADDRINUSE); stop it or choose another port`,
   });
 });
 

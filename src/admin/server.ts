@@ -92,7 +92,7 @@ function listenError(host: string, port: number, cause: unknown): UsageError {
   if (systemCode(cause) === 'EADDRINUSE') {
     return new UsageError(
       'ADDRESS_IN_USE',
-      `${at}: another process listens there (EADDRINUSE); stop it or choose another port`,
+      `${at}: something listens there already (EADDRINUSE); stop it or choose another port`,
       { cause },
     );
   }

@@ -131,7 +131,7 @@ describe('serve', () => {
       const second = new RunningCommand(['serve', '--log', 'memory:', ...options]);
       expect(await second.ended).toBe(1);
       expect(second.err).toMatch(
-        /^rowcast: ADDRESS_IN_USE: cannot listen .*:\d+: another process listens there \(EADDRINUSE\); .*\n$/,
+        /^rowcast: ADDRESS_IN_USE: cannot listen .*:\d+: something listens there already \(EADDRINUSE\); .*\n$/,
       );
     }
   });

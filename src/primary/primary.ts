@@ -21,7 +21,7 @@ import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { LogError, quote, RowcastError, UsageError } from '../core/model/errors.ts';
 import { guardLogger, type LogFields, type Logger, PeerLogger, silentLogger } from '../core/model/logger.ts';
-import { filePath } from '../core/model/option-kinds.ts';
+import { filePath, oneLine } from '../core/model/option-kinds.ts';
 import { checkArgument, checkOptions } from '../core/model/options.ts';
 import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
 import type { Position } from '../core/model/position.ts';
@@ -373,12 +373,13 @@ export class Primary extends Emitter<PrimaryEvents> {
    * Lets go of what a worker holds of all streams (`retain.untilSavedBy`), for one that is gone for
    * good. Resolves to the names of the streams that it held back. It holds rows again when it
    * follows again. A name of no worker holds nothing, and nothing happens.
-   * @throws UsageError CLOSED; LogError
+   * @throws UsageError INVALID_OPTION, CLOSED; LogError
    * @example
    * await primary.forgetWorker('reader-7');
    */
   async forgetWorker(name: WorkerName): Promise<readonly StreamName[]> {
     this.#checkOpen();
+    checkArgument('forgetWorker', 'name', name, oneLine);
     const streams = await this.#catalog.forgetWorker(name);
     this.#logger.info({ workerName: name, streams: streams.length }, `worker ${quote(name)} is forgotten`);
     return streams;

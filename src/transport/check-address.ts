@@ -83,7 +83,10 @@ export function checkConnectAddress(of: string, given: Address): Address {
 }
 
 /** An address among other options. `oneAddress` is still to be called. */
-export const addressKind: Kind<Address> = nested(connectTable) as Kind<Address>;
+export const addressKind: Kind<Address> = nested(
+  connectTable,
+  'an address, { host, port } or { path }',
+) as Kind<Address>;
 
 /**
  * The address that its parts make: of a socket file, or a host and a port.

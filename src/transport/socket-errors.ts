@@ -47,7 +47,7 @@ const lost: Explanations = {
 };
 
 const noPort: Explanations = {
-  EADDRINUSE: ['another process listens there', 'stop it or choose another port'],
+  EADDRINUSE: ['something listens there already', 'stop it or choose another port'],
   EACCES: ['this user may not listen at that port', 'choose a port above 1023 or grant the permission'],
   EADDRNOTAVAIL: ['no network interface of this machine has that address', 'check the address'],
   EAFNOSUPPORT: ['this machine does not speak that kind of address', 'use an IPv4 address'],
@@ -57,7 +57,7 @@ const noPort: Explanations = {
 };
 
 const noPath: Explanations = {
-  EADDRINUSE: ['another process listens there', 'stop it or choose another path'],
+  EADDRINUSE: ['something listens there already', 'stop it or choose another path'],
   ENOENT: ['its directory does not exist', 'create it or choose another path'],
   ENOTDIR: ['a part of the path is not a directory', 'choose another path'],
   EACCES: ['this user may not write to the directory', 'check its permissions or choose another path'],

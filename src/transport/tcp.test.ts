@@ -85,7 +85,7 @@ describe('where it listens', () => {
     const { port } = place.listener.address as { port: number };
     await expect(listen({ host: '127.0.0.1', port })).rejects.toMatchObject({
       code: 'ADDRESS_IN_USE',
-      message: `cannot listen at 127.0.0.1:${port}: another process listens there (EADDRINUSE); stop it or choose another port`,
+      message: `cannot listen at 127.0.0.1:${port}: something listens there already (EADDRINUSE); stop it or choose another port`,
       cause: { code: 'EADDRINUSE' },
     });
     await place.close();

@@ -95,7 +95,7 @@ describe('what is at the path already', () => {
     const first = await listen();
     await expect(listen()).rejects.toMatchObject({
       code: 'ADDRESS_IN_USE',
-      message: `cannot listen at unix:${path}: another process listens there (EADDRINUSE); stop it or choose another path`,
+      message: `cannot listen at unix:${path}: something listens there already (EADDRINUSE); stop it or choose another path`,
     });
     await first.pair();
     expect(readdirSync(directory)).toEqual(['rowcast.sock']);

@@ -158,7 +158,7 @@ async function removeOurs(path: string, ours: BigIntStats): Promise<void> {
 }
 
 function inUse(path: string): UsageError {
-  return listenError({ path }, Object.assign(new Error('another process listens there'), { code: 'EADDRINUSE' }));
+  return listenError({ path }, Object.assign(new Error('something listens there already'), { code: 'EADDRINUSE' }));
 }
 
 async function lstatIfThere(path: string): Promise<BigIntStats | undefined> {

@@ -1,7 +1,7 @@
 /** Where a worker keeps its positions, so that it resumes there after a crash. */
 
 import { hidden } from '../core/model/option-kinds.ts';
-import type { Kind } from '../core/model/options.ts';
+import { type Kind, nameOfType } from '../core/model/options.ts';
 import type { Position } from '../core/model/position.ts';
 
 /**
@@ -56,16 +56,25 @@ export interface CheckpointReader {
 /** A checkpoint that also stores positions. */
 export type SavingCheckpoint = Checkpoint & Required<Pick<Checkpoint, 'save'>>;
 
-export const checkpointKind: Kind<Checkpoint> = hidden(
-  'an object with the method load, and either save or saveMoves unless it is only read',
-  (value) => {
-    const { load, save, saveMoves } = (value ?? {}) as Partial<Checkpoint>;
-    const isMissing = (method: unknown): boolean => method === undefined;
-    const isMethod = (method: unknown): boolean => isMissing(method) || typeof method === 'function';
-    if (!isMissing(save) && !isMissing(saveMoves)) return false;
-    return typeof load === 'function' && isMethod(save) && isMethod(saveMoves);
-  },
-);
+export const checkpointKind: Kind<Checkpoint> = {
+  ...hidden<Checkpoint>(
+    'an object with the method load, and either save or saveMoves unless it is only read',
+    (value) => checkpointFault(value) === undefined,
+  ),
+  came: (value) => checkpointFault(value),
+};
+
+function checkpointFault(value: unknown): string | undefined {
+  if (typeof value === 'string') return 'a string: fileCheckpoint(path) makes one that is kept in a file';
+  if (typeof value !== 'object' || value === null) return nameOfType(value);
+  const { load, save, saveMoves } = value as Partial<Checkpoint>;
+  if (typeof load !== 'function') return `${nameOfType(value)} without load`;
+  if (save !== undefined && saveMoves !== undefined) return 'one with both save and saveMoves';
+  for (const [name, method] of Object.entries({ save, saveMoves })) {
+    if (method !== undefined && typeof method !== 'function') return `one whose ${name} is ${nameOfType(method)}`;
+  }
+  return undefined;
+}
 
 /**
  * Keeps positions within this process: for tests, and for workers that need not resume in another

@@ -134,7 +134,10 @@ export class Subscriptions {
     const existing = this.#runners.get(name);
     if (existing !== undefined) {
       if (existing.error === undefined) {
-        throw new UsageError('DUPLICATE_STREAM', `stream ${name} is subscribed already`);
+        throw new UsageError(
+          'DUPLICATE_STREAM',
+          `stream ${name} is subscribed already: do all in one handler, or unsubscribe it first`,
+        );
       }
       this.remove(existing);
     }

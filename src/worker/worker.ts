@@ -17,6 +17,7 @@ import { EVERY_NAME, isPattern, type NamePattern } from '../core/model/pattern.t
 import { nameOf, type Stream, type StreamName } from '../core/model/stream.ts';
 import type { Position } from '../core/model/position.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
+import { checkUpstreamCommand } from '../core/wire/upstream-tables.ts';
 import { Follower, type FollowerEvent } from '../core/follow/follower.ts';
 import { defaultWorkerLimits, mergeLimits, type WorkerLimits } from '../core/wire/limits.ts';
 import { Emitter } from '../events/emitter.ts';
@@ -339,6 +340,7 @@ export class Worker extends Emitter<WorkerEvents> {
    */
   send(command: UpstreamCommand, options?: SendOptions): void {
     this.#checkOpen();
+    checkUpstreamCommand('send', command);
     const { whenDisconnected } = checkOptions('send', options, sendTable);
     this.#follower.handleSend(this.#pump.now, command, whenDisconnected);
     this.#pump.drain();

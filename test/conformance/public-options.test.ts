@@ -210,6 +210,7 @@ test('every public function is in one of the two lists above', async () => {
   expect(missing).toEqual([]);
 });
 
+// SPEC O3
 test('arguments that are no options are refused by name too', async () => {
   const calls: Record<string, () => unknown> = {
     'subscribe without a handler': () => worker.subscribe('x', {}, any(undefined)),
@@ -229,6 +230,18 @@ test('arguments that are no options are refused by name too', async () => {
     'a cache without a load': () => caches.cached('b', {}, any(undefined)),
     'a backup without a path': () => primary.backup(any(undefined)),
     'tokens of nothing': () => express.sendTokens(any(undefined), { streams: ['events'] }),
+    'no rows': () => primary.append('events', any(undefined)),
+    'a row in place of a list': () => primary.append('events', any({ id: 1 })),
+    'a text in place of a list': () => primary.appendTexts('events', any('{}')),
+    'a declaration by hand': () =>
+      main.createPrimary({ name: 'a', log: main.memoryLog(), streams: [any({ name: 'events' })] }),
+    'no worker to forget': () => primary.forgetWorker(any(undefined)),
+    'no text of a position': () => main.parsePosition(any(undefined)),
+    'the text of nothing': () => main.formatPosition(any({})),
+    'no command': () => worker.send(any(undefined)),
+    'the name of a command': () => worker.send(any('USER_SYNC')),
+    'a command without its fields': () => worker.send(any({ name: 'USER_SYNC', userId: '@bob:example.com' })),
+    'a command that no application sends': () => worker.send(any({ name: 'PING', data: '1' })),
     'users of nothing': () => synapse.trackSyncingUsers(any(undefined)),
   };
   for (const [name, call] of Object.entries(calls)) {

@@ -88,7 +88,7 @@ test('a port in use is one clear line and exit code 1', async () => {
   const second = start(['serve', '--listen', connect, '--admin', 'none', '--log', 'memory:']);
   expect(await second.ended).toBe(1);
   expect(second.stderr()).toBe(
-    `rowcast: ADDRESS_IN_USE: cannot listen at ${connect}: another process listens there (EADDRINUSE); stop it or choose another port\n`,
+    `rowcast: ADDRESS_IN_USE: cannot listen at ${connect}: something listens there already (EADDRINUSE); stop it or choose another port\n`,
   );
 });
 

@@ -6,6 +6,7 @@
 import { utf8Length } from '../../base/bytes.ts';
 import { attributesLine, type BatchLimits } from './batch.ts';
 import { messageOf, quote, UsageError } from './errors.ts';
+import { nameOfType } from './options.ts';
 import type { StreamName } from './stream.ts';
 
 /** JSON text of an object, on one line. */
@@ -32,7 +33,10 @@ export function encodeAttributes(stream: StreamName, attributes: unknown): Attri
     throw new UsageError('INVALID_ATTRIBUTES', why, { cause });
   }
   if (text !== undefined && text.startsWith('{')) return text;
-  throw new UsageError('INVALID_ATTRIBUTES', `attributes for stream ${stream} are an object, not ${typeof attributes}`);
+  throw new UsageError(
+    'INVALID_ATTRIBUTES',
+    `attributes for stream ${stream} are an object, not ${nameOfType(attributes)}`,
+  );
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 
 import { quote, UsageError } from './errors.ts';
+import { nameOfType } from './options.ts';
 import { checkPattern, matchesPattern, type NamePattern, patternsOverlap } from './pattern.ts';
 import {
   defineStream,
@@ -63,6 +64,16 @@ export function declaredText(given: Stream | StreamPattern | StreamName): Stream
   throw new UsageError('INVALID_STREAM_NAME', 'the pattern of streams is text: give what defineStreams gave');
 }
 
+/** @throws UsageError INVALID_STREAM_NAME for what defineStream and defineStreams do not give */
+function checkDeclaration(given: Declaration): void {
+  const name = declaredText(given);
+  if (typeof given.durable === 'boolean' && typeof given.retain === 'object') return;
+  throw new UsageError(
+    'INVALID_STREAM_NAME',
+    `stream ${quote(name)} is declared by ${nameOfType(given)}: give its name, or what defineStream or defineStreams gave`,
+  );
+}
+
 /** One stream, or the streams of a pattern. */
 export type Declaration<In = unknown, Out = In> = Stream<In, Out> | StreamPattern<In, Out>;
 
@@ -113,8 +124,7 @@ export class Declarations {
   constructor(declarations: readonly (Declaration | StreamName)[]) {
     for (const declared of declarations) {
       const declaration = typeof declared === 'string' ? defineStream(declared) : declared;
-      // Refuses what is no declaration.
-      declaredText(declaration);
+      checkDeclaration(declaration);
       if ('pattern' in declaration) this.#addPattern(declaration);
       else this.#addStream(declaration);
     }

@@ -3,7 +3,7 @@
 import type { Clock, Millis } from '../../base/clock.ts';
 import type { Random } from '../../base/random.ts';
 import type { Logger } from './logger.ts';
-import type { Kind, OptionTable, RequiredKind } from './options.ts';
+import { type Kind, nameOfType, type OptionTable, type RequiredKind } from './options.ts';
 
 /** Marks an option that must be given. */
 export function required<Value>(one: Kind<Value>): RequiredKind<Value> {
@@ -65,10 +65,14 @@ export function aFunction<Value extends (...given: never) => unknown>(): Kind<Va
 /** An object with these methods at least: what implements an interface. */
 export function withMethods<Value>(...methods: readonly (keyof Value & string)[]): Kind<Value> {
   const names = methods.length === 1 ? `method ${methods[0]}` : `methods ${methods.join(', ')}`;
-  return hidden(`an object with the ${names}`, (value) => {
-    if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false;
-    return methods.every((method) => typeof (value as Record<string, unknown>)[method] === 'function');
-  });
+  const missing = (value: unknown): string | undefined =>
+    methods.find((method) => typeof (value as Record<string, unknown>)[method] !== 'function');
+  const hasParts = (value: unknown): boolean =>
+    (typeof value === 'object' || typeof value === 'function') && value !== null;
+  return {
+    ...hidden(`an object with the ${names}`, (value) => hasParts(value) && missing(value) === undefined),
+    came: (value) => (hasParts(value) ? `${nameOfType(value)} without ${missing(value)!}` : undefined),
+  };
 }
 
 /** An AbortSignal, whose type only Node's own types have. */
@@ -80,9 +84,9 @@ export function abortSignal<Signal>(): Kind<Signal> {
 }
 
 /** Options within options. */
-export function nested<Options>(table: OptionTable<Options>): Kind<Options> {
+export function nested<Options>(table: OptionTable<Options>, expected: string = 'an object of options'): Kind<Options> {
   const accepts = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
-  return { ...hidden<Options>('an object of options', accepts), inside: table };
+  return { ...hidden<Options>(expected, accepts), inside: table };
 }
 
 /** A list whose members are checked where they are used. */

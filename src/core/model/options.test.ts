@@ -116,9 +116,9 @@ test.each([
   ['postgres://me:secret@db', 'came a string', 'string'],
   [[], 'came a list', 'list'],
   [() => {}, 'came a function', 'function'],
-  [Promise.resolve({ name: 'a' }), 'came an object', 'object'],
-  [new Map([['name', 'a']]), 'came an object', 'object'],
-  [new AbortController().signal, 'came an object', 'object'],
+  [Promise.resolve({ name: 'a' }), 'came a Promise', 'object'],
+  [new Map([['name', 'a']]), 'came a Map', 'object'],
+  [new AbortController().signal, 'came an AbortSignal', 'object'],
 ])('what is no object of options is refused: %s', (options, came, type) => {
   const error = refusalOf(options);
   expect(error.message).toBe(`the options of createReader are an object with name: ${came}`);
@@ -140,7 +140,7 @@ test.each<[string, unknown, string]>([
   ['keep', 5, 'is an object of options, not 5'],
   ['keep', [], 'is an object of options, not a list'],
   ['keep.rows', 1.5, 'is an integer from 1, not 1.5'],
-  ['store', { load() {} }, 'is an object with the methods load, save, not an object'],
+  ['store', { load() {} }, 'is an object with the methods load, save, not an object without save'],
   ['store', null, 'is an object with the methods load, save, not null'],
 ])('a wrong value of %s is refused: %s', (option, value, why) => {
   const [outer, inner] = option.split('.') as [string, string?];

@@ -11,6 +11,8 @@ export interface Kind<out Value> {
   /** Completes "option x of y is …". */
   readonly expected: string;
   readonly accepts: (value: unknown) => value is Value;
+  /** Completes "not …" for a wrong value, where its type alone does not say what is wrong. */
+  readonly came?: (value: unknown) => string | undefined;
   /** The text of a wrong value is shown: it cannot be a secret. */
   readonly showsText?: boolean;
   /** A value that is itself an object of options. */
@@ -108,10 +110,14 @@ function isOptions(value: unknown): value is Readonly<Record<string, unknown>> {
 
 function notOptions(of: string, value: unknown, table: UntypedTable): UsageError {
   const required = Object.keys(table).filter((name) => table[name]!.isRequired);
-  const expected = required.length === 0 ? 'an object' : `an object with ${required.join(' and ')}`;
+  const expected = required.length === 0 ? 'an object' : `an object with ${listed(required)}`;
   const came = value === undefined ? 'there are none' : `came ${nameOfType(value)}`;
   const facts = { of, type: typeOf(value) };
   return new UsageError('INVALID_OPTION', `the options of ${of} are ${expected}: ${came}`, { facts });
+}
+
+function listed(names: readonly string[]): string {
+  return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)!}`;
 }
 
 function unknownOption(of: string, path: string, name: string, names: readonly string[]): UsageError {
@@ -138,17 +144,21 @@ function typeOf(value: unknown): string {
   return Array.isArray(value) ? 'list' : typeof value;
 }
 
-function nameOfType(value: unknown): string {
+/** What came in place of something else: `a list`, `an AbortSignal`, `undefined`. */
+export function nameOfType(value: unknown): string {
   const type = typeOf(value);
   if (type === 'null' || type === 'undefined') return type;
-  return `${type === 'object' ? 'an' : 'a'} ${type}`;
+  const name = type === 'object' ? Object.prototype.toString.call(value).slice('[object '.length, -1) : type;
+  return name === 'Object' ? 'an object' : `${/^[aeiou]/i.test(name) ? 'an' : 'a'} ${name}`;
 }
 
 /**
  * A value as an error shows it. Text in place of an object may be the address of a database with
  * its password, and what an object holds is unknown, so neither is shown.
  */
-function describe(value: unknown, { showsText }: Kind<unknown>): string {
+function describe(value: unknown, { showsText, came }: Kind<unknown>): string {
+  const told = came?.(value);
+  if (told !== undefined) return told;
   if (typeof value === 'string' && showsText) return `'${quote(value)}'`;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   return nameOfType(value);

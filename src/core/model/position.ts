@@ -5,6 +5,7 @@
 
 import { quote, UsageError } from './errors.ts';
 import { type History, history as checkHistory, parseHistory } from './history.ts';
+import { nameOfType } from './options.ts';
 import { type StreamName, streamNameFault } from './stream.ts';
 import { parseToken, token as checkToken, type Token } from './token.ts';
 
@@ -21,9 +22,7 @@ export interface Position {
  * @throws UsageError INVALID_POSITION, INVALID_TOKEN
  */
 export function checkPosition(position: Position): void {
-  if (typeof position?.stream !== 'string') {
-    throw new UsageError('INVALID_POSITION', 'a position has stream, token and history, as append gives it');
-  }
+  if (typeof position?.stream !== 'string') throw noPosition(position);
   checkToken(position.token);
   if (position.history !== undefined) checkHistory(position.history);
 }
@@ -31,8 +30,11 @@ export function checkPosition(position: Position): void {
 /**
  * Formats a position as one word, `events=123@8f3c1d2e4b5a6978.1764281400.a1b2c3d4`, with the name
  * percent-encoded. Without a history it is `events=123`.
+ * @throws UsageError INVALID_POSITION for what is no position
  */
-export function formatPosition({ stream, token, history }: Position): string {
+export function formatPosition(position: Position): string {
+  if (typeof position?.stream !== 'string') throw noPosition(position);
+  const { stream, token, history } = position;
   const place = `${encodeURIComponent(stream)}=${token}`;
   return history === undefined ? place : `${place}@${history}`;
 }
@@ -57,6 +59,9 @@ export function formatPositions(positions: readonly Position[]): string {
  * @throws UsageError INVALID_POSITION
  */
 export function parsePosition(text: string): Position {
+  if (typeof text !== 'string') {
+    throw new UsageError('INVALID_POSITION', `parsePosition reads the text of a position, not ${nameOfType(text)}`);
+  }
   return readPosition(text, undefined);
 }
 
@@ -97,6 +102,12 @@ function readPosition(text: string, before: History | undefined): Position {
   if (history === '' && before !== undefined) return { stream, token, history: before };
   if (parseHistory(history) === undefined) throw invalid(text, `'${quote(history)}' is no history`);
   return { stream, token, history };
+}
+
+function noPosition(came: unknown): UsageError {
+  const hint = typeof came === 'string' ? ': parsePosition reads text' : '';
+  const text = `a position is an object with stream, token and history, as append gives it, not ${nameOfType(came)}${hint}`;
+  return new UsageError('INVALID_POSITION', text);
 }
 
 function invalid(text: string, why: string): UsageError {

@@ -3,6 +3,7 @@
  */
 
 import { messageOf, quote, RowcastError, UsageError } from './errors.ts';
+import { nameOfType } from './options.ts';
 import type { StreamName } from './stream.ts';
 
 /**
@@ -71,7 +72,14 @@ export function encodeRow(stream: StreamName, row: unknown): RowText {
  * @throws UsageError INVALID_ROW
  */
 export function encodeRows(stream: StreamName, rows: readonly unknown[]): RowText[] {
+  checkList(stream, rows);
   return rows.map((row) => encodeRow(stream, row));
+}
+
+function checkList(stream: StreamName, rows: unknown): void {
+  if (Array.isArray(rows)) return;
+  const text = `a batch for stream ${stream} is a list of rows, not ${nameOfType(rows)}`;
+  throw new UsageError('INVALID_ROW', text, { facts: { stream } });
 }
 
 /**
@@ -109,6 +117,7 @@ const BREAKS = /[\t\n\r]/;
  * @throws UsageError INVALID_ROW
  */
 export function keepTexts(stream: StreamName, texts: readonly string[]): RowText[] {
+  checkList(stream, texts);
   return texts.map((text, index) => {
     const fault = rowTextFault(text);
     if (fault === undefined) return keepText(text);

@@ -3,7 +3,7 @@
 import { LONGEST_UTF8_BYTES_PER_UNIT, utf8Length } from '../../base/bytes.ts';
 import { quote, quoteValue, UsageError } from './errors.ts';
 import { boolean, hidden, integerFrom, kind, listOf, nested } from './option-kinds.ts';
-import { checkOptions, type Kind, optionError, type OptionTable } from './options.ts';
+import { checkOptions, type Kind, nameOfType, optionError, type OptionTable } from './options.ts';
 import type { RowValidator } from './row.ts';
 
 /**
@@ -194,9 +194,9 @@ function isStreamOrName(value: unknown): boolean {
 export function nameOf(stream: { readonly name: StreamName } | StreamName): StreamName {
   const name = typeof stream === 'string' ? stream : stream?.name;
   if (typeof name === 'string') return name;
-  const text =
-    "a stream is given by its name or its definition. Of a pattern, use the pattern's stream(name), or subscribeMatching";
-  throw new UsageError('INVALID_STREAM_NAME', text);
+  const isPattern = typeof stream === 'object' && stream !== null && 'pattern' in stream;
+  const came = isPattern ? "a pattern: use the pattern's stream(name), or subscribeMatching" : nameOfType(stream);
+  throw new UsageError('INVALID_STREAM_NAME', `a stream is given by its name or its definition, not by ${came}`);
 }
 
 /**

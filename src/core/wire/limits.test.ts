@@ -62,7 +62,7 @@ test('a keep-alive interval that is not below the idle time-out is refused, with
   ]) {
     for (const defaults of [defaultPrimaryLimits, defaultWorkerLimits]) {
       expect(() => mergeLimits('createWorker', defaults, own)).toThrow(
-        /^option limits.keepAliveIntervalMs of createWorker \(\d+\) is below idleTimeoutMs \(\d+\)/,
+        /^option limits.keepAliveIntervalMs of createWorker \(\d+\) must be below idleTimeoutMs \(\d+\)/,
       );
     }
   }

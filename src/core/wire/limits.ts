@@ -133,11 +133,11 @@ export function mergeLimits<
   const { keepAliveIntervalMs, idleTimeoutMs, minBackoffMs = 0, maxBackoffMs = Infinity } = limits;
   // A peer hears nothing for that long, and closes.
   if (keepAliveIntervalMs >= idleTimeoutMs) {
-    const why = `(${keepAliveIntervalMs}) is below idleTimeoutMs (${idleTimeoutMs}): keep-alives come before a peer gives up`;
+    const why = `(${keepAliveIntervalMs}) must be below idleTimeoutMs (${idleTimeoutMs}): keep-alives come before a peer gives up`;
     throw optionError(of, 'limits.keepAliveIntervalMs', why);
   }
   if (minBackoffMs > maxBackoffMs) {
-    throw optionError(of, 'limits.minBackoffMs', `(${minBackoffMs}) is at most maxBackoffMs (${maxBackoffMs})`);
+    throw optionError(of, 'limits.minBackoffMs', `(${minBackoffMs}) must be at most maxBackoffMs (${maxBackoffMs})`);
   }
   return limits;
 }
