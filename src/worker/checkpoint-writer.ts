@@ -5,8 +5,9 @@
 
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { Subscription as Machine } from '../core/follow/subscription.ts';
-import { HandlerError, messageOf, RowcastError } from '../core/model/errors.ts';
-import type { Position } from '../core/model/position.ts';
+import { HandlerError, messageOf, quote, RowcastError } from '../core/model/errors.ts';
+import { nameOfType } from '../core/model/options.ts';
+import { checkPosition, type Position } from '../core/model/position.ts';
 import { applyChanges, type Checkpoint } from './checkpoint.ts';
 import type { Runner } from './subscription.ts';
 
@@ -62,6 +63,7 @@ export class CheckpointWriter {
   async load(): Promise<ReadonlyMap<string, Position>> {
     try {
       const stored = await this.#options.checkpoint.load({ workerName: this.#options.workerName });
+      checkStored(stored);
       applyChanges(this.#all, stored);
       return stored;
     } catch (thrown) {
@@ -174,6 +176,20 @@ export class CheckpointWriter {
     for (const [key, position] of changed) {
       const stored = this.#all.get(key);
       if (stored?.token === position?.token && stored?.history === position?.history) changed.delete(key);
+    }
+  }
+}
+
+/** What an application's own checkpoint gives may be anything. */
+function checkStored(stored: ReadonlyMap<string, Position>): void {
+  if (typeof stored?.get !== 'function' || typeof stored.entries !== 'function') {
+    throw new TypeError(`its load gave ${nameOfType(stored)}, not a Map of positions`);
+  }
+  for (const [key, position] of stored) {
+    try {
+      checkPosition(position);
+    } catch (thrown) {
+      throw new TypeError(`its load gave no position for ${quote(key)}: ${messageOf(thrown)}`, { cause: thrown });
     }
   }
 }

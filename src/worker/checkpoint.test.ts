@@ -33,6 +33,29 @@ test('a memory checkpoint keeps a copy, and forgets what is gone', async () => {
   expect(await checkpoint.load()).toEqual(new Map());
 });
 
+test.each<[unknown, string]>([
+  [undefined, 'its load gave undefined, not a Map of positions'],
+  [{ events: positionOf('events', 1) }, 'its load gave an object, not a Map of positions'],
+  [
+    new Map([['events', 'events=1']]),
+    'its load gave no position for events: a position is an object with stream, token and history, as append gives ' +
+      'it, not a string: parsePosition reads text',
+  ],
+])('a load that gives %s is refused with what it gave', async (stored, why) => {
+  const writer = new CheckpointWriter({
+    workerName: 'reader-1',
+    clock: new VirtualClock(),
+    checkpoint: { load: async () => stored as ReadonlyMap<string, Position> },
+    runnerOf: () => undefined,
+    onSaved: () => {},
+    onError: () => {},
+  });
+  await expect(writer.load()).rejects.toMatchObject({
+    code: 'CHECKPOINT_FAILED',
+    message: `cannot read the checkpoint: ${why}`,
+  });
+});
+
 /** A writer, and what its checkpoint gets. */
 class Writing {
   readonly clock = new VirtualClock();

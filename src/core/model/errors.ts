@@ -41,7 +41,7 @@ export const errorCodes = {
   INVALID_ROW: "A row did not pass its stream's validator, is not JSON, or is nested too deeply.",
   INVALID_KEY: 'A cache key is none, has a NUL or half a character, or there are too many or too few of them.',
   INVALID_ATTRIBUTES: 'The attributes of a batch are not a JSON object, or do not fit on a line.',
-  INVALID_COMMAND: 'A command to send has a value that does not fit on a line.',
+  INVALID_COMMAND: 'A command to send has a value that does not fit on a line, or there is no such command to send.',
   OBSERVER: 'An observer sends nothing but NAME, PING and REPLICATE.',
   ROW_TOO_LARGE: 'A row does not fit on a line of maxLineBytes.',
   NOT_SUPPORTED: 'The log that keeps the stream, or the other side, does not offer this.',
