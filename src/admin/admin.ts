@@ -73,6 +73,8 @@ export function createAdmin(options: AdminOptions): Hono {
     signal,
   } = checkOptions('createAdmin', options, adminTable);
   const budget = new UploadBudget(mergeAdminLimits(limits), () => clock.now());
+  // One listener for all uploads: Node warns of a signal with more than ten.
+  signal?.addEventListener('abort', () => budget.endAll(), { once: true });
   const counters = new Counters();
   primary.on('connected', () => counters.handleConnected());
   primary.on('warning', ({ error }) => counters.handleWarning(error));

@@ -59,19 +59,20 @@ export async function appendRows(options: AppendRowsOptions): Promise<AppendRows
   });
   const durable = (): Appended => ({ ...pending.appended, ...upload.repeated });
   options.onBegin?.(durable);
-  const stop = (): void => reader.interrupt();
   let share: UploadShare;
   try {
-    share = budget.open({ isIdle: () => reader.isWaiting && pending.isEmpty, handleEnded: stop });
+    share = budget.open({
+      isIdle: () => reader.isWaiting && pending.isEmpty,
+      handleEnded: () => reader.interrupt(),
+    });
   } catch (error) {
     reader.release();
     return await finish(pending, error, options.firstLine);
   }
-  signal?.addEventListener('abort', stop, { once: true });
+  if (signal?.aborted === true) reader.interrupt();
   try {
     return { ...(await appendBatches({ ...options, reader, share, pending })), appended: durable() };
   } finally {
-    signal?.removeEventListener('abort', stop);
     reader.release();
     budget.close(share);
   }

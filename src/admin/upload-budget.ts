@@ -23,7 +23,7 @@ export interface UploadShare {
 export interface Uploader {
   /** It waits for its client, and no row of it is on its way to the log. */
   readonly isIdle: () => boolean;
-  /** Its share was taken away for other uploads. */
+  /** It reads no further: its share was taken away for other uploads, or the server stops. */
   readonly handleEnded: () => void;
 }
 
@@ -111,6 +111,11 @@ export class UploadBudget {
     this.free(share, share.bytes);
     share.isOpen = false;
     this.#shares.delete(share);
+  }
+
+  /** The server stops. Each upload answers for what has come of it. */
+  endAll(): void {
+    for (const { uploader } of [...this.#shares]) uploader.handleEnded();
   }
 
   /** Ends uploads whose clients let their batch wait for too long, the oldest first. */

@@ -1,5 +1,6 @@
 /** What many uploads at once may hold. */
 
+import { getEventListeners } from 'node:events';
 import type { Hono } from 'hono';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { memoryLog } from '../log/memory.ts';
@@ -22,7 +23,7 @@ interface Scene {
   readonly admin: Hono;
 }
 
-async function setUp(limits: Partial<AdminLimits>): Promise<Scene> {
+async function setUp(limits: Partial<AdminLimits>, signal?: AbortSignal): Promise<Scene> {
   const clock = new VirtualClock();
   const primary = await createPrimary({
     name: 'example.com',
@@ -31,7 +32,7 @@ async function setUp(limits: Partial<AdminLimits>): Promise<Scene> {
     transport: createMemoryTransport(),
   });
   onTestFinished(() => primary.close());
-  const admin = createAdmin({ primary, clock, limits });
+  const admin = createAdmin({ primary, clock, limits, ...(signal && { signal }) });
   return { primary, clock, admin, begin: (text, query, key) => new Upload(admin, text, query, key) };
 }
 
@@ -157,6 +158,21 @@ describe('all uploads together', () => {
     const upload = begin(`${' '.repeat(50 * KB)}"0123456789abcdef"\n`.repeat(20));
     expect(await (await upload.end()).json()).toMatchObject({ rows: 20 });
   });
+});
+
+test('a server that stops answers every upload with what is durable, by one listener for all of them', async () => {
+  const stopping = new AbortController();
+  const { begin } = await setUp({}, stopping.signal);
+  const uploads = Array.from({ length: 12 }, () => begin('1\n2\n3\n', '?batch=2'));
+  await settle();
+  expect(getEventListeners(stopping.signal, 'abort')).toHaveLength(1);
+  stopping.abort();
+  uploads.push(begin('1\n2\n3\n', '?batch=2'));
+  for (const [i, upload] of uploads.entries()) {
+    const answer = await upload.answer;
+    expect(answer.status).toBe(503);
+    expect(await answer.json()).toMatchObject({ error: { code: 'CLOSED' }, rows: i < 12 ? 2 : 0 });
+  }
 });
 
 test('firstLine and firstBatch number a body that goes on with an upload', async () => {
