@@ -63,7 +63,7 @@ describe('what is called in a wrong way exits with 2 and says why', () => {
     [['append', 'events', '--id-prefix', 'two words'], '1 to 200 visible ASCII characters'],
     [['follow', 'a b'], 'space or control character'],
     [['follow', 'a', 'a'], 'stream a is subscribed already'],
-    [['follow', '--from', 'yesterday'], 'It is now, start, a token or a position'],
+    [['follow', '--from', 'yesterday'], 'is invalid: it is now, start, a token or a position'],
     [['follow', 'events', '--from', 'events=5@8f3c'], "'8f3c' is no history"],
     [['follow', '--from', '5'], 'without streams, --from is now or start'],
     [['follow', '--from', `events=5@${HISTORY}`], 'without streams, --from is now or start'],
@@ -73,10 +73,10 @@ describe('what is called in a wrong way exits with 2 and says why', () => {
     ],
     [['follow', '--server', ''], 'option server of createWorker is one line'],
     [['status', 'events'], 'too many arguments'],
-    [['status', '--interval', 'often'], 'It is a number of seconds'],
+    [['status', '--interval', 'often'], 'it is a number of seconds'],
     [['status', '--match', 'a**'], 'pattern'],
     [['follow', '--jsn'], 'Did you mean --json?'],
-    [['doctor', '--timeout', '0'], 'It is a number of seconds from 0.1'],
+    [['doctor', '--timeout', '0'], 'is invalid: it is a number of seconds from 0.1; add --help'],
     [[`${'x'.repeat(9_000)}\u001b[2J`], 'unknown command'],
   ])('rowcast %j', async (argv, said) => {
     const command = await runToEnd(...argv);

@@ -65,13 +65,16 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),
       writeErr: (text) => terminal.stderr.write(text),
-      // Its texts begin with `error: `, and a suggestion stands on a line of its own.
+      // Its texts begin with `error: `, a suggestion stands on a line of its own, and what a parser
+      // says comes after a full stop.
       outputError: (text) =>
         void fail(terminal, {
           code: 'INVALID_OPTION',
           message: `${text
             .replace(/^error: /, '')
+            .replace(' is invalid. ', ' is invalid: ')
             .trimEnd()
+            .replace(/\.$/, '')
             .replaceAll('\n', ' ')}; add --help for what there is`,
         }),
     });
@@ -342,7 +345,7 @@ function many<Value>(
 function parseUploadBytes(text: string): number {
   const bytes = /^\d{1,15}$/.test(text) ? Number(text) : 0;
   if (bytes < LEAST_UPLOAD_BYTES)
-    throw new InvalidArgumentError(`it is a number of bytes, at least ${LEAST_UPLOAD_BYTES}.`);
+    throw new InvalidArgumentError(`it is a number of bytes, at least ${LEAST_UPLOAD_BYTES}`);
   return bytes;
 }
 
@@ -352,13 +355,13 @@ const LEAST_UPLOAD_BYTES = 4 * 1024 * 1024;
 function parseBatch(text: string): number {
   const rows = /^\d{1,6}$/.test(text) ? Number(text) : 0;
   if (rows < 1 || rows > MAX_ROWS_PER_BATCH)
-    throw new InvalidArgumentError(`a batch has 1 to ${MAX_ROWS_PER_BATCH} rows.`);
+    throw new InvalidArgumentError(`a batch has 1 to ${MAX_ROWS_PER_BATCH} rows`);
   return rows;
 }
 
 function parseSeconds(text: string): number {
   const seconds = /^\d{1,5}(\.\d{1,3})?$/.test(text) ? Number(text) : 0;
-  if (seconds < LEAST_SECONDS) throw new InvalidArgumentError(`It is a number of seconds from ${LEAST_SECONDS}.`);
+  if (seconds < LEAST_SECONDS) throw new InvalidArgumentError(`it is a number of seconds from ${LEAST_SECONDS}`);
   return seconds;
 }
 
@@ -368,12 +371,12 @@ function parseDeclared(text: string): string {
 }
 
 function parseWorkerName(text: string): WorkerName {
-  if (text === '' || /[\r\n]/.test(text)) throw new InvalidArgumentError('A name is one line that is not empty.');
+  if (text === '' || /[\r\n]/.test(text)) throw new InvalidArgumentError('a name is one line that is not empty');
   return text;
 }
 
 function parseIdPrefix(text: string): string {
-  if (!isIdempotencyKey(text)) throw new InvalidArgumentError(`It has ${IDEMPOTENCY_KEY_RULE}.`);
+  if (!isIdempotencyKey(text)) throw new InvalidArgumentError(`it has ${IDEMPOTENCY_KEY_RULE}`);
   return text;
 }
 
@@ -381,7 +384,7 @@ function parseFrom(text: string): Position | Token | 'start' | 'now' {
   if (text === 'start' || text === 'now') return text;
   const token = parseToken(text);
   if (token !== undefined) return token;
-  if (!text.includes('=')) throw new InvalidArgumentError('It is now, start, a token or a position.');
+  if (!text.includes('=')) throw new InvalidArgumentError('it is now, start, a token or a position');
   return parsePosition(text);
 }
 
