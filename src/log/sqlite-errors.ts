@@ -18,7 +18,7 @@ const advice: Record<LogErrorCode, string> = {
     'the disk failed while a commit was made durable: open it again to see whether its rows are there',
   LOG_READ_ONLY: 'it or its directory cannot be written: make both writable for this user, or give another path',
   LOG_LOCKED: 'another process has it open for writing: stop that process, or give another path',
-  LOG_FULL: 'its disk is full: make room',
+  LOG_FULL: 'its disk is full: make room, or trim streams',
   LOG_UNAVAILABLE: 'check the path and the disk under it',
 };
 
@@ -39,6 +39,8 @@ const codesOfCauses: ReadonlyArray<readonly [prefix: string, code: LogErrorCode]
   ['SQLITE_BUSY', 'LOG_LOCKED'],
   ['SQLITE_LOCKED', 'LOG_LOCKED'],
   ['SQLITE_FULL', 'LOG_FULL'],
+  // The memory that connections share is a file beside the log, which could not grow.
+  ['SQLITE_IOERR_SHMSIZE', 'LOG_FULL'],
   ['ENOSPC', 'LOG_FULL'],
   ['EDQUOT', 'LOG_FULL'],
 ];
@@ -95,6 +97,11 @@ export function isDamage(cause: unknown): boolean {
 }
 
 const damageCodes = ['SQLITE_CORRUPT', 'SQLITE_NOTADB', 'SQLITE_IOERR_SHORT_READ', 'SQLITE_CONSTRAINT_UNIQUE'];
+
+/** Whether it is for want of room on the disk. */
+export function isFull(error: unknown): boolean {
+  return error instanceof LogError && error.code === 'LOG_FULL' && error.cause !== undefined;
+}
 
 export function isInputOutputError(cause: unknown): boolean {
   return systemCode(cause).startsWith('SQLITE_IOERR');

@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
 
 import type { Millis } from '../base/clock.ts';
-import { LogError } from '../core/model/errors.ts';
+import { LogError, systemCode } from '../core/model/errors.ts';
 import { type Era, formatEra, parseEra } from '../core/model/history.ts';
 import { parseMark, type TimeMark } from './log-time.ts';
 import { damaged, fenced, isInputOutputError, outcomeUnknown } from './sqlite-errors.ts';
@@ -17,6 +17,7 @@ import { FileGuard } from './sqlite-guard.ts';
 import { type Lock, lockFile } from './sqlite-lock.ts';
 import { fileIdentity, makeFile, realPathOf } from './sqlite-place.ts';
 import { rewriteWal } from './sqlite-rewrite.ts';
+import { DiskRoom } from './sqlite-room.ts';
 import { WalKeeper } from './sqlite-wal.ts';
 import { removeStaleBackups } from './temporary-backup.ts';
 
@@ -75,6 +76,8 @@ interface Meta {
 export class LogFile {
   readonly database: Database.Database;
   readonly id: string;
+  /** What it does when the disk is full. */
+  readonly room: DiskRoom;
   /** As given by the caller, for messages. */
   readonly #givenPath: string;
   readonly #path: string;
@@ -105,6 +108,7 @@ export class LogFile {
     this.#begin = database.prepare('BEGIN IMMEDIATE');
     this.#commit = database.prepare('COMMIT');
     this.#rollback = database.prepare('ROLLBACK');
+    this.room = new DiskRoom({ database, path, maxPages: options.maxPages });
     this.#wal = new WalKeeper({ database, path, maxBytes: options.maxWalBytes ?? Infinity });
   }
 
@@ -122,6 +126,7 @@ export class LogFile {
   begin<T>(next: (newest: Era) => Era, work: (era: Era) => T): T {
     const result = this.#transact(() => work(this.beginEra(next)));
     this.#guard = new FileGuard(this.#path);
+    this.room.start();
     return result;
   }
 
@@ -210,6 +215,9 @@ export class LogFile {
       // Closing moves the WAL only when no reader has the file open. This moves what can be moved
       // now.
       if (!this.#isForeign) this.database.pragma('wal_checkpoint(PASSIVE)');
+    } catch (error) {
+      // The rows are in the WAL, and stay there.
+      if (!systemCode(error).startsWith('SQLITE_FULL')) throw error;
     } finally {
       this.release();
     }

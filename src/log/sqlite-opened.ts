@@ -18,7 +18,7 @@ import type { CommitPlan } from './group-commit.ts';
 import type { BackupOptions, Held, LogOptions, SourceEvent } from './log.ts';
 import { type Boot, LogTime, resumedMs } from './log-time.ts';
 import { copyDatabase } from './sqlite-backup.ts';
-import { damaged, isDamage, sqliteLogError, walFull } from './sqlite-errors.ts';
+import { damaged, isDamage, isFull, sqliteLogError, walFull } from './sqlite-errors.ts';
 import type { LogFile } from './sqlite-file.ts';
 import { HolderWrites } from './sqlite-holders.ts';
 import { IdTable } from './sqlite-ids.ts';
@@ -126,7 +126,7 @@ export class OpenedLog {
     });
     this.#removals = new Removals(database, (work) => {
       this.#checkWal();
-      this.#write('delete from', work);
+      this.#writeOnFullDisk('delete from', work);
     });
     this.#ages = new AgeSweep(clock, () => this.#dropAged());
     this.#holderWrites = new HolderWrites((streams) => environment.announce(this.#storeHolders(streams)));
@@ -194,15 +194,31 @@ export class OpenedLog {
   }
 
   append(plan: CommitPlan): readonly SourceEvent[] {
-    return this.change('append to', (writer) => {
-      this.#checkWal();
-      return writer.append(plan);
-    });
+    const write = (): Changes =>
+      this.#write('append to', () => {
+        this.#checkWal();
+        return this.#writer.append(plan);
+      });
+    try {
+      return this.#apply(write());
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      // What retention drops makes room within the file.
+      this.#environment.announce(this.#shed(plan.streams.keys()));
+      this.#file.room.reuseWal();
+      return this.#apply(write());
+    }
   }
 
-  /** Changes streams in one transaction. They move in memory only when that is durable. */
+  /**
+   * Changes streams in one transaction, also on a full disk. They move in memory only when that is
+   * durable.
+   */
   change(doing: string, change: (writer: LogWriter) => Changes): readonly SourceEvent[] {
-    const changes = this.#write(doing, () => change(this.#writer));
+    return this.#apply(this.#writeOnFullDisk(doing, () => change(this.#writer)));
+  }
+
+  #apply(changes: Changes): readonly SourceEvent[] {
     this.#writer.apply(changes);
     for (const stream of changes.gone) this.#holderWrites.forget(stream);
     for (const stream of changes.replaced) this.#holderWrites.forget(stream);
@@ -301,6 +317,11 @@ export class OpenedLog {
     }
   }
 
+  #shed(names: Iterable<StreamName>): readonly SourceEvent[] {
+    const streams = [...names].map((name) => this.streams.find(name)).filter((stream) => stream !== undefined);
+    return this.#storeHolders(streams);
+  }
+
   #storeHolders(streams: Iterable<SqliteStream>): readonly SourceEvent[] {
     return this.change('keep holders of', (writer) => writer.shed(streams, writer.storeHolders(streams)));
   }
@@ -323,6 +344,7 @@ export class OpenedLog {
     try {
       this.#file.checkPlace();
       this.#file.checkContent();
+      this.#file.room.restore();
     } catch (error) {
       // A commit will meet any other error too.
       if (error instanceof LogError && error.code === 'LOG_FENCED') this.#stop(error);
@@ -337,6 +359,16 @@ export class OpenedLog {
     } catch (error) {
       if (error instanceof LogError && STOPPING_CODES.has(error.code)) this.#stop(error);
       throw error;
+    }
+  }
+
+  /** As `#write`. Where the disk is full, it gets the room that is kept for it. */
+  #writeOnFullDisk<T>(doing: string, work: () => T): T {
+    try {
+      return this.#write(doing, work);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      return this.#attempt(doing, () => this.#file.room.use(() => this.#write(doing, work)));
     }
   }
 

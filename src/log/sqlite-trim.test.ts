@@ -69,7 +69,6 @@ test('a trim hides its rows at once, and a crash or a close before they are remo
   await vi.waitFor(() => expect(chunksInFile()).toBe(0), 8_000);
 });
 
-// SPEC L24
 test('a log whose disk is full can be trimmed, and takes appends again', async () => {
   const log = await opened({ maxPages: 400 });
   let count = 0;

@@ -4,9 +4,9 @@
  * that, and the WAL grows. A thread moves a large WAL, because that takes seconds. Afterwards the
  * file shrinks in steps, because cutting off a gigabyte at once takes as long.
  *
- *   small ──over LARGE_BYTES──▶ large: the thread moves it until all is moved
+ *   small ──over LARGE_WAL_BYTES──▶ large: the thread moves it until all is moved
  *     ▲                           │
- *     └──cut to LARGE_BYTES───────┘
+ *     └──cut to LARGE_WAL_BYTES───────┘
  */
 
 import { createRequire } from 'node:module';
@@ -22,7 +22,7 @@ import type { Millis } from '../base/clock.ts';
  */
 const CHECKPOINT_BYTES = 2 * 1024 * 1024;
 /** Above this the thread takes over: a commit would take more than about 30 ms. */
-const LARGE_BYTES = 8 * 1024 * 1024;
+export const LARGE_WAL_BYTES: number = 8 * 1024 * 1024;
 /** How much of the file is cut off each time the WAL starts over: about 15 ms of a commit. */
 const SHRINK_BYTES = 16 * 1024 * 1024;
 /** How long the thread rests when it could not move all because a reader is still there. */
@@ -68,12 +68,12 @@ export class WalKeeper {
     this.#maxBytes = maxBytes;
     this.#pageBytes = database.pragma('page_size', { simple: true }) as number;
     this.#moveInCommits(true);
-    this.#limitFile(LARGE_BYTES);
+    this.#limitFile(LARGE_WAL_BYTES);
   }
 
   /** The WAL is larger than it should be, or appends are refused because of it. */
   get isHigh(): boolean {
-    return this.#usedBytes >= this.#maxBytes * SLOW_SHARE;
+    return this.#usedBytes > this.#maxBytes * SLOW_SHARE;
   }
 
   /** The size at which the next append must be refused; undefined while appends may go on. */
@@ -89,7 +89,7 @@ export class WalKeeper {
     // The thread may not come to work on a busy machine. At the bound it is time to know whether a
     // reader is there.
     if (this.#usedBytes >= this.#maxBytes && this.#isMoving) this.#note(this.#moveHere());
-    if (fileBytes > LARGE_BYTES) this.#move();
+    if (fileBytes > LARGE_WAL_BYTES) this.#move();
     else if (this.#thread !== undefined && !this.#isMoving) this.#endLarge();
   }
 
@@ -137,7 +137,7 @@ export class WalKeeper {
     this.#usedBytes = this.#isBlocked ? log * (this.#pageBytes + FRAME_HEADER_BYTES) : 0;
     if (this.#isBlocked) return false;
     // The next commit starts the WAL over and cuts the file to this limit.
-    this.#limitFile(Math.max(LARGE_BYTES, this.#fileBytes - SHRINK_BYTES));
+    this.#limitFile(Math.max(LARGE_WAL_BYTES, this.#fileBytes - SHRINK_BYTES));
     return true;
   }
 
@@ -154,7 +154,7 @@ export class WalKeeper {
     this.#endThread();
     this.#isBlocked = false;
     this.#usedBytes = 0;
-    this.#limitFile(LARGE_BYTES);
+    this.#limitFile(LARGE_WAL_BYTES);
     this.#moveInCommits(true);
   }
 

@@ -48,7 +48,9 @@ import type {
   SourceListener,
 } from './log.ts';
 import { type Boot, systemBoot } from './log-time.ts';
-import { sqliteLogError } from './sqlite-errors.ts';
+import { isFull, sqliteLogError } from './sqlite-errors.ts';
+import { realPathOf } from './sqlite-place.ts';
+import { emptyReserve } from './sqlite-room.ts';
 import type { FileOptions } from './sqlite-file.ts';
 import type { Synchronous } from './synchronous.ts';
 import { OpenedLog, type OpenedEnvironment } from './sqlite-opened.ts';
@@ -59,8 +61,8 @@ export type { Synchronous } from './synchronous.ts';
 /** Options of `sqliteLog`. */
 export interface SqliteLogOptions {
   /**
-   * The file. It and its directory are created when missing. `-wal`, `-shm` and a permanent empty
-   * `.lock` lie beside it.
+   * The file. It and its directory are created when missing. `-wal`, `-shm`, a permanent empty
+   * `.lock` and a `.reserve` of 8 MiB lie beside it (docs/operations.md).
    */
   readonly path: string;
   /**
@@ -286,8 +288,15 @@ class SqliteLog implements Log {
     try {
       // Loads the driver, which may be missing: an error of this log, not of an import.
       const { openLogFile } = await import('./sqlite-file.ts');
-      const file = await openLogFile(this.#fileOptions);
-      this.#last = OpenedLog.begin(file, options, this.#environment);
+      const open = async (): Promise<OpenedLog> =>
+        OpenedLog.begin(await openLogFile(this.#fileOptions), options, this.#environment);
+      try {
+        this.#last = await open();
+      } catch (error) {
+        if (!isFull(sqliteLogError(this.#environment.path, 'open', error)) || !emptyReserve(realPathOf(this.path)))
+          throw error;
+        this.#last = await open();
+      }
     } catch (error) {
       throw sqliteLogError(this.#environment.path, 'open', error);
     }
