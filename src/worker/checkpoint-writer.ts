@@ -36,6 +36,12 @@ export interface CheckpointWriterOptions {
 // A write is an fsync, so many batches share one. A crash repeats at most the batches of this time.
 const INTERVAL_MS: Millis = 100;
 
+/**
+ * The calls of each checkpoint that have not settled. A worker that was abandoned may leave one,
+ * and the next worker reads the checkpoint after it.
+ */
+const unsettled = new WeakMap<Checkpoint, Set<Promise<void>>>();
+
 export class CheckpointWriter {
   readonly #options: CheckpointWriterOptions;
   /** Every position as it is stored, and while a write runs as that write has it. */
@@ -49,6 +55,7 @@ export class CheckpointWriter {
   #isDirty = false;
   #hasFailed = false;
   #writing: Promise<void> | undefined;
+  #isAbandoned = false;
 
   constructor(options: CheckpointWriterOptions) {
     this.#options = options;
@@ -61,8 +68,10 @@ export class CheckpointWriter {
 
   /** @throws HandlerError CHECKPOINT_FAILED */
   async load(): Promise<ReadonlyMap<string, Position>> {
+    const { checkpoint } = this.#options;
+    await Promise.allSettled(unsettled.get(checkpoint) ?? new Set<Promise<void>>());
     try {
-      const stored = await this.#options.checkpoint.load({ workerName: this.#options.workerName });
+      const stored = await checkpoint.load({ workerName: this.#options.workerName });
       checkStored(stored);
       applyChanges(this.#all, stored);
       return stored;
@@ -93,6 +102,11 @@ export class CheckpointWriter {
     return this.#writing !== undefined;
   }
 
+  /** Begins no save any more: another worker may have the checkpoint by now. */
+  abandon(): void {
+    this.#isAbandoned = true;
+  }
+
   /** Writes what is not written yet. */
   async close(): Promise<void> {
     this.#timer?.cancel();
@@ -111,7 +125,7 @@ export class CheckpointWriter {
   }
 
   async #write(): Promise<void> {
-    if (this.#writing !== undefined || !this.#isDirty) return;
+    if (this.#writing !== undefined || !this.#isDirty || this.#isAbandoned) return;
     this.#isDirty = false;
     this.#writing = this.#save();
     await this.#writing;
@@ -146,13 +160,23 @@ export class CheckpointWriter {
 
   async #store(changed: ReadonlyMap<string, Position | undefined>): Promise<void> {
     const { checkpoint } = this.#options;
-    await (checkpoint.saveMoves === undefined ? checkpoint.save!(changed, this.#all) : checkpoint.saveMoves(changed));
+    const calls = unsettled.get(checkpoint) ?? new Set();
+    unsettled.set(checkpoint, calls);
+    const call = (async () =>
+      checkpoint.saveMoves === undefined ? checkpoint.save!(changed, this.#all) : checkpoint.saveMoves(changed))();
+    calls.add(call);
+    try {
+      await call;
+    } finally {
+      calls.delete(call);
+    }
   }
 
   /** Stores the position of a stream that no handler has stored. A failure is reported. */
   async keepMove(stream: string, position: Position | undefined): Promise<void> {
+    if (this.#isAbandoned) return;
     try {
-      await this.#options.checkpoint.saveMoves!(new Map([[stream, position]]));
+      await this.#store(new Map([[stream, position]]));
     } catch (thrown) {
       this.#options.onError(explain('write', thrown));
     }

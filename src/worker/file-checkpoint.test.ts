@@ -308,3 +308,24 @@ test.each(['EINVAL', 'EPERM', 'ENOTSUP', 'EISDIR'])('a directory whose sync is %
   const broken = Object.assign(new Error('EIO'), { code: 'EIO' });
   await expect(syncDirectory(directory, () => Promise.reject(broken))).rejects.toBe(broken);
 });
+
+test('a file that was closed takes no late save, and a save that runs then is over when the close is', async () => {
+  const position: Position = { stream: 'events', token: 1, history: undefined };
+  const one = new Map([['events', position]]);
+  const two = new Map([['events', { ...position, token: 2 }]]);
+  const checkpoint = fileCheckpoint(path);
+  await checkpoint.load({ workerName: 'reader-1' });
+  const saving = checkpoint.save(one, one);
+  await checkpoint.close();
+  const next = fileCheckpoint(path);
+  expect(await next.load({ workerName: 'reader-1' })).toEqual(one);
+  await saving;
+  await next.save(two, two);
+  await expect(checkpoint.save(one, one)).rejects.toMatchObject({
+    code: 'CHECKPOINT_FAILED',
+    message: expect.stringContaining('it was closed'),
+  });
+  await next.close();
+  expect(await checkpoint.load({ workerName: 'reader-1' }), 'it may be opened again').toEqual(two);
+  await checkpoint.close();
+});

@@ -67,6 +67,9 @@ class CheckpointFile {
   readonly #id = randomBytes(8).toString('hex');
   #owner: CheckpointOwner | undefined;
   #lock: CheckpointLock | undefined;
+  #isClosed = false;
+  /** Settles when the save that runs is over. */
+  #saving: Promise<void> = Promise.resolve();
   /** The id in the file when it was read or written last. Undefined before that. */
   #seen: string | typeof NO_FILE | undefined;
   /**
@@ -93,12 +96,26 @@ class CheckpointFile {
       this.#seen = header.id;
       return positions;
     } catch (error) {
-      this.close();
+      this.#release();
       throw error;
     }
   }
 
   async save(changed: ReadonlyMap<string, Position | undefined>, all: ReadonlyMap<string, Position>): Promise<void> {
+    const saving = this.#save(changed, all);
+    this.#saving = saving.catch(() => {});
+    return saving;
+  }
+
+  async close(): Promise<void> {
+    // Whoever has the file next writes positions that are later than those of this save.
+    this.#isClosed = true;
+    await this.#saving;
+    this.#release();
+  }
+
+  async #save(changed: ReadonlyMap<string, Position | undefined>, all: ReadonlyMap<string, Position>): Promise<void> {
+    if (this.#isClosed) throw this.#failure('write', new Error('it was closed'));
     try {
       if (this.#owner === undefined) await this.#open(undefined);
       const left = this.#left;
@@ -113,7 +130,7 @@ class CheckpointFile {
     }
   }
 
-  close(): void {
+  #release(): void {
     this.#lock?.release();
     this.#lock = undefined;
     this.#left = undefined;
@@ -122,6 +139,7 @@ class CheckpointFile {
   /** @throws HandlerError CHECKPOINT_LOCKED, CHECKPOINT_FAILED */
   async #open(reader: CheckpointReader | undefined): Promise<void> {
     if (this.#lock !== undefined) throw this.#locked(this.#owner!);
+    this.#isClosed = false;
     try {
       this.#path = await realPath(this.#path);
       this.#owner = { workerName: reader?.workerName ?? NOBODY, host: hostname(), pid: process.pid };

@@ -300,7 +300,7 @@ export class Runner implements Subscription {
   /** Stores, in order with the batches, what no handler stores. Nothing with another checkpoint. */
   #keepMove(item: Exclude<Item, BatchItem>): true | Promise<true> {
     const { keepMove } = this.#options.hooks;
-    if (keepMove === undefined || item.kind === 'reset') return true;
+    if (keepMove === undefined || (item.kind !== 'position' && item.kind !== 'deleted')) return true;
     const before = this.#machine!.delivery.toSave;
     const next = item.kind === 'position' ? item.position : undefined;
     if (before?.token === next?.token && before?.history === next?.history) return true;

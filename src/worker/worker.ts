@@ -429,6 +429,7 @@ export class Worker extends Emitter<WorkerEvents> {
     this.#logger.error({ code: error.code }, text);
     this.#abandoned.reject(error);
     for (const runner of atWork) runner.abandon(error);
+    this.#checkpoint?.abandon();
     this.#pump.abort();
     return error;
   }

@@ -1,82 +1,21 @@
 /** The programs of the guides do what the guides say. */
 
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import Database from 'better-sqlite3';
-import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
-import { freePorts, type RunningProcess, runNode, runRowcast } from '../support/processes.ts';
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-
-let folder: string;
-const running: RunningProcess[] = [];
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'rowcast-guide-'));
-  await mkdir(join(folder, 'node_modules'));
-  await symlink(ROOT, join(folder, 'node_modules', 'rowcast'));
-});
-
-afterEach(async () => {
-  await Promise.all(running.splice(0).map(async (process) => process.kill('SIGKILL')));
-  await rm(folder, { recursive: true, force: true });
-});
-
-/** Writes the programs of a guide, with other ports. A program is the code block after its name. */
-async function writePrograms(guide: string, names: readonly string[], port: number, adminPort = 0): Promise<void> {
-  const text = await readFile(new URL(`../../docs/guides/${guide}`, import.meta.url), 'utf8');
-  for (const name of names) {
-    const code = new RegExp(`^\`${name}\` [^\`]*\`\`\`js\n(.*?)^\`\`\``, 'ms').exec(text)?.[1];
-    if (code === undefined) throw new Error(`${guide} has no program ${name}`);
-    await writeFile(join(folder, name), code.replaceAll('9092', String(port)).replaceAll('9093', String(adminPort)));
-  }
-}
-
-interface Program extends RunningProcess {
-  /** Everything on stdout so far. */
-  readonly lines: readonly string[];
-  /** Resolves when stdout has a further matching line. */
-  readonly next: (text: RegExp) => Promise<string>;
-  readonly type: (line: string) => void;
-}
-
-function run(name: string): Program {
-  const lines: string[] = [];
-  let read = 0;
-  let check = (): void => {};
-  const process = runNode([join(folder, name)], {
-    cwd: folder,
-    onLine: (line) => {
-      lines.push(line);
-      check();
-    },
-  });
-  running.push(process);
-  const next = async (text: RegExp): Promise<string> =>
-    new Promise((resolve) => {
-      check = () => {
-        const at = lines.findIndex((line, i) => i >= read && text.test(line));
-        if (at < 0) return;
-        read = at + 1;
-        check = () => {};
-        resolve(lines[at]!);
-      };
-      check();
-    });
-  return { ...process, lines, next, type: (line) => void process.child.stdin!.write(`${line}\n`) };
-}
+import { expect, test } from 'vitest';
+import { GuideFolder } from '../support/guide-folder.ts';
+import { freePorts, runNode, runRowcast } from '../support/processes.ts';
 
 test('many streams: rooms are made, deleted, made again, and followed by a worker that was away', async () => {
   const [port] = await freePorts(1);
-  await writePrograms('many-streams.md', ['primary.mjs', 'worker.mjs'], port!);
-  const primary = run('primary.mjs');
+  const folder = await GuideFolder.make();
+  await folder.write('many-streams.md', ['primary.mjs', 'worker.mjs'], port!);
+  const primary = folder.run('primary.mjs');
   await primary.next(/please/);
-  const worker = run('worker.mjs');
+  const worker = folder.run('worker.mjs');
   await worker.next(/^live$/);
 
   primary.type('tea hello');
@@ -91,7 +30,7 @@ test('many streams: rooms are made, deleted, made again, and followed by a worke
   await worker.kill('SIGKILL');
   for (const line of ['tea more', 'cake new', 'bread gone', 'bread']) primary.type(line);
   await primary.next(/^deleted room:bread$/);
-  const later = run('worker.mjs');
+  const later = folder.run('worker.mjs');
   await later.next(/^live$/);
   // The kill may have come before the last positions were saved. Then what was after them comes again.
   const isRepeated = (line: string): boolean => /^room:tea (1 again|was deleted)$/.test(line);
@@ -104,17 +43,19 @@ test('many streams: rooms are made, deleted, made again, and followed by a worke
 
 test('handlers that fail: what cannot be applied is buried once, also by a worker that is killed, and the rest goes on', async () => {
   const [port, adminPort] = await freePorts(2);
-  await writePrograms('failing-handlers.md', ['worker.mjs'], port!, adminPort);
+  const folder = await GuideFolder.make();
+  await folder.write('failing-handlers.md', ['worker.mjs'], port!, adminPort);
   const admin = ['--admin', `127.0.0.1:${adminPort}`];
   const append = async (...rows: string[]): Promise<void> => {
     const appending = runRowcast(['append', 'orders', ...admin], { input: rows.join('\n') });
     expect(await appending.ended, appending.stderr()).toBe(0);
   };
   const serve = ['serve', '--listen', `127.0.0.1:${port}`, '--log', 'memory:', ...admin];
-  const primary = runRowcast([...serve, '--stream', 'orders', '--stream', 'dead:*'], { cwd: folder });
-  running.push(primary);
+  const primary = folder.adopt(
+    runRowcast([...serve, '--stream', 'orders', '--stream', 'dead:*'], { cwd: folder.path }),
+  );
   await primary.saw(/admin/);
-  const worker = run('worker.mjs');
+  const worker = folder.run('worker.mjs');
   await worker.next(/^live$/);
   const poison = '{"id":2,"amount":"ten","ref":12345678901234567890}';
   await append('{"id":1,"amount":10}', poison, '{"id":3,"amount":30}');
@@ -123,13 +64,13 @@ test('handlers that fail: what cannot be applied is buried once, also by a worke
   await worker.next(/^order 3 30$/);
 
   await worker.kill('SIGKILL');
-  await rm(join(folder, 'billing.checkpoint'), { force: true });
-  const later = run('worker.mjs');
+  await rm(join(folder.path, 'billing.checkpoint'), { force: true });
+  const later = folder.run('worker.mjs');
   await later.next(/^buried/);
   await later.next(/^live$/);
   const letters: string[] = [];
   const follow = ['follow', 'dead:orders', '--from', 'start', '--json', '--connect', `127.0.0.1:${port}`];
-  running.push(runRowcast(follow, { onLine: (line) => void letters.push(line) }));
+  folder.adopt(runRowcast(follow, { onLine: (line) => void letters.push(line) }));
   await expect.poll(() => letters.length).toBe(1);
   await append('{"id":4}');
   await later.next(/^buried/);
@@ -157,44 +98,4 @@ test('operations: the probes of Kubernetes tell a primary that is alive, one tha
     server.close();
   }
   expect(await probe()).toEqual([1, 1, 1]);
-});
-
-// SPEC D14
-test('exactly once: a worker that is killed at any instant applies each row once, also when the primary restarts', async () => {
-  const [port, adminPort] = await freePorts(2);
-  await writePrograms('exactly-once.md', ['worker.mjs'], port!);
-  await symlink(join(ROOT, 'node_modules', 'better-sqlite3'), join(folder, 'node_modules', 'better-sqlite3'));
-  const admin = ['--admin', `127.0.0.1:${adminPort}`];
-  const serve = ['serve', '--listen', `127.0.0.1:${port}`, '--log', 'sqlite:log.db', ...admin, '--stream', 'orders'];
-  const startPrimary = async (): Promise<RunningProcess> => {
-    const primary = runRowcast(serve, { cwd: folder });
-    running.push(primary);
-    await primary.saw(/admin/);
-    return primary;
-  };
-  let primary = await startPrimary();
-  const rows = 2_000;
-  const input = Array.from({ length: rows }, (_, id) => JSON.stringify({ id })).join('\n');
-  const appending = runRowcast(['append', 'orders', ...admin], { input });
-  expect(await appending.ended, appending.stderr()).toBe(0);
-  const database = new Database(join(folder, 'copy.db'));
-  onTestFinished(() => void database.close());
-  const count = (): number => {
-    try {
-      return database.prepare<[], { n: number }>('SELECT count(*) AS n FROM copies').get()!.n;
-    } catch {
-      return 0;
-    }
-  };
-  for (let kill = 1; kill <= 5; kill++) {
-    const worker = run('worker.mjs');
-    await expect.poll(count, { interval: 2, timeout: 20_000 }).toBeGreaterThanOrEqual(kill * 300);
-    await worker.kill('SIGKILL');
-    if (kill !== 3) continue;
-    await primary.kill('SIGKILL');
-    primary = await startPrimary();
-  }
-  await run('worker.mjs').next(/^live$/);
-  const all = database.prepare<[], { id: number }>('SELECT id FROM copies ORDER BY n').all();
-  expect(all.map(({ id }) => id)).toEqual(Array.from({ length: rows }, (_, id) => id));
 });
