@@ -20,11 +20,11 @@ import { type Boot, LogTime, resumedMs } from './log-time.ts';
 import { copyDatabase } from './sqlite-backup.ts';
 import { damaged, isDamage, isFull, sqliteLogError, walFull } from './sqlite-errors.ts';
 import type { LogFile } from './sqlite-file.ts';
-import { HolderWrites } from './sqlite-holders.ts';
 import { IdTable } from './sqlite-ids.ts';
 import { Removals } from './sqlite-removal.ts';
 import type { SqliteStream } from './sqlite-stream.ts';
 import { StreamTable } from './sqlite-streams.ts';
+import { StreamUpkeep } from './sqlite-upkeep.ts';
 import { type Changes, LogWriter } from './sqlite-writer.ts';
 import type { StreamHolders } from './stream-holders.ts';
 import { noSuchStream, notOpen } from './usage-errors.ts';
@@ -69,7 +69,7 @@ export class OpenedLog {
   readonly #ids: IdTable;
   readonly #writer: LogWriter;
   readonly #removals: Removals;
-  readonly #holderWrites: HolderWrites;
+  readonly #upkeep: StreamUpkeep;
   readonly #ages: AgeSweep;
   readonly #backups = new Set<Promise<void>>();
   #checks: NodeJS.Timeout | undefined;
@@ -129,7 +129,7 @@ export class OpenedLog {
       this.#writeOnFullDisk('delete from', work);
     });
     this.#ages = new AgeSweep(clock, () => this.#dropAged());
-    this.#holderWrites = new HolderWrites((streams) => environment.announce(this.#storeHolders(streams)));
+    this.#upkeep = new StreamUpkeep((streams) => environment.announce(this.#storeHolders(streams)));
   }
 
   get era(): History {
@@ -220,10 +220,10 @@ export class OpenedLog {
 
   #apply(changes: Changes): readonly SourceEvent[] {
     this.#writer.apply(changes);
-    for (const stream of changes.gone) this.#holderWrites.forget(stream);
-    for (const stream of changes.replaced) this.#holderWrites.forget(stream);
-    for (const stream of changes.surplus) this.#holderWrites.add(stream);
-    for (const [stream] of changes.moved) if (stream.hasHolderChanges) this.#holderWrites.add(stream);
+    for (const stream of changes.gone) this.#upkeep.forget(stream);
+    for (const stream of changes.replaced) this.#upkeep.forget(stream);
+    for (const stream of changes.surplus) this.#upkeep.add(stream);
+    for (const [stream] of changes.moved) if (stream.hasHolderChanges) this.#upkeep.add(stream);
     // A trim makes room at once, as its caller expects. Deletions take their turn.
     const isTrim = changes.gone.length === 0 && changes.replaced.length === 0;
     if (changes.hasRemovals && isTrim) this.#removals.startNow();
@@ -238,7 +238,7 @@ export class OpenedLog {
         const { holders } = kept;
         if (holders === undefined) return 'other';
         const held = tell(holders);
-        if (holders.hasChanges) this.#holderWrites.add(kept);
+        if (holders.hasChanges) this.#upkeep.add(kept);
         return held;
       },
       unmade: () => 'other',
@@ -249,7 +249,7 @@ export class OpenedLog {
   forgetWorker(worker: WorkerName): { readonly forgotten: StreamName[]; readonly events: readonly SourceEvent[] } {
     if (this.stopped !== undefined) throw this.stopped;
     // What waits is not in the table yet.
-    const waiting = this.#holderWrites.takeAll();
+    const waiting = this.#upkeep.takeAll();
     const storedOf = this.streams.holders.streamsOf(worker);
     const forgotten: SqliteStream[] = [];
     for (const stream of this.streams.values()) {
@@ -269,7 +269,7 @@ export class OpenedLog {
       return { forgotten: forgotten.map(({ name }) => name), events };
     } catch (error) {
       // It is tried again: in memory the worker is forgotten already.
-      for (const stream of changed) this.#holderWrites.add(stream);
+      for (const stream of changed) this.#upkeep.add(stream);
       throw error;
     }
   }
@@ -294,7 +294,7 @@ export class OpenedLog {
     if (this.stopped !== undefined) return;
     try {
       this.#write('close', () => {
-        this.#writer.apply(this.#writer.storeHolders(this.#holderWrites.takeAll()));
+        this.#writer.apply(this.#writer.storeHolders(this.#upkeep.takeAll()));
         this.streams.saveExtents();
         this.#file.writeTimeMark(this.#time.mark(this.#environment.boot()));
       });
@@ -308,7 +308,7 @@ export class OpenedLog {
     clearInterval(this.#checks);
     this.#removals.stop();
     this.#ages.stop();
-    this.#holderWrites.stop();
+    this.#upkeep.stop();
     await Promise.all(this.#backups);
     try {
       await this.#file.close();
@@ -330,7 +330,7 @@ export class OpenedLog {
   #dropAged(): void {
     if (this.stopped !== undefined) return;
     const now = this.#time.now();
-    for (const stream of this.streams.values()) if (stream.mayHaveAged(now)) this.#holderWrites.add(stream, true);
+    for (const stream of this.streams.values()) if (stream.mayHaveAged(now)) this.#upkeep.add(stream, true);
   }
 
   /** @throws LogError LOG_FULL */
