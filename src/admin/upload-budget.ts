@@ -115,7 +115,7 @@ export class UploadBudget {
 
   /** The server stops. Each upload answers for what has come of it. */
   endAll(): void {
-    for (const { uploader } of [...this.#shares]) uploader.handleEnded();
+    for (const { uploader } of this.#shares) uploader.handleEnded();
   }
 
   /** Ends uploads whose clients let their batch wait for too long, the oldest first. */

@@ -1,8 +1,11 @@
 /** What the command line does with a server that is no admin port, and does not end. */
 
 import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
 import { RunningCommand } from '../../test/support/fake-terminal.ts';
@@ -69,8 +72,33 @@ test.each<[what: string, handle: RequestListener]>([
   });
 });
 
+test.each([['append', 'events'], ['backup', 'copy.db'], ['forget', 'reader-7'], ['status']])(
+  'rowcast %s does not take 200 of another server for success',
+  async (...command) => {
+    const directory = mkdtempSync(join(tmpdir(), 'rowcast-cli-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    const argv = command.map((word) => (word === 'copy.db' ? join(directory, word) : word));
+    for (const body of ['{}', '{"streams":[],"connections":[]}', 'null', '"<html>"']) {
+      const answer: RequestListener = (_, response) =>
+        void response.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
+      const { host, port } = await serving(answer);
+      const running = new RunningCommand([...argv, '--admin', `${host}:${port}`]);
+      running.stdin.end('1\n');
+      expect(await running.ended).toBe(1);
+      expect(running.err).toMatch(/^rowcast: CONNECTION_LOST: what answers at .* is not the admin port/);
+      expect(running.out).toBe('');
+    }
+    expect(readdirSync(directory)).toEqual([]);
+  },
+);
+
 test('pages of a status that never end are no admin port, and so are answers without one', async () => {
-  for (const body of ['{"streams":[],"connections":[],"next":"a"}', '{}', 'null', '[]']) {
+  for (const body of [
+    '{"name":"a","streams":[],"connections":[],"logTrouble":null,"counts":{},"next":"a"}',
+    '{}',
+    'null',
+    '[]',
+  ]) {
     const { host, port } = await serving((_, response) => void response.end(body));
     const command = new RunningCommand(['status', '--all', '--admin', `${host}:${port}`]);
     expect(await command.ended).toBe(1);

@@ -7,6 +7,7 @@ import type { Appended, ErrorAnswer } from '../admin/answers.ts';
 import { ConnectionError, errorCodes, messageOf, RowcastError } from '../core/model/errors.ts';
 import type { HostAndPort } from './addresses.ts';
 
+const BACKUP_TYPE = 'application/vnd.sqlite3';
 /** The content type of an answer that is told as it comes (docs/guides/http.md). */
 const PROGRESS_TYPE = 'application/x-ndjson';
 
@@ -76,7 +77,7 @@ export async function download(
     response.setTimeout(ANSWER_TIMEOUT_MS, () => asked.destroy(new Error('no more bytes come')));
     if (response.statusCode !== 200) return await readAnswer(response, admin);
     const bytes = Number(response.headers['content-length']);
-    if (!Number.isSafeInteger(bytes)) throw notOurs(admin);
+    if (response.headers['content-type'] !== BACKUP_TYPE || !Number.isSafeInteger(bytes)) throw notOurs(admin);
     response.on('error', () => {});
     await take(response, bytes);
     return undefined;

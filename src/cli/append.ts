@@ -8,7 +8,7 @@ import type { Appended } from '../admin/answers.ts';
 import { ConnectionError } from '../core/model/errors.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { HostAndPort } from './addresses.ts';
-import { type AdminAnswer, askAdmin, errorOf } from './admin-client.ts';
+import { type AdminAnswer, askAdmin, errorOf, notOurs } from './admin-client.ts';
 import { print } from './row-output.ts';
 import { type ExitCode, exitCodes, fail, say, type Terminal } from './terminal.ts';
 import { UnsettledRows } from './unsettled-rows.ts';
@@ -38,10 +38,10 @@ export async function append(
   const unsettled = new UnsettledRows(stdin, progress.handleChunk);
   let before: Appended = { position: null, rows: 0 };
   try {
-    const send = (): Promise<AdminAnswer> => {
+    const send = async (): Promise<AdminAnswer> => {
       const firstBatch = Math.ceil(before.rows / batch) + 1;
       const query = `batch=${batch}&firstLine=${unsettled.firstLine}&firstBatch=${firstBatch}`;
-      return askAdmin({
+      const answer = await askAdmin({
         admin,
         path: `/streams/${encodeURIComponent(stream)}/rows?${query}`,
         signal,
@@ -52,6 +52,10 @@ export async function append(
           progress.handleDurable(together(before, durable));
         },
       });
+      // Any HTTP server may say 200.
+      const { rows } = (answer.body ?? {}) as Partial<Appended>;
+      if (answer.status === 200 && typeof rows !== 'number') throw notOurs(admin);
+      return answer;
     };
     let answer = await send();
     let error = errorOf(answer, admin);

@@ -440,6 +440,13 @@ async function untilLatest(admin: string, latest: number): Promise<void> {
 }
 
 describe('follow', () => {
+  test('a peer that does not hang up is not taken for a stdout that takes nothing', async () => {
+    const command = new RunningCommand(['follow', 'events', '--connect', await listenOn(() => {})]);
+    await command.saw(/connected to/);
+    expect(await command.stop()).toBe(0);
+    expect(command.err).not.toContain('stdout');
+  });
+
   test('prints a line a row, and a line a batch with --json; where it stands goes to stderr', async () => {
     const { connect, admin } = await servePrimary();
     const appended = await append(admin, '{"a":1}\n[2]\n"three\u0080"\n', '--batch', '2');

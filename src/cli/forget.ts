@@ -4,7 +4,7 @@ import type { Forgotten } from '../admin/answers.ts';
 import { quote } from '../core/model/errors.ts';
 import type { WorkerName } from '../core/model/stream.ts';
 import type { HostAndPort } from './addresses.ts';
-import { askAdmin, bodyOf } from './admin-client.ts';
+import { askAdmin, bodyOf, notOurs } from './admin-client.ts';
 import { print } from './row-output.ts';
 import { type ExitCode, exitCodes, type Terminal } from './terminal.ts';
 
@@ -24,7 +24,8 @@ export async function forget(
 ): Promise<ExitCode> {
   const path = `/workers/${encodeURIComponent(worker)}`;
   const answer = await askAdmin({ admin, path, method: 'DELETE', signal: terminal.signal });
-  const forgotten = bodyOf(answer, admin) as Forgotten;
+  const forgotten = bodyOf(answer, admin) as Forgotten | null;
+  if (typeof forgotten?.worker !== 'string' || !Array.isArray(forgotten.streams)) throw notOurs(admin);
   await print(terminal.stdout, json === true ? `${JSON.stringify(forgotten)}\n` : `${describe(forgotten)}\n`);
   return exitCodes.fine;
 }

@@ -37,6 +37,11 @@ export class RowOutput {
     return this.#failure;
   }
 
+  /** The system has everything that was written. */
+  get isFlushed(): boolean {
+    return this.#text === '' && this.#writing === 0;
+  }
+
   /**
    * Writes soon. Returns a promise when the reader of stdout is slower than we are; it resolves
    * when there is room again.

@@ -92,6 +92,7 @@ async function ask(options: StatusOptions, { signal }: Terminal): Promise<Status
 function reportIn(answer: AdminAnswer, admin: HostAndPort): StatusReport {
   const body = bodyOf(answer, admin) as Partial<StatusReport> | null;
   if (!Array.isArray(body?.streams) || !Array.isArray(body.connections)) throw notOurs(admin);
+  if (typeof body.name !== 'string' || body.logTrouble === undefined || body.counts === undefined) throw notOurs(admin);
   return body as StatusReport;
 }
 

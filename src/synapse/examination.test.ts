@@ -98,6 +98,13 @@ test('the recorded Synapse 1.4.0 is recognised, with all its streams', () => {
   expect(finding!.positions).toHaveLength(15);
 });
 
+test('a position that comes before it is asked is no answer', () => {
+  const bench = new Bench().hear('SERVER example.com\nPOSITION events 53\n');
+  expect(bench.wait(1_000).finding).toBeUndefined();
+  bench.now += 7;
+  expect(bench.hear('POSITION typing 2\n').wait(500).finding).toMatchObject({ kind: 'primary', answerMs: 7 });
+});
+
 test('a primary that does not PING is asked a second later, and one that answers nothing is told as such', () => {
   const bench = new Bench().hear('SERVER example.com\n');
   expect(bench.sent).toHaveLength(2);

@@ -80,7 +80,7 @@ export class Examination {
   #state: 'connecting' | 'listening' | 'greeted' | 'asked' | 'over' = 'connecting';
   #first = '';
   #openedAt: Millis = 0;
-  #askedAt: Millis = 0;
+  #askedAt: Millis | undefined;
   /** When the peer has been quiet for long enough. */
   #until: Millis | undefined;
   #deadline: Millis = Infinity;
@@ -188,7 +188,8 @@ export class Examination {
     if (token === undefined || fields.length < 2) {
       return this.#takeError(`POSITION ${fields.join(' ')}`);
     }
-    this.#answerMs ??= Math.round(now - this.#askedAt);
+    // It may tell positions without being asked.
+    if (this.#askedAt !== undefined) this.#answerMs ??= Math.round(now - this.#askedAt);
     this.#until = now + QUIET_MS;
     this.#dialect ??= dialectOf(fields.length, this.#eras !== undefined);
     const [stream, instance] = fields;
