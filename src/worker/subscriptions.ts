@@ -68,8 +68,11 @@ export class Subscriptions {
   readonly #heldPatterns = new Set<PatternWish>();
   /** The last subscription of a stream that ended while its handler was at work. */
   readonly #leaving = new Map<StreamName, Runner>();
-  /** The primary has ended them, and their handlers have not come so far. */
-  readonly #ending = new Set<Runner>();
+  /**
+   * The primary has ended them, and their handlers have not come so far. True: the stream has been
+   * deleted since.
+   */
+  readonly #ending = new Map<Runner, boolean>();
   readonly #patterns = new PatternTable<PatternWish>();
   /**
    * What the checkpoint held of streams that are not followed through a pattern now, and the last
@@ -204,7 +207,9 @@ export class Subscriptions {
 
   /** Stops following the stream, and keeps what is known of it. */
   release(runner: Runner): void {
+    const isGone = this.#ending.get(runner) === true;
     this.#ending.delete(runner);
+    if (isGone) this.#forget(runner.stream, runner);
     for (const machine of runner.machines) {
       if (this.#byMachine.delete(machine)) this.#options.follower.handleUnsubscribe(this.#options.now(), machine);
     }
@@ -245,7 +250,7 @@ export class Subscriptions {
         return this.#byMachine.get(output.subscription)?.run();
       case 'ended': {
         const runner = this.#byMachine.get(output.subscription);
-        if (runner !== undefined) this.#ending.add(runner);
+        if (runner !== undefined) this.#ending.set(runner, false);
         return;
       }
       case 'gone':
@@ -279,8 +284,15 @@ export class Subscriptions {
   #handleGone(stream: StreamName): void {
     const runner = this.#runners.get(stream);
     // One that was subscribed by name and failed keeps its error.
-    if (runner !== undefined && (!runner.isEnded || runner.pattern === undefined)) return;
-    if (runner !== undefined) this.#runners.delete(stream);
+    if (runner !== undefined && runner.isEnded && runner.pattern === undefined) return;
+    if (runner === undefined || runner.isEnded) this.#forget(stream, runner);
+    else if (runner.pattern !== undefined && this.#ending.has(runner)) this.#ending.set(runner, true);
+  }
+
+  /** Keeps nothing of a stream that was deleted. */
+  #forget(stream: StreamName, runner: Runner | undefined): void {
+    runner?.machine?.delivery.handleGone();
+    if (this.#runners.get(stream) === runner) this.#runners.delete(stream);
     this.#stored?.delete(stream);
     this.#options.onChanged(stream, undefined);
   }

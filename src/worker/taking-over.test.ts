@@ -181,3 +181,52 @@ test.each(['reset', 'unknown stream'])(
     await late;
   },
 );
+
+describe('a stream of a pattern that the primary has ended while its handler was at work', () => {
+  async function endBehindHandler() {
+    const { primary, worker, transport } = deploy();
+    const first = await primary({ streams: [rooms] });
+    const checkpoint = memoryCheckpoint();
+    const reader = worker({ checkpoint });
+    const work = new Work();
+    const codes: string[] = [];
+    reader.on('error', ({ code }) => codes.push(code));
+    reader.subscribeMatching(
+      'room:*',
+      { from: 'checkpoint', fallback: 'start', onReset: 'fail' },
+      work.handler('') as BatchHandler,
+    );
+    for (let i = 1; i <= 5; i++) await first.append('room:1', [i]);
+    reader.start().catch(() => {});
+    await work.entered.opened;
+    await settle();
+    await first.close();
+    transport.cutAll();
+    const second = await primary({ streams: [rooms] });
+    await second.append('room:1', [6]);
+    while (second.status().connections.length === 0) await settle();
+    await settle();
+    return { second, reader, work, codes, checkpoint };
+  }
+
+  test('and then deleted and made again, is followed anew after the end', async () => {
+    const { second, work, codes } = await endBehindHandler();
+    await second.delete('room:1');
+    await second.append('room:1', [7]);
+    await settle();
+    expect(work.got).toEqual(['1', '2']);
+    work.gate.open();
+    await settle();
+    expect({ got: work.got, codes }).toEqual({ got: ['1', '2', '3', '4', '5', '7'], codes: [] });
+  });
+
+  test('and then deleted, is forgotten by the checkpoint', async () => {
+    const { second, reader, work, checkpoint } = await endBehindHandler();
+    await second.delete('room:1');
+    await settle();
+    work.gate.open();
+    await settle();
+    await reader.stop();
+    expect([...(await checkpoint.load()).keys()]).not.toContain('room:1');
+  });
+});

@@ -141,6 +141,11 @@ export class Delivery {
     if (lineage === this.#lineage) this.#saved = position;
   }
 
+  /** The stream was deleted after the last item: there is no position to save any more. */
+  handleGone(): void {
+    this.#toSave = undefined;
+  }
+
   /** The connection is gone, and with it what it told of eras. */
   handleCut(): void {
     this.#settledEra = undefined;
