@@ -182,7 +182,40 @@ describe('a start that is held up', () => {
   });
 });
 
+test('a subscription that failed holds nothing up: no event tells that the worker waits', async () => {
+  const clock = new VirtualClock();
+  const { primary, worker } = deploy();
+  await primary({ streams: [events] });
+  const reader = worker({ clock });
+  const told: unknown[] = [];
+  reader.on('waiting', (event) => told.push(event));
+  reader.subscribe('nosuch', { from: 'start' }, () => {});
+  const started = codeOf(reader.start());
+  await pass(clock, 1_000);
+  expect(await started).toBe('UNKNOWN_STREAM');
+  await pass(clock, 60_000);
+  expect(told).toEqual([]);
+});
+
 describe('an error of a subscription', () => {
+  test('that comes with the abort of a start is not taken by that start', async () => {
+    const { primary, worker } = deploy();
+    const server = await primary({ streams: [events] });
+    await server.append(events, ['row']);
+    const reader = worker();
+    const heard: unknown[] = [];
+    reader.on('error', ({ code }) => heard.push(code));
+    const abort = new AbortController();
+    const reason = new Error('enough');
+    reader.subscribe(events, { from: 'start' }, () => {
+      abort.abort(reason);
+      throw new Error('a bug');
+    });
+    await expect(reader.start({ signal: abort.signal })).rejects.toBe(reason);
+    await settle();
+    expect(heard).toEqual(['HANDLER_FAILED']);
+  });
+
   /** Collects what is emitted as `error`, and promises that nobody handled. */
   async function fail(how: 'done' | 'start' | 'loop' | 'nobody'): Promise<unknown[]> {
     const heard: unknown[] = [];

@@ -66,8 +66,13 @@ export class Starting {
         pending = { resolve, reject };
         this.#pending.add(pending);
         this.#watch();
-        if (timeoutMs !== undefined) timer = clock.wakeIn(timeoutMs, () => reject(this.#timeoutError(timeoutMs)));
-        abort = () => reject(signal!.reason);
+        const giveUp = (error: unknown): void => {
+          // From now on it takes no error of a subscription.
+          this.#pending.delete(pending!);
+          reject(error);
+        };
+        if (timeoutMs !== undefined) timer = clock.wakeIn(timeoutMs, () => giveUp(this.#timeoutError(timeoutMs)));
+        abort = () => giveUp(signal!.reason);
         signal?.addEventListener('abort', abort, { once: true });
         begun.then(() => this.#settle(pending!), reject);
       });
