@@ -286,7 +286,7 @@ export class FollowedStreams implements SubscriptionHost, StreamLines {
       throw error;
     }
     this.#giveUp(subscription);
-    this.#link.emit({ kind: 'ended', subscription, error });
+    this.#link.emit({ kind: 'ended', subscription });
   }
 
   handleDeleted(subscription: Subscription): void {

@@ -1,6 +1,5 @@
 /** What followed streams tell the application, and what they need of their connection. */
 
-import type { PeerError } from '../model/errors.ts';
 import type { SubscribeCommand } from '../wire/command.ts';
 import type { BoundaryChange } from './boundaries.ts';
 import type { Gone } from './catalogs.ts';
@@ -19,7 +18,7 @@ export type StreamOutput =
   /** A catalog says how far it is. What it does not have may be void from now on. */
   | { readonly kind: 'listed' }
   /** It ended by itself. Its last item says so to the application, in order. */
-  | { readonly kind: 'ended'; readonly subscription: Subscription; readonly error: PeerError }
+  | { readonly kind: 'ended'; readonly subscription: Subscription }
   /** To be stored in a checkpoint. */
   | ({ readonly kind: 'boundary' } & BoundaryChange);
 

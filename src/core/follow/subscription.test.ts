@@ -210,8 +210,10 @@ describe('REFUSED', () => {
   test('what the error says: the position, what the primary keeps, what to do', () => {
     const errorOf = (line: string): unknown => {
       const end = asking('fail');
+      end.isApplying = false;
       end.hear(line);
-      return end.outputs.of('ended')[0]?.error;
+      const last = end.outputs.of('ended')[0]!.subscription.delivery.take();
+      return last?.kind === 'failed' && last.error;
     };
     expect(errorOf(`REFUSED events GAP ${facts}`)).toMatchObject({
       name: 'PeerError',
