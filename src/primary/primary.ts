@@ -67,6 +67,8 @@ const DEFAULT_TAIL_BYTES = 64 * 1024 * 1024;
 
 /** The most holders of one stream that a status lists. */
 const MAX_STATUS_HOLDERS = 20;
+/** How many connections an error names. */
+const MOST_NAMED = 5;
 
 /**
  * Opens the log and makes a primary. `listen` lets workers in.
@@ -480,13 +482,18 @@ export class Primary extends Emitter<PrimaryEvents> {
   /** Goes on without what has not ended. */
   #abandon(timeoutMs: Millis): LogError {
     const peers = Array.from(this.#connections, ({ name, peer }) => name ?? peer);
+    const named = peers.slice(0, MOST_NAMED);
     const what = {
-      listeners: 'a listener has not closed',
-      connections: `${peers.length} connections have not ended (${quote(peers.slice(0, 5).join(', '))})`,
-      log: `log ${this.log.name} has not closed`,
+      listeners: { text: 'a listener has not closed', unfinished: [{ what: 'listener' }] },
+      connections: {
+        text: `${peers.length === 1 ? 'a connection has' : `${peers.length} connections have`} not ended (${quote(named.join(', '))})`,
+        unfinished: named.map((peer) => ({ what: 'connection', peer })),
+      },
+      log: { text: `log ${this.log.name} has not closed`, unfinished: [{ what: 'log' }] },
     };
-    const text = `primary ${this.name} did not close within ${timeoutMs} ms: ${what[this.#phase]}`;
-    const error = new LogError('STOP_TIMEOUT', text, { facts: { timeoutMs, unfinished: this.#phase } });
+    const { text: reason, unfinished } = what[this.#phase];
+    const text = `primary ${this.name} did not close within ${timeoutMs} ms: ${reason}`;
+    const error = new LogError('STOP_TIMEOUT', text, { facts: { timeoutMs, unfinished } });
     this.#logger.error({ code: error.code }, text);
     this.#abandoned.reject(error);
     for (const { pump } of this.#connections) pump.connection.abort();
@@ -494,14 +501,16 @@ export class Primary extends Emitter<PrimaryEvents> {
   }
 
   async #close(): Promise<void> {
+    // What comes later is ended in any case, so that the log is closed.
+    const abandoned = this.#abandoned.promise.catch(() => {});
     const closing = [...this.#listeners].map(async (listener) => listener.close());
     // One that is still being opened closes itself.
-    await Promise.all([...closing, Promise.allSettled(this.#opening)]);
+    await Promise.race([Promise.all([...closing, Promise.allSettled(this.#opening)]), abandoned]);
     this.#phase = 'connections';
     try {
       // Sessions end before the log closes: a session that reads from a closed log would blame the
       // log.
-      await this.#stopSessions();
+      await Promise.race([this.#stopSessions(), abandoned]);
     } finally {
       this.#phase = 'log';
       await this.#catalog.close();

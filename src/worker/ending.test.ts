@@ -1,15 +1,16 @@
 /** Ends with a time limit, of a worker and of a primary. */
 
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { Gate } from '../../test/support/collector.ts';
 import { ADDRESS, deploy, settle } from '../../test/support/deployment.ts';
 import { pass } from '../../test/support/pass-time.ts';
 import type { Position } from '../core/model/position.ts';
 import { defineStream } from '../core/model/stream.ts';
 import { KeptLog } from '../log/kept-log.ts';
+import type { Log } from '../log/log.ts';
 import { memoryLog } from '../log/memory.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
-import type { Listener, Transport } from '../transport/transport.ts';
+import type { Connection, Listener, Transport } from '../transport/transport.ts';
 
 const events = defineStream<string>('events');
 
@@ -80,9 +81,119 @@ describe('a stop with a time limit', () => {
     await other.start();
     await other.stop({ timeoutMs: 10_000 });
   });
+
+  test('names a connection that does not end, and still stores what was applied and closes the checkpoint', async () => {
+    const clock = new VirtualClock();
+    const { primary, worker, transport } = deploy();
+    const server = await primary({ streams: [events] });
+    const told: string[] = [];
+    const checkpoint = {
+      load: async () => new Map<string, Position>(),
+      save: async (changed: ReadonlyMap<string, Position | undefined>) =>
+        void told.push(`saved ${[...changed.values()][0]?.token}`),
+      close: async () => void told.push('closed'),
+    };
+    const reader = worker({ clock, checkpoint, transport: stuck(transport) });
+    reader.subscribe(events, { fallback: 'start' }, () => {});
+    void reader.start().catch(() => {});
+    await settle();
+    await server.append(events, ['one']);
+    await settle();
+    const stopped = expect(reader.stop({ timeoutMs: 1_000 })).rejects.toMatchObject({
+      code: 'STOP_TIMEOUT',
+      message: 'worker reader-1 did not stop within 1000 ms: the connection to unix:/primary has not ended',
+      facts: { unfinished: [{ what: 'connection' }] },
+    });
+    await pass(clock, 1_000);
+    await stopped;
+    await settle();
+    expect(told).toEqual(['saved 1', 'closed']);
+  });
+
+  test('lets a batch be skipped no more, once it is abandoned', async () => {
+    const clock = new VirtualClock();
+    const { primary, worker } = deploy();
+    const server = await primary({ streams: [events] });
+    const reader = worker({ clock });
+    const gate = new Gate();
+    const skipped: unknown[] = [];
+    reader.on('skipped', (event) => skipped.push(event));
+    const onError = async (): Promise<'skip'> => gate.opened.then(() => 'skip');
+    const subscription = reader.subscribe(events, { from: 'start', onError }, () => {
+      throw new Error('bad');
+    });
+    await server.append(events, ['one']);
+    void reader.start().catch(() => {});
+    await settle();
+    const stopped = expect(reader.stop({ timeoutMs: 1_000 })).rejects.toMatchObject({ code: 'STOP_TIMEOUT' });
+    await pass(clock, 1_000);
+    await stopped;
+    gate.open();
+    await settle();
+    expect(skipped).toEqual([]);
+    expect(subscription.position).toBeUndefined();
+  });
 });
 
+/** Connections and listeners of it never end. */
+function stuck(transport: Transport, what: 'connections' | 'listeners' = 'connections'): Transport {
+  const never = async (): Promise<void> => new Promise(() => {});
+  const hold = (connection: Connection): Connection =>
+    new Proxy(connection, {
+      get: (target, name): unknown => {
+        if (name === 'close' || name === 'abort') return () => {};
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  return {
+    connect: (address, handler) => hold(transport.connect(address, handler)),
+    listen: async (address, accept) => {
+      const listener = await transport.listen(address, (connection) =>
+        accept(what === 'connections' ? hold(connection) : connection),
+      );
+      onTestFinished(() => listener.close());
+      return what === 'connections' ? listener : { address: listener.address, close: never };
+    },
+  };
+}
+
+/** A log in memory that tells when it is closed. */
+function watchedLog(): { readonly log: Log; readonly isClosed: () => boolean } {
+  const log = memoryLog();
+  let isClosed = false;
+  const close = log.close.bind(log);
+  log.close = async () => {
+    isClosed = true;
+    await close();
+  };
+  return { log, isClosed: () => isClosed };
+}
+
 describe('a close with a time limit', () => {
+  test.each([
+    ['connections', /a connection has not ended \(.*reader-1.*\)$/, { what: 'connection', peer: 'reader-1' }],
+    ['listeners', /a listener has not closed$/, { what: 'listener' }],
+  ] as const)('names %s that do not end, and closes the log nevertheless', async (what, text, unfinished) => {
+    const clock = new VirtualClock();
+    const { primary, worker, transport } = deploy();
+    const { log, isClosed } = watchedLog();
+    const server = await primary({ streams: [events], clock, log, transport: stuck(transport, what) });
+    await server.listen(ADDRESS);
+    await worker().start();
+    await settle();
+    const closed = expect(server.close({ timeoutMs: 2_000 })).rejects.toMatchObject({
+      name: 'LogError',
+      code: 'STOP_TIMEOUT',
+      message: expect.stringMatching(text),
+      facts: { timeoutMs: 2_000, unfinished: [unfinished] },
+    });
+    await pass(clock, 2_000);
+    await closed;
+    await settle();
+    expect(isClosed()).toBe(true);
+  });
+
   test('names what did not end: here the log', async () => {
     const clock = new VirtualClock();
     const { primary } = deploy();
@@ -94,7 +205,7 @@ describe('a close with a time limit', () => {
       name: 'LogError',
       code: 'STOP_TIMEOUT',
       message: 'primary example.com did not close within 2000 ms: log stuck has not closed',
-      facts: { unfinished: 'log' },
+      facts: { unfinished: [{ what: 'log' }] },
     });
     await pass(clock, 2_000);
     await closed;

@@ -432,7 +432,8 @@ export class Runner implements Subscription {
     this.#endWait = undefined;
   }
 
-  #skip({ batch, position }: BatchItem, error: RowcastError): true | Promise<true> {
+  #skip({ batch, position }: BatchItem, error: RowcastError): boolean | Promise<true> {
+    if (this.#isAbandoned) return false;
     this.#policy = undefined;
     const { keepMove, onSkipped } = this.#options.hooks;
     onSkipped(this, error, batch.position);

@@ -9,7 +9,7 @@ import { within } from '../base/deadline.ts';
 import { resolvable } from '../base/resolvable.ts';
 import { systemRandom } from '../base/random.ts';
 import type { Batch } from '../core/model/batch.ts';
-import { HandlerError, quote, type RowcastError, UsageError } from '../core/model/errors.ts';
+import { type HandlerError, quote, type RowcastError, UsageError } from '../core/model/errors.ts';
 import { guardLogger, type Logger, PeerLogger, silentLogger } from '../core/model/logger.ts';
 import { checkArgument, checkOptions } from '../core/model/options.ts';
 import { declaredText, type StreamPattern } from '../core/model/declarations.ts';
@@ -48,13 +48,11 @@ import {
 import { FollowerPump } from './follower-pump.ts';
 import { PositionWaits } from './position-waits.ts';
 import { Starting } from './starting.ts';
+import { stopTimeoutError } from './stop-timeout.ts';
 import type { BatchHandler, Runner, RunnerHooks, Subscription } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
 
 const DEFAULT_WAIT_TIMEOUT_MS = 5_000;
-
-/** How many handlers an error names. */
-const MOST_NAMED = 5;
 
 /**
  * Makes a worker. `start` connects it.
@@ -416,21 +414,20 @@ export class Worker extends Emitter<WorkerEvents> {
   /** Goes on without what has not ended. */
   #abandon(timeoutMs: Millis): HandlerError {
     const atWork = this.#subscriptions.atWork();
-    const unfinished = atWork.map(({ stream, busyAt }) => ({ what: 'handler', stream, token: busyAt }));
-    const texts = unfinished
-      .slice(0, MOST_NAMED)
-      .map(({ stream, token }) => `the handler of stream ${stream} is still at its batch of token ${token}`);
-    if (unfinished.length > MOST_NAMED) texts.push(`${unfinished.length - MOST_NAMED} more handlers are at work`);
-    if (this.#checkpoint?.isWriting === true) texts.push('a save of the checkpoint has not ended');
-    if (!this.#follower.isStopped) texts.push(`the connection to ${formatAddress(this.#address)} has not ended`);
-    const text = `worker ${this.name} did not stop within ${timeoutMs} ms: ${texts.join('; ')}`;
-    const facts = { timeoutMs, unfinished: unfinished.slice(0, MOST_NAMED) };
-    const error = new HandlerError('STOP_TIMEOUT', text, { facts });
-    this.#logger.error({ code: error.code }, text);
+    const error = stopTimeoutError({
+      workerName: this.name,
+      timeoutMs,
+      atWork,
+      isSaving: this.#checkpoint?.isWriting === true,
+      address: this.#follower.isStopped ? undefined : this.#address,
+    });
+    this.#logger.error({ code: error.code }, error.message);
     this.#abandoned.reject(error);
     for (const runner of atWork) runner.abandon(error);
     this.#checkpoint?.abandon();
     this.#pump.abort();
+    // Also where the transport never tells the end: what was applied is still stored.
+    this.#handleStopped?.();
     return error;
   }
 
@@ -573,6 +570,8 @@ export class Worker extends Emitter<WorkerEvents> {
 
   #handleFailed(subscription: Runner, error: RowcastError): void {
     const isTaken = this.#starting.fail(error);
+    // Those that are left may all be live.
+    this.#starting.check();
     const onEnd = this.#endings.get(subscription);
     this.#endings.delete(subscription);
     if (onEnd !== undefined) onEnd(error);
