@@ -5,8 +5,9 @@
  */
 
 import type { Chunk } from '../core/model/chunk.ts';
-import { LogError, messageOf } from '../core/model/errors.ts';
+import { LogError, messageOf, UsageError } from '../core/model/errors.ts';
 import type { History } from '../core/model/history.ts';
+import { nameOfType } from '../core/model/options.ts';
 import type { Position } from '../core/model/position.ts';
 import type { StreamName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
@@ -102,6 +103,32 @@ export function parseChange(text: string): Change {
     chunks: chunks.map(({ texts, ...chunk }) => ({ ...chunk, texts: Buffer.from(texts) })),
   }));
   return { ...rest, appended: read };
+}
+
+/**
+ * The changes that a store gave, the oldest first. What is none is refused: taken for an empty log,
+ * it would be written over.
+ * @throws UsageError INVALID_OPTION for what are no changes; LogError LOG_DAMAGED when the first one
+ *   has no era
+ */
+export function* checkChanges(log: string, given: Iterable<Change>): IterableIterator<Change> {
+  const refuse = (why: string): UsageError =>
+    new UsageError('INVALID_OPTION', `open of the store of log ${log} gave ${why}`);
+  if (typeof given !== 'object' || typeof given?.[Symbol.iterator] !== 'function') {
+    throw refuse(`${nameOfType(given)}, not a list of changes: an empty store gives []`);
+  }
+  let isFirst = true;
+  for (const change of given) {
+    if (typeof change !== 'object' || change === null || Array.isArray(change)) {
+      throw refuse(`${nameOfType(change)} in place of a change: parseChange makes one of a text`);
+    }
+    if (isFirst && change.era === undefined) {
+      const text = `the first change in the store of log ${log} begins no era: changes before it are missing, or it is no change`;
+      throw new LogError('LOG_DAMAGED', text);
+    }
+    isFirst = false;
+    yield change;
+  }
 }
 
 interface StreamTexts {

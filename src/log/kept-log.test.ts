@@ -149,6 +149,23 @@ test('a store that cannot be read is closed, and the log is not open', async () 
   expect(store.isClosed).toBe(true);
 });
 
+test.each<[unknown, string]>([
+  [undefined, 'gave undefined, not a list of changes: an empty store gives []'],
+  ['{}', 'gave a string, not a list of changes'],
+  [['{"era":"8f3c1d2e4b5a6978.7.a1b2c3d4"}'], 'gave a string in place of a change: parseChange makes one of a text'],
+  [[{ trimmed: [] }], 'begins no era'],
+])('a store that gives %s in place of its changes is refused, and nothing is written over', async (given, why) => {
+  const written: unknown[] = [];
+  const store = {
+    open: () => given as Iterable<Change>,
+    write: (change: Change) => void written.push(change),
+    rewrite: (changes: Iterable<Change>) => void written.push(changes),
+    close: () => {},
+  };
+  await expect(new KeptLog({ name: 'mine', store }).open(openOptions(declared))).rejects.toThrow(why);
+  expect(written).toEqual([]);
+});
+
 test('what is rewritten makes the same log: rows, bounds, ids, holders, and streams that are not declared', async () => {
   const store = new SlowStore();
   const log = await opened(store);

@@ -19,7 +19,14 @@ import type { Position } from '../core/model/position.ts';
 import type { RowText } from '../core/model/row.ts';
 import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { Token } from '../core/model/token.ts';
-import type { Change, ChangeStore, StreamChunks, StreamHolderChanges, StreamToken } from './change.ts';
+import {
+  type Change,
+  type ChangeStore,
+  checkChanges,
+  type StreamChunks,
+  type StreamHolderChanges,
+  type StreamToken,
+} from './change.ts';
 import { pageOf, refuseGap } from './chunk-page.ts';
 import { CommitWatch, type LogTrouble } from './commit-watch.ts';
 import { AgeSweep } from './age-sweep.ts';
@@ -342,7 +349,8 @@ export class KeptLog implements Log {
   async #open(options: LogOptions): Promise<void> {
     const streams = new KeptStreams(options);
     try {
-      for (const change of (await this.#store?.open()) ?? []) streams.apply(change);
+      const changes = this.#store === undefined ? [] : checkChanges(this.name, await this.#store.open());
+      for (const change of changes) streams.apply(change);
       const time = this.#resumeTime(streams);
       const before = streams.era === undefined ? undefined : parseHistory(streams.era);
       const era = this.#nextEra(before?.logId ?? randomHex(this.#random, LOG_ID_DIGITS), before?.number);

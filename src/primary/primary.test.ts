@@ -197,6 +197,12 @@ test('sync reaches every worker that is connected', async () => {
   expect(() => server.sync('')).toThrow(expect.objectContaining({ name: 'UsageError', code: 'INVALID_COMMAND' }));
 });
 
+test('sync refuses a text that is none, also while nobody is connected', async () => {
+  const server = await deploy().primary({ streams });
+  expect(() => server.sync('two\nlines')).toThrow(expect.objectContaining({ code: 'INVALID_COMMAND' }));
+  expect(() => server.sync(undefined as never)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+});
+
 test('append never throws: whatever it is given, it rejects', async () => {
   const { primary } = deploy();
   const server = await primary({ streams: [events] });

@@ -21,13 +21,14 @@ import { type BatchLimits, defaultBatchLimits } from '../core/model/batch.ts';
 import type { Declaration, DeclaredOnce } from '../core/model/declarations.ts';
 import { LogError, quote, RowcastError, UsageError } from '../core/model/errors.ts';
 import { guardLogger, type LogFields, type Logger, PeerLogger, silentLogger } from '../core/model/logger.ts';
-import { filePath, oneLine } from '../core/model/option-kinds.ts';
+import { anyText, filePath, oneLine } from '../core/model/option-kinds.ts';
 import { checkArgument, checkOptions } from '../core/model/options.ts';
 import { nameOf, type Stream, type StreamName, type WorkerName } from '../core/model/stream.ts';
 import type { Position } from '../core/model/position.ts';
 import { encodeAttributes } from '../core/model/attributes.ts';
 import { encodeRows, keepTexts, type RowText } from '../core/model/row.ts';
 import { type Token, token } from '../core/model/token.ts';
+import { encodeCommand } from '../core/wire/codec.ts';
 import { defaultPrimaryLimits, mergeLimits, type PrimaryLimits } from '../core/wire/limits.ts';
 import { PrimarySession, type PrimarySessionEvent } from '../core/sessions/primary-session.ts';
 import { Emitter } from '../events/emitter.ts';
@@ -390,10 +391,13 @@ export class Primary extends Emitter<PrimaryEvents> {
   /**
    * Sends SYNC to every connected worker, and each emits `sync`. A test aid: what was sent before
    * has come by then.
-   * @throws UsageError INVALID_COMMAND (an empty text, a line end), CLOSED
+   * @throws UsageError INVALID_OPTION, INVALID_COMMAND (an empty text, a line end), CLOSED
    */
   sync(text: string): void {
     this.#checkOpen();
+    checkArgument('sync', 'text', text, anyText);
+    // Refused also while nobody is connected.
+    encodeCommand({ name: 'SYNC', text });
     for (const { pump } of this.#connections) pump.handleSync(text);
   }
 
