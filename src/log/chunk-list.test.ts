@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { chunkOf } from '../../test/support/numbered-chunk.ts';
+import { chunkBytes } from '../core/model/chunk.ts';
 import { ChunkList } from './chunk-list.ts';
 
 test('a list finds every position, also when most of it was dropped', () => {
@@ -18,6 +19,7 @@ test('a list finds every position, also when most of it was dropped', () => {
   expect(list.read({ after: 6_000, maxBytes: 1 })).toEqual([]);
   for (let kept = 0; kept < 100; kept++) list.dropFirst();
   expect(list.last).toBeUndefined();
+  expect(list.bytes).toBe(0);
   list.append(chunkOf(7_000, [7_001]));
   expect(list.first).toMatchObject({ upTo: 7_001 });
 });
@@ -31,6 +33,7 @@ test('a list that is truncated ends with the token, also within a chunk', () => 
     const left = list.read({ after: 0, maxBytes: 1_000_000 });
     expect(left.at(-1)?.upTo ?? 0).toBe(after);
     expect(list.rows).toBe([0, 1, 3, 6, 7, 9, 12][after]);
+    expect(list.bytes).toBe(left.reduce((sum, chunk) => sum + chunkBytes(chunk), 0));
     if (after > 0) list.append(chunkOf(after, [after + 1]));
   }
 });

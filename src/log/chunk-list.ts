@@ -18,6 +18,7 @@ const SLOTS_WORTH_MOVING = 1_024;
 export class ChunkList {
   #slots: (Chunk | undefined)[] = [];
   #start = 0;
+  #bytes = 0;
 
   get first(): Chunk | undefined {
     return this.#slots[this.#start];
@@ -37,10 +38,16 @@ export class ChunkList {
     return first === undefined ? 0 : last!.rowsUpTo - first.rowsUpTo + first.rows;
   }
 
+  /** What all chunks take, about. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** Adds a chunk behind all others. */
   append(chunk: Chunk): void {
     assert(this.last === undefined || this.last.upTo === chunk.after, 'a chunk to join on to the one before it');
     this.#slots.push(chunk);
+    this.#bytes += chunkBytes(chunk);
   }
 
   /** Drops the oldest chunk and returns it. */
@@ -48,6 +55,7 @@ export class ChunkList {
     const chunk = this.first;
     if (chunk === undefined) return undefined;
     this.#slots[this.#start++] = undefined;
+    this.#bytes -= chunkBytes(chunk);
     if (
       this.#start === this.#slots.length ||
       (this.#start >= SLOTS_WORTH_MOVING && this.#start * 2 >= this.#slots.length)
@@ -60,9 +68,13 @@ export class ChunkList {
 
   /** Takes back everything after the token. */
   truncate(after: Token): void {
-    while (this.last !== undefined && this.last.after >= after) this.#slots.pop();
+    while (this.last !== undefined && this.last.after >= after) this.#bytes -= chunkBytes(this.#slots.pop()!);
     const { last } = this;
-    if (last !== undefined && last.upTo > after) this.#slots[this.#slots.length - 1] = chunkUpTo(last, after);
+    if (last !== undefined && last.upTo > after) {
+      const cut = chunkUpTo(last, after);
+      this.#slots[this.#slots.length - 1] = cut;
+      this.#bytes += chunkBytes(cut) - chunkBytes(last);
+    }
     if (this.#start > this.#slots.length) this.#start = this.#slots.length;
   }
 

@@ -1,7 +1,7 @@
 /** One stream kept in memory: its chunks, its bounds and its holders. Knows no limits and no clock. */
 
 import type { Millis } from '../base/clock.ts';
-import { type Chunk, chunkAfter } from '../core/model/chunk.ts';
+import { type Chunk, chunkAfter, chunkBytes } from '../core/model/chunk.ts';
 import type { Bounds, Verdict } from '../core/model/page.ts';
 import type { Position } from '../core/model/position.ts';
 import type { Retention, Stream, StreamName, WorkerName } from '../core/model/stream.ts';
@@ -105,14 +105,16 @@ export class KeptStream {
     const added = appended.reduce((sum, chunk) => sum + chunk.rows, 0);
     const latest = appended[appended.length - 1]?.upTo ?? this.#bounds.latest;
     let rows = this.#chunks.rows + added;
+    let bytes = appended.reduce((sum, chunk) => sum + chunkBytes(chunk), this.#chunks.bytes);
     let upTo: Token | undefined;
     for (let place = 0; ; place++) {
       const oldest = this.#chunks.nth(place);
       const savedByAll = this.holders?.savedByAll ?? 0;
-      if (!mayDropOldest(this.#retain, { rows, oldest, now, savedByAll })) return { upTo, cutting: [] };
+      if (!mayDropOldest(this.#retain, { rows, bytes, oldest, now, savedByAll })) return { upTo, cutting: [] };
       const cutting = this.#tellHolders(oldest!.upTo, { added, latest });
       if (cutting.length > 0) return { upTo, cutting };
       rows -= oldest!.rows;
+      bytes -= chunkBytes(oldest!);
       upTo = oldest!.upTo;
     }
   }

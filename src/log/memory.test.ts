@@ -51,3 +51,22 @@ test('appends to a memory log in one turn share a chunk, and the page is that ch
   expect(page.chunks).toHaveLength(1);
   expect(page.chunks[0]).toBe(hints[0]?.chunks?.[0]);
 });
+
+test('a stream in memory keeps no more than maxBytes of rows and its newest commit, however few rows they are', async () => {
+  const log = memoryLog();
+  const streams = [defineStream('typing', { durable: false, retain: { rows: 1_000, maxBytes: 1_000_000 } })];
+  await log.open(openOptions(streams));
+  const row = JSON.stringify('x'.repeat(100_000));
+  for (let i = 1; i <= 30; i++) {
+    await log.append('typing', [row]);
+    const { earliest, latest } = log.bounds('typing');
+    expect(latest - earliest + 1).toBe(Math.min(i, 9));
+  }
+  await log.append(
+    'typing',
+    Array.from({ length: 20 }, () => row),
+  );
+  expect(log.bounds('typing')).toMatchObject({ earliest: 31, latest: 31 });
+  await log.append('typing', [row]);
+  expect(log.bounds('typing')).toMatchObject({ earliest: 32, latest: 32 });
+});

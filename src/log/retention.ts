@@ -12,6 +12,8 @@ import type { Token } from '../core/model/token.ts';
 export interface KeptRows {
   /** All kept rows, those of the oldest chunk included. */
   readonly rows: number;
+  /** Their bytes, where they are counted. */
+  readonly bytes?: number;
   readonly oldest: Pick<Chunk, 'rows' | 'logMs' | 'upTo'> | undefined;
   /** The log's own time (Chunk.logMs). */
   readonly now: Millis;
@@ -20,14 +22,15 @@ export interface KeptRows {
 }
 
 /**
- * By themselves both limits mean "keep at least": the oldest chunk goes only when neither needs it.
+ * More than `maxBytes` is never kept. By themselves the other two limits mean "keep at least": the oldest chunk goes only when neither needs it.
  * With `untilSavedBy` they mean "keep at most": the chunk goes when it is saved, or over a limit.
  */
 export function mayDropOldest(
-  { rows: keepRows, ageMs: keepAgeMs, untilSavedBy }: Retention,
-  { rows, oldest, now, savedByAll = 0 }: KeptRows,
+  { rows: keepRows, ageMs: keepAgeMs, maxBytes, untilSavedBy }: Retention,
+  { rows, bytes = 0, oldest, now, savedByAll = 0 }: KeptRows,
 ): boolean {
   if (oldest === undefined) return false;
+  if (maxBytes !== undefined && bytes > maxBytes) return true;
   const isBeyondRows = keepRows !== undefined && rows - oldest.rows >= keepRows;
   const isBeyondAge = keepAgeMs !== undefined && oldest.logMs <= now - keepAgeMs;
   if (untilSavedBy !== undefined) return oldest.upTo <= savedByAll || isBeyondRows || isBeyondAge;

@@ -126,7 +126,7 @@ describe.skipIf(!isMounted)(`on a small disk${where}`, () => {
     await log.trim('events', latest - 1);
     await vi.waitFor(() => log.append('events', [ROW]), 8_000);
     expect(log.bounds('events').earliest).toBe(latest);
-  });
+  }, 30_000);
 
   test('the database grows again once there is room for the whole reserve', async () => {
     const log = await opened();

@@ -9,7 +9,11 @@ describe('declarations', () => {
       defineStreams('room:*', { retain: { rows: 10 } }),
       defineStream('room:1', { durable: false }),
     ]);
-    expect(declared.find('room:1')).toEqual({ name: 'room:1', durable: false, retain: { rows: 10_000 } });
+    expect(declared.find('room:1')).toEqual({
+      name: 'room:1',
+      durable: false,
+      retain: { rows: 10_000, maxBytes: 16_777_216 },
+    });
     expect(declared.find('room:2')).toEqual({ name: 'room:2', durable: true, retain: { rows: 10 } });
     expect(declared.find('user:2')).toBeUndefined();
     expect([declared.has('room:1'), declared.has('room:2'), declared.has('room:')]).toEqual([true, true, false]);
@@ -45,7 +49,11 @@ describe('declarations', () => {
 
   test('a pattern gives the definition of each of its streams, and of no other', () => {
     const rooms = defineStreams('room:*', { durable: false });
-    expect(rooms.stream('room:42')).toEqual({ name: 'room:42', durable: false, retain: { rows: 10_000 } });
+    expect(rooms.stream('room:42')).toEqual({
+      name: 'room:42',
+      durable: false,
+      retain: { rows: 10_000, maxBytes: 16_777_216 },
+    });
     for (const name of ['user:42', 'room:', '$streams', 'room:4 2', 'room:*']) {
       expect(() => rooms.stream(name)).toThrow(expect.objectContaining({ code: 'INVALID_STREAM_NAME' }));
     }

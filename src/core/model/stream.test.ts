@@ -87,8 +87,15 @@ test('a name that is none is refused', () => {
 });
 
 // SPEC L25
-test('a stream that is not durable keeps its newest 10,000 rows, unless it says what it keeps', () => {
-  expect(defineStream('typing', { durable: false }).retain).toEqual({ rows: 10_000 });
+test('a stream that is not durable keeps its newest 10,000 rows and 16 MiB of them, unless it says what it keeps', () => {
+  expect(defineStream('typing', { durable: false }).retain).toEqual({ rows: 10_000, maxBytes: 16_777_216 });
   expect(defineStream('typing', { durable: false, retain: {} }).retain).toEqual({});
   expect(defineStream('typing', { durable: false, retain: { ageMs: 1 } }).retain).toEqual({ ageMs: 1 });
+});
+
+test('retain.maxBytes is for streams that are not durable', () => {
+  expect(defineStream('typing', { durable: false, retain: { maxBytes: 5 } }).retain).toEqual({ maxBytes: 5 });
+  expect(() => defineStream('orders', { retain: { maxBytes: 5 } })).toThrow(
+    /retain\.maxBytes of defineStream is for streams with durable: false/,
+  );
 });

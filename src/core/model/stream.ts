@@ -34,6 +34,11 @@ export interface Retention {
   /** Keep at least the rows younger than this. With `untilSavedBy`: no rows that are older. */
   readonly ageMs?: number;
   /**
+   * Keep no more than about these bytes of rows, whatever the others say; the newest commit stays.
+   * Only of a stream that is not durable.
+   */
+  readonly maxBytes?: number;
+  /**
    * Keep rows until every worker of these names has saved them, and drop them then. A name holds
    * rows from the start, even when that worker never came. A name with `*`, a pattern as in
    * defineStreams, holds for each worker of such a name that has followed the stream, until it is
@@ -50,7 +55,7 @@ export interface Retention {
  * rows are worth nothing after a restart, so a worker that was away for longer begins anew. It is
  * memory: very many streams with few rows each cost what they have.
  */
-const VOLATILE_RETENTION: Retention = Object.freeze({ rows: 10_000 });
+const VOLATILE_RETENTION: Retention = Object.freeze({ rows: 10_000, maxBytes: 16 * 1024 * 1024 });
 
 /** The name of a worker, as it says it by NAME. One line. */
 export type WorkerName = string;
@@ -73,7 +78,7 @@ export interface StreamOptions<In = unknown, Out = In> {
    * true.
    */
   readonly durable?: boolean;
-  /** Default: everything; of a stream that is not durable its newest 10,000 rows. */
+  /** Default: everything; of a stream that is not durable its newest 10,000 rows, and 16 MiB of them. */
   readonly retain?: Retention;
 }
 
@@ -108,6 +113,7 @@ export function defineStream<In = unknown, Out = In, const Name extends StreamNa
 const retentionTable: OptionTable<Retention> = {
   rows: integerFrom(1),
   ageMs: integerFrom(1),
+  maxBytes: integerFrom(1),
   untilSavedBy: listOf('a list of at least one name of a worker'),
 };
 
@@ -132,6 +138,8 @@ export function streamOptions<In, Out>(
 ): Omit<Stream<In, Out>, 'name'> {
   const { row, durable = true, ...options } = checkOptions(of, given as StreamOptions | undefined, streamTable);
   const { retain = durable ? {} : VOLATILE_RETENTION } = options;
+  if (durable && retain.maxBytes !== undefined)
+    throw optionError(of, 'retain.maxBytes', 'is for streams with durable: false: give rows or ageMs');
   if (retain.untilSavedBy !== undefined) checkHolders(of, retain.untilSavedBy);
   return { durable, retain, ...(row && { row: row as unknown as RowValidator<In, Out> }) };
 }
