@@ -523,6 +523,24 @@ describe('looking', () => {
     }
   });
 
+  test('GET /status refuses a match that is neither a name nor a pattern', async () => {
+    const { admin } = await setUp();
+    for (const match of ['a**', 'a b', '']) {
+      const response = await admin.request(`http://localhost/status?${new URLSearchParams({ match }).toString()}`);
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({ error: { code: 'INVALID_STREAM_NAME' } });
+    }
+  });
+
+  test('control characters and marks of direction of a name are escaped in an answer', async () => {
+    const { admin } = await setUp();
+    const name = 'reader\u202e\u009b31m\u001b';
+    const response = await admin.request(`http://localhost/workers/${encodeURIComponent(name)}`, { method: 'DELETE' });
+    const text = await response.text();
+    expect(text).toContain('reader\\u202e\\u009b31m\\u001b');
+    expect(JSON.parse(text)).toEqual({ worker: name, streams: [] });
+  });
+
   // SPEC D8
   test('GET /status says what was sent to a worker and what it has applied, in rows', async () => {
     const { primary, admin } = await setUp({ transport: memory });

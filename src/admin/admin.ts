@@ -11,6 +11,7 @@ import { type ErrorCode, LogError, messageOf, quote, quoteValue, RowcastError } 
 import { type Logger, silentLogger } from '../core/model/logger.ts';
 import { abortSignal, clockKind, loggerKind, nested, required } from '../core/model/option-kinds.ts';
 import { checkOptions, type OptionTable } from '../core/model/options.ts';
+import { isPattern, patternFault } from '../core/model/pattern.ts';
 import { streamNameFault } from '../core/model/stream.ts';
 import { Counters } from '../observe/counters.ts';
 import { reportStatus, reportTrouble } from '../observe/status-report.ts';
@@ -100,6 +101,10 @@ export function createAdmin(options: AdminOptions): Hono {
     if (limit === undefined) {
       const came = c.req.query('limit');
       return refusal(400, 'INVALID_OPTION', `limit is from 1 to ${MAX_STATUS_LIMIT} streams, not ${came}`);
+    }
+    if (match !== undefined) {
+      const fault = isPattern(match) ? patternFault(match) : streamNameFault(match);
+      if (fault !== undefined) return refusal(400, 'INVALID_STREAM_NAME', `match ${quote(match)}: ${fault}`);
     }
     const status = primary.status({
       limit,

@@ -1,7 +1,7 @@
 /** The admin port's answers: always JSON, and every error has a code. */
 
 import type { Millis } from '../base/clock.ts';
-import { type ErrorCode, quote } from '../core/model/errors.ts';
+import { type ErrorCode, escapeLines, quote } from '../core/model/errors.ts';
 import type { StreamName, WorkerName } from '../core/model/stream.ts';
 import type { LogState, LogTroubleReport } from '../observe/status-report.ts';
 
@@ -56,9 +56,14 @@ export function refusal(status: number, code: ErrorCode, message: string): Respo
   return json(status, { error: { code, message } } satisfies ErrorAnswer);
 }
 
+/** Names of streams and workers are text from elsewhere, and curl shows them at a terminal. */
+export function textOf(body: object): string {
+  return `${escapeLines(JSON.stringify(body))}\n`;
+}
+
 export function json(status: number, body: object, more?: Readonly<Record<string, string>>): Response {
   const headers = { ...answerHeaders('application/json'), ...more };
-  return new Response(`${JSON.stringify(body)}\n`, { status, headers });
+  return new Response(textOf(body), { status, headers });
 }
 
 /** nosniff and a content type that is no page: no browser runs the text of a row or a name. */

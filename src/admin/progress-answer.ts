@@ -4,7 +4,7 @@
  */
 
 import type { Clock, Millis } from '../base/clock.ts';
-import { type Answer, answerHeaders, type Appended, json } from './answers.ts';
+import { type Answer, answerHeaders, type Appended, json, textOf } from './answers.ts';
 
 export const PROGRESS_TYPE = 'application/x-ndjson';
 /** How often a line is sent at most. An upload that is over by then gets an ordinary answer. */
@@ -62,5 +62,5 @@ async function answerWithin(answer: Promise<Answer>, clock: Clock): Promise<Answ
 }
 
 function lineOf(value: object): Uint8Array {
-  return Buffer.from(`${JSON.stringify(value)}\n`);
+  return Buffer.from(textOf(value));
 }

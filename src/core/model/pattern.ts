@@ -33,7 +33,8 @@ export function checkPattern(text: string): NamePattern {
   return text;
 }
 
-function patternFault(text: unknown): string | undefined {
+/** Why a text is no pattern, in words; undefined when it is one. */
+export function patternFault(text: unknown): string | undefined {
   if (typeof text !== 'string') return 'it is no text';
   if (!isPattern(text)) return 'it has no *, so it is a name';
   if (text.startsWith('$')) return "names with $ in front are a log's own";
