@@ -53,6 +53,17 @@ test.each<[string, string | undefined, string, (reader: Worker) => unknown, stri
   [
     'handler',
     'events',
+    'a batch of stream events fails and is tried again, for 5000 ms now: the handler of stream events failed at ' +
+      'token 1: the database is down',
+    (reader) =>
+      reader.subscribe('events', { from: 'start', onError: { retry: { times: 5, backoffMs: 60_000 } } }, () => {
+        throw new Error('the database is down');
+      }),
+    [`HISTORY events 0 ${ERA}`, 'RDATA events 1 "row"'],
+  ],
+  [
+    'handler',
+    'events',
     'the handler that stream events had before is still busy with its last batch',
     (reader) => {
       reader.subscribe('events', { from: 'checkpoint', fallback: 'start' }, () => {

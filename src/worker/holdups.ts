@@ -56,12 +56,16 @@ export function holdupsOf({ follower, runners, now, isLoading, lastEnd }: Holdup
 }
 
 function holdupOf(runner: Runner, follower: Follower, now: Millis): Pick<Holdup, 'what' | 'text'> {
-  const { stream, busySince, machine } = runner;
+  const { stream, busySince, failing, machine } = runner;
   if (machine === undefined) {
     return { what: 'handler', text: `the handler that stream ${stream} had before is still busy with its last batch` };
   }
   if (busySince !== undefined) {
     const forMs = Math.round(now - busySince);
+    if (failing !== undefined) {
+      const text = `a batch of stream ${stream} fails and is tried again, for ${forMs} ms now: ${failing.message}`;
+      return { what: 'handler', text };
+    }
     return { what: 'handler', text: `the handler of stream ${stream} has been busy with a batch for ${forMs} ms` };
   }
   if (follower.isPaused) {

@@ -121,6 +121,7 @@ export class Runner implements Subscription {
   /** Settles when the handler is finished with its present batch. */
   #busy: Promise<void> | undefined;
   #busySince: Millis | undefined;
+  #failing: RowcastError | undefined;
   #busyAt: Token | undefined;
   /** Resolves when the handler at work is abandoned. Made for those who wait for it. */
   #released: Resolvable<void> | undefined;
@@ -218,6 +219,11 @@ export class Runner implements Subscription {
     return this.#busySince;
   }
 
+  /** How the batch failed that onError has in hand. Undefined while there is none. */
+  get failing(): RowcastError | undefined {
+    return this.#failing;
+  }
+
   get isEnded(): boolean {
     return this.#end !== undefined;
   }
@@ -262,6 +268,7 @@ export class Runner implements Subscription {
             if (this.#isAbandoned) return;
             this.#busy = undefined;
             this.#busySince = undefined;
+            this.#failing = undefined;
             this.#finish(item, settled);
             this.#settleDone();
             this.run();
@@ -386,6 +393,7 @@ export class Runner implements Subscription {
     let error = first;
     let step = firstStep;
     for (;;) {
+      this.#failing = error;
       if (step.kind === 'ask') {
         const answer = await this.#ask(item, error);
         if ('thrown' in answer) return this.#stopAt(onErrorError(item, error, answer, policy.attempt));
