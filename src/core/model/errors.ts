@@ -73,7 +73,7 @@ export const errorCodes = {
   LOG_OUTCOME_UNKNOWN: 'The disk failed while a commit was made durable: whether its rows are kept is not known.',
   LOG_READ_ONLY: "The log's file or directory cannot be written.",
   LOG_LOCKED: "Another process has the log's file open for writing.",
-  LOG_FULL: 'The disk under the log is full.',
+  LOG_FULL: 'The disk under the log is full. Make room there, or trim streams (operations.md, "The disk is full").',
   LOG_DRIVER_MISSING: 'better-sqlite3 is not installed, or its native part is not built for this Node and system.',
   LOG_UNAVAILABLE: "The log's file cannot be opened, read or written.",
   // ConnectionError: the network.
