@@ -244,6 +244,9 @@ function tellEvents(worker: Worker, connect: Address, terminal: Terminal): () =>
         : `warning: stream ${stream} goes on with the earliest row that is kept: ${messageOf(error)}`,
     ),
   );
+  worker.on('trimmed', ({ stream, earliest }) =>
+    tell(`stream ${stream} is read from token ${earliest}: rows before it are no longer kept`),
+  );
   const tellAtRate = sayAtRate(terminal);
   worker.on('peer-error', ({ text }) => tellAtRate(worker, `the primary says: ${quote(text)}`));
   // Collects the streams of one turn of the event loop for one line.

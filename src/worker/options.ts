@@ -92,7 +92,7 @@ export function readWorkerOptions(given: WorkerOptions): WorkerOptions {
 export interface SubscribeOptions {
   /**
    * Where to begin: after a position or a token (0: with every row there ever was, or GAP where some
-   * are no longer kept, so that nothing is built on a part), with everything that is kept (`start`), with new
+   * are no longer kept, so that nothing is built on a part), with everything that is kept (`start`: the event `trimmed` tells that it is not all), with new
    * rows only (`now`), or where the checkpoint left off. A bare token is a person's word: nothing
    * tells whether it is of the primary's history. Default: `checkpoint` when the worker has one,
    * else `now`.
@@ -130,12 +130,17 @@ export const subscribeTable: OptionTable<SubscribeOptions> = {
   readWithinMs: positiveMs,
 };
 
-/** Of a pattern: a token is of one stream. */
+/** Of a pattern: a token above 0 is of one stream. */
 export const patternTable: OptionTable<SubscribeOptions> = {
   ...subscribeTable,
-  from: oneOf('start', 'now', 'checkpoint'),
-  fallback: oneOf('start', 'now'),
+  from: patternBeginning('start', 'now', 'checkpoint'),
+  fallback: patternBeginning('start', 'now'),
 };
+
+function patternBeginning<const Choice extends string>(...choices: readonly Choice[]): Kind<0 | Choice> {
+  const { expected, accepts } = oneOf(...choices);
+  return kind(`0, ${expected}`, (value) => value === 0 || accepts(value));
+}
 
 /** Whether a token, a position and its history are right is another question. */
 function oneBeginning<const Choice extends string>(...choices: readonly Choice[]): Kind<Token | Position | Choice> {
@@ -215,6 +220,12 @@ export interface WorkerEvents {
    * is how many there are. A warning in the log says the same.
    */
   waiting: [{ readonly waitedMs: Millis; readonly holdups: readonly Holdup[]; readonly count: number }];
+  /**
+   * The stream is read from its start, and rows were dropped: those that come are not the whole
+   * history, but begin at the token `earliest`. Comes before the first batch, also after a reset.
+   * Only a Rowcast primary tells (docs/guides/read-models.md).
+   */
+  trimmed: [{ readonly stream: StreamName; readonly earliest: Token }];
   /**
    * The history under the position ended, and the subscription went on as its onReset says. Comes
    * in order with the batches of the stream.

@@ -73,6 +73,8 @@ export interface RunnerHooks {
   readonly onLive: (runner: Runner) => void;
   /** The subscription is not live any more: the connection is lost, or the subscription ended. */
   readonly onNotLive: (runner: Runner) => void;
+  /** The stream is read from its start, and rows before this token are no longer kept. */
+  readonly onTrimmed: (runner: Runner, earliest: Token) => void;
   /** `ended` is the history of the rows applied before the reset. */
   readonly onReset: (runner: Runner, error: RowcastError, ended: History | undefined) => void;
   /** The stream was deleted, and the application was told. `isEnded`: it was not made again yet. */
@@ -479,6 +481,9 @@ export class Runner implements Subscription {
       case 'batch':
       case 'position':
         if (item.position !== undefined) hooks.onPosition(this);
+        break;
+      case 'trimmed':
+        hooks.onTrimmed(this, item.earliest);
         break;
       case 'reset':
         hooks.onReset(this, item.error, before?.history);

@@ -388,8 +388,8 @@ export class Subscriptions {
     const isResumed = from === 'checkpoint';
     this.#options.follower.handlePattern(this.#options.now(), {
       pattern,
-      // addPattern has refused tokens.
-      from: begin as 'start' | 'now',
+      // addPattern has refused other tokens.
+      from: begin as 'start' | 'now' | 0,
       onReset: options.onReset ?? (isDurable ? 'by-durability' : 'earliest'),
       readWithinMs: options.readWithinMs,
       keepsTexts: keepsTexts(validator, options),

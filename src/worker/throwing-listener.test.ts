@@ -17,6 +17,7 @@ import type { WorkerEvents } from './options.ts';
 
 const events = defineStream<string>('events');
 const volatile = defineStream<string>('volatile', { durable: false });
+const partial = defineStream<number>('partial');
 const held = defineStream<number>('held', { retain: { untilSavedBy: ['audit'], rows: 1 } });
 
 /** Every event. One that is new is missed here by the compiler, and below if it does not come. */
@@ -26,6 +27,7 @@ const workerEvents: Record<keyof WorkerEvents, true> = {
   live: true,
   'not-live': true,
   waiting: true,
+  trimmed: true,
   reset: true,
   skipped: true,
   error: true,
@@ -81,7 +83,7 @@ test('with listeners that throw at every event, and loggers that throw, all goes
   const heard = new Set<string>();
   const run = async (ms: number): Promise<void> => pass(clock, ms, uncaught);
   const made = primary({
-    streams: [events, volatile, held],
+    streams: [events, volatile, partial, held],
     clock,
     log: memoryLog({ clock }),
     logger: throwingLogger,
@@ -106,6 +108,11 @@ test('with listeners that throw at every event, and loggers that throw, all goes
   reader.subscribe(held, { from: 'start' }, () => {
     throw new Error('the handler failed');
   });
+
+  reader.subscribe(partial, { from: 'start' }, () => {});
+  const dropped = server.append(partial, [1]).then(async () => server.trim(partial, 1));
+  await run(100);
+  await dropped;
 
   const started = reader.start();
   await run(100);

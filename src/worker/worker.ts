@@ -505,6 +505,11 @@ export class Worker extends Emitter<WorkerEvents> {
         this.#starting.check();
       },
       onNotLive: ({ stream }) => void this.emit('not-live', { stream }),
+      onTrimmed: ({ stream }, earliest) => {
+        const text = `stream ${stream} is read from token ${earliest}: rows before it are no longer kept`;
+        this.#peerLogger.info({ stream, token: earliest }, text);
+        this.emit('trimmed', { stream, earliest });
+      },
       onReset: (subscription, error, ended) => {
         const { stream } = subscription;
         this.#peerLogger.warn({ stream, code: error.code }, error.message);

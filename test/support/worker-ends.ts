@@ -416,6 +416,8 @@ function describeItem(stream: StreamName, item: Item): string {
       return `${stream} @${item.position.token}`;
     case 'failed':
       return `${stream} failed ${item.error.code}`;
+    case 'trimmed':
+      return `${stream} trimmed ${item.earliest}`;
     case 'reset':
       return `${stream} reset`;
     case 'deleted':

@@ -152,6 +152,7 @@ export class Catalog {
         case 'position':
           this.#handlePosition(item.position);
           break;
+        case 'trimmed':
         case 'deleted':
         case 'failed':
           break;

@@ -21,7 +21,8 @@ import type { SubscriptionSpec } from './subscription-spec.ts';
 /** How to follow every stream that a pattern stands for and that is not followed by name. */
 export interface PatternSpec extends Pick<SubscriptionSpec, 'onReset' | 'readWithinMs' | 'keepsTexts'> {
   readonly pattern: NamePattern;
-  readonly from: 'start' | 'now';
+  /** 0: every row there ever was. */
+  readonly from: 'start' | 'now' | 0;
   /**
    * Where streams were left, of which `saved` is certainly stored. Undefined: the pattern begins
    * anew, whatever a checkpoint knows.
@@ -338,7 +339,7 @@ export class Catalogs implements CatalogEvents {
     this.#host.discover(
       {
         stream,
-        from: applied ?? first ?? from,
+        from: applied ?? first ?? (from === 0 ? { stream, token: 0, history: undefined } : from),
         applied,
         saved: isSaved ? applied : undefined,
         onReset,

@@ -38,6 +38,11 @@ export type Item =
       readonly era: History | undefined;
       readonly cost: number;
     }
+  /**
+   * The stream is read from its start, and rows before `earliest` are no longer kept. Comes before
+   * the first batch.
+   */
+  | { readonly kind: 'trimmed'; readonly earliest: Token; readonly cost: number }
   /** The position before it is void. */
   | { readonly kind: 'reset'; readonly error: PeerError; readonly cost: number }
   /** The stream was deleted. It is the last item. `isVoid`: the position before it is void. */
@@ -116,7 +121,7 @@ export class Delivery {
   /** The item that was taken last is finished. */
   finish(item: Item, isApplied: boolean): void {
     this.#done++;
-    if (!isApplied || item.kind === 'failed') return;
+    if (!isApplied || item.kind === 'failed' || item.kind === 'trimmed') return;
     if (item.kind === 'reset' || item.kind === 'deleted') {
       this.#applied = undefined;
       if (item.kind === 'deleted') this.#toSave = undefined;

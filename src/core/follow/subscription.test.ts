@@ -134,7 +134,7 @@ describe('rows and their histories', () => {
     end.subscribe('events', 'start');
     end.greetedBy(ROWCAST);
     end.hear(`HISTORY events 39 ${ERA}`, 'RDATA events 40 1', `POSITION events 40 ${ERA}`);
-    expect(end.takeRows()).toEqual(['events 40 [1] @40', 'events @40 live']);
+    expect(end.takeRows()).toEqual(['events trimmed 40', 'events 40 [1] @40', 'events @40 live']);
   });
 
   test('a start that was cut before its first row is a start again', () => {
@@ -246,7 +246,13 @@ describe('REFUSED', () => {
       'REPLICATE events START',
     ]);
     end.hear(`HISTORY events 39 ${ERA}`, 'RDATA events 40 "x"', `POSITION events 40 ${ERA}`);
-    expect(end.takeRows()).toEqual(['events 6 [1] @6', 'events reset', 'events 40 ["x"] @40', 'events @40 live']);
+    expect(end.takeRows()).toEqual([
+      'events 6 [1] @6',
+      'events reset',
+      'events trimmed 40',
+      'events 40 ["x"] @40',
+      'events @40 live',
+    ]);
     expect(end.regreetedBy(ROWCAST)).toEqual([`REPLICATE events 40 ${ERA}`]);
   });
 

@@ -92,6 +92,8 @@ export class Subscription {
   #backoff: Backoff | undefined;
   readonly #acknowledging: Acknowledging;
   #seed: SeedReading | undefined;
+  /** After START: every row after this token is kept. Undefined before HISTORY. */
+  #startsAfter: Token | undefined;
   /** It counts among the applied of the tally. */
   #isCounted = false;
 
@@ -202,6 +204,7 @@ export class Subscription {
         { facts: { stream: this.stream, token, after } },
       );
     }
+    if (state.kind !== 'live') this.#tellTrimmed(state.next, after);
     const position: Position = { stream: this.stream, token, history };
     if (state.kind === 'live') state.received = position;
     else if (state.kind === 'catching-up') {
@@ -232,6 +235,7 @@ export class Subscription {
       state.history = history;
       return;
     }
+    this.#startsAfter ??= after;
     this.#acknowledging.handleBegan(after);
     this.#move('rows', { kind: 'catching-up', next: state.next, after, history });
   }
@@ -255,6 +259,7 @@ export class Subscription {
       });
     }
     const position: Position = { stream: this.stream, token, history };
+    if (state.kind !== 'live') this.#tellTrimmed(state.next, token);
     this.#acknowledging.handleBegan(token);
     this.goLive(position, history, this.#eraOf(history));
   }
@@ -367,6 +372,12 @@ export class Subscription {
     this.#backoff?.reset();
     this.#host.noteMoved(this);
     this.#deliver({ kind: 'position', position, era, cost: MARK_COST });
+  }
+
+  /** The first row or POSITION after START has come. Without HISTORY nothing is kept up to `after`. */
+  #tellTrimmed(next: Resume, after: Token): void {
+    const earliest = (this.#startsAfter ?? after) + 1;
+    if (next === 'start' && earliest > 1) this.#deliver({ kind: 'trimmed', earliest, cost: MARK_COST });
   }
 
   /** Queues one more item for the application. */
@@ -493,6 +504,7 @@ export class Subscription {
     else if (next === 'start' || next.token === 0) this.hasBegunBlind = false;
     const { stream } = this;
     const isSeed = this.#host.eras === undefined;
+    this.#startsAfter = undefined;
     this.#acknowledging.handleAsked(typeof next === 'object' ? next.token : undefined);
     if (typeof next === 'object') {
       const history = isSeed ? undefined : next.history;

@@ -141,6 +141,16 @@ describe('START', () => {
     expect(end.outputs.of('read').map(({ after }) => after)).toEqual([0, 3]);
   });
 
+  // SPEC S21
+  test('tells what is kept before a POSITION that no row comes before, where the tokens in between were never used', () => {
+    const end = greeted();
+    end.isReading = false;
+    end.streams.append('events', 9);
+    end.hear('REPLICATE events START');
+    const page = { stream: 'events', chunks: [], rows: 0, upTo: 9, hasMore: false, history: era(1) };
+    expect(end.answer(page)).toEqual([`HISTORY events 0 ${era(1)}`, `POSITION events 9 ${era(1)}`]);
+  });
+
   test('of a stream of which nothing is kept is its latest', () => {
     const end = greeted();
     end.streams.standAt('events', 7);

@@ -229,13 +229,13 @@ export class ReplicatedStreams {
     }
     const isMovedWithoutRows = page.rows === 0 && page.upTo > before.token;
     let { named } = before;
-    if (page.rows > 0) {
-      if (named !== page.history && this.#host.dialect !== 'seed') {
-        this.#host.send(now, { name: 'HISTORY', stream: page.stream, after, history: page.history });
-        named = page.history;
-      }
-      this.#host.sendPage(now, page);
+    // After START it tells what is kept, also where a page has no rows.
+    const tellsStart = state.kind === 'starting' && page.upTo > after;
+    if ((page.rows > 0 || tellsStart) && named !== page.history && this.#host.dialect !== 'seed') {
+      this.#host.send(now, { name: 'HISTORY', stream: page.stream, after, history: page.history });
+      named = page.history;
     }
+    if (page.rows > 0) this.#host.sendPage(now, page);
     const sent = { began: before.began, token: Math.max(page.upTo, before.token), named };
     const isCaughtUp = sent.token >= bounds.latest;
     if (state.kind === 'live') {
