@@ -59,6 +59,8 @@ interface Reading {
   subscription: Subscription | undefined;
   isLive: boolean;
   isBusy: boolean;
+  /** It begins where a handler that is at work will have saved: that is told once it has. */
+  isPending: boolean;
 }
 
 export interface Wait {
@@ -126,7 +128,7 @@ export class SimulatedApplication {
   resubscribe(stream: StreamName, { from, afterMs }: { from: 'there' | 'start' | 'now'; afterMs: Millis }): void {
     const { worker, clock, isStopping, meter } = this.#options;
     const reading = this.#reading(stream);
-    if (reading === undefined || isStopping()) return;
+    if (reading === undefined || reading.isPending || isStopping()) return;
     this.#tellEnd(reading);
     const left = worker.unsubscribe(stream);
     this.#readings.delete(stream);
@@ -231,7 +233,7 @@ export class SimulatedApplication {
   #open(plan: StreamPlan): Reading {
     const { nextReader, meter } = this.#options;
     const reader = nextReader(plan.stream, plan.pattern);
-    const reading: Reading = { reader, plan, subscription: undefined, isLive: false, isBusy: false };
+    const reading: Reading = { reader, plan, subscription: undefined, isLive: false, isBusy: false, isPending: false };
     this.#readings.set(plan.stream, reading);
     meter.mute(plan.stream);
     return reading;
@@ -268,10 +270,12 @@ export class SimulatedApplication {
     }
     if (resumes === 'start' || resumes === 'now') return this.#tellBegin(reading, resumes);
     const tell = (): void => {
+      reading.isPending = false;
       const token = tokenOf(worker, stream);
       this.#tellBegin(reading, (token === undefined ? undefined : truth.onceAt(workerName, stream, token)) ?? fallback);
     };
     if (left === undefined || !isBusy || resumes !== 'checkpoint') return tell();
+    reading.isPending = true;
     void left.then(() => clock.wakeIn(0, tell));
   }
 
