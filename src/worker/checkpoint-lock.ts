@@ -42,17 +42,22 @@ export async function lockCheckpoint(
 /** The file is replaced again and again, so its directory and name say which it is. */
 async function addressOf(path: string): Promise<string> {
   const { dev, ino } = await stat(dirname(path));
-  const name = createHash('sha256')
+  const hash = createHash('sha256')
     .update(`${dev} ${ino} ${basename(path)}`)
-    .digest('hex')
-    .slice(0, 32);
-  switch (process.platform) {
+    .digest('hex');
+  return socketAddress(process.platform, tmpdir(), hash);
+}
+
+/** Exported for its test. The path of a socket has at most 103 bytes on macOS. */
+export function socketAddress(platform: NodeJS.Platform, temporary: string, hash: string): string {
+  const name = `rowcast-${hash.slice(0, 32)}`;
+  switch (platform) {
     case 'linux':
-      return `\0rowcast-checkpoint-${name}`;
+      return `\0${name}`;
     case 'win32':
-      return `\\\\.\\pipe\\rowcast-checkpoint-${name}`;
+      return `\\\\.\\pipe\\${name}`;
     default:
-      return join(tmpdir(), `rowcast-checkpoint-${name}.sock`);
+      return join(temporary, `${name}.sock`);
   }
 }
 
@@ -63,7 +68,7 @@ async function listen(address: string, owner: CheckpointOwner): Promise<Server |
       socket.on('error', () => {});
       socket.end(JSON.stringify(owner));
     });
-    server.once('error', (error) => {
+    server.on('error', (error) => {
       resolve('code' in error && error.code === 'EADDRINUSE' ? 'taken' : undefined);
     });
     // `exclusive`: otherwise the workers of a cluster would share the name. Unreferenced: a lock

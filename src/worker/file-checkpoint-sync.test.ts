@@ -61,3 +61,25 @@ test('a save is over when its bytes are on the disk, and the name of a file that
     before = ino;
   }
 });
+
+test('a save that fails once the file has its name is no save of another worker: the next one succeeds', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'rowcast-checkpoint-'));
+  onTestFinished(() => rm(directory, { recursive: true }));
+  const checkpoint = fileCheckpoint(join(directory, 'reader-1.checkpoint'));
+  const events: Position = { stream: 'events', token: 1, history: '8f3c1d2e4b5a6978.7.a1b2c3d4' };
+  const all = new Map([['events', events]]);
+  await checkpoint.load();
+  const probe = await open(directory, 'r');
+  const handles = Object.getPrototypeOf(probe) as Pick<FileHandle, 'sync'>;
+  await probe.close();
+  const real = handles.sync;
+  const spy = vi.spyOn(handles, 'sync').mockImplementation(async function (this: FileHandle) {
+    if ((await this.stat()).isDirectory()) throw Object.assign(new Error('the disk is gone'), { code: 'EIO' });
+    await real.call(this);
+  });
+  onTestFinished(() => spy.mockRestore());
+  await expect(checkpoint.save(all, all)).rejects.toMatchObject({ code: 'CHECKPOINT_FAILED' });
+  spy.mockRestore();
+  await checkpoint.save(all, all);
+  expect(await checkpoint.load()).toEqual(all);
+});

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   appendFile,
+  chmod,
   mkdir,
   mkdtemp,
   readdir,
@@ -328,4 +329,42 @@ test('a file that was closed takes no late save, and a save that runs then is ov
   await next.close();
   expect(await checkpoint.load({ workerName: 'reader-1' }), 'it may be opened again').toEqual(two);
   await checkpoint.close();
+});
+
+test('a file that is closed while it is loaded is not left locked', async () => {
+  const first = fileCheckpoint(path);
+  const loading = first.load({ workerName: 'reader-1' });
+  await first.close();
+  await loading;
+  const second = fileCheckpoint(path);
+  onTestFinished(() => second.close());
+  await expect(second.load({ workerName: 'reader-1' })).resolves.toEqual(new Map());
+});
+
+test('two workers that start with one checkpoint at once: the one that is refused does not change whose file it is', async () => {
+  // Which one is first is up to the disk.
+  for (let i = 0; i < 10; i++) {
+    const shared = fileCheckpoint(`${path}${i}`);
+    const starts = await Promise.allSettled(
+      ['reader-0', 'reader-1'].map(async (workerName) => shared.load({ workerName })),
+    );
+    const winner = starts.findIndex(({ status }) => status === 'fulfilled');
+    expect(starts[1 - winner]).toMatchObject({ reason: { code: 'CHECKPOINT_LOCKED' } });
+    await shared.save(positions, positions);
+    await shared.close();
+    expect(await readFile(`${path}${i}`, 'utf8')).toMatch(new RegExp(`^rowcast checkpoint 4 reader-${winner} `));
+  }
+});
+
+test.skipIf(process.getuid?.() === 0)('a directory that cannot be listed is no failure', async () => {
+  await chmod(directory, 0o300);
+  const checkpoint = fileCheckpoint(path);
+  try {
+    await checkpoint.load({ workerName: 'reader-1' });
+    await checkpoint.save(positions, positions);
+  } finally {
+    await checkpoint.close();
+    await chmod(directory, 0o700);
+  }
+  expect(await load()).toEqual(positions);
 });

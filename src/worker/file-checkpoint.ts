@@ -7,8 +7,9 @@
  *   <checksum> <positions>           all of them
  *   <checksum> <positions> <gone>    what one save changed; `gone` is left out where it is empty
  *
- * The first line names the worker, and the process that wrote it; `id` is its own. Positions are written as by formatPositions, gone keys percent-encoded and joined by commas. The
- * checksum, of the text behind it, is 8 hex digits of CRC-32.
+ * The first line names the worker, and the process that wrote it; `id` is its own. Positions are
+ * written as by formatPositions, gone keys percent-encoded and joined by commas. The checksum, of the
+ * text behind it, is 8 hex digits of CRC-32.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -68,6 +69,8 @@ class CheckpointFile {
   #owner: CheckpointOwner | undefined;
   #lock: CheckpointLock | undefined;
   #isClosed = false;
+  /** Settles when the load that runs is over. */
+  #loading: Promise<void> = Promise.resolve();
   /** Settles when the save that runs is over. */
   #saving: Promise<void> = Promise.resolve();
   /** The id in the file when it was read or written last. Undefined before that. */
@@ -86,6 +89,15 @@ class CheckpointFile {
   }
 
   async load(reader: CheckpointReader | undefined): Promise<Map<string, Position>> {
+    const loading = this.#load(reader);
+    this.#loading = loading.then(
+      () => {},
+      () => {},
+    );
+    return loading;
+  }
+
+  async #load(reader: CheckpointReader | undefined): Promise<Map<string, Position>> {
     await this.#open(reader);
     try {
       const text = await this.#read();
@@ -110,6 +122,8 @@ class CheckpointFile {
   async close(): Promise<void> {
     // Whoever has the file next writes positions that are later than those of this save.
     this.#isClosed = true;
+    // A load that is closed while it runs has its lock only at its end.
+    await this.#loading;
     await this.#saving;
     this.#release();
   }
@@ -142,12 +156,17 @@ class CheckpointFile {
     this.#isClosed = false;
     try {
       this.#path = await realPath(this.#path);
-      this.#owner = { workerName: reader?.workerName ?? NOBODY, host: hostname(), pid: process.pid };
+      const owner = { workerName: reader?.workerName ?? NOBODY, host: hostname(), pid: process.pid };
       // Without a name it is no worker: a test, or a person who looks at the file.
-      if (reader === undefined) return;
-      const lock = await lockCheckpoint(this.#path, this.#owner);
+      if (reader === undefined) {
+        this.#owner = owner;
+        return;
+      }
+      const lock = await lockCheckpoint(this.#path, owner);
       if ('heldBy' in lock) throw this.#locked(lock.heldBy);
       this.#lock = lock;
+      // Not before: another load of this object may run at the same time, and is refused.
+      this.#owner = owner;
       await this.#removeLeftovers();
     } catch (cause) {
       throw cause instanceof RowcastError ? cause : this.#failure('open', cause);
@@ -157,7 +176,8 @@ class CheckpointFile {
   /** A save that a crash cut short leaves its unfinished file behind. */
   async #removeLeftovers(): Promise<void> {
     const name = basename(this.#path);
-    for (const file of await readdir(dirname(this.#path))) {
+    // A directory that may not be listed keeps them. They do no harm.
+    for (const file of await readdir(dirname(this.#path)).catch(() => [])) {
       const isOurs = file.startsWith(`${name}.`) && /^\.[0-9a-f]{16}\.new$/.test(file.slice(name.length));
       if (isOurs) await unlink(join(dirname(this.#path), file)).catch(() => {});
     }
@@ -206,7 +226,9 @@ class CheckpointFile {
     // A lock is of one machine. What another one has written since is not overwritten.
     const before = await this.#read();
     const header = before === undefined ? undefined : parseHeader(before.slice(0, before.indexOf('\n')));
-    const isForeign = header !== undefined && this.#seen !== undefined && header.id !== this.#seen;
+    // A save that failed at its end has left the id of this one.
+    const known = [this.#id, this.#seen];
+    const isForeign = header !== undefined && this.#seen !== undefined && !known.includes(header.id);
     if (isForeign) throw this.#locked(header);
     const { workerName, host, pid } = this.#owner!;
     const worker = workerName === NOBODY ? NOBODY : encodeURIComponent(workerName);
