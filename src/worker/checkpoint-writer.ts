@@ -56,6 +56,7 @@ export class CheckpointWriter {
   #hasFailed = false;
   #writing: Promise<void> | undefined;
   #isAbandoned = false;
+  #isClosed = false;
 
   constructor(options: CheckpointWriterOptions) {
     this.#options = options;
@@ -70,6 +71,8 @@ export class CheckpointWriter {
   async load(): Promise<ReadonlyMap<string, Position>> {
     const { checkpoint } = this.#options;
     await Promise.allSettled(unsettled.get(checkpoint) ?? new Set<Promise<void>>());
+    // The worker was stopped meanwhile. Nobody would close what a load opens now.
+    if (this.#isClosed) return this.#all;
     try {
       const stored = await checkpoint.load({ workerName: this.#options.workerName });
       checkStored(stored);
@@ -109,6 +112,7 @@ export class CheckpointWriter {
 
   /** Writes what is not written yet. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#timer?.cancel();
     await this.#writing;
     this.#isDirty ||= this.#hasFailed;

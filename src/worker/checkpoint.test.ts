@@ -56,6 +56,39 @@ test.each<[unknown, string]>([
   });
 });
 
+test('a worker that stops while it waits for the last save of another one does not load a checkpoint that it has closed', async () => {
+  const gate = new Gate();
+  const calls: string[] = [];
+  const checkpoint: Checkpoint = {
+    load: async () => {
+      calls.push('load');
+      return new Map();
+    },
+    save: async () => gate.opened,
+    close: async () => void calls.push('close'),
+  };
+  const clock = new VirtualClock();
+  const { worker } = deploy();
+  const before = new CheckpointWriter({
+    workerName: 'reader-1',
+    clock,
+    checkpoint,
+    runnerOf: () => undefined,
+    onSaved: () => {},
+    onError: () => {},
+  });
+  before.handleChanged('$streams/room:*', positionOf('$streams/room:*', 1));
+  clock.step(clock.now() + 100);
+  expect(before.isWriting).toBe(true);
+  const reader = worker({ checkpoint });
+  const started = expect(reader.start()).rejects.toMatchObject({ code: 'CLOSED' });
+  await reader.stop();
+  gate.open();
+  await started;
+  await settle();
+  expect(calls).toEqual(['close']);
+});
+
 /** A writer, and what its checkpoint gets. */
 class Writing {
   readonly clock = new VirtualClock();

@@ -426,7 +426,7 @@ export class Worker extends Emitter<WorkerEvents> {
     for (const runner of atWork) runner.abandon(error);
     this.#checkpoint?.abandon();
     this.#pump.abort();
-    // Also where the transport never tells the end: what was applied is still stored.
+    // Also where the transport never tells the end: the checkpoint is still closed.
     this.#handleStopped?.();
     return error;
   }
