@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
+import { Gate } from '../../test/support/collector.ts';
 import { deploy } from '../../test/support/deployment.ts';
 import type { UpstreamCommand } from '../core/wire/command.ts';
 import type { Primary } from '../primary/primary.ts';
@@ -36,4 +37,26 @@ test('an ack of another history is not sent: it waits until the stream is live, 
   await once(next, 'command');
   expect(commands).toHaveLength(1);
   expect(later.map(({ name }) => name)).toEqual(['SYNC']);
+});
+
+test('an ack waits for no other stream, also where that one is behind when the commands are made', async () => {
+  const { primary, worker } = deploy();
+  const server = await primary({ streams: ['federation', 'slow'] });
+  await server.append('federation', [1]);
+  await server.append('slow', [1]);
+  const reader = worker();
+  const gate = new Gate();
+  reader.subscribe('slow', { from: 'start' }, async () => gate.opened);
+  reader.subscribe('federation', { from: 'start' }, () => {});
+  const started = reader.start();
+  await once(reader, 'live');
+  expect(reader.isLive).toBe(false);
+  const commands = commandsOf(server);
+  const tell = synapseCommands(reader);
+  tell.federationAck(1);
+  reader.send({ name: 'SYNC', text: 'end' });
+  await once(server, 'command');
+  gate.open();
+  await started;
+  expect(commands.map(({ name }) => name)).toEqual(['FEDERATION_ACK', 'SYNC']);
 });

@@ -64,20 +64,13 @@ export class SynapseCommands {
 
   /** The newest ack that waits until the federation stream is live. */
   #ack: Token | undefined;
-  #isFederationLive: boolean;
 
   /** @internal Use synapseCommands. */
   constructor(worker: Worker, clock: Clock) {
     this.#worker = worker;
     this.#clock = clock;
-    this.#isFederationLive = worker.isLive;
     worker.on('live', ({ stream }) => {
-      if (stream !== federation.name) return;
-      this.#isFederationLive = true;
-      this.#sendAck();
-    });
-    worker.on('not-live', ({ stream }) => {
-      if (stream === federation.name) this.#isFederationLive = false;
+      if (stream === federation.name) this.#sendAck();
     });
     worker.on('reset', ({ stream }) => {
       if (stream === federation.name) this.#ack = undefined;
@@ -120,7 +113,7 @@ export class SynapseCommands {
       this.#worker.send({ name: 'FEDERATION_ACK', token }, { whenDisconnected: 'latest' });
     } else {
       this.#ack = token;
-      if (this.#isFederationLive) this.#sendAck();
+      if (this.#worker.isLiveOn(federation)) this.#sendAck();
     }
   }
 

@@ -331,6 +331,11 @@ export class Worker extends Emitter<WorkerEvents> {
     return this.#follower.isApplied && this.#subscriptions.isSettled;
   }
 
+  /** @internal Whether the subscription of one stream has reached the primary's position. */
+  isLiveOn(stream: Stream): boolean {
+    return this.#subscriptions.get(nameOf(stream))?.isLive === true;
+  }
+
   /**
    * Sends a command to the primary, or keeps it until connected, as `whenDisconnected` says. A
    * command may be lost: with the connection, or when more than maxQueuedCommands wait.
