@@ -9,7 +9,7 @@ import { freePorts, type RunningProcess, runRowcast } from './processes.ts';
 /** The seed repeats the waits before the kills; what is at work then depends on the machine. */
 export const seed: number = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
 
-const GUIDE: string = 'exactly-once.md';
+export const GUIDE: string = 'exactly-once.md';
 
 export const numbers = (rows: number): number[] => Array.from({ length: rows }, (_, id) => id);
 

@@ -88,7 +88,7 @@ export class GuideFolder {
 }
 
 /** A code block of a guide: the first one after its name. */
-async function codeOf(guide: string, name: string): Promise<string> {
+export async function codeOf(guide: string, name: string): Promise<string> {
   const text = await readFile(new URL(`../../docs/guides/${guide}`, import.meta.url), 'utf8');
   const code = new RegExp(`^\`${name}\` [^\`]*\`\`\`\\w+\n(.*?)^\`\`\``, 'ms').exec(text)?.[1];
   if (code === undefined) throw new Error(`${guide} has no program ${name}`);
