@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import {
   appendFile,
   chmod,
+  lstat,
   mkdir,
   mkdtemp,
   readdir,
@@ -329,6 +330,22 @@ test('a file that was closed takes no late save, and a save that runs then is ov
   await next.close();
   expect(await checkpoint.load({ workerName: 'reader-1' }), 'it may be opened again').toEqual(two);
   await checkpoint.close();
+});
+
+test('a link means the file that it leads to, also while there is none yet', async () => {
+  await mkdir(join(directory, 'data'));
+  await symlink('data', join(directory, 'volume'));
+  await symlink('volume/../data/real', path);
+  const linked = fileCheckpoint(path);
+  await linked.load({ workerName: 'reader-1' });
+  const direct = fileCheckpoint(join(directory, 'data', 'real'));
+  await expect(direct.load({ workerName: 'reader-1' })).rejects.toMatchObject({ code: 'CHECKPOINT_LOCKED' });
+  await linked.save(positions, positions);
+  await linked.close();
+  expect((await lstat(path)).isSymbolicLink()).toBe(true);
+  expect(await readdir(join(directory, 'data'))).toEqual(['real']);
+  await symlink('loop', join(directory, 'loop'));
+  await expect(fileCheckpoint(join(directory, 'loop')).load()).rejects.toMatchObject({ code: 'CHECKPOINT_FAILED' });
 });
 
 test('a file that is closed while it is loaded is not left locked', async () => {

@@ -14,7 +14,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, readdir, readFile, realpath, rename, unlink } from 'node:fs/promises';
+import { open, readdir, readFile, readlink, realpath, rename, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -264,7 +264,19 @@ async function realPath(path: string): Promise<string> {
     return await realpath(path);
   } catch (cause) {
     if (!isMissing(cause)) throw cause;
-    return join(await realpath(dirname(path)), basename(path));
+    const directory = await realpath(dirname(path));
+    const target = await linkTarget(path);
+    return target === undefined ? join(directory, basename(path)) : realPath(resolve(directory, target));
+  }
+}
+
+/** Undefined where there is no link. */
+async function linkTarget(path: string): Promise<string | undefined> {
+  try {
+    return await readlink(path);
+  } catch (cause) {
+    if (!isMissing(cause)) throw cause;
+    return undefined;
   }
 }
 
