@@ -52,6 +52,7 @@ test('the copy of a running primary has every row of before, is for its owner al
     'rowcast.db-shm',
     'rowcast.db-wal',
     'rowcast.db.lock',
+    'rowcast.db.reserve',
   ]);
   const restored = await serve(`sqlite:${copy}`);
   const followed: string[] = [];
